@@ -1,0 +1,33 @@
+"""The errors of the framework; their texts are one line each and say how to mend the matter."""
+
+from asd_registry.errors import AsdError, PluginError
+
+__all__ = [
+    "AsdError",
+    "AudioError",
+    "CalibrationError",
+    "ConfigError",
+    "DataError",
+    "ModelFileError",
+    "PluginError",
+]
+
+
+class AudioError(AsdError):
+    """A recording that cannot be used."""
+
+
+class DataError(AsdError):
+    """Files, folders or manifests that do not give the recordings that are needed."""
+
+
+class ConfigError(AsdError):
+    """An unknown or unfitting option, parameter or combination of components."""
+
+
+class CalibrationError(AsdError):
+    """A decision that the calibration clips cannot support."""
+
+
+class ModelFileError(AsdError):
+    """A model file that cannot be written or read."""

@@ -1,0 +1,148 @@
+"""Constructor parameters of components: listed from the signature, converted from text or TOML by annotation."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from asd.errors import ConfigError
+
+REQUIRED = inspect.Parameter.empty
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constructor parameter: its name, annotation, default (`REQUIRED` if none) and description."""
+
+    name: str
+    annotation: Any
+    default: Any
+    description: str = ""
+
+
+def parameters_of(cls: type) -> dict[str, Parameter]:
+    """Return the constructor parameters of `cls` by name, in order, described by its numpydoc docstring."""
+    constructor: Any = cls.__init__  # type: ignore[misc]  # it is this very class's constructor that matters
+    hints = typing.get_type_hints(constructor)
+    described = _descriptions(inspect.getdoc(cls) or "")
+    return {
+        p.name: Parameter(p.name, hints.get(p.name, Any), p.default, described.get(p.name, ""))
+        for p in list(inspect.signature(constructor).parameters.values())[1:]
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+
+
+def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` with each value converted to the annotation of the constructor parameter it names.
+
+    Raises
+    ------
+    ConfigError
+        If `cls` has no such parameter or a value does not fit; `owner` is named in the text.
+    """
+    known = parameters_of(cls)
+    converted = {}
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+            raise ConfigError(f"{owner} has no parameter {name!r}; {hint}")
+        annotation = known[name].annotation
+        try:
+            converted[name] = convert(value, annotation)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(f"{owner}: parameter {name!r} takes {describe(annotation)}, got {value!r}") from None
+    return converted
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    """Convert `value` (text from a command line, or a TOML value) to `annotation`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value does not fit.
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, arguments)
+    if origin is Literal:
+        for choice in arguments:
+            if value == choice or value == str(choice):
+                return choice
+        raise ValueError(value)
+    if origin in (tuple, list):
+        items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise TypeError(value)
+        return origin(convert(item, arguments[0]) for item in items)
+    return _convert_scalar(value, annotation)
+
+
+def _convert_union(value: Any, choices: tuple[Any, ...]) -> Any:
+    if types.NoneType in choices and (value is None or value == "none"):
+        return None
+    # Text is the last resort: "8" for `int | str` is the number.
+    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda c: c is str):
+        try:
+            return convert(value, choice)
+        except (KeyError, TypeError, ValueError):
+            continue
+    raise ValueError(value)
+
+
+def _convert_scalar(value: Any, annotation: Any) -> Any:
+    if annotation is bool:
+        return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
+    if annotation in (int, float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TypeError(value)
+        if annotation is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
+        return annotation(value)
+    if isinstance(annotation, type) and isinstance(value, annotation):
+        return value
+    raise TypeError(value)
+
+
+def describe(annotation: Any) -> str:
+    """Return how a user would say what `annotation` takes."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(a) for a in arguments)
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (tuple, list):
+        return f"a comma-separated list of {describe(arguments[0])}"
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        types.NoneType: "none",
+    }
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _descriptions(docstring: str) -> dict[str, str]:
+    """Read ``name : type`` entries with their indented text from a numpydoc ``Parameters`` section."""
+    _, _, section = docstring.partition("Parameters\n----------\n")
+    found: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if line.startswith("---") or (line and not line.startswith(" ") and ":" not in line):
+            break
+        if line and not line.startswith(" "):
+            name = line.partition(":")[0].strip()
+            found[name] = ""
+        elif name and line.strip():
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    return found

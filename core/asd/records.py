@@ -1,0 +1,85 @@
+"""What travels through a pipeline: sound, its windows, and the description of what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A stretch of sound.
+
+    Parameters
+    ----------
+    samples : float32 array of shape (channels, n)
+        Full scale is ±1.
+    sample_rate : int
+        In Hz.
+    source : str or None
+        Where it comes from, for messages.
+    """
+
+    samples: Float32
+    sample_rate: int
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What a front end produces and an extractor takes.
+
+    Parameters
+    ----------
+    kind : str
+        ``"image"`` (channels, height, width), ``"patch"`` (bands, frames), ``"vector"`` (values,) or
+        ``"waveform"`` (samples,); plugins may add kinds.
+    shape : tuple of (int or None)
+        Shape of one window; None stands for any size.
+    sample_rate : int or None
+        Rate in Hz of the sound it was made from; None: any.
+    """
+
+    kind: str
+    shape: tuple[int | None, ...]
+    sample_rate: int | None = None
+
+    def accepts(self, other: Representation) -> bool:
+        """Return whether an input that asks for this representation can be fed `other`."""
+        if self.kind == "any":
+            return True
+        return (
+            self.kind == other.kind
+            and len(self.shape) == len(other.shape)
+            and all(a is None or b is None or a == b for a, b in zip(self.shape, other.shape, strict=True))
+            and (None in (self.sample_rate, other.sample_rate) or self.sample_rate == other.sample_rate)
+        )
+
+    def __str__(self) -> str:
+        sizes = ", ".join("any" if size is None else str(size) for size in self.shape)
+        return f"{self.kind} ({sizes}{',' if len(self.shape) == 1 else ''})"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What a front end makes of a stretch of sound.
+
+    Parameters
+    ----------
+    values : array of shape (n_windows, *shape)
+        A NumPy array, or anything with ``__dlpack__``.
+    start : float64 array of shape (n_windows,)
+        Start of each window in seconds from the beginning of the stretch.
+    duration : float
+        Length of a window in seconds.
+    """
+
+    values: Any
+    start: Float64
+    duration: float

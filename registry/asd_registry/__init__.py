@@ -1,0 +1,37 @@
+"""The plugin registry of asd: hook specifications, component specs, discovery and look-up.
+
+A complete plugin is one light module, named by an entry point of the group ``asd.plugins``::
+
+    # pyproject.toml
+    [project.entry-points."asd.plugins"]
+    loudness = "asd_loudness.plugin"
+
+    # asd_loudness/plugin.py
+    from asd_registry import ComponentSpec, hookimpl
+
+    @hookimpl
+    def asd_components():
+        yield ComponentSpec(kind="detector", name="loudness", summary="Distance from the usual level",
+                            target="asd_loudness.detector:Loudness", licence="MIT")
+"""
+
+from asd_registry.discovery import Component, Plugin, Registry
+from asd_registry.errors import AsdError, PluginError
+from asd_registry.hookspecs import hookimpl, hookspec
+from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, WeightFile
+
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "AsdError",
+    "CommandSpec",
+    "Component",
+    "ComponentSpec",
+    "Kind",
+    "Plugin",
+    "PluginError",
+    "Registry",
+    "WeightFile",
+    "hookimpl",
+    "hookspec",
+]

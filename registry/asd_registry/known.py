@@ -1,0 +1,33 @@
+"""Names that the project's own distributions provide, so that an unknown name can be answered with a pip command."""
+
+from __future__ import annotations
+
+KNOWN_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "asd-frontends": ("mel-image", "mel-patch", "mel-stack", "waveform", "identity"),
+    "asd-imagenet": (
+        "alexnet",
+        "densenet121",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "squeezenet1_0",
+        "torchvision",
+    ),
+    "asd-sklearn": (
+        "gmm",
+        "bayesian-gmm",
+        "ensemble",
+        "isolation-forest",
+        "kde",
+        "knn",
+        "mahalanobis",
+        "ocsvm",
+        "pca-residual",
+    ),
+    "asd-autoencoder": ("dense-ae", "lenet-dcae", "small-dcae"),
+}
+
+
+def distribution_of(name: str) -> str | None:
+    """Return the distribution known to provide component `name`, or None."""
+    return next((dist for dist, names in KNOWN_DISTRIBUTIONS.items() if name in names), None)
