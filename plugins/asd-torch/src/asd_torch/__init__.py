@@ -1,0 +1,15 @@
+"""What the torch-based plugins share: device and precision, fast inference in batches, safe reading of weights.
+
+::
+
+    plan = asd_torch.plan(self.runtime)
+    network = asd_torch.prepare(build_network(), plan)
+    embeddings = asd_torch.run(network, values, plan, self.runtime.batch_size, default_batch_size=32)
+"""
+
+from asd_torch.batches import run
+from asd_torch.device import Plan, plan
+from asd_torch.files import load_into, read_tensors
+from asd_torch.network import prepare
+
+__all__ = ["Plan", "load_into", "plan", "prepare", "read_tensors", "run"]

@@ -1,0 +1,108 @@
+"""Choose where to compute and how precisely."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from asd.errors import ConfigError
+from asd.interfaces import Runtime
+
+_log = logging.getLogger("asd")
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a network runs, in which number format, and why.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where weights and windows go.
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.bfloat16``.
+    reason : str
+        Why these were chosen, for people.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def plan(runtime: Runtime) -> Plan:
+    """Resolve the device and the precision that `runtime` asks for; the log says once what was chosen.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        Device ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; precision ``auto``, ``fp32`` or ``bf16``.
+
+    Raises
+    ------
+    ConfigError
+        If the device is not on this machine, or the precision is unknown.
+    """
+    return _plan(runtime.device, runtime.precision)
+
+
+@functools.cache
+def _plan(device_name: str, precision: str) -> Plan:
+    device = _device(device_name)
+    if precision == "auto":
+        fast, reason = _bfloat16_support(device)
+        dtype = torch.bfloat16 if fast else torch.float32
+    elif precision in _DTYPES:
+        dtype, reason = _DTYPES[precision], "as asked"
+    else:
+        raise ConfigError(f"precision {precision!r} is unknown; choose auto, fp32 or bf16")
+    _log.info("computing on %s in %s (%s)", device, str(dtype).removeprefix("torch."), reason)
+    return Plan(device, dtype, reason)
+
+
+def _device(name: str) -> torch.device:
+    present = _present_devices()
+    if name == "auto":
+        return torch.device(present[-1].partition(":")[0])
+    if name in present or (name == "cuda" and "cuda:0" in present):
+        return torch.device(name)
+    raise ConfigError(f"device {name!r} is not available; this machine has {', '.join(present)}: choose one, or auto")
+
+
+def _present_devices() -> list[str]:
+    """Return the devices by name, the fastest kind last."""
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if torch.cuda.is_available():
+        present += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return present
+
+
+def _bfloat16_support(device: torch.device) -> tuple[bool, str]:
+    """Return whether `device` computes bfloat16 in hardware, and the evidence."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return major >= 8, f"compute capability {major}.{minor}"
+    if device.type == "cpu":
+        unit = _processor_bfloat16_unit()
+        return unit is not None, f"the processor has {unit}" if unit else "the processor has no bfloat16 unit"
+    return False, f"float32 is the safe choice on {device.type}"
+
+
+def _processor_bfloat16_unit() -> str | None:
+    if not torch.backends.mkldnn.is_available():
+        return None
+    # get_capabilities is younger than torch 2.6; what stands in for it there is private but all there is.
+    if hasattr(torch.cpu, "get_capabilities"):
+        has = torch.cpu.get_capabilities()
+        units = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "bf16": "Arm BF16"}
+        return next((unit for key, unit in units.items() if has.get(key)), None)
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return "Arm BF16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+    return "AVX512-BF16" if torch.cpu._is_avx512_bf16_supported() else None

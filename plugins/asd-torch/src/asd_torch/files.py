@@ -1,0 +1,116 @@
+"""Read weight files without running code from them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from asd.errors import AsdError
+
+_WRAPPERS = ("state_dict", "model")
+_FORMATS = "a .safetensors file or a torch file (.pth, .pt) that holds tensors only"
+
+
+def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a weight file by name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A safetensors file, or a torch file, which is read with ``weights_only=True``.
+
+    Raises
+    ------
+    AsdError
+        If the file is missing, cut off, of another format, or holds anything but named tensors.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise AsdError(f"{path}: cannot read this weight file ({error.strerror})") from error
+    content = _read_safetensors(path) if head[8:] == b"{" else _read_torch(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(t, torch.Tensor) for t in content.values())
+    ):
+        raise AsdError(f"{path}: this file holds no named tensors; expected {_FORMATS}")
+    return dict(content)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise AsdError(f"{path}: damaged or cut-off safetensors file ({reason}); fetch it again") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise AsdError(
+            f"{path}: not a weight file, damaged, or with more than tensors inside; expected {_FORMATS}"
+        ) from error
+
+
+def load_into(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], what: str, source: str = "the weight file"
+) -> None:
+    """Load `tensors` into `module`, every one and exactly; half precision becomes float32.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        May lie on the ``meta`` device: the tensors take the place of its parameters.
+    tensors : mapping of str to torch.Tensor
+        By the names of the module's ``state_dict``.
+    what : str
+        The architecture, for messages.
+    source : str
+        The file, for messages.
+
+    Raises
+    ------
+    AsdError
+        If a tensor is missing, misshapen or too many.
+    """
+    expected = module.state_dict()
+    # Batch norm counted its batches only from torch 0.4.1 on; nothing in inference reads the count.
+    counters = {name: torch.tensor(0) for name in expected if name.endswith("num_batches_tracked")}
+    state = OrderedDict({**counters, **{name: _single(tensor) for name, tensor in tensors.items()}})
+    problem = _misfit(expected, state)
+    if problem:
+        raise AsdError(f"{source} does not fit {what}: {problem}; use the weights of this very architecture")
+    # Names and shapes are those of this torch, so the versions of its modules apply.
+    state._metadata = expected._metadata
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _misfit(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str | None:
+    for name, tensor in expected.items():
+        if name not in given:
+            return f"it lacks {name!r}"
+        if given[name].shape != tensor.shape:
+            return f"{name!r} has shape {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+    extra = next((name for name in given if name not in expected), None)
+    return f"it has an extra {extra!r}" if extra else None
