@@ -1,0 +1,66 @@
+"""The Python interface in three calls: `fit`, `score`, `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from asd.config import Config
+from asd.data import find_clips
+from asd.interfaces import Runtime
+from asd.model import Model, Verdict
+from asd.pipeline import Failure
+
+Data = str | Path | Iterable[str | Path]
+
+
+def fit(data: Data, *, runtime: Runtime | None = None, workers: int = 1, strict: bool = False, **options: Any) -> Model:
+    """Learn what a healthy machine sounds like.
+
+    Parameters
+    ----------
+    data : str, Path or iterable of them
+        Files, folders, globs or CSV manifests with recordings of the healthy machine.
+    runtime : Runtime, optional
+        Device, precision and batch size.
+    workers : int
+        Threads that decode ahead of the network.
+    strict : bool
+        Raise at the first clip that cannot be used, instead of leaving it out.
+    **options
+        The fields of `asd.Config`: ``detector="gmm"``, ``detector={"name": "gmm", "components": 20}``, ``pca=0.98`` …
+
+    Raises
+    ------
+    AsdError
+        If the data or the options do not allow a model; the text says how to mend it.
+    """
+    config = Config.from_mapping(options)
+    clips = find_clips(_as_list(data), segment=config.segment, label="normal", split="train")
+    return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict)
+
+
+def score(model: Model | str | Path, data: Data, *, workers: int = 1) -> Iterator[Verdict | Failure]:
+    """Yield a verdict for each clip of `data` in order, or a failure for a clip that cannot be read.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        A fitted model, or its file.
+    data : str, Path or iterable of them
+        Files, folders, globs or CSV manifests.
+    workers : int
+        Threads that decode ahead of the network.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model)
+    yield from fitted.score(find_clips(_as_list(data), segment=fitted.config.segment), workers=workers)
+
+
+def load(path: str | Path, *, runtime: Runtime | None = None) -> Model:
+    """Read a model file; errors as for `asd.model.Model.load`."""
+    return Model.load(path, runtime=runtime)
+
+
+def _as_list(data: Data) -> list[str | Path]:
+    return [data] if isinstance(data, str | Path) else list(data)

@@ -1,0 +1,89 @@
+"""``asd evaluate``: measure a model on normal and anomalous recordings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asd.cli.options import json_option, runtime_from, runtime_options, strict_option, verbose_option
+from asd.cli.output import print_json, print_table, reporting
+
+
+@click.command()
+@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.option("--normal", multiple=True, required=True, metavar="DATA", help="Healthy recordings; may be repeated.")
+@click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
+@click.option("--false-alarm-rate", type=float, help="Alarms an hour allowed, instead of the model's own.")
+@runtime_options
+@strict_option
+@json_option
+@verbose_option
+def evaluate(
+    model_file: Path,
+    normal: tuple[str, ...],
+    anomalous: tuple[str, ...],
+    false_alarm_rate: float | None,
+    device: str,
+    precision: str,
+    batch_size: str,
+    workers: int,
+    strict: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Measure how well a model separates healthy from faulty recordings.
+
+    Prints the AUC with its bootstrap interval, the partial AUC, and what the alarm would have done. DATA is a file,
+    folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label).
+    """
+    with reporting(verbose):
+        from asd.data import find_clips
+        from asd.evaluation import evaluate as measure
+        from asd.model import Model
+
+        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
+        if false_alarm_rate is not None:
+            model.decision = model.calibration.decide(false_alarm_rate)
+        segment = model.config.segment
+        result = measure(
+            model,
+            find_clips(normal, segment=segment, label="normal"),
+            find_clips(anomalous, segment=segment, label="anomalous"),
+            workers=workers,
+            strict=strict,
+        )
+    if as_json:
+        failures = [{"clip": str(f.clip), "error": str(f.error)} for f in result.failures]
+        print_json({**asdict(result), "failures": failures, "decision": vars(model.decision)})
+        return
+    print_evaluation(result, model)
+
+
+def print_evaluation(result: Any, model: Any) -> None:
+    """Show an `asd.evaluation.Evaluation` as tables a newcomer understands."""
+    low, high = result.auc_interval
+    print_table(
+        ("measure", "value", "meaning"),
+        [
+            ("AUC", f"{result.auc:.3f}", "chance that a faulty clip scores above a healthy one (0.5 = guessing)"),
+            ("95 % interval", f"{low:.3f} – {high:.3f}", f"bootstrap over {result.normal + result.anomalous} clips"),
+            ("pAUC (FPR ≤ 0.1)", f"{result.partial_auc:.3f}", "the same where alarms must be rare, standardised"),
+        ],
+    )
+    rows = (
+        ("healthy", result.normal, result.normal - result.false_alarms, result.false_alarms),
+        ("faulty", result.anomalous, result.anomalous - result.hits, result.hits),
+    )
+    print_table(("recordings", "clips", "judged normal", "alarm"), rows)
+    click.echo(f"Threshold {model.decision.threshold:.4g}: {model.decision.false_alarm_rate:.3g} false alarms an hour.")
+    for failure in result.failures:
+        click.echo(f"asd: left out: {failure.error}", err=True)
+    if result.training_clips:
+        click.echo(
+            f"asd: warning: {result.training_clips} of these clips were in the training set: the result flatters the "
+            "model; evaluate on others",
+            err=True,
+        )

@@ -1,0 +1,109 @@
+"""``asd fit``: learn what a healthy machine sounds like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asd.cli.options import (
+    PipelineCommand,
+    config_from,
+    json_option,
+    pipeline_options,
+    runtime_from,
+    runtime_options,
+    strict_option,
+    verbose_option,
+)
+from asd.cli.output import print_json, reporting
+from asd.decision import Decision
+from asd.errors import ModelFileError
+
+
+@click.command(cls=PipelineCommand)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
+@click.option("--force", is_flag=True, help="Overwrite an existing model file.")
+@pipeline_options
+@runtime_options
+@strict_option
+@json_option
+@verbose_option
+@click.pass_context
+def fit(
+    ctx: click.Context,
+    /,
+    data: tuple[str, ...],
+    output: Path,
+    force: bool,
+    config_file: Path | None,
+    device: str,
+    precision: str,
+    batch_size: str,
+    workers: int,
+    strict: bool,
+    as_json: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Learn from recordings of a healthy machine and write a model file.
+
+    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path' (and 'label', 'split': rows that are
+    not 'normal' or not 'train' are left out).
+    """
+    _check_output(output, force)
+    runtime = runtime_from(device, precision, batch_size)
+    with reporting(verbose):
+        from asd.data import find_clips
+        from asd.model import Model
+
+        config = config_from(ctx, config_file, options)
+        clips = find_clips(data, segment=config.segment, label="normal", split="train")
+        model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict)
+        model.save(output)
+    summary = summarise(model, output)
+    if as_json:
+        print_json(summary)
+        return
+    click.echo(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {output}.")
+    if summary["left_out"]:
+        click.echo(f"Left out {summary['left_out']} clips that could not be used (see above).")
+    click.echo(f"Pipeline: {' → '.join(summary['pipeline'])}.")
+    click.echo(describe_decision(model.decision, summary["clips"]))
+    click.echo(f"Next: asd score {output} NEW_RECORDINGS")
+
+
+def describe_decision(decision: Decision, clips: int) -> str:
+    """Return what the alarm means, in a sentence."""
+    return (
+        f"Alarm: when a clip's p-value is at most {decision.level:.3g} (score above {decision.threshold:.4g}); "
+        f"healthy sound then causes at most {decision.false_alarm_rate:.3g} alarms an hour, judged by {clips} clips "
+        "held out of training."
+    )
+
+
+def summarise(model: Any, output: Path) -> dict[str, Any]:
+    """Return what ``asd fit --json`` prints."""
+    config, calibration = model.config, model.calibration
+    return {
+        "model": str(output),
+        "clips": len(calibration.scores),
+        "left_out": len(model.failures),
+        "failures": [{"clip": str(f.clip), "error": str(f.error)} for f in model.failures],
+        "seconds": calibration.clip_seconds * len(calibration.scores),
+        "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
+        "config": config.as_mapping(),
+        "decision": vars(model.decision),
+        "lowest_false_alarm_rate": calibration.lowest_rate,
+    }
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if output.is_dir():
+        raise ModelFileError(f"{output}: is a folder; name a file, such as {output / 'machine.asd'}")
+    if output.exists() and not force:
+        raise ModelFileError(f"{output}: exists already; choose another name, or overwrite it with --force")
+    if not output.parent.is_dir():
+        raise ModelFileError(f"{output.parent}: no such folder to write the model to; make it first")

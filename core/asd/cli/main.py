@@ -1,0 +1,99 @@
+"""The command ``asd``: commands load when they run, so that help and listings start fast."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from asd.components import registry
+from asd.errors import AsdError
+from asd_registry.discovery import import_target
+
+_COMMANDS = {
+    "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
+    "fit": ("asd.cli.fit:fit", "Learn what a healthy machine sounds like."),
+    "score": ("asd.cli.score:score", "Tell whether recordings sound as they should."),
+    "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
+    "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
+    "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands, the core's and the plugins', are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(self._summaries())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in _COMMANDS:
+            command: click.Command = import_target(_COMMANDS[cmd_name][0], "asd")
+            return command
+        if cmd_name in registry().commands:
+            spec, plugin = registry().commands[cmd_name]
+            return _checked(import_target(spec.target, f"{plugin.distribution}:{cmd_name}"), cmd_name)
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their summaries, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._summaries().items()))
+
+    def _summaries(self) -> dict[str, str]:
+        from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
+        return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
+
+
+def _checked(command: Any, name: str) -> click.Command:
+    if not isinstance(command, click.Command):
+        raise AsdError(f"command {name!r} of a plugin is not a click command but {type(command).__name__}")
+    return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="asd-framework", prog_name="asd")
+def cli() -> None:
+    """Learn what a healthy machine sounds like; tell when it no longer does.
+
+    Try 'asd demo', then 'asd fit RECORDINGS -o machine.asd' and 'asd score machine.asd NEW_RECORDINGS'. Exit code 0:
+    all normal, 1: an anomaly was found, 2: an error.
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
+    arguments = sys.argv[1:]
+    verbose = bool({"-v", "--verbose"} & set(arguments))
+    try:
+        sys.exit(cli.main(arguments, standalone_mode=False) or 0)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing was written", verbose)
+    except click.ClickException as error:
+        _fail(error.format_message(), verbose)
+    except AsdError as error:
+        _fail(str(error), verbose)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`asd … | head`); Python must not complain again at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+    except Exception as error:
+        _fail(f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)", verbose)
+
+
+def _fail(text: str, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exc()
+    click.echo(f"asd: error: {' '.join(text.split())}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Options that several commands share; the pipeline's are generated from `asd.config.Config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from asd.config import Config, read_toml
+from asd.errors import ConfigError
+from asd.interfaces import Runtime
+from asd.parameters import describe, parameters_of
+from asd_registry import KINDS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DOTTED = re.compile(rf"--({'|'.join(KINDS)})\.([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
+_META = "asd.component_parameters"
+
+
+class PipelineCommand(click.Command):
+    """A command that takes ``--KIND.PARAMETER VALUE`` for whatever parameters the chosen components have."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the dotted options out, then parse the rest as usual."""
+        rest: list[str] = []
+        found: dict[str, dict[str, str]] = {}
+        remaining = iter(args)
+        for argument in remaining:
+            match = _DOTTED.fullmatch(argument)
+            if match is None:
+                rest.append(argument)
+                continue
+            value = match[3] if match[3] is not None else next(remaining, None)
+            if value is None:
+                raise click.UsageError(f"{argument} needs a value")
+            found.setdefault(match[1], {})[match[2].replace("-", "_")] = value
+        ctx.meta[_META] = found
+        return super().parse_args(ctx, rest)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say how component parameters are given."""
+        formatter.write_paragraph()
+        formatter.write_text(
+            "Component parameters: --frontend.NAME, --extractor.NAME and --detector.NAME followed by a value; "
+            "'asd plugins show NAME' lists them."
+        )
+
+
+def pipeline_options(command: F) -> F:
+    """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
+    for parameter in reversed(parameters_of(Config).values()):
+        name = parameter.name.replace("_", "-")
+        if isinstance(parameter.default, bool):
+            option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
+        elif parameter.name in KINDS:
+            option = click.option(f"--{name}", parameter.name, metavar="NAME", help=f"The {name}.")
+        else:
+            default = "" if parameter.default is None else f" [default: {parameter.default}]"
+            takes = describe(parameter.annotation).upper().replace("A ", "").replace(" OR ", "|")
+            option = click.option(
+                f"--{name}", parameter.name, metavar=takes, help=_plain(parameter.description) + default
+            )
+        command = option(command)
+    return click.option(
+        "--config", "config_file", type=click.Path(path_type=Path), help="TOML file with the same names."
+    )(command)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"`+", "", text)
+
+
+def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:
+    """Return the configuration: the file's, overridden by the command line's."""
+    given: dict[str, Any] = read_toml(config_file) if config_file else {}
+    names = {kind: options.pop(kind) for kind in KINDS}
+    given |= {key: value for key, value in options.items() if value is not None}
+    for kind in KINDS:
+        parameters = ctx.meta[_META].get(kind, {})
+        chosen = given.get(kind)
+        table = dict(chosen) if isinstance(chosen, dict) else {"name": chosen} if chosen else {}
+        if names[kind] is not None and names[kind] != table.get("name"):
+            table = {"name": names[kind]}  # another component's parameters would not fit
+        if parameters and "name" not in table:
+            given[kind] = None
+            table["name"] = getattr(Config.from_mapping({**given}).resolved(), kind).name
+        if table:
+            given[kind] = {**table, **parameters}
+    return Config.from_mapping(given)
+
+
+def runtime_options(command: F) -> F:
+    """Add ``--device``, ``--precision``, ``--batch-size`` and ``--workers``."""
+    for option in (
+        click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
+        click.option("--batch-size", default="auto", show_default=True, metavar="N|auto", help="Windows at a time."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="auto: bfloat16 where the hardware computes in it.",
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+    ):
+        command = option(command)
+    return command
+
+
+def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
+    """Return the runtime that the options describe."""
+    if batch_size == "auto":
+        return Runtime(device=device, precision=precision)
+    if not batch_size.isdigit() or int(batch_size) < 1:
+        raise ConfigError(f"--batch-size takes a whole number from 1, or auto, got {batch_size!r}")
+    return Runtime(device=device, precision=precision, batch_size=int(batch_size))
+
+
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of an error.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+strict_option = click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")

@@ -1,0 +1,107 @@
+"""How results are shown: tables and JSON on stdout; progress and log on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from asd.progress import rendered_by
+
+T = TypeVar("T")
+
+_PATIENCE = 1.0
+"""Seconds before a progress bar appears: what is over sooner needs none."""
+
+
+def print_json(value: Any) -> None:
+    """Write `value` as JSON to stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Write rows of text as a table to stdout, without markup; long cells wrap."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    # A pipe has no width: give the table what it needs, so that no word is cut for other programs.
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+
+
+def emphasised(text: str, style: str) -> Any:
+    """Return a table cell in a colour, for terminals that have them."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+@contextmanager
+def reporting(verbose: bool = False) -> Iterator[None]:
+    """Show progress bars and log lines on stderr inside the block."""
+    logger = logging.getLogger("asd")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        with rendered_by(_Bar()):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return f"asd: {prefix}{record.getMessage()}"
+
+
+class _Bar:
+    """A bar with counts and the time left, once a loop has taken longer than a second; a plain line off a terminal."""
+
+    def __call__(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+        began = time.monotonic()
+        iterator = iter(items)
+        for done, item in enumerate(iterator, start=1):
+            yield item
+            if time.monotonic() - began > _PATIENCE:
+                yield from self._draw(iterator, description, total, done, began)
+                return
+
+    def _draw(self, items: Iterator[T], description: str, total: int | None, done: int, began: float) -> Iterator[T]:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task(description, total=total, completed=done)
+            for item in items:
+                yield item
+                progress.advance(task)
+                done += 1
+        click.echo(f"asd: {description}: {done} in {time.monotonic() - began:.1f} s", err=True)

@@ -1,0 +1,159 @@
+"""``asd plugins``: what is installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from asd.cli.options import json_option, verbose_option
+from asd.cli.output import emphasised, print_json, print_table
+from asd.components import parameters, registry
+from asd.errors import PluginError
+from asd.parameters import REQUIRED, describe
+from asd_registry import KINDS, Component, Plugin
+
+
+@click.group(invoke_without_command=True)
+@click.option("--kind", type=click.Choice(KINDS), help="Only components of this kind.")
+@json_option
+@verbose_option
+@click.pass_context
+def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None:
+    """List the installed components with their licences and state.
+
+    'asd plugins show NAME' gives a component's parameters, dimension and weight files. ASD_PLUGINS limits what loads
+    (comma-separated distributions or entry points).
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found = registry().of_kind(kind)
+    broken = [plugin for plugin in registry().plugins if plugin.error]
+    if as_json:
+        print_json([_as_dict(c) for c in found] + [_broken_as_dict(p) for p in broken])
+        return
+    rows = [_row(component) for component in found] + [_broken_row(plugin) for plugin in broken]
+    if not rows:
+        click.echo("No plugins are installed: pip install asd-frontends asd-imagenet asd-sklearn")
+        return
+    print_table(("kind", "name", "summary", "distribution", "licence", "state"), rows)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="If several kinds have a component of this name.")
+@json_option
+@verbose_option
+def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
+    """Show a component: parameters with defaults, representation, dimension, weight files."""
+    component = registry().find(kind, name)
+    described = _as_dict(component)
+    try:
+        described["parameters"] = [
+            {
+                "name": p.name,
+                "takes": describe(p.annotation),
+                "default": None if p.default is REQUIRED else p.default,
+                "required": p.default is REQUIRED,
+                "description": p.description.replace("`", ""),
+            }
+            for p in parameters(component)
+        ]
+    except PluginError as error:
+        described["parameters_unknown"] = str(error)
+    if as_json:
+        print_json(described)
+    else:
+        _print_component(described)
+
+
+def _state(component: Component) -> str:
+    return component.problem or "ready"
+
+
+def _row(component: Component) -> tuple[Any, ...]:
+    spec, plugin = component.spec, component.plugin
+    state = _state(component)
+    return (
+        spec.kind,
+        spec.name,
+        spec.summary,
+        f"{plugin.distribution} {plugin.version}",
+        spec.licence,
+        emphasised(state, "green" if state == "ready" else "yellow"),
+    )
+
+
+def _broken_row(plugin: Plugin) -> tuple[Any, ...]:
+    name = f"{plugin.distribution} {plugin.version}"
+    return ("?", plugin.name, "", name, "", emphasised(f"broken: {plugin.error}", "red"))
+
+
+def _broken_as_dict(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "kind": None,
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "state": f"broken: {plugin.error}",
+    }
+
+
+def _as_dict(component: Component) -> dict[str, Any]:
+    spec, plugin = component.spec, component.plugin
+    return {
+        "kind": spec.kind,
+        "name": spec.name,
+        "summary": spec.summary,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "licence": spec.licence,
+        "state": _state(component),
+        "requires": list(spec.requires),
+        "sample_rate": spec.sample_rate,
+        "shape": spec.shape,
+        "dimension": spec.dimension,
+        "frontend": spec.frontend,
+        "extractor": spec.extractor,
+        "weights": [
+            {"name": w.name, "licence": w.licence, "size": w.size, "sha256": w.sha256, "url": w.url}
+            for w in spec.weights
+        ],
+    }
+
+
+def _print_component(described: dict[str, Any]) -> None:
+    click.echo(f"{described['name']} ({described['kind']}): {described['summary']}")
+    for label, key in (
+        ("distribution", "distribution"),
+        ("version", "version"),
+        ("licence", "licence"),
+        ("state", "state"),
+        ("sample rate", "sample_rate"),
+        ("shape of a window", "shape"),
+        ("dimension", "dimension"),
+        ("default front end", "frontend"),
+        ("default extractor", "extractor"),
+    ):
+        if described[key] is not None:
+            click.echo(f"  {label + ':':<19} {described[key]}")
+    for weight in described["weights"]:
+        source = weight["url"] or "shipped inside the distribution"
+        size = f"{weight['size'] / 1e6:.1f} MB, " if weight["size"] else ""
+        click.echo(f"  weights:            {weight['name']} ({size}{weight['licence']}), {source}")
+    if "parameters_unknown" in described:
+        click.echo(f"  parameters:         unknown here ({described['parameters_unknown']})")
+        return
+    rows = [
+        (
+            f"--{described['kind']}.{p['name']}",
+            p["takes"],
+            "(required)" if p["required"] else p["default"],
+            p["description"],
+        )
+        for p in described["parameters"]
+    ]
+    if rows:
+        print_table(("parameter", "takes", "default", "meaning"), rows)
+    else:
+        click.echo("  no parameters")

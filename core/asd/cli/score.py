@@ -1,0 +1,137 @@
+"""``asd score``: tell whether recordings sound as they should."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asd.cli.options import json_option, runtime_from, runtime_options, strict_option, verbose_option
+from asd.cli.output import emphasised, print_table, reporting
+from asd.errors import ConfigError, DataError
+
+_FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
+
+
+@click.command()
+@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("--false-alarm-rate", type=float, help="Alarms an hour allowed, instead of the model's own.")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
+@runtime_options
+@strict_option
+@verbose_option
+def score(
+    model_file: Path,
+    data: tuple[str, ...],
+    false_alarm_rate: float | None,
+    as_json: bool,
+    as_csv: bool,
+    device: str,
+    precision: str,
+    batch_size: str,
+    workers: int,
+    strict: bool,
+    verbose: bool,
+) -> int:
+    """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
+
+    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
+    reported and left out; --strict stops there.
+    """
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv exclude each other; choose one")
+    with reporting(verbose):
+        from asd.data import find_clips
+        from asd.model import Model
+        from asd.progress import track
+
+        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
+        if false_alarm_rate is not None:
+            model.decision = model.calibration.decide(false_alarm_rate)
+        clips = find_clips(data, segment=model.config.segment)
+        results = track(model.score(clips, workers=workers), "scoring", len(clips))
+        rows = (_row(result, strict) for result in results)
+        written = _write_csv(rows) if as_csv else list(rows)
+    if as_json:
+        _write_json(written, model)
+    elif not as_csv:
+        _write_table(written)
+    if all(row["error"] for row in written):
+        raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
+    return int(any(row["anomalous"] for row in written))
+
+
+def _row(result: Any, strict: bool) -> dict[str, Any]:
+    from asd.pipeline import Failure
+
+    if isinstance(result, Failure):
+        if strict:
+            raise result.error
+        click.echo(f"asd: left out: {result.error}", err=True)
+        return {**dict.fromkeys(_FIELDS), "clip": str(result.clip), "notes": [], "error": str(result.error)}
+    return {
+        "clip": str(result.clip),
+        "score": result.score,
+        "p_value": result.p_value,
+        "anomalous": result.anomalous,
+        "peak_seconds": result.peak,
+        "notes": list(result.notes),
+        "error": None,
+    }
+
+
+def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write each row when it comes; keep only what the exit code needs."""
+    writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
+    writer.writeheader()
+    kept = []
+    for row in rows:
+        writer.writerow({**row, "notes": "; ".join(row["notes"])})
+        sys.stdout.flush()
+        kept.append({"anomalous": row["anomalous"], "error": row["error"]})
+    return kept
+
+
+def _write_json(rows: list[dict[str, Any]], model: Any) -> None:
+    counts = _counts(rows)
+    click.echo(json.dumps({"clips": rows, "summary": counts, "decision": vars(model.decision)}, indent=2))
+
+
+def _write_table(rows: list[dict[str, Any]]) -> None:
+    print_table(("clip", "score", "p-value", "verdict", "most unusual at", "notes"), [_cells(row) for row in rows])
+    counts = _counts(rows)
+    left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
+    click.echo(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    if row["error"]:
+        return (
+            row["clip"],
+            "",
+            "",
+            emphasised("left out", "yellow"),
+            "",
+            row["error"].removeprefix(f"{row['clip']}: "),
+        )
+    verdict = emphasised("ANOMALOUS", "bold red") if row["anomalous"] else emphasised("normal", "green")
+    peak = f"{row['peak_seconds']:.1f} s"
+    return (row["clip"], f"{row['score']:.4g}", f"{row['p_value']:.3f}", verdict, peak, "; ".join(row["notes"]))
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    left_out = sum(row["error"] is not None for row in rows)
+    anomalous = sum(bool(row["anomalous"]) for row in rows)
+    return {
+        "clips": len(rows),
+        "anomalous": anomalous,
+        "normal": len(rows) - anomalous - left_out,
+        "left_out": left_out,
+    }

@@ -1,0 +1,83 @@
+"""Create components by name from the installed plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from asd import interfaces
+from asd.errors import ConfigError
+from asd.parameters import REQUIRED, Parameter, convert_all, parameters_of
+from asd_registry import Component as Registered
+from asd_registry import Kind, PluginError, Registry
+from asd_registry.discovery import load_target
+
+_INTERFACES: dict[Kind, type[interfaces.Component]] = {
+    "frontend": interfaces.Frontend,
+    "extractor": interfaces.Extractor,
+    "detector": interfaces.Detector,
+}
+
+
+@cache
+def registry() -> Registry:
+    """Return the installed plugins, discovered once per process."""
+    return Registry()
+
+
+def load_class(registered: Registered) -> type[interfaces.Component]:
+    """Import the class of a registered component.
+
+    Raises
+    ------
+    PluginError
+        If a requirement is missing, the class cannot be imported, or it does not implement its kind's interface.
+    """
+    target = load_target(registered)
+    interface = _INTERFACES[registered.spec.kind]
+    if not (isinstance(target, type) and issubclass(target, interface)):
+        raise PluginError(
+            f"{registered.qualified_name}: target {registered.spec.target!r} is not a subclass of "
+            f"asd.interfaces.{interface.__name__}"
+        )
+    return target
+
+
+def create(kind: Kind, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Create the component called `name` (``name`` or ``distribution:name``).
+
+    Parameters
+    ----------
+    kind : {"frontend", "extractor", "detector"}
+        What to create.
+    name : str
+        Its registered name.
+    parameters : mapping of str to Any, optional
+        Constructor parameters; text is converted as on the command line.
+
+    Raises
+    ------
+    PluginError
+        If the component is unknown, ambiguous, broken or lacks a requirement.
+    ConfigError
+        If a parameter is unknown, fixed by the name, missing or of the wrong type.
+    """
+    registered = registry().find(kind, name)
+    cls = load_class(registered)
+    preset = registered.spec.preset
+    given = convert_all(cls, f"{kind} {name!r}", parameters or {})
+    for key in given.keys() & preset.keys():
+        if given[key] != preset[key]:
+            raise ConfigError(f"{kind} {name!r} fixes {key} = {preset[key]!r}; leave it out or choose another {kind}")
+    merged = {**preset, **given}
+    missing = [p.name for p in parameters_of(cls).values() if p.default is REQUIRED and p.name not in merged]
+    if missing:
+        raise ConfigError(f"{kind} {name!r} needs --{kind}.{missing[0]}")
+    return cls(**merged)
+
+
+def parameters(registered: Registered) -> list[Parameter]:
+    """Return the parameters that a user may set: those of the class that the component's name does not fix."""
+    cls = load_class(registered)
+    return [p for p in parameters_of(cls).values() if p.name not in registered.spec.preset]

@@ -1,0 +1,84 @@
+"""Iterate several sources in order while threads work ahead, with bounded memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_AHEAD = 2
+"""Items that wait ready, for each thread."""
+
+
+@dataclass
+class _Lane(Generic[T]):
+    """What one source has ready: ``(item, None)``, or ``(None, error)`` / ``(None, None)`` at its end."""
+
+    ready: queue.Queue[tuple[Any, BaseException | None]] = field(default_factory=lambda: queue.Queue(_AHEAD))
+
+
+def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Iterator[Iterator[T]]:
+    """Yield one iterator per source, in order, each filled by one of `workers` threads.
+
+    An error in a source is raised where its items are iterated; the other sources go on. An iterator must be
+    exhausted, or have raised, before the next is asked for. Closing the generator stops the threads.
+    """
+    if workers < 1:
+        yield from (source() for source in sources)
+        return
+    stop = threading.Event()
+    lanes: deque[_Lane[T]] = deque()
+    waiting = iter(sources)
+    with ThreadPoolExecutor(workers, thread_name_prefix="asd-prefetch") as pool:
+
+        def start_next() -> None:
+            source = next(waiting, None)
+            if source is not None:
+                lanes.append(_Lane())
+                pool.submit(_fill, source, lanes[-1], stop)
+
+        try:
+            for _ in range(workers + 1):
+                start_next()
+            while lanes:
+                lane = lanes.popleft()
+                yield _drain(lane)
+                start_next()
+        finally:
+            stop.set()
+
+
+def _fill(source: Callable[[], Iterator[T]], lane: _Lane[T], stop: threading.Event) -> None:
+    try:
+        for item in source():
+            if not _put(lane, (item, None), stop):
+                return
+        _put(lane, (None, None), stop)
+    except BaseException as error:  # handed over to whoever iterates
+        _put(lane, (None, error), stop)
+
+
+def _put(lane: _Lane[T], entry: tuple[Any, BaseException | None], stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            lane.ready.put(entry, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+def _drain(lane: _Lane[T]) -> Iterator[T]:
+    while True:
+        item, error = lane.ready.get()
+        if error is not None:
+            raise error
+        if item is None:
+            return
+        yield item
