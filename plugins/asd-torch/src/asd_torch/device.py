@@ -96,7 +96,7 @@ def _bfloat16_support(device: torch.device) -> tuple[bool, str]:
 
 
 def _processor_bfloat16_unit() -> str | None:
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch's own
         return None
     # get_capabilities is younger than torch 2.6; what stands in for it there is private but all there is.
     if hasattr(torch.cpu, "get_capabilities"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -10,7 +10,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asd_torch.device import Plan
 
-Module = TypeVar("Module", bound=nn.Module)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -31,7 +30,8 @@ def prepare(module: nn.Module, plan: Plan) -> nn.Module:
         Computes the same (within 1e-5 in float32); four-dimensional weights lie channels-last.
     """
     module = fold_batch_norm(module.eval().requires_grad_(False))
-    return module.to(device=plan.device, dtype=plan.dtype, memory_format=torch.channels_last)
+    module = module.to(plan.device, plan.dtype)
+    return module.to(memory_format=torch.channels_last)
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
@@ -69,7 +69,8 @@ def _follows_convolution(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    convolution, norm = traced.get_submodule(str(source.target)), traced.get_submodule(str(node.target))
-    traced.set_submodule(str(source.target), fuse_conv_bn_eval(convolution, norm))
+    modules: dict[str, Any] = dict(traced.named_modules())
+    target = str(source.target)
+    traced.set_submodule(target, fuse_conv_bn_eval(modules[target], modules[str(node.target)]))
     node.replace_all_uses_with(source)
     traced.graph.erase_node(node)
