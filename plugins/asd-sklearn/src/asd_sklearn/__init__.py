@@ -1,0 +1,1 @@
+"""Anomaly detectors fitted by scikit-learn and scored by NumPy alone."""

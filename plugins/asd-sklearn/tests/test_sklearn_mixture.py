@@ -1,0 +1,139 @@
+"""The mixtures: scikit-learn's likelihood, and one remedy for each kind of degenerate data."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from sklearn import mixture
+
+from asd.errors import ConfigError, DataError
+from asd_sklearn.mixture import GaussianMixture
+
+NAMES = ["gmm"]
+CLASSES = {"gmm": GaussianMixture}
+
+
+def data(count: int = 400, dimension: int = 8, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).normal(0, 5, (5, dimension))
+    return centres[rng.integers(5, size=count)] + rng.normal(size=(count, dimension))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_gmm_scores_equal_scikit_learns(offset: float) -> None:
+    train, test = data() + offset, data(seed=2) * 1.5 + offset
+    ours = GaussianMixture(components=5).fit(train)
+    theirs = mixture.GaussianMixture(5, covariance_type="diag", max_iter=150, random_state=0).fit(train)
+    np.testing.assert_allclose(ours.score(test), -theirs.score_samples(test), rtol=1e-6, atol=1e-6)
+
+
+def test_defaults_are_the_first_papers() -> None:
+    assert GaussianMixture().get_params() == {
+        "components": 80,
+        "max_iter": 150,
+        "tolerance": 1e-3,
+        "regularisation": 1e-6,
+        "seed": 0,
+    }
+
+
+def test_far_windows_have_finite_scores_in_order_of_distance() -> None:
+    detector = GaussianMixture(components=5).fit(data())
+    far = np.ones((4, 8)) * np.array([[1e2], [1e4], [1e6], [1e30]])
+    scores = detector.score(far)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) > 0).all()
+
+
+def test_a_large_common_offset_costs_no_precision() -> None:
+    plain = GaussianMixture(components=5).fit(data()).score(data(seed=2))
+    moved = GaussianMixture(components=5).fit(data() + 1e6).score(data(seed=2) + 1e6)
+    np.testing.assert_allclose(moved, plain, rtol=1e-6)
+
+
+def test_another_seed_is_another_initialisation() -> None:
+    noise = np.random.default_rng(0).normal(size=(300, 4))
+    first = GaussianMixture(components=10, seed=0).fit(noise).score(noise)
+    second = GaussianMixture(components=10, seed=1).fit(noise).score(noise)
+    assert np.abs(first - second).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fewer_windows_than_components(name: str) -> None:
+    with pytest.raises(DataError) as caught:
+        CLASSES[name]().fit(data(18))
+    assert str(caught.value) == (f"{name}: 18 windows for 80 components; record more or use --detector.components 9")
+    CLASSES[name](components=9).fit(data(18))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fewer_distinct_windows_than_components(name: str) -> None:
+    repeated = np.concatenate([data(12)] * 9)
+    repeated[::12, 0] = 0.0
+    repeated[12, 0] = -0.0
+    with pytest.raises(DataError) as caught:
+        CLASSES[name](components=20).fit(repeated)
+    assert str(caught.value) == (
+        f"{name}: only 12 of 108 windows are distinct, for 20 components; "
+        "check for silent or repeated recordings or use --detector.components 6"
+    )
+    CLASSES[name](components=6).fit(repeated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constant_features_are_left_out_with_a_line_in_the_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    train, test = data(), data(seed=2)
+    padded = np.insert(train, [0, 5], [0.0, 7.5], axis=1)
+    detector = CLASSES[name](components=5).fit(padded)
+    assert caplog.messages == [
+        f"{name}: 2 of 10 features are the same in all training windows and are left out of the score"
+    ]
+    plain = CLASSES[name](components=5).fit(train).score(test)
+    np.testing.assert_allclose(detector.score(np.insert(test, [0, 5], 3.0, axis=1)), plain, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mixture_that_did_not_converge_is_told_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "asd"):
+        CLASSES[name](components=8, max_iter=1, tolerance=1e-9).fit(data())
+    assert caplog.messages == [
+        f"{name}: the mixture was still improving after 1 iterations and is used as it is; "
+        "--detector.max_iter 2 gives it more"
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_collapsed_component_is_named(name: str) -> None:
+    train = np.repeat(1000 * np.random.default_rng(0).normal(size=(6, 8)), 10, axis=0)
+    with pytest.raises(DataError) as caught:
+        CLASSES[name](components=6, regularisation=0.0).fit(train)
+    assert str(caught.value) == (
+        f"{name}: a component has collapsed onto a few windows; "
+        "use --detector.regularisation 1e-3 or fewer --detector.components"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "expected"),
+    [
+        (
+            "components",
+            0,
+            "components must be a whole number of at least 1, got 0; use --detector.components 1 or more",
+        ),
+        ("components", 2.5, "a whole number of at least 1, got 2.5"),
+        ("max_iter", -3, "max_iter must be a whole number of at least 1, got -3; use --detector.max_iter 1 or more"),
+        ("tolerance", -1.0, "tolerance must be a number of at least 0, got -1.0; change --detector.tolerance"),
+        ("regularisation", float("nan"), "regularisation must be a number of at least 0, got nan"),
+        ("seed", -1, "seed must be a whole number of at least 0, got -1"),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_unfit_parameters_are_refused(name: str, parameter: str, value: float, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CLASSES[name](**{parameter: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert expected in str(caught.value)
