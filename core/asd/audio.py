@@ -191,4 +191,5 @@ def _check_channel(channel: Channel, channels: int, path: Path) -> int | None:
 
 
 def _reason(error: Any) -> str:
-    return str(error.error_string).strip().rstrip(".") or f"libsndfile error {error.code}"
+    text = str(error.error_string).strip().rstrip(".").removeprefix("Error : ")
+    return text or f"libsndfile error {error.code}"

@@ -297,9 +297,8 @@ def _calibrate(config: Config, features: list[ClipFeatures], runtime: Runtime) -
     fold = assign_folds([f.clip for f in features], config.folds, config.seed)
     scores = np.empty(len(features))
     for k in track(np.unique(fold), "calibrating"):
-        transform, detector = _fit_detector(
-            config, [f for f, own in zip(features, fold, strict=True) if own != k], runtime
-        )
+        others = [f for f, own in zip(features, fold, strict=True) if own != k]
+        transform, detector = _fit_detector(config, others, runtime)
         for index in np.flatnonzero(fold == k):
             windows = detector.score(transform.transform(features[index].values))
             scores[index] = pool_scores(windows, config.pooling, config.top_fraction)

@@ -136,13 +136,13 @@ def _descriptions(docstring: str) -> dict[str, str]:
     """Read ``name : type`` entries with their indented text from a numpydoc ``Parameters`` section."""
     _, _, section = docstring.partition("Parameters\n----------\n")
     found: dict[str, str] = {}
-    name = ""
+    names: list[str] = []
     for line in section.splitlines():
         if line.startswith("---") or (line and not line.startswith(" ") and ":" not in line):
             break
         if line and not line.startswith(" "):
-            name = line.partition(":")[0].strip()
-            found[name] = ""
-        elif name and line.strip():
-            found[name] = f"{found[name]} {line.strip()}".strip()
+            names = [name.strip() for name in line.partition(":")[0].split(",")]
+            found.update(dict.fromkeys(names, ""))
+        elif line.strip():
+            found.update({name: f"{found[name]} {line.strip()}".strip() for name in names})
     return found

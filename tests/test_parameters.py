@@ -1,0 +1,88 @@
+"""Constructor parameters: what a command line or a TOML file may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from asd.errors import ConfigError
+from asd.parameters import convert, convert_all, describe, parameters_of
+
+
+class Example:
+    """A component.
+
+    Parameters
+    ----------
+    size : int
+        How large,
+        in metres.
+    first, second : float
+        A pair.
+
+    Attributes
+    ----------
+    other : int
+        Not a parameter.
+    """
+
+    def __init__(self, *, size: int = 3, first: float = 1.0, second: float | None = None, mode: str = "a") -> None:
+        self.size, self.first, self.second, self.mode = size, first, second, mode
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "expected"),
+    [
+        ("20", int, 20),
+        (20, int, 20),
+        (20.0, int, 20),
+        ("0.5", float, 0.5),
+        (1, float, 1.0),
+        ("true", bool, True),
+        ("No", bool, False),
+        ("none", int | None, None),
+        ("3", int | None, 3),
+        ("8", int | str, 8),
+        ("all", int | str, "all"),
+        ("mix", Literal["mix"] | int, "mix"),
+        ("2", Literal["mix"] | int, 2),
+        ("a, b", tuple[str, ...], ("a", "b")),
+        ([1, 2], tuple[int, ...], (1, 2)),
+        ("64,64", tuple[int, int], (64, 64)),
+        ("x", Any, "x"),
+    ],
+)
+def test_converts(value: Any, annotation: Any, expected: Any) -> None:
+    converted = convert(value, annotation)
+    assert converted == expected
+    assert type(converted) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [("many", int), (2.5, int), (True, int), ("x", float), (1, str), ("maybe", bool), ("c", Literal["a", "b"]),
+     (3, tuple[int, ...]), (None, int)],
+)  # fmt: skip
+def test_refuses(value: Any, annotation: Any) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        convert(value, annotation)
+
+
+def test_describes_parameters_from_signature_and_docstring() -> None:
+    found = parameters_of(Example)
+    assert list(found) == ["size", "first", "second", "mode"]
+    assert found["size"].description == "How large, in metres."
+    assert found["first"].description == found["second"].description == "A pair."
+    assert found["mode"].description == ""
+    assert describe(found["second"].annotation) == "a number or none"
+    assert describe(tuple[str, ...]) == "a comma-separated list of text"
+
+
+def test_errors_name_owner_parameter_and_expectation() -> None:
+    with pytest.raises(ConfigError, match=r"^detector 'x' has no parameter 'sise'; did you mean size\?$"):
+        convert_all(Example, "detector 'x'", {"sise": 1})
+    with pytest.raises(ConfigError, match=r"has no parameter 'qq'; known: size, first, second, mode"):
+        convert_all(Example, "detector 'x'", {"qq": 1})
+    with pytest.raises(ConfigError, match=r"^detector 'x': parameter 'size' takes a whole number, got 'many'$"):
+        convert_all(Example, "detector 'x'", {"size": "many"})

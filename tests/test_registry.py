@@ -1,0 +1,207 @@
+"""Discovery: real distributions on the path, one of them broken in every way that we know."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, WeightFile
+from asd_registry.discovery import load_target
+
+Install = Callable[..., None]
+
+GOOD = """
+    from asd_registry import CommandSpec, ComponentSpec, hookimpl
+
+    @hookimpl
+    def asd_components():
+        yield ComponentSpec(kind="detector", name="{name}", summary="A detector", licence="MIT",
+                            target="{target}", requires={requires!r}, api_version={api_version})
+
+    @hookimpl
+    def asd_commands():
+        return [CommandSpec(name="{name}-command", summary="A command", target="{target}")]
+"""
+
+
+def plugin_source(
+    name: str = "nice", target: str = "decimal:Decimal", requires: tuple[str, ...] = (), api_version: int = API_VERSION
+) -> str:
+    return textwrap.dedent(GOOD).format(name=name, target=target, requires=requires, api_version=api_version)
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Return a function that lays a distribution with one plugin module on the import path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(distribution: str, source: str, version: str = "1.0") -> None:
+        module = distribution.replace("-", "_") + "_plugin"
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
+        info = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[asd.plugins]\n{distribution} = {module}\n")
+
+    return install
+
+
+@pytest.fixture(autouse=True)
+def only_installed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASD_PLUGINS", "good,other,broken")
+
+
+def test_finds_components_and_commands_with_their_distribution(install: Install) -> None:
+    install("good", plugin_source(), version="2.5")
+    registry = Registry()
+    component = registry.find("detector", "nice")
+    assert (component.plugin.distribution, component.plugin.version) == ("good", "2.5")
+    assert component.qualified_name == "good:nice"
+    assert component.problem is None
+    assert registry.commands["nice-command"][0].summary == "A command"
+
+
+BROKEN = {
+    "raises on import": ("raise RuntimeError('no licence key')", "RuntimeError: no licence key"),
+    "exits on import": ("import sys; sys.exit('bye')", "SystemExit: bye"),
+    "imports what is absent": ("import nonsense_module", "ModuleNotFoundError: No module named 'nonsense_module'"),
+    "unknown hook": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_componets(): return []",
+        "PluginValidationError: unknown hook 'asd_componets'",
+    ),
+    "wrong hook signature": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(what): return []",
+        "PluginValidationError",
+    ),
+    "hook raises": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): raise KeyError('x')",
+        "KeyError: 'x'",
+    ),
+    "hook returns something else": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): return ['gmm']",
+        "TypeError: hook asd_components must return ComponentSpec objects, got 'gmm'",
+    ),
+    "hook returns nothing": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): pass",
+        "TypeError: hook asd_components must return ComponentSpec objects, got None",
+    ),
+    "bad spec": (
+        "from asd_registry import *\n@hookimpl\ndef asd_components():\n"
+        "    yield ComponentSpec(kind='detektor', name='x', summary='s', target='a:B', licence='MIT')",
+        "ValueError: component 'x': kind must be one of frontend, extractor, detector, got 'detektor'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_a_row_and_the_others_go_on(install: Install, case: str) -> None:
+    source, reason = BROKEN[case]
+    install("broken", source)
+    install("good", plugin_source())
+    registry = Registry()
+    errors = {plugin.distribution: plugin.error for plugin in registry.plugins}
+    assert errors["good"] is None
+    assert reason in (errors["broken"] or "")
+    assert [c.spec.name for c in registry.components] == ["nice"]
+
+
+def test_a_plugin_that_prints_leaves_stdout_clean(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install("good", "print('hello from a plugin')\n" + plugin_source())
+    assert Registry().find("detector", "nice")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hello from a plugin" in captured.err
+
+
+def test_a_name_clash_asks_for_the_qualified_name(install: Install) -> None:
+    install("good", plugin_source())
+    install("other", plugin_source(target="fractions:Fraction"))
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"detector 'nice' is offered more than once: write good:nice or other:nice"):
+        registry.find("detector", "nice")
+    assert registry.find("detector", "other:nice").spec.target == "fractions:Fraction"
+
+
+def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) -> None:
+    install("good", plugin_source())
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"unknown detector 'nise'; did you mean nice\?"):
+        registry.find("detector", "nise")
+    with pytest.raises(PluginError, match=r"unknown detector 'qqq'; known: nice \('asd plugins' lists all\)"):
+        registry.find("detector", "qqq")
+    with pytest.raises(PluginError, match=r"detector 'gmm' is not installed: pip install asd-sklearn"):
+        registry.find("detector", "gmm")
+    with pytest.raises(PluginError, match=r"extractor 'elsewhere:thing' is not installed: pip install elsewhere"):
+        registry.find("extractor", "elsewhere:thing")
+
+
+def test_a_component_of_a_broken_plugin_names_the_cause(install: Install) -> None:
+    install("broken", "raise OSError('disk gone')")
+    with pytest.raises(PluginError, match=r"plugin broken is broken: OSError: disk gone"):
+        Registry().find("detector", "broken:thing")
+
+
+def test_missing_requirement_and_newer_contract_are_states(install: Install) -> None:
+    install("good", plugin_source(requires=("numpy>=1", "no-such-thing>=3; python_version>'3'")))
+    install("other", plugin_source(name="modern", api_version=API_VERSION + 1))
+    registry = Registry()
+    lacking = registry.find("detector", "nice")
+    assert lacking.problem is not None
+    assert "missing requirement: pip install" in lacking.problem
+    assert "no-such-thing>=3" in lacking.problem
+    assert "numpy" not in lacking.problem
+    with pytest.raises(PluginError, match=r"detector 'nice' cannot run: missing requirement"):
+        load_target(lacking)
+    assert registry.find("detector", "modern").problem == (
+        f"needs plugin contract {API_VERSION + 1}, this asd-framework has {API_VERSION}: upgrade it"
+    )
+
+
+def test_a_target_that_is_not_there_is_named(install: Install) -> None:
+    install("good", plugin_source(target="decimal:Decimale"))
+    with pytest.raises(PluginError, match=r"good:nice: cannot import its target 'decimal:Decimale': AttributeError"):
+        load_target(Registry().find("detector", "nice"))
+
+
+def test_asd_plugins_limits_what_loads(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("good", plugin_source())
+    install("other", "raise RuntimeError('must not be imported')")
+    monkeypatch.setenv("ASD_PLUGINS", "good")
+    assert [(p.distribution, p.error) for p in Registry().plugins] == [("good", None)]
+    monkeypatch.setenv("ASD_PLUGINS", "")
+    assert Registry().plugins == []
+
+
+def test_entry_points_can_be_given() -> None:
+    entry_point = importlib.metadata.EntryPoint("mine", "no_such_module_at_all", "asd.plugins")
+    assert Registry([entry_point]).plugins[0].error == "ModuleNotFoundError: No module named 'no_such_module_at_all'"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"name": "Has Space"}, "name must be lower-case"),
+        ({"summary": "two\nlines"}, "summary must be one line"),
+        ({"target": "just.a.module"}, "target must look like 'package.module:Class'"),
+        ({"licence": " "}, "licence must not be empty"),
+    ],
+)
+def test_specs_check_themselves(change: dict[str, str], text: str) -> None:
+    fields = {"kind": "detector", "name": "x", "summary": "s", "target": "a.b:C", "licence": "MIT", **change}
+    with pytest.raises(ValueError, match=text):
+        ComponentSpec(**fields)  # type: ignore[arg-type]
+
+
+def test_command_and_weight_specs_check_themselves() -> None:
+    with pytest.raises(ValueError, match="target must look like"):
+        CommandSpec(name="serve", summary="s", target="nowhere")
+    with pytest.raises(ValueError, match="sha256 must be 8 to 64 hexadecimal digits, got 'abc'"):
+        WeightFile(name="w.pth", licence="MIT", sha256="abc")
