@@ -1,0 +1,111 @@
+"""One configuration, from TOML, keywords and options alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asd.components import create
+from asd.config import Choice, Config, read_toml
+from asd.errors import ConfigError, PluginError
+from asd.features import FeatureTransform
+
+TOML = """
+pca = 0.98
+pooling = "top"
+channel = 2
+detector = {name = "gmm", components = 20}
+[frontend]
+name = "mel-stack"
+n_mels = 32
+"""
+
+
+def test_toml_and_round_trip(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(TOML)
+    config = Config.from_mapping(read_toml(tmp_path / "p.toml"))
+    assert config.detector == Choice("gmm", {"components": 20})
+    assert (config.pca, config.pooling, config.channel, config.segment) == (0.98, "top", 2, None)
+    assert Config.from_mapping(config.as_mapping()) == config
+
+
+def test_defaults_are_resolved_from_the_specs() -> None:
+    resolved = Config().resolved()
+    assert resolved.frontend == Choice("mel-image")
+    assert resolved.extractor == Choice("squeezenet1_0")
+    assert resolved.detector == Choice("gmm")
+    with pytest.raises(
+        ConfigError, match=r"extractor .identity. has no front end of its own: choose one by"
+    ):
+        Config.from_mapping({"extractor": "identity"}).resolved()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"pooing": "max"}, r"the configuration has no parameter 'pooing'; did you mean pooling\?"),
+        ({"pooling": "sum"}, r"parameter 'pooling' takes mean or max or top, got 'sum'"),
+        ({"pca": 1.5}, r"pca takes a fraction above 0, at most 1, or none, got 1\.5"),
+        ({"folds": "1"}, r"folds takes 2 or more, got 1"),
+        ({"channel": 0}, r"channel takes mix, or a number from 1, got 0"),
+        ({"segment": -1}, r"segment takes seconds above 0, or none, got -1"),
+        ({"false_alarm_rate": 0}, r"false_alarm_rate takes alarms per hour above 0, or none, got 0"),
+        ({"top_fraction": 0}, r"top_fraction takes a fraction above 0, at most 1, got 0"),
+        ({"detector": 5}, r"detector takes a name, or a table with 'name' and parameters, got 5"),
+        ({"detector": {"components": 5}}, r"detector takes a name, or a table with 'name'"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Config.from_mapping(options)
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"absent\.toml: cannot read this configuration"
+    ):
+        read_toml(tmp_path / "absent.toml")
+    (tmp_path / "p.toml").write_text("pca = \n")
+    with pytest.raises(ConfigError, match=r"p\.toml: not a TOML file: Invalid value \(at line 1, column 7\)"):
+        read_toml(tmp_path / "p.toml")
+
+
+def test_components_by_name_with_parameters_as_text() -> None:
+    gmm = create("detector", "asd-sklearn:gmm", {"components": "7"})
+    assert gmm.get_params()["components"] == 7
+    with pytest.raises(ConfigError, match=r"detector 'gmm' has no parameter 'component'; did you mean components\?"):
+        create("detector", "gmm", {"component": 7})
+    with pytest.raises(ConfigError, match=r"detector 'gmm': parameter 'components' takes a whole number, got 'many'"):
+        create("detector", "gmm", {"components": "many"})
+    with pytest.raises(ConfigError, match=r"extractor 'resnet18' fixes model = 'resnet18'; leave it out"):
+        create("extractor", "resnet18", {"model": "resnet50"})
+    with pytest.raises(PluginError, match=r"unknown detector 'gmn'; did you mean .*gmm"):
+        create("detector", "gmn")
+
+
+@pytest.mark.parametrize("n", [30, 500])
+def test_pca_keeps_the_variance_asked_for(n: int) -> None:
+    """More and fewer windows than features take different ways to the same answer."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(n, 8)) @ rng.normal(size=(8, 60)) + 0.05 * rng.normal(size=(n, 60))).astype(np.float32)
+    transform = FeatureTransform(standardise=True, pca=0.98).fit(features)
+    reference = PCA(0.98, svd_solver="full").fit(StandardScaler().fit_transform(features.astype(np.float64)))
+    got = transform.transform(features)
+    assert got.shape == (n, reference.n_components_)
+    expected = reference.transform(StandardScaler().fit_transform(features.astype(np.float64)))
+    np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=1e-3)
+
+
+def test_constant_features_stay_finite() -> None:
+    features = np.full((10, 3), 1 / 3, np.float32)
+    features[:, 0] = np.arange(10)
+    transform = FeatureTransform(standardise=True, pca=0.5).fit(features)
+    assert np.isfinite(transform.transform(features + 1e-7)).all()
+    assert transform.scale[1] == 1.0
+    constant = FeatureTransform(pca=0.9).fit(features[:, 1:])
+    assert constant.transform(features[:, 1:]).shape == (10, 1)
