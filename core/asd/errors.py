@@ -10,6 +10,7 @@ __all__ = [
     "DataError",
     "ModelFileError",
     "PluginError",
+    "WeightError",
 ]
 
 
@@ -31,3 +32,7 @@ class CalibrationError(AsdError):
 
 class ModelFileError(AsdError):
     """A model file that cannot be written or read."""
+
+
+class WeightError(AsdError):
+    """A file of pretrained weights that cannot be had, kept or trusted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
@@ -20,7 +20,7 @@ class Renderer(Protocol):
 _renderer: ContextVar[Renderer | None] = ContextVar("asd_progress", default=None)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], description: str, total: int | None = None) -> Generator[T, None, None]:
     """Yield `items`; where a renderer is installed, show `description` with the count and the time left."""
     renderer = _renderer.get()
     if total is None and isinstance(items, Sized):

@@ -1,0 +1,141 @@
+"""``asd weights``: what pretrained weights there are, which are here, and how to bring the others."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asd.cli.options import json_option, verbose_option
+from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.download import MEGABYTE
+from asd.errors import WeightError
+from asd.weights import Entry, State, catalogue, import_file, locate, store_folder
+from asd_registry import WeightFile
+
+_COLOURS: dict[State, str] = {"embedded": "green", "present": "green", "absent": "yellow", "damaged": "red"}
+
+
+@click.group()
+def weights() -> None:
+    """List, fetch, import and verify pretrained weights.
+
+    Downloaded files are kept in the user's cache folder, or in the folder 'weights' of ASD_CACHE. NAME is a weight
+    file or a component. ASD_OFFLINE=1 forbids the network.
+    """
+
+
+@weights.command("list")
+@json_option
+@verbose_option
+def list_(as_json: bool, verbose: bool) -> None:
+    """List the weight files of the installed components, with licence and state."""
+    with reporting(verbose):
+        states = [(entry, entry.state()) for entry in catalogue()]
+    _show(states, as_json, "No installed component has pretrained weights.")
+
+
+@weights.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@json_option
+@verbose_option
+def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
+    """Download weight files, unless they are here, and verify them; prints their paths."""
+    chosen = dict.fromkeys(entry.weight for name in names for entry in _named(name))
+    with reporting(verbose):
+        found = [locate(weight) for weight in chosen]
+    if as_json:
+        print_json([str(path) for path in found])
+    else:
+        click.echo("\n".join(map(str, found)))
+
+
+@weights.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sha256", metavar="HEX", help="For a file that no component lists: its hash, 8 or more digits.")
+@json_option
+@verbose_option
+def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: bool) -> None:
+    """Verify FILE, a copy brought by other means, and keep it as NAME; prints its path."""
+    weight = _one_named(name) if sha256 is None else _unlisted(name, file, sha256)
+    with reporting(verbose):
+        path = import_file(weight, file)
+    if as_json:
+        print_json([str(path)])
+    else:
+        click.echo(path)
+
+
+@weights.command()
+@json_option
+@verbose_option
+def verify(as_json: bool, verbose: bool) -> None:
+    """Hash every weight file that is here; exit code 2 if one is damaged."""
+    with reporting(verbose):
+        states = [(entry, entry.state()) for entry in catalogue()]
+    _show([(entry, state) for entry, state in states if state != "absent"], as_json, "No weight file is here.")
+    damaged = [entry.weight.name for entry, state in states if state == "damaged"]
+    if damaged:
+        raise WeightError(f"damaged: {', '.join(damaged)}; mend with 'asd weights fetch {' '.join(damaged)}'")
+
+
+def _show(states: list[tuple[Entry, State]], as_json: bool, none: str) -> None:
+    if as_json:
+        print_json([_as_dict(entry, state) for entry, state in states])
+    elif states:
+        columns = ("component", "file", "size", "licence", "state")
+        print_table(columns, [_row(entry, state) for entry, state in states])
+    else:
+        click.echo(none)
+    click.echo(f"asd: the weight store is {store_folder()}", err=True)
+
+
+def _row(entry: Entry, state: State) -> tuple[Any, ...]:
+    components = ", ".join(component.spec.name for component in entry.components)
+    size = "" if entry.size is None else f"{entry.size / MEGABYTE:.1f} MB"
+    return (components, entry.weight.name, size, entry.weight.licence, emphasised(state, _COLOURS[state]))
+
+
+def _as_dict(entry: Entry, state: State) -> dict[str, Any]:
+    weight = entry.weight
+    return {
+        "components": [component.qualified_name for component in entry.components],
+        "file": weight.name,
+        "size": entry.size,
+        "licence": weight.licence,
+        "state": state,
+        "sha256": weight.sha256,
+        "url": weight.url,
+        "path": str(entry.path),
+    }
+
+
+def _named(name: str) -> list[Entry]:
+    """Return the weight files that `name` means: one of this name, or those of a component."""
+    entries = catalogue()
+    by_file = [entry for entry in entries if entry.weight.name == name]
+    found = by_file or [e for e in entries if any(name in (c.spec.name, c.qualified_name) for c in e.components)]
+    if found:
+        return found
+    names = [entry.weight.name for entry in entries]
+    names += sorted({component.spec.name for entry in entries for component in entry.components})
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    raise WeightError(f"unknown weights {name!r}; {hint} ('asd weights list' lists all)")
+
+
+def _one_named(name: str) -> WeightFile:
+    found = _named(name)
+    if len(found) > 1:
+        raise WeightError(f"{name} has several weight files: name {' or '.join(e.weight.name for e in found)}")
+    return found[0].weight
+
+
+def _unlisted(name: str, file: Path, sha256: str) -> WeightFile:
+    try:
+        return WeightFile(name=name, licence="unknown", sha256=sha256.lower(), url=file.absolute().as_uri())
+    except ValueError as error:
+        raise WeightError(str(error)) from error
