@@ -1,0 +1,80 @@
+"""How fast the command starts, as ratios to what cannot be avoided.
+
+- ``asd --help`` and ``asd plugins``, whole process, against importing click, rich.table, pluggy, importlib.metadata
+  and numpy. To hold: at most 1.5.
+- ``asd score`` of one clip from cold start against importing torch and torchvision plus the bare forward pass of the
+  same windows. To hold: at most 1.3.
+
+    python tests/benchmarks/bench_startup.py [--runs 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ASD = Path(sys.executable).with_name("asd")
+LIGHT = "import click, rich.table, pluggy, importlib.metadata, numpy"
+TORCH = "import torch, torchvision"
+FORWARD = """
+import time, numpy, torch
+from asd.audio import Clip
+from asd.config import Config
+from asd.pipeline import Pipeline
+from pathlib import Path
+import sys
+pipeline = Pipeline(Config())
+features = pipeline.embed(Clip(Path(sys.argv[1])))  # loads and prepares the network
+windows = numpy.random.default_rng(0).normal(size=(len(features.values), 224, 224, 3)).astype("float32")
+began = time.perf_counter()
+pipeline.extractor.embed(windows.transpose(0, 3, 1, 2))
+print(time.perf_counter() - began)
+"""
+
+
+def seconds(*command: str | Path) -> float:
+    """Return the wall time of a whole process."""
+    began = time.perf_counter()
+    subprocess.run(command, check=False, capture_output=True)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure in turns, so that a drift of the machine meets all alike; print medians and ratios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=7)
+    runs = parser.parse_args().runs
+    samples = Path(__file__).resolve().parents[2] / "examples" / "data"
+    with tempfile.TemporaryDirectory() as folder:
+        model, clip = Path(folder) / "fan.asd", next((samples / "test" / "normal").iterdir())
+        subprocess.run([ASD, "fit", samples / "train", "-o", model], check=True, capture_output=True)
+        commands: dict[str, tuple[str | Path, ...]] = {
+            "light imports": (sys.executable, "-c", LIGHT),
+            "asd --help": (ASD, "--help"),
+            "asd plugins": (ASD, "plugins"),
+            "torch imports": (sys.executable, "-c", TORCH),
+            "asd score": (ASD, "score", model, clip),
+        }
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(runs):
+            for name, command in commands.items():
+                times[name].append(seconds(*command))
+        done = subprocess.run([sys.executable, "-c", FORWARD, clip], check=True, capture_output=True, text=True)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    forward = float(done.stdout)
+    for name, value in median.items():
+        print(f"{name:<15} {value:6.3f} s")
+    print(f"{'bare forward':<15} {forward:6.3f} s")
+    for name in ("asd --help", "asd plugins"):
+        print(f"{name} / light imports = {median[name] / median['light imports']:.2f} (to hold: at most 1.5)")
+    ratio = median["asd score"] / (median["torch imports"] + forward)
+    print(f"asd score / (torch imports + bare forward) = {ratio:.2f} (to hold: at most 1.3)")
+
+
+if __name__ == "__main__":
+    main()
