@@ -31,7 +31,7 @@ def weights() -> None:
 @json_option
 @verbose_option
 def list_(as_json: bool, verbose: bool) -> None:
-    """List the weight files of the installed components, with licence and state."""
+    """List the components' weight files with their state."""
     with reporting(verbose):
         states = [(entry, entry.state()) for entry in catalogue()]
     _show(states, as_json, "No installed component has pretrained weights.")
@@ -42,7 +42,7 @@ def list_(as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
-    """Download weight files, unless they are here, and verify them; prints their paths."""
+    """Download and verify what is not here; print the paths."""
     chosen = dict.fromkeys(entry.weight for name in names for entry in _named(name))
     with reporting(verbose):
         found = [locate(weight) for weight in chosen]
@@ -59,7 +59,10 @@ def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: bool) -> None:
-    """Verify FILE, a copy brought by other means, and keep it as NAME; prints its path."""
+    """Keep FILE, a copy brought by other means, as NAME.
+
+    It is verified first. Prints the path where it is kept.
+    """
     weight = _one_named(name) if sha256 is None else _unlisted(name, file, sha256)
     with reporting(verbose):
         path = import_file(weight, file)
@@ -73,7 +76,7 @@ def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: b
 @json_option
 @verbose_option
 def verify(as_json: bool, verbose: bool) -> None:
-    """Hash every weight file that is here; exit code 2 if one is damaged."""
+    """Hash all files that are here; exit code 2: damage."""
     with reporting(verbose):
         states = [(entry, entry.state()) for entry in catalogue()]
     _show([(entry, state) for entry, state in states if state != "absent"], as_json, "No weight file is here.")
