@@ -79,7 +79,9 @@ def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     result = json.loads(asd("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", *QUICK).stdout)
     assert result["clips"] == 12
     assert result["decision"]["false_alarm_rate"] == pytest.approx(result["lowest_false_alarm_rate"])
-    assert result["config"]["detector"] == {"name": "gmm", "components": "2"}
+    assert result["config"]["detector"]["name"] == "asd-sklearn:gmm"
+    assert result["config"]["detector"]["components"] == 2
+    assert result["config"]["pca"] == 0.9
 
 
 def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:

@@ -62,6 +62,8 @@ class ClipReader:
         Length of what was read so far, by the file's own clock.
     file_rate : int
         The file's own rate in Hz, 0 before reading.
+    silent : bool
+        Whether all samples so far were zero.
     notes : list of str
         What the user should know about the clip, complete after the last block.
     """
@@ -72,6 +74,7 @@ class ClipReader:
         self.channel = channel
         self.seconds = 0.0
         self.file_rate = 0
+        self.silent = True
         self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Float32]:
@@ -111,6 +114,7 @@ class ClipReader:
                     if not np.isfinite(samples).all():
                         raise AudioError(f"{self.clip.path}: holds NaN or infinite samples; export it again")
                     peak = max(peak, float(np.abs(samples).max()))
+                    self.silent = peak == 0.0
                     self.seconds += len(block) / file.samplerate
                     yield samples if resampler is None else resampler.resample_chunk(samples, last=left == 0)
             except soundfile.LibsndfileError as error:
@@ -127,7 +131,7 @@ class ClipReader:
         return soxr.ResampleStream(file_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
 
     def _note(self, file_rate: int, peak: float) -> None:
-        if peak == 0.0:
+        if self.silent:
             self.notes.append("digital silence: is the microphone connected?")
         elif peak >= 1.0:
             self.notes.append("clipped: the level reaches full scale")

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from asd import modelfile
 from asd.audio import Clip, digest_of
 from asd.components import registry
-from asd.config import Choice, Config, Pooling
+from asd.config import Config
 from asd.decision import Calibration, Decision
-from asd.errors import AudioError, CalibrationError, ModelFileError, PluginError
+from asd.errors import ModelFileError, PluginError
 from asd.features import FeatureTransform
 from asd.interfaces import Component, Detector, Runtime
-from asd.pipeline import ClipFeatures, Failure, Pipeline, create_seeded
-from asd.progress import track
-from asd.records import Float32, Float64
-
-MINIMUM_CLIPS = 5
-"""Fewer normal clips than this calibrate nothing: even the best alarm would be false once in six clips."""
-
-_log = logging.getLogger("asd")
+from asd.pipeline import ClipFeatures, Failure, Pipeline
+from asd.records import Float64
+from asd.training import calibrate, extract, fit_detector, new_detector, pool_scores
 
 
 @dataclass(frozen=True)
@@ -122,7 +115,7 @@ class Model:
         Parameters
         ----------
         clips : sequence of Clip
-            At least `MINIMUM_CLIPS` that can be read.
+            At least `asd.training.MINIMUM_CLIPS` that can be used.
         config : Config, optional
             The pipeline; default: the default pipeline.
         runtime : Runtime, optional
@@ -138,13 +131,11 @@ class Model:
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
         pipeline = Pipeline(config or Config(), runtime)
-        _check_count(len(clips), len(clips))
-        features, failures = _extract(pipeline, clips, workers, strict)
-        _check_count(len(features), len(clips))
-        _log_mixed_rates(features)
-        calibration = _calibrate(pipeline.config, features, pipeline.runtime)
+        new_detector(pipeline.config, pipeline.runtime)  # a mistake in its parameters is said before the listening
+        features, failures = extract(pipeline, clips, workers=workers, strict=strict)
+        calibration = calibrate(pipeline.config, features, pipeline.runtime)
         decision = calibration.decide(pipeline.config.false_alarm_rate)
-        transform, detector = _fit_detector(pipeline.config, features, pipeline.runtime)
+        transform, detector = fit_detector(pipeline.config, features, pipeline.runtime)
         model = cls(pipeline, transform, detector, calibration, decision)
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
@@ -184,16 +175,20 @@ class Model:
             arrays |= {f"{prefix}.{name}": value for name, value in state.items()}
         modelfile.write(Path(path), self._manifest(), arrays)
 
-    def _manifest(self) -> dict[str, Any]:
+    def full_config(self) -> dict[str, Any]:
+        """Return the configuration with every parameter of every component spelled out, as plain data."""
         parts: dict[str, Component] = {
             "frontend": self.pipeline.frontend,
             "extractor": self.pipeline.extractor,
             "detector": self.detector,
         }
+        return {**self.config.as_mapping(), **{kind: self._pinned(kind, part) for kind, part in parts.items()}}
+
+    def _manifest(self) -> dict[str, Any]:
         return {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
-            "config": {**self.config.as_mapping(), **{kind: self._pinned(kind, part) for kind, part in parts.items()}},
+            "config": self.full_config(),
             "plugins": self._plugins(),
             "weights": self._pinned_weights or self.pipeline.extractor.weight_hashes(),
             "calibration": {"clip_seconds": self.calibration.clip_seconds},
@@ -230,7 +225,7 @@ class Model:
         pipeline = Pipeline(config, runtime)
         transform = FeatureTransform(standardise=config.standardise, pca=config.pca)
         transform.set_state(_section(arrays, "transform"))
-        detector = _new_detector(config, pipeline.runtime)
+        detector = new_detector(config, pipeline.runtime)
         detector.set_state(_section(arrays, "detector"))
         calibration = Calibration(arrays["calibration.scores"], manifest["calibration"]["clip_seconds"])
         model = cls(pipeline, transform, detector, calibration, Decision(**manifest["decision"]))
@@ -249,93 +244,6 @@ class Model:
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
                     f"{str(present.get(name))[:12]}…: install the weights it was fitted with, or fit anew"
                 )
-
-
-def pool_scores(scores: Float64, pooling: Pooling, top_fraction: float) -> float:
-    """Return a clip's score from its windows' scores, float64[n_windows]."""
-    if pooling == "max":
-        return float(scores.max())
-    if pooling == "top":
-        count = max(1, round(top_fraction * len(scores)))
-        return float(np.sort(scores)[-count:].mean())
-    return float(scores.mean())
-
-
-def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the fold of each clip, int64[n_clips].
-
-    Parts of one recording resemble each other more than parts of two: whole recordings are held out where there are
-    enough of them, otherwise stretches of neighbouring clips.
-    """
-    recordings = list(dict.fromkeys(clip.path for clip in clips))
-    if len(recordings) < folds:
-        return np.arange(len(clips)) * min(folds, len(clips)) // len(clips)
-    order = np.random.default_rng(seed).permutation(len(recordings))
-    fold_of = {recordings[index]: position % folds for position, index in enumerate(order)}
-    return np.array([fold_of[clip.path] for clip in clips])
-
-
-def _extract(
-    pipeline: Pipeline, clips: Sequence[Clip], workers: int, strict: bool
-) -> tuple[list[ClipFeatures], list[Failure]]:
-    features, failures = [], []
-    for result in track(pipeline.embed_all(list(clips), workers=workers), "listening", len(clips)):
-        if isinstance(result, ClipFeatures) and any("digital silence" in note for note in result.notes):
-            silent = AudioError(f"{result.clip}: digital silence teaches nothing; is the microphone connected?")
-            result = Failure(result.clip, silent)
-        if isinstance(result, ClipFeatures):
-            features.append(result)
-            continue
-        if strict:
-            raise result.error
-        _log.warning("left out: %s", result.error)
-        failures.append(result)
-    return features, failures
-
-
-def _calibrate(config: Config, features: list[ClipFeatures], runtime: Runtime) -> Calibration:
-    fold = assign_folds([f.clip for f in features], config.folds, config.seed)
-    scores = np.empty(len(features))
-    for k in track(np.unique(fold), "calibrating"):
-        others = [f for f, own in zip(features, fold, strict=True) if own != k]
-        transform, detector = _fit_detector(config, others, runtime)
-        for index in np.flatnonzero(fold == k):
-            windows = detector.score(transform.transform(features[index].values))
-            scores[index] = pool_scores(windows, config.pooling, config.top_fraction)
-    return Calibration(scores, float(np.mean([f.seconds for f in features])))
-
-
-def _fit_detector(
-    config: Config, features: Iterable[ClipFeatures], runtime: Runtime
-) -> tuple[FeatureTransform, Detector]:
-    values: Float32 = np.concatenate([f.values for f in features])
-    transform = FeatureTransform(standardise=config.standardise, pca=config.pca).fit(values)
-    return transform, _new_detector(config, runtime).fit(transform.transform(values))
-
-
-def _new_detector(config: Config, runtime: Runtime) -> Detector:
-    choice = config.detector
-    assert isinstance(choice, Choice)
-    detector: Detector = create_seeded("detector", choice, config.seed)
-    detector.runtime = runtime
-    return detector
-
-
-def _check_count(usable: int, given: int) -> None:
-    if usable >= MINIMUM_CLIPS:
-        return
-    found = f"{given} clips" if usable == given else f"{usable} of {given} clips can be used"
-    raise CalibrationError(
-        f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
-        "record more, or cut long recordings with --segment SECONDS"
-    )
-
-
-def _log_mixed_rates(features: list[ClipFeatures]) -> None:
-    rates, counts = np.unique([f.file_rate for f in features], return_counts=True)
-    if len(rates) > 1:
-        listed = ", ".join(f"{count} at {rate} Hz" for rate, count in zip(rates, counts, strict=True))
-        _log.warning("mixed sample rates (%s): all are resampled, but a low rate lacks the high band", listed)
 
 
 def _check_plugins(path: Path, needed: dict[str, str]) -> None:

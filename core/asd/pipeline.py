@@ -39,6 +39,8 @@ class ClipFeatures:
         Length of the clip.
     file_rate : int
         The recording's own rate in Hz.
+    silent : bool
+        Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
     """
@@ -49,6 +51,7 @@ class ClipFeatures:
     window_seconds: float
     seconds: float
     file_rate: int
+    silent: bool
     notes: list[str] = field(default_factory=list)
 
 
@@ -166,6 +169,7 @@ class Pipeline:
             window_seconds=duration,
             seconds=reader.seconds,
             file_rate=reader.file_rate,
+            silent=reader.silent,
             notes=reader.notes,
         )
 

@@ -94,7 +94,7 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "failures": [{"clip": str(f.clip), "error": str(f.error)} for f in model.failures],
         "seconds": calibration.clip_seconds * len(calibration.scores),
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
-        "config": config.as_mapping(),
+        "config": model.full_config(),
         "decision": vars(model.decision),
         "lowest_false_alarm_rate": calibration.lowest_rate,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -94,8 +95,9 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
 
 
 def runtime_options(command: F) -> F:
-    """Add ``--device``, ``--precision``, ``--batch-size`` and ``--workers``."""
+    """Add ``--device``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
     for option in (
+        click.option("--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Use no network."),
         click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
         click.option("--batch-size", default="auto", show_default=True, metavar="N|auto", help="Windows at a time."),
         click.option(
@@ -109,6 +111,11 @@ def runtime_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> None:
+    if offline:
+        os.environ["ASD_OFFLINE"] = "1"
 
 
 def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
