@@ -6,6 +6,7 @@ a long recording can be cut into blocks without a seam.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
 
@@ -20,6 +21,11 @@ Norm = Literal["slaney"] | None
 _SLANEY_STEP = 200.0 / 3.0
 _SLANEY_KNEE = 1000.0
 _SLANEY_LOG_STEP = float(np.log(6.4) / 27.0)
+
+# So much stays in a core's cache; and matrix products this small are not spread over threads by OpenBLAS (its limit
+# is 2**18 multiplications), whose threads would fight with those of a network that runs beside.
+_SAMPLES_AT_A_TIME = 2**17
+_BANDS_AT_A_TIME = 8
 
 
 def hz_to_mel(frequency: Float64, formula: Formula = "slaney") -> Float64:
@@ -95,14 +101,10 @@ def power_spectrogram(samples: Float32, *, n_fft: int, hop_length: int) -> Float
 
     Returns
     -------
-    float32 array of shape (n_fft // 2 + 1, frames)
+    float32 array of shape (n_fft // 2 + 1, 1 + (n - n_fft) // hop_length)
         A transposed view: the bins of a frame lie side by side.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft)[::hop_length]
-    spectrum = np.fft.rfft(frames * _hann(n_fft)).astype(np.complex64, copy=False)
-    power: Float32 = np.square(spectrum.real)
-    power += np.square(spectrum.imag)
-    return power.T
+    return np.concatenate(list(_power_spectra(samples, n_fft, hop_length))).T
 
 
 def mel_spectrogram(
@@ -139,10 +141,15 @@ def mel_spectrogram(
     bank = mel_filter_bank(
         sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max, formula=formula, norm=norm
     )
-    spectrum = power_spectrogram(samples, n_fft=n_fft, hop_length=hop_length)
-    if power == 1:
-        np.sqrt(spectrum, out=spectrum)
-    mel: Float32 = np.matmul(bank, spectrum)
+    groups = list(_band_groups(bank))
+    mel = np.zeros((n_mels, 1 + (len(samples) - n_fft) // hop_length), np.float32)
+    first = 0
+    for spectra in _power_spectra(samples, n_fft, hop_length):
+        if power == 1:
+            np.sqrt(spectra, out=spectra)
+        for bands, bins in groups:
+            np.matmul(bank[bands, bins], spectra[:, bins].T, out=mel[bands, first : first + len(spectra)])
+        first += len(spectra)
     return mel
 
 
@@ -199,6 +206,26 @@ def pcen(
         recent[..., frame] = level
     ratio = spectrogram * (recent + np.float32(floor)) ** np.float32(-gain)
     return np.float32(bias**exponent) * np.expm1(np.float32(exponent) * np.log1p(ratio / np.float32(bias)))
+
+
+def _power_spectra(samples: Float32, n_fft: int, hop_length: int) -> Iterator[Float32]:
+    """Yield float32[frames, n_fft // 2 + 1], a few frames at a time."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft)[::hop_length]
+    step = max(1, _SAMPLES_AT_A_TIME // n_fft)
+    for first in range(0, len(frames), step):
+        # NumPy before 2.0 transforms in float64.
+        spectrum = np.fft.rfft(frames[first : first + step] * _hann(n_fft)).astype(np.complex64, copy=False)
+        power: Float32 = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        yield power
+
+
+def _band_groups(bank: Float32) -> Iterator[tuple[slice, slice]]:
+    """Yield (bands, bins) outside of which a filter bank, mostly zeros, holds nothing."""
+    for first in range(0, len(bank), _BANDS_AT_A_TIME):
+        used = np.flatnonzero(bank[first : first + _BANDS_AT_A_TIME].any(axis=0))
+        if len(used):
+            yield slice(first, first + _BANDS_AT_A_TIME), slice(int(used[0]), int(used[-1]) + 1)
 
 
 @lru_cache(maxsize=16)

@@ -111,6 +111,15 @@ class MelPatch(Frontend):
         )
         check_choice(owner, "scaling", self.scaling, get_args(Scaling))
         check_choice(owner, "reference", self.reference, get_args(Reference))
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
+        owner = self._name
+        if self.scaling == "pcen" and (self.reference, self.db_min, self.db_max) != ("fixed", None, None):
+            raise ConfigError(
+                f"{owner}: scaling pcen knows no decibels, got reference {self.reference}, db_min {self.db_min} and "
+                f"db_max {self.db_max}; leave these out or use scaling log"
+            )
         low, high = self._range
         if not low < high:
             raise ConfigError(f"{owner}: db_min is {low:g} dB, expected less than db_max ({high:g} dB)")
@@ -128,7 +137,7 @@ class MelPatch(Frontend):
     @property
     def window_length(self) -> int | None:
         """Samples that a patch looks at; None if its levels are relative to the whole recording."""
-        return None if self.reference == "clip" and self.scaling == "log" else self._length
+        return None if self.reference == "clip" else self._length
 
     @property
     def window_hop(self) -> int:
@@ -150,7 +159,7 @@ class MelPatch(Frontend):
     def _patches(self, audio: Audio) -> Float32:
         samples = audio.samples[0]
         if len(samples) < self._length:  # only a whole recording (reference "clip") can come in this short
-            samples = np.pad(samples, (0, self._length - len(samples)))
+            samples = np.resize(samples, self._length)
         mel = mel_spectrogram(
             samples,
             sample_rate=self.sample_rate,
@@ -180,4 +189,4 @@ class MelPatch(Frontend):
         return patches
 
     def _pcen(self, mel: Float32) -> Float32:
-        return pcen(self._cut(mel), frame_rate=self.sample_rate / self.hop_length)
+        return pcen(np.ascontiguousarray(self._cut(mel)), frame_rate=self.sample_rate / self.hop_length)

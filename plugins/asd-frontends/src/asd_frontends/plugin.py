@@ -9,7 +9,7 @@ from asd_registry import ComponentSpec, hookimpl
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
-    """Yield the front ends."""
+    """Yield the front ends and the extractor that leaves them as they are."""
     yield ComponentSpec(
         kind="frontend",
         name="mel-image",
@@ -18,4 +18,36 @@ def asd_components() -> Iterator[ComponentSpec]:
         licence="Apache-2.0",
         sample_rate=16000,
         shape=(3, 224, 224),
+    )
+    yield ComponentSpec(
+        kind="frontend",
+        name="mel-patch",
+        summary="Log-mel patches for convolutional autoencoders",
+        target="asd_frontends.patch:MelPatch",
+        licence="Apache-2.0",
+        sample_rate=16000,
+        shape=(64, 64),
+    )
+    yield ComponentSpec(
+        kind="frontend",
+        name="mel-stack",
+        summary="A few log-mel frames as one vector, in dB",
+        target="asd_frontends.stack:MelStack",
+        licence="Apache-2.0",
+        sample_rate=16000,
+        shape=(320,),
+    )
+    yield ComponentSpec(
+        kind="frontend",
+        name="waveform",
+        summary="Windows of plain samples for extractors that make their own spectrogram",
+        target="asd_frontends.waveform:Waveform",
+        licence="Apache-2.0",
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="identity",
+        summary="What the front end gives, one row a window",
+        target="asd_frontends.identity:Identity",
+        licence="Apache-2.0",
     )

@@ -9,8 +9,10 @@ import numpy as np
 
 from asd.records import Float32
 
-_BLOCK = 64
-"""Output pixels at a time: each depends on few input pixels, and so most of a whole weight matrix would be zeros."""
+# Output pixels at a time. Each depends on few input pixels, so that most of a whole weight matrix would be zeros; and
+# matrix products this small are not spread over threads by OpenBLAS (its limit is 2**18 multiplications), whose
+# threads would fight with those of the network that runs beside.
+_PIXELS_AT_A_TIME = 28
 
 
 def upscale(images: Float32, size: int) -> Float32:
@@ -20,14 +22,14 @@ def upscale(images: Float32, size: int) -> Float32:
     ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
     """
     count, height, width, channels = images.shape
-    rows = images.reshape(count * height, width * channels)
-    wide = np.empty((count * height, size * channels), np.float32)
-    for output, used, weights in _blocks(width, size, channels):
-        np.matmul(rows[:, used], weights.T, out=wide[:, output])
-    wide = wide.reshape(count, height, size * channels)
+    horizontal, vertical = _blocks(width, size, channels), _blocks(height, size, 1)
+    wide = np.empty((height, size * channels), np.float32)
     upscaled = np.empty((count, size, size * channels), np.float32)
-    for output, used, weights in _blocks(height, size, 1):
-        np.matmul(weights, wide[:, used], out=upscaled[:, output])
+    for image, target in zip(images.reshape(count, height, width * channels), upscaled, strict=True):
+        for output, used, weights in horizontal:
+            np.matmul(image[:, used], weights.T, out=wide[:, output])
+        for output, used, weights in vertical:
+            np.matmul(weights, wide[used], out=target[output])
     return upscaled.reshape(count, size, size, channels)
 
 
@@ -42,7 +44,9 @@ def _weights(source: int, target: int) -> Float32:
 @lru_cache(maxsize=16)
 def _blocks(source: int, target: int, channels: int) -> list[tuple[slice, slice, Float32]]:
     """Return (output values, input values, weights) for interleaved channels, a few output pixels at a time."""
-    return list(_split(np.kron(_weights(source, target), np.eye(channels, dtype=np.float32)), _BLOCK * channels))
+    return list(
+        _split(np.kron(_weights(source, target), np.eye(channels, dtype=np.float32)), _PIXELS_AT_A_TIME * channels)
+    )
 
 
 def _split(weights: Float32, step: int) -> Iterator[tuple[slice, slice, Float32]]:
