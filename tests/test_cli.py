@@ -21,12 +21,12 @@ QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "
 Completed = subprocess.CompletedProcess[str]
 
 
-def asd(*arguments: str | Path, code: int = 0, env: dict[str, str] | None = None) -> Completed:
-    """Run the command and check its exit code; errors must be one line and no traceback."""
+def asd(*arguments: str | Path, code: int | None = 0, env: dict[str, str] | None = None) -> Completed:
+    """Run the command and check its exit code (None: any); there must be no traceback."""
     done = subprocess.run(
         [ASD, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
     )
-    assert done.returncode == code, done.stdout + done.stderr
+    assert code in (None, done.returncode), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
 
@@ -71,7 +71,7 @@ def test_fit_says_what_it_did_and_what_to_do_next(sounds: Path, tmp_path: Path) 
     done = asd("fit", sounds / "train", "-o", tmp_path / "m.asd", *QUICK)
     assert f"Learned from 12 clips (24 s of sound), written to {tmp_path / 'm.asd'}." in done.stdout
     assert "Pipeline: mel-stack → identity → gmm." in done.stdout
-    assert "healthy sound then causes at most 138 alarms an hour, judged by 12 clips held out" in done.stdout
+    assert "healthy sound then causes about 138 alarms an hour, judged by 12 clips held out of training" in done.stdout
     assert f"Next: asd score {tmp_path / 'm.asd'} NEW_RECORDINGS" in done.stdout
 
 
@@ -101,14 +101,14 @@ def test_score_json_and_csv_agree_and_a_fresh_process_gives_identical_scores(mod
     assert [float(row["score"]) for row in as_csv] == [row["score"] for row in as_json["clips"]]
     assert as_json["summary"]["anomalous"] >= 4
     for row in as_json["clips"]:
-        assert row["anomalous"] == (row["score"] > as_json["decision"]["threshold"])
+        assert row["anomalous"] == (row["p_value"] <= as_json["decision"]["level"])
         assert 0 < row["p_value"] <= 1
 
 
 def test_the_alarm_rate_can_be_changed_without_fitting(model: Path, sounds: Path) -> None:
     lenient = json.loads(asd("score", model, sounds / "train", "--json", "--false-alarm-rate", "1000", code=1).stdout)
     assert lenient["decision"]["level"] == pytest.approx(7 / 13)  # floor(1000 * 2 / 3600 * 13) of 13
-    assert "1 false alarms per hour cannot be promised from 12 clips of 2 s" in error(
+    assert "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s" in error(
         "score", model, sounds / "normal", "--false-alarm-rate", "1"
     )
 
@@ -143,7 +143,10 @@ def test_toml_says_the_same_as_options(sounds: Path, tmp_path: Path) -> None:
     )
     asd("fit", sounds / "train", "-o", tmp_path / "options.asd", *QUICK)
     scores = [
-        [row["score"] for row in json.loads(asd("score", tmp_path / name, sounds / "normal", "--json").stdout)["clips"]]
+        [
+            row["score"]
+            for row in json.loads(asd("score", tmp_path / name, sounds / "faulty", "--json", code=1).stdout)["clips"]
+        ]
         for name in ("file.asd", "options.asd")
     ]
     assert scores[0] == scores[1]
@@ -177,7 +180,10 @@ def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None
     assert "lasts 20 s, the model was calibrated on clips of 2 s" in table
     cut = asd("fit", tmp_path / "long.wav", "-o", tmp_path / "seg.asd", "--segment", "2", *QUICK)
     assert "Learned from 10 clips (20 s of sound)" in cut.stdout
-    assert "[18–20 s]" in asd("score", tmp_path / "seg.asd", tmp_path / "long.wav", "--csv").stdout
+    scored = asd("score", tmp_path / "seg.asd", tmp_path / "long.wav", "--csv", code=None)
+    assert "[18–20 s]" in scored.stdout
+    single = asd("fit", sounds / "train", "-o", tmp_path / "one.asd", "--folds", "1", *QUICK).stdout
+    assert "judged by 3 clips held out" in single
     for i, rate in enumerate((4000, 16000, 44100, 192000, 8000)):
         hum(tmp_path / "mixed" / f"{i}.wav", seed=i, rate=rate)
     mixed = asd("fit", tmp_path / "mixed", "-o", tmp_path / "mixed.asd", *QUICK)
@@ -201,7 +207,7 @@ MISTAKES = [
     ("fit {train} -o {new} --detector.components", "--detector.components needs a value"),
     (
         "fit {train} -o {new} --false-alarm-rate 1 {quick}",
-        "1 false alarms per hour cannot be promised from 12 clips of 2 s: the lowest rate they support is 138.5",
+        "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
     ),
     ("fit {train} -o {new} --batch-size 0", "--batch-size takes a whole number from 1, or auto, got '0'"),
     ("fit -o {new}", "Missing argument 'DATA...'"),

@@ -36,9 +36,7 @@ def test_defaults_are_resolved_from_the_specs() -> None:
     assert resolved.frontend == Choice("mel-image")
     assert resolved.extractor == Choice("squeezenet1_0")
     assert resolved.detector == Choice("gmm")
-    with pytest.raises(
-        ConfigError, match=r"extractor .identity. has no front end of its own: choose one by"
-    ):
+    with pytest.raises(ConfigError, match=r"extractor .identity. has no front end of its own: choose one by"):
         Config.from_mapping({"extractor": "identity"}).resolved()
 
 
@@ -63,9 +61,7 @@ def test_mistakes_are_named(options: dict[str, object], text: str) -> None:
 
 
 def test_bad_files(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"absent\.toml: cannot read this configuration"
-    ):
+    with pytest.raises(ConfigError, match=r"absent\.toml: cannot read this configuration"):
         read_toml(tmp_path / "absent.toml")
     (tmp_path / "p.toml").write_text("pca = \n")
     with pytest.raises(ConfigError, match=r"p\.toml: not a TOML file: Invalid value \(at line 1, column 7\)"):

@@ -72,11 +72,9 @@ def test_a_short_clip_is_padded_with_a_note_or_refused(tmp_path: Path, pipeline:
     clip = noise(tmp_path / "a.wav", 0.05)
     features = pipeline.embed(clip)
     assert len(features.values) == 1
-    assert features.notes[0].startswith("0.05 s is shorter than a window of 0.128 s: padded with its own repetition")
+    assert features.notes[0].startswith("0.05 s is shorter than a window of 0.192 s: padded with its own repetition")
     refusing = Pipeline(Config.from_mapping({**VECTORS, "short": "refuse"}))
-    with pytest.raises(
-        AudioError, match=r"0\.05 s is shorter than a window .* record longer clips or use --short pad"
-    ):
+    with pytest.raises(AudioError, match=r"0\.05 s is shorter than a window .* record longer clips or use --short pad"):
         refusing.embed(clip)
 
 

@@ -57,7 +57,7 @@ class Config:
     short : {"pad", "refuse"}
         What happens to a clip shorter than one window.
     folds : int
-        Folds that hold clips out to calibrate the decision.
+        Detectors to train, each without the clips that calibrate it; 1: one detector, with one clip in five held out.
     false_alarm_rate : float or None
         Alarms that healthy sound may cause in an hour; None: 1, or the lowest that the clips support.
     seed : int
@@ -82,7 +82,7 @@ class Config:
         _require(self.pca is None or 0 < self.pca <= 1, "pca", self.pca, "a fraction above 0, at most 1, or none")
         _require(0 < self.top_fraction <= 1, "top_fraction", self.top_fraction, "a fraction above 0, at most 1")
         _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
-        _require(self.folds >= 2, "folds", self.folds, "2 or more")
+        _require(self.folds >= 1, "folds", self.folds, "1 or more")
         _require(self.channel == "mix" or self.channel >= 1, "channel", self.channel, "mix, or a number from 1")
         rate = self.false_alarm_rate
         _require(rate is None or rate > 0, "false_alarm_rate", rate, "alarms per hour above 0, or none")

@@ -1,9 +1,15 @@
 """The decision: from clip scores to p-values and alarms, calibrated on normal clips that training did not see.
 
-The p-value of a clip is the conformal one (Vovk, Gammerman and Shafer 2005): the rank of its score among the scores
-of `n` normal clips held out of training, ``(1 + #{held-out score >= score}) / (n + 1)``. If the machine still sounds
-as it did, a p-value of at most ``a`` comes with probability at most ``a``; so an alarm at ``p <= a`` on clips of ``s``
-seconds gives at most ``a * 3600 / s`` false alarms an hour. No ``a`` below ``1 / (n + 1)`` can be had from `n` clips.
+Every normal clip is scored by a detector that was trained without it: clips are dealt into folds, and fold k's clips
+are scored by member k, trained on the other folds. A new clip is scored by every member; its p-value is the
+cross-conformal one (Vovk 2015, Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74)::
+
+    p = (1 + number of held-out clips whose score is at least the new clip's by the same member) / (n + 1)
+
+Scores of different members are never compared: each has its own scale. If the machine still sounds as it did, a
+p-value of at most ``a`` comes with probability about ``a`` (exactly at most ``a`` with a single member, at most ``2a``
+guaranteed with several). So an alarm at ``p <= a`` on clips of ``s`` seconds gives about ``a * 3600 / s`` false alarms
+an hour. No ``a`` below ``1 / (n + 1)`` can be had from `n` clips.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.errors import CalibrationError
 from asd.records import Float64
@@ -27,38 +34,37 @@ class Decision:
     Parameters
     ----------
     false_alarm_rate : float
-        Alarms in an hour of healthy sound, at most.
+        Alarms that an hour of healthy sound may cause.
     level : float
         A clip is anomalous if its p-value is at most this.
-    threshold : float
-        The same in scores: a clip is anomalous if its score is above it.
     """
 
     false_alarm_rate: float
     level: float
-    threshold: float
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of normal clips that the detector had not been trained on.
+    """Scores of normal clips, each by a member of the model that was trained without it.
 
     Parameters
     ----------
     scores : float64 array of shape (n_clips,)
         Their clip scores.
+    member : int64 array of shape (n_clips,)
+        Which member gave each score.
     clip_seconds : float
         Mean length of a clip in seconds.
     """
 
     scores: Float64
+    member: npt.NDArray[np.int64]
     clip_seconds: float
 
-    def p_values(self, scores: Float64) -> Float64:
-        """Return the conformal p-value of each clip score."""
-        ordered = np.sort(self.scores)
-        at_least = len(ordered) - np.searchsorted(ordered, scores, side="left")
-        return np.asarray((1 + at_least) / (len(ordered) + 1), dtype=np.float64)
+    def p_value(self, scores: Float64) -> float:
+        """Return the p-value of a clip that scores float64[n_members] by the members."""
+        at_least = np.count_nonzero(self.scores >= scores[self.member])
+        return float((1 + at_least) / (len(self.scores) + 1))
 
     @property
     def lowest_rate(self) -> float:
@@ -76,13 +82,12 @@ class Calibration:
         n = len(self.scores)
         if false_alarm_rate is None:
             false_alarm_rate = min(max(DEFAULT_FALSE_ALARM_RATE, self.lowest_rate), self._rate(n / (n + 1)))
-        level = false_alarm_rate * self.clip_seconds / 3600
         # The rate itself may have come from the level: don't let rounding lose a clip.
-        rank = math.floor(level * (n + 1) * (1 + 1e-9))
+        rank = math.floor(false_alarm_rate * self.clip_seconds / 3600 * (n + 1) * (1 + 1e-9))
         if rank < 1:
             needed = math.ceil(3600 / (false_alarm_rate * self.clip_seconds)) - 1
             raise CalibrationError(
-                f"{false_alarm_rate:g} false alarms per hour cannot be promised from {n} clips of "
+                f"{false_alarm_rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
                 f"{self.clip_seconds:.3g} s: the lowest rate they support is {round_up(self.lowest_rate)}; "
                 f"fit on {needed} clips or more, or raise --false-alarm-rate"
             )
@@ -91,8 +96,7 @@ class Calibration:
                 f"{false_alarm_rate:g} false alarms per hour would be an alarm on every clip of "
                 f"{self.clip_seconds:.3g} s; lower --false-alarm-rate below {self._rate(1):.4g}"
             )
-        threshold = float(np.sort(self.scores)[n - rank])
-        return Decision(false_alarm_rate, rank / (n + 1), threshold)
+        return Decision(false_alarm_rate, rank / (n + 1))
 
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds

@@ -28,7 +28,7 @@ class Evaluation:
     partial_auc : float
         McClish-standardised partial AUC up to a false positive rate of 0.1.
     false_alarms, hits : int
-        Normal and anomalous clips above the decision's threshold.
+        Normal and anomalous clips that raised the alarm.
     normal, anomalous : int
         Clips judged in each class.
     training_clips : int

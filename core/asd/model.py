@@ -18,10 +18,10 @@ from asd.config import Config
 from asd.decision import Calibration, Decision
 from asd.errors import ModelFileError, PluginError
 from asd.features import FeatureTransform
-from asd.interfaces import Component, Detector, Runtime
+from asd.interfaces import Component, Runtime
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64
-from asd.training import calibrate, extract, fit_detector, new_detector, pool_scores
+from asd.training import Member, extract, learn, new_detector, pool_scores
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Verdict:
     clip : Clip
         The clip.
     score : float
-        Anomaly score, higher = more anomalous; comparable within one model only.
+        Anomaly score, the mean over the model's members; higher = more anomalous; comparable within one model only.
     p_value : float
-        Conformal p-value: the chance that a healthy clip scores at least as high.
+        Cross-conformal p-value: about the chance that a healthy clip looks at least as unusual.
     anomalous : bool
-        Whether the score is above the decision's threshold.
+        Whether the p-value is at most the decision's level.
     window_scores : float64 array of shape (n_windows,)
-        Score of each window.
+        Score of each window, the mean over the members.
     window_start : float64 array of shape (n_windows,)
         Start of each window in seconds.
     notes : tuple of str
@@ -61,36 +61,33 @@ class Verdict:
 
 
 class Model:
-    """A pipeline, what it learned, and its calibration. Made by `Model.fit` or `Model.load`.
+    """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
     Attributes
     ----------
-    config : Config
-        The whole configuration.
+    pipeline : Pipeline
+        From clips to features.
+    members : list of Member
+        One detector per fold, each trained without the clips that calibrate it.
     calibration : Calibration
         Scores of held-out normal clips.
     decision : Decision
         When a clip is anomalous; set it to ``calibration.decide(rate)`` for another false alarm rate.
     training : list of dict
         ``name`` and ``sha256`` of each training recording.
+    clips : int
+        How many clips it learned from.
     failures : list of Failure
         Training clips that could not be used (empty after loading).
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        transform: FeatureTransform,
-        detector: Detector,
-        calibration: Calibration,
-        decision: Decision,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, members: list[Member], calibration: Calibration, decision: Decision) -> None:
         self.pipeline = pipeline
-        self.transform = transform
-        self.detector = detector
+        self.members = members
         self.calibration = calibration
         self.decision = decision
         self.training: list[dict[str, str]] = []
+        self.clips = 0
         self.failures: list[Failure] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
@@ -133,12 +130,11 @@ class Model:
         pipeline = Pipeline(config or Config(), runtime)
         new_detector(pipeline.config, pipeline.runtime)  # a mistake in its parameters is said before the listening
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
-        calibration = calibrate(pipeline.config, features, pipeline.runtime)
-        decision = calibration.decide(pipeline.config.false_alarm_rate)
-        transform, detector = fit_detector(pipeline.config, features, pipeline.runtime)
-        model = cls(pipeline, transform, detector, calibration, decision)
+        members, calibration = learn(pipeline.config, features, pipeline.runtime)
+        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarm_rate))
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
+        model.clips = len(features)
         model.failures = failures
         return model
 
@@ -149,8 +145,9 @@ class Model:
             yield result if isinstance(result, Failure) else self._judge(result)
 
     def _judge(self, features: ClipFeatures) -> Verdict:
-        scores = self.detector.score(self.transform.transform(features.values))
-        score = pool_scores(scores, self.config.pooling, self.config.top_fraction)
+        windows = np.stack([member.score(features.values) for member in self.members])
+        scores = np.array([pool_scores(own, self.config) for own in windows])
+        p_value = self.calibration.p_value(scores)
         notes = list(features.notes)
         usual = self.calibration.clip_seconds
         if not 0.5 <= features.seconds / usual <= 2:
@@ -160,19 +157,23 @@ class Model:
             )
         return Verdict(
             clip=features.clip,
-            score=score,
-            p_value=float(self.calibration.p_values(np.array([score]))[0]),
-            anomalous=score > self.decision.threshold,
-            window_scores=scores,
+            score=float(scores.mean()),
+            p_value=p_value,
+            anomalous=p_value <= self.decision.level,
+            window_scores=windows.mean(axis=0),
             window_start=features.start + features.clip.start,
             notes=tuple(notes),
         )
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all; errors as for `asd.modelfile.write`."""
-        arrays = {"calibration.scores": self.calibration.scores}
-        for prefix, state in (("transform", self.transform.get_state()), ("detector", self.detector.get_state())):
-            arrays |= {f"{prefix}.{name}": value for name, value in state.items()}
+        arrays: modelfile.Arrays = {
+            "calibration.scores": self.calibration.scores,
+            "calibration.member": self.calibration.member,
+        }
+        for i, member in enumerate(self.members):
+            for part, state in (("transform", member.transform.get_state()), ("detector", member.detector.get_state())):
+                arrays |= {f"{i}.{part}.{name}": value for name, value in state.items()}
         modelfile.write(Path(path), self._manifest(), arrays)
 
     def full_config(self) -> dict[str, Any]:
@@ -180,7 +181,7 @@ class Model:
         parts: dict[str, Component] = {
             "frontend": self.pipeline.frontend,
             "extractor": self.pipeline.extractor,
-            "detector": self.detector,
+            "detector": self.members[0].detector,
         }
         return {**self.config.as_mapping(), **{kind: self._pinned(kind, part) for kind, part in parts.items()}}
 
@@ -191,9 +192,11 @@ class Model:
             "config": self.full_config(),
             "plugins": self._plugins(),
             "weights": self._pinned_weights or self.pipeline.extractor.weight_hashes(),
+            "members": len(self.members),
             "calibration": {"clip_seconds": self.calibration.clip_seconds},
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
+            "clips": self.clips,
             "training": self.training,
         }
 
@@ -223,13 +226,13 @@ class Model:
         _check_plugins(Path(path), manifest["plugins"])
         config = Config.from_mapping(manifest["config"])
         pipeline = Pipeline(config, runtime)
-        transform = FeatureTransform(standardise=config.standardise, pca=config.pca)
-        transform.set_state(_section(arrays, "transform"))
-        detector = new_detector(config, pipeline.runtime)
-        detector.set_state(_section(arrays, "detector"))
-        calibration = Calibration(arrays["calibration.scores"], manifest["calibration"]["clip_seconds"])
-        model = cls(pipeline, transform, detector, calibration, Decision(**manifest["decision"]))
+        members = [_restored(config, pipeline.runtime, _section(arrays, str(i))) for i in range(manifest["members"])]
+        calibration = Calibration(
+            arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
+        )
+        model = cls(pipeline, members, calibration, Decision(**manifest["decision"]))
         model.training = manifest["training"]
+        model.clips = manifest["clips"]
         model.fitted_with = manifest["fitted_with"]
         model._pinned_weights = manifest["weights"]
         return model
@@ -251,6 +254,14 @@ def _check_plugins(path: Path, needed: dict[str, str]) -> None:
     for distribution, version in needed.items():
         if distribution not in installed:
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: pip install {distribution}")
+
+
+def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:
+    transform = FeatureTransform(standardise=config.standardise, pca=config.pca)
+    transform.set_state(_section(state, "transform"))
+    detector = new_detector(config, runtime)
+    detector.set_state(_section(state, "detector"))
+    return Member(transform, detector)
 
 
 def _section(arrays: modelfile.Arrays, prefix: str) -> modelfile.Arrays:

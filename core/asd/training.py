@@ -1,9 +1,10 @@
-"""What a model learns: features of healthy clips, a detector, and the calibration on clips held out."""
+"""What a model learns: detectors on the features of healthy clips, and the calibration on clips held out of each."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,31 +22,22 @@ from asd.records import Float32, Float64
 MINIMUM_CLIPS = 5
 """Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
 
+SINGLE_HELD_OUT = 5
+"""With a single member, one clip in five is held out."""
+
 _log = logging.getLogger("asd")
 
 
-def pool_scores(scores: Float64, pooling: Pooling, top_fraction: float) -> float:
-    """Return a clip's score from its windows' scores, float64[n_windows]."""
-    if pooling == "max":
-        return float(scores.max())
-    if pooling == "top":
-        count = max(1, round(top_fraction * len(scores)))
-        return float(np.sort(scores)[-count:].mean())
-    return float(scores.mean())
+@dataclass(frozen=True)
+class Member:
+    """A detector with the transform of its features, both learned without the clips that calibrate it."""
 
+    transform: FeatureTransform
+    detector: Detector
 
-def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the fold of each clip, int64[n_clips].
-
-    Parts of one recording resemble each other more than parts of two: whole recordings are held out where there are
-    enough of them, otherwise stretches of neighbouring clips.
-    """
-    recordings = list(dict.fromkeys(clip.path for clip in clips))
-    if len(recordings) < folds:
-        return np.arange(len(clips)) * min(folds, len(clips)) // len(clips)
-    order = np.random.default_rng(seed).permutation(len(recordings))
-    fold_of = {recordings[index]: position % folds for position, index in enumerate(order)}
-    return np.array([fold_of[clip.path] for clip in clips])
+    def score(self, values: Float32) -> Float64:
+        """Return the score of each window, float64[n_windows], from its embedding, float32[n_windows, dimension]."""
+        return self.detector.score(self.transform.transform(values))
 
 
 def extract(
@@ -78,34 +70,25 @@ def extract(
     return features, failures
 
 
-def calibrate(config: Config, features: list[ClipFeatures], runtime: Runtime) -> Calibration:
-    """Score each clip by a detector that was trained on the other folds.
+def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tuple[list[Member], Calibration]:
+    """Train one member per fold on the other folds, and score each fold's clips by its member.
 
     Raises
     ------
     CalibrationError
         If the number of clips cannot support the false alarm rate asked for; said before the training, not after it.
     """
-    seconds = float(np.mean([f.seconds for f in features]))
-    Calibration(np.zeros(len(features)), seconds).decide(config.false_alarm_rate)
     fold = assign_folds([f.clip for f in features], config.folds, config.seed)
-    scores = np.empty(len(features))
-    for k in track(np.unique(fold), "calibrating"):
-        others = [f for f, own in zip(features, fold, strict=True) if own != k]
-        transform, detector = fit_detector(config, others, runtime)
-        for index in np.flatnonzero(fold == k):
-            windows = detector.score(transform.transform(features[index].values))
-            scores[index] = pool_scores(windows, config.pooling, config.top_fraction)
-    return Calibration(scores, seconds)
-
-
-def fit_detector(
-    config: Config, features: Iterable[ClipFeatures], runtime: Runtime
-) -> tuple[FeatureTransform, Detector]:
-    """Return the transform and the detector learned from all windows of the clips."""
-    values: Float32 = np.concatenate([f.values for f in features])
-    transform = FeatureTransform(standardise=config.standardise, pca=config.pca).fit(values)
-    return transform, new_detector(config, runtime).fit(transform.transform(values))
+    held_out = np.flatnonzero(fold >= 0)
+    seconds = float(np.mean([f.seconds for f in features]))
+    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarm_rate)
+    members = []
+    for k in track(range(int(fold.max()) + 1), "learning"):
+        values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
+        transform = FeatureTransform(standardise=config.standardise, pca=config.pca).fit(values)
+        members.append(Member(transform, new_detector(config, runtime).fit(transform.transform(values))))
+    scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
+    return members, Calibration(scores, fold[held_out], seconds)
 
 
 def new_detector(config: Config, runtime: Runtime) -> Detector:
@@ -115,6 +98,34 @@ def new_detector(config: Config, runtime: Runtime) -> Detector:
     detector: Detector = create_seeded("detector", choice, config.seed)
     detector.runtime = runtime
     return detector
+
+
+def pool_scores(scores: Float64, config: Config) -> float:
+    """Return a clip's score from its windows' scores, float64[n_windows]."""
+    pooling: Pooling = config.pooling
+    if pooling == "max":
+        return float(scores.max())
+    if pooling == "top":
+        count = max(1, round(config.top_fraction * len(scores)))
+        return float(np.sort(scores)[-count:].mean())
+    return float(scores.mean())
+
+
+def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the fold that holds each clip out, int64[n_clips]; -1: none does.
+
+    Parts of one recording resemble each other more than parts of two: whole recordings are held out where there are
+    enough of them, otherwise stretches of neighbouring clips. One fold holds out one clip in five.
+    """
+    parts = SINGLE_HELD_OUT if folds == 1 else min(folds, len(clips))
+    recordings = list(dict.fromkeys(clip.path for clip in clips))
+    if len(recordings) < parts:
+        fold = np.arange(len(clips)) * parts // len(clips)
+    else:
+        order = np.random.default_rng(seed).permutation(len(recordings))
+        part_of = {recordings[index]: position % parts for position, index in enumerate(order)}
+        fold = np.array([part_of[clip.path] for clip in clips])
+    return np.where(fold == 0, 0, -1) if folds == 1 else fold
 
 
 def _check_count(usable: int, given: int) -> None:

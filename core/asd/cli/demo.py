@@ -34,7 +34,7 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
         click.echo(f"1. Fit: listening to {len(train)} recordings of a healthy fan …")
         fitted = Model.fit(train, runtime=runtime_from(device, precision, batch_size), workers=workers)
         fitted.save(Path(folder) / "fan.asd")
-        click.echo(describe_decision(fitted.decision, len(train)))
+        click.echo(describe_decision(fitted.decision, len(fitted.calibration.scores)))
         click.echo("\n2. Score: recordings that the model has not heard.")
         model = Model.load(Path(folder) / "fan.asd", runtime=fitted.pipeline.runtime)
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]

@@ -78,7 +78,10 @@ def print_evaluation(result: Any, model: Any) -> None:
         ("faulty", result.anomalous, result.anomalous - result.hits, result.hits),
     )
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
-    click.echo(f"Threshold {model.decision.threshold:.4g}: {model.decision.false_alarm_rate:.3g} false alarms an hour.")
+    decision = model.decision
+    click.echo(
+        f"The alarm: p-value at most {decision.level:.3g}, {decision.false_alarm_rate:.3g} false alarms an hour."
+    )
     for failure in result.failures:
         click.echo(f"asd: left out: {failure.error}", err=True)
     if result.training_clips:

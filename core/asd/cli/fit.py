@@ -71,16 +71,15 @@ def fit(
     if summary["left_out"]:
         click.echo(f"Left out {summary['left_out']} clips that could not be used (see above).")
     click.echo(f"Pipeline: {' → '.join(summary['pipeline'])}.")
-    click.echo(describe_decision(model.decision, summary["clips"]))
+    click.echo(describe_decision(model.decision, summary["held_out"]))
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
 
 
 def describe_decision(decision: Decision, clips: int) -> str:
     """Return what the alarm means, in a sentence."""
     return (
-        f"Alarm: when a clip's p-value is at most {decision.level:.3g} (score above {decision.threshold:.4g}); "
-        f"healthy sound then causes at most {decision.false_alarm_rate:.3g} alarms an hour, judged by {clips} clips "
-        "held out of training."
+        f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
+        f"{decision.false_alarm_rate:.3g} alarms an hour, judged by {clips} clips held out of training."
     )
 
 
@@ -89,10 +88,11 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
     config, calibration = model.config, model.calibration
     return {
         "model": str(output),
-        "clips": len(calibration.scores),
+        "clips": model.clips,
+        "held_out": len(calibration.scores),
         "left_out": len(model.failures),
         "failures": [{"clip": str(f.clip), "error": str(f.error)} for f in model.failures],
-        "seconds": calibration.clip_seconds * len(calibration.scores),
+        "seconds": calibration.clip_seconds * model.clips,
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
         "config": model.full_config(),
         "decision": vars(model.decision),
