@@ -1,4 +1,7 @@
-"""Colour maps as tables of 256 RGB values."""
+"""Colour maps as tables of 256 RGB values.
+
+Viridis, magma, inferno and plasma are by Nathaniel J. Smith, Stéfan van der Walt and Eric Firing (CC0).
+"""
 
 from __future__ import annotations
 

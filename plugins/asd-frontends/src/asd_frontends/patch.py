@@ -174,7 +174,7 @@ class MelPatch(Frontend):
 
     def _cut(self, spectrogram: Float32) -> Float32:
         view = np.lib.stride_tricks.sliding_window_view(spectrogram, self.frames, axis=1)[:, :: self.frame_hop]
-        return view.transpose(1, 0, 2)
+        return view.transpose(1, 0, 2).copy()
 
     def _log(self, mel: Float32) -> Float32:
         low, high = self._range
@@ -183,10 +183,10 @@ class MelPatch(Frontend):
             level -= level.max()
         level -= np.float32(low)
         level *= np.float32(1.0 / (high - low))
-        patches = np.ascontiguousarray(self._cut(level))
+        patches = self._cut(level)
         if self.reference == "patch":
             patches -= patches.max(axis=(1, 2), keepdims=True) + np.float32(low / (high - low))
         return patches
 
     def _pcen(self, mel: Float32) -> Float32:
-        return pcen(np.ascontiguousarray(self._cut(mel)), frame_rate=self.sample_rate / self.hop_length)
+        return pcen(self._cut(mel), frame_rate=self.sample_rate / self.hop_length)

@@ -89,6 +89,6 @@ class MelStack(Frontend):
         )
         level = np.ascontiguousarray(power_to_db(mel).T)
         stacks = np.lib.stride_tricks.sliding_window_view(level.ravel(), self.frames * self.n_mels)
-        vectors = np.ascontiguousarray(stacks[:: self.frame_hop * self.n_mels])
+        vectors = stacks[:: self.frame_hop * self.n_mels].copy()
         start = np.arange(len(vectors), dtype=np.float64) * (self.window_hop / self.sample_rate)
         return Windows(vectors, start, self.window_length / self.sample_rate)

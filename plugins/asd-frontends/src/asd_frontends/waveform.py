@@ -57,4 +57,4 @@ class Waveform(Frontend):
         """Return float32 windows of shape (n_windows, samples)."""
         windows = np.lib.stride_tricks.sliding_window_view(audio.samples[0], self.window_length)[:: self.window_hop]
         start = np.arange(len(windows), dtype=np.float64) * (self.window_hop / self.sample_rate)
-        return Windows(np.array(windows), start, self.window_length / self.sample_rate)
+        return Windows(windows.copy(), start, self.window_length / self.sample_rate)

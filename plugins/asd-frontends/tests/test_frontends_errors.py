@@ -1,0 +1,59 @@
+"""A wrong parameter is answered with what came, what was expected and how to mend it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from asd.errors import ConfigError
+from asd_frontends.image import MelImage
+from asd_frontends.patch import MelPatch
+from asd_frontends.stack import MelStack
+from asd_frontends.waveform import Waveform
+
+
+@pytest.mark.parametrize(
+    ("cls", "parameters", "text"),
+    [
+        (MelImage, {"n_fft": 0}, "mel-image: n_fft is 0, expected more than 0"),
+        (MelPatch, {"hop_length": -256}, "mel-patch: hop_length is -256, expected more than 0"),
+        (MelStack, {"frames": 0}, "mel-stack: frames is 0, expected more than 0"),
+        (Waveform, {"window": 0.0}, "waveform: window is 0, expected more than 0"),
+        (Waveform, {"hop": 1e-5}, "waveform: hop is 1e-05 s, expected at least one sample (6.3e-05 s)"),
+        (
+            MelImage,
+            {"f_max": 10000.0},
+            "mel-image: f_max is 10000 Hz, expected at most half the sample rate (8000 Hz); "
+            "lower f_max or raise sample_rate",
+        ),
+        (
+            MelStack,
+            {"f_min": 5000.0, "f_max": 4000.0},
+            "mel-stack: f_min is 5000 Hz, expected from 0 Hz to below f_max (4000 Hz)",
+        ),
+        (
+            MelPatch,
+            {"n_fft": 256, "n_mels": 128},
+            "mel-patch: 13 of 128 mel bands hold no frequency bin, as bins lie 62.5 Hz apart; "
+            "lower n_mels or raise n_fft (now 256)",
+        ),
+        (
+            MelImage,
+            {"colour_map": "jet"},
+            "mel-image: colour_map is 'jet', expected one of viridis, magma, inferno, plasma, gray",
+        ),
+        (MelImage, {"reference": "file"}, "mel-image: reference is 'file', expected one of fixed, clip, patch"),
+        (MelPatch, {"db_min": 30.0}, "mel-patch: db_min is 30 dB, expected less than db_max (20 dB)"),
+        (
+            MelPatch,
+            {"scaling": "pcen", "db_max": 3.0},
+            "mel-patch: scaling pcen knows no decibels, got reference fixed, db_min None and db_max 3.0; "
+            "leave these out or use scaling log",
+        ),
+    ],
+)
+def test_wrong_parameters(cls: Any, parameters: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(text)}$"):
+        cls(**parameters)
