@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,10 @@ from asd_sklearn.checks import Features
 
 log = logging.getLogger("asd")
 
-_BLOCK_VALUES = 2**21
-"""Numbers that a block of intermediate results may hold (16 MiB in float64): bounds memory, whatever is scored."""
+_BLOCK_VALUES = 2**22
+"""Numbers that a block of intermediate results may hold (32 MiB in float64): bounds memory, whatever is scored."""
+
+Derived = TypeVar("Derived")
 
 
 class FeatureDetector(Detector):
@@ -30,6 +32,7 @@ class FeatureDetector(Detector):
     """What users type; begins every message."""
 
     dimension_: Any
+    _derived: Any = None
 
     def fit(self, features: Float32) -> Self:
         """Learn from float32 or float64 [n, d] features of normal windows.
@@ -40,8 +43,9 @@ class FeatureDetector(Detector):
             If there is nothing to learn: see the texts in `asd_sklearn.checks`.
         """
         values = checks.training(self.name, features)
-        self._learn(values)
+        self._derived = None
         self.dimension_ = values.shape[1]
+        self._learn(values)
         return self
 
     def score(self, features: Float32) -> Float64:
@@ -52,15 +56,20 @@ class FeatureDetector(Detector):
         DataError
             If the features are not finite or not of the dimension that the detector was fitted with.
         """
-        if not hasattr(self, "dimension_"):
+        if not all(hasattr(self, name) for name in self._learned()):
             raise ConfigError(f"{self.name}: not fitted yet; call fit or load a model before scoring")
         values = checks.matrix(self.name, features)
         checks.same_dimension(self.name, values, int(self.dimension_))
         scores = np.empty(len(values))
-        rows = max(1, _BLOCK_VALUES // self._values_per_row())
-        for first in range(0, len(values), rows):
-            scores[first : first + rows] = self._score(values[first : first + rows])
+        for block in self._blocks(len(values)):
+            scores[block] = self._score(values[block])
         return scores
+
+    def _blocks(self, count: int) -> Iterator[slice]:
+        """Yield slices that divide `count` rows so that what scoring a block takes stays bounded."""
+        rows = max(1, _BLOCK_VALUES // self._values_per_row())
+        for first in range(0, count, rows):
+            yield slice(first, min(first + rows, count))
 
     def set_state(self, state: State) -> None:
         """Restore what `get_state` returned.
@@ -75,6 +84,7 @@ class FeatureDetector(Detector):
             raise ModelFileError(
                 f"{self.name}: the model lacks {', '.join(missing)}; it is damaged or of another version: fit it again"
             )
+        self._derived = None
         super().set_state({name: np.asarray(state[name]) for name in self._learned()})
 
     @classmethod
@@ -91,9 +101,24 @@ class FeatureDetector(Detector):
     def _score(self, features: Features) -> Float64:
         """Return the scores of a block of checked features."""
 
+    @abstractmethod
     def _values_per_row(self) -> int:
-        """Return how many numbers scoring one row takes."""
-        return int(self.dimension_)
+        """Return about how many numbers scoring one row takes."""
+
+    def _prepared(self, prepare: Callable[[], Derived]) -> Derived:
+        """Return what `prepare` derives from the learned arrays, derived once until they change."""
+        if self._derived is None:
+            self._derived = prepare()
+        derived: Derived = self._derived
+        return derived
+
+
+def logsumexp(exponents: Float64) -> Float64:
+    """Return the logarithm of the sum of exponentials of each row of `exponents`, which is overwritten."""
+    highest = exponents.max(axis=1, keepdims=True)
+    exponents -= highest
+    np.exp(exponents, out=exponents)
+    return np.asarray(np.log(exponents.sum(axis=1)) + highest[:, 0])
 
 
 @contextmanager

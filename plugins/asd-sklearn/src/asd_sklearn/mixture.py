@@ -6,21 +6,24 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.errors import DataError
 from asd.records import Float64
 from asd_sklearn import checks
-from asd_sklearn.base import FeatureDetector, log, quiet
+from asd_sklearn.base import FeatureDetector, log, logsumexp, quiet
 from asd_sklearn.checks import Features
+
+_CANCELLATION = 1e-5
+"""Largest relative error of a variance that rounding may cause in the expanded square E[x²] - E[x]²."""
 
 
 class _DiagonalMixture(FeatureDetector):
-    """Negative log-likelihood under a mixture, fitted by scikit-learn.
+    """A mixture fitted by scikit-learn in the precision of the features.
 
     A window x scores ``-log Σₖ exp(offsetₖ - ½ Σⱼ precisionₖⱼ (xⱼ - meanₖⱼ)²)``.
     """
 
-    centre_: Any
     means_: Any
     precisions_: Any
     offsets_: Any
@@ -35,25 +38,38 @@ class _DiagonalMixture(FeatureDetector):
     def _learn(self, features: Features) -> None:
         self._check_count(features)
         varying = self._varying(features)
-        # Centred data keeps the expanded squares of scikit-learn's likelihood from cancelling.
-        centre = features.mean(axis=0, dtype=np.float64)
-        centred = (features - centre)[:, varying]
+        kept = features if varying.all() else features[:, varying]
+        centre = kept.mean(axis=0, dtype=np.float64)
+        model = None
+        if not _cancels(kept, centre):
+            model, shift = self._fitted(kept), np.zeros_like(centre)
+        if model is None:
+            model, shift = self._fitted(kept - centre), centre
+        if model is None:
+            raise DataError(
+                f"{self.name}: a component has collapsed onto a few windows; use --detector.regularisation 1e-3 "
+                f"or fewer --detector.components"
+            )
+        # A precision of zero leaves a feature out of every distance.
+        self.means_, self.precisions_ = np.zeros((2, self.components, len(varying)))
+        self.means_[:, varying] = model.means_ + shift
+        self.precisions_[:, varying] = np.square(model.precisions_cholesky_, dtype=np.float64)
+        log_determinants = np.log(model.precisions_cholesky_, dtype=np.float64).sum(axis=1)
+        self.offsets_ = log_determinants - 0.5 * len(centre) * np.log(2 * np.pi) + self._log_weights(model)
+
+    def _fitted(self, features: Features) -> Any:
+        """Return the fitted scikit-learn model, or None if a variance was lost to rounding."""
         hint = (
             f"the mixture was still improving after {self.max_iter} iterations and is used as it is; "
             f"--detector.max_iter {2 * self.max_iter} gives it more"
         )
         try:
             with quiet(self.name, hint):
-                means, precisions, offsets = self._estimate(centred)
-        except ValueError as error:
-            raise DataError(
-                f"{self.name}: a component has collapsed onto a few windows; use --detector.regularisation 1e-3 "
-                f"or fewer --detector.components"
-            ) from error
-        # A precision of zero leaves a feature out of every distance.
-        self.means_, self.precisions_ = np.zeros((2, self.components, len(centre)))
-        self.means_[:, varying], self.precisions_[:, varying] = means, precisions
-        self.centre_, self.offsets_ = centre, offsets
+                model = self._model().fit(features)
+        except ValueError:  # the features are sound: scikit-learn has met a variance that is not positive
+            return None
+        is_sound = features.dtype == np.float64 or model.covariances_.min() > 0.5 * self.regularisation
+        return model if is_sound else None
 
     def _check_count(self, features: Features) -> None:
         windows = len(features)
@@ -69,36 +85,48 @@ class _DiagonalMixture(FeatureDetector):
                 f"check for silent or repeated recordings or use --detector.components {distinct // 2}"
             )
 
-    def _varying(self, features: Features) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _varying(self, features: Features) -> npt.NDArray[np.bool_]:
         lowest, highest = features.min(axis=0), features.max(axis=0)
         resolution = 4 * np.finfo(features.dtype).eps * np.maximum(np.abs(lowest), np.abs(highest))
         varying = np.asarray(highest - lowest > resolution)
-        constant = len(varying) - int(varying.sum())
-        if constant:
+        if not varying.any():
+            raise DataError(f"{self.name}: no feature differs between the training windows by more than rounding")
+        if not varying.all():
             log.warning(
                 "%s: %d of %d features are the same in all training windows and are left out of the score",
                 self.name,
-                constant,
+                len(varying) - varying.sum(),
                 len(varying),
             )
         return varying
 
     @abstractmethod
-    def _estimate(self, features: Float64) -> tuple[Float64, Float64, Float64]:
-        """Return means and precisions, float64[components, d], and offsets, float64[components]."""
+    def _model(self) -> Any:
+        """Return the scikit-learn estimator to fit."""
+
+    @abstractmethod
+    def _log_weights(self, model: Any) -> Float64:
+        """Return the logarithm of what each component's density is multiplied with, float64[components]."""
 
     def _score(self, features: Features) -> Float64:
-        centred = features - self.centre_
-        exponents = centred @ (self.means_ * self.precisions_).T
-        exponents += self.offsets_ - 0.5 * (self.means_**2 * self.precisions_).sum(axis=1)
+        centre = self.means_.mean(axis=0)
+        means = self.means_ - centre  # the squares below would cancel far from the origin
+        centred = features - centre
+        exponents = centred @ (means * self.precisions_).T
+        exponents += self.offsets_ - 0.5 * (means**2 * self.precisions_).sum(axis=1)
         np.square(centred, out=centred)
         exponents -= 0.5 * (centred @ self.precisions_.T)
-        highest = exponents.max(axis=1, keepdims=True)
-        likelihoods = np.exp(exponents - highest).sum(axis=1)
-        return np.asarray(-np.log(likelihoods) - highest[:, 0])
+        return -logsumexp(exponents)
 
     def _values_per_row(self) -> int:
         return sum(self.means_.shape)
+
+
+def _cancels(features: Features, centre: Float64) -> bool:
+    """Return whether variances would lose digits because features lie far from zero for their deviation."""
+    deviation = np.maximum(features.std(axis=0, dtype=np.float64), np.finfo(np.float64).tiny)
+    error = np.finfo(features.dtype).eps * np.square(centre / deviation)
+    return bool(error.max() > _CANCELLATION)
 
 
 class GaussianMixture(_DiagonalMixture):
@@ -121,7 +149,7 @@ class GaussianMixture(_DiagonalMixture):
     Notes
     -----
     Features that are constant in training say nothing about likelihood and are left out, with a line in the log.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1).
+    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Müller et al. 2020, arXiv:2012.06282 (P2).
     """
 
     name = "gmm"
@@ -139,17 +167,88 @@ class GaussianMixture(_DiagonalMixture):
             components=components, max_iter=max_iter, tolerance=tolerance, regularisation=regularisation, seed=seed
         )
 
-    def _estimate(self, features: Float64) -> tuple[Float64, Float64, Float64]:
-        from sklearn import mixture
+    def _model(self) -> Any:
+        from sklearn.mixture import GaussianMixture as Model
 
-        model = mixture.GaussianMixture(
+        return Model(
             self.components,
             covariance_type="diag",
-            init_params="kmeans",
             max_iter=self.max_iter,
             tol=self.tolerance,
             reg_covar=self.regularisation,
             random_state=self.seed,
-        ).fit(features)
-        offsets = np.log(model.weights_) + 0.5 * np.log(model.precisions_ / (2 * np.pi)).sum(axis=1)
-        return model.means_, model.precisions_, offsets
+        )
+
+    def _log_weights(self, model: Any) -> Float64:
+        return np.asarray(np.log(model.weights_, dtype=np.float64))
+
+
+class BayesianGaussianMixture(_DiagonalMixture):
+    """Negative log-likelihood under a variational Bayesian mixture, which switches off components it does not need.
+
+    Parameters
+    ----------
+    components : int
+        Most Gaussians in use.
+    max_iter : int
+        Most iterations; a mixture that still improves then is used as it is, with a line in the log.
+    tolerance : float
+        Stop when the lower bound on the likelihood gains less than this in an iteration.
+    regularisation : float
+        Added to each variance.
+    weight_concentration : float or None
+        Prior of the Dirichlet process: smaller values use fewer components; None: 1 / components.
+    seed : int
+        Seed of the k-means initialisation.
+
+    Notes
+    -----
+    The score is scikit-learn's negated ``score_samples``: the expected log-density under the variational posterior.
+    Features that are constant in training are left out, with a line in the log.
+    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Bishop 2006, Pattern Recognition and Machine Learning, 10.2.
+    """
+
+    name = "bayesian-gmm"
+
+    def __init__(
+        self,
+        *,
+        components: int = 80,
+        max_iter: int = 150,
+        tolerance: float = 1e-3,
+        regularisation: float = 1e-6,
+        weight_concentration: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            components=components, max_iter=max_iter, tolerance=tolerance, regularisation=regularisation, seed=seed
+        )
+        if weight_concentration is not None:
+            weight_concentration = checks.number(self.name, "weight_concentration", weight_concentration, 0)
+        self.weight_concentration = weight_concentration
+
+    def _model(self) -> Any:
+        from sklearn.mixture import BayesianGaussianMixture as Model
+
+        return Model(
+            n_components=self.components,
+            covariance_type="diag",
+            max_iter=self.max_iter,
+            tol=self.tolerance,
+            reg_covar=self.regularisation,
+            weight_concentration_prior=self.weight_concentration,
+            random_state=self.seed,
+        )
+
+    def _log_weights(self, model: Any) -> Float64:
+        """Return E[log weight] and what E[log precision] adds to the log-density (Bishop 2006, 10.65 to 10.67)."""
+        from scipy.special import digamma
+
+        taken, left = (np.asarray(c, np.float64) for c in model.weight_concentration_)
+        log_total = digamma(taken + left)
+        rest = np.concatenate([[0.0], np.cumsum(digamma(left) - log_total)[:-1]])
+        freedom = np.asarray(model.degrees_of_freedom_, np.float64)
+        dimension = model.means_.shape[1]
+        log_precisions = digamma(0.5 * (freedom - np.arange(dimension)[:, np.newaxis])).sum(axis=0)
+        log_precisions += dimension * (np.log(2 / freedom) - 1 / model.mean_precision_)
+        return np.asarray(digamma(taken) - log_total + rest + 0.5 * log_precisions)

@@ -6,15 +6,33 @@ from collections.abc import Iterator
 
 from asd_registry import ComponentSpec, hookimpl
 
+_DETECTORS = {
+    "gmm": ("Gaussian mixture, diagonal covariances: negative log-likelihood", "mixture:GaussianMixture"),
+    "bayesian-gmm": (
+        "Bayesian Gaussian mixture, uses as many components as it needs: negative log-likelihood",
+        "mixture:BayesianGaussianMixture",
+    ),
+    "ocsvm": ("One-class support vector machine, radial kernel: distance outside the boundary", "svm:OneClassSVM"),
+    "isolation-forest": ("Isolation forest: how few random cuts isolate a window", "forest:IsolationForest"),
+    "kde": ("Kernel density, Gaussian kernel: negative log-density", "density:KernelDensity"),
+    "mahalanobis": ("Squared Mahalanobis distance, shrunk covariance", "subspace:Mahalanobis"),
+    "pca-residual": ("Squared error of reconstruction from principal components", "subspace:PCAResidual"),
+    "knn": ("Distance to the nearest normal windows, with local density if wanted", "neighbours:NearestNeighbours"),
+    "ensemble": ("Mean or minimum of several detectors' standardised scores", "ensemble:Ensemble"),
+}
+_NUMPY_ALONE = ("kde", "knn", "ensemble")
+
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the detectors."""
-    yield ComponentSpec(
-        kind="detector",
-        name="gmm",
-        summary="Gaussian mixture, diagonal covariances: negative log-likelihood",
-        target="asd_sklearn.mixture:GaussianMixture",
-        licence="Apache-2.0; scikit-learn BSD-3-Clause",
-        requires=("scikit-learn>=1.4",),
-    )
+    for name, (summary, target) in _DETECTORS.items():
+        uses_sklearn = name not in _NUMPY_ALONE
+        yield ComponentSpec(
+            kind="detector",
+            name=name,
+            summary=summary,
+            target=f"asd_sklearn.{target}",
+            licence="Apache-2.0; scikit-learn BSD-3-Clause" if uses_sklearn else "Apache-2.0",
+            requires=("scikit-learn>=1.4",) if uses_sklearn else (),
+        )

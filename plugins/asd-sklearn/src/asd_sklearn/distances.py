@@ -1,0 +1,68 @@
+"""Distances from windows to a fixed set of points."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from asd.records import Float64
+from asd_sklearn.checks import Features
+
+
+class Points:
+    """Points that many windows are compared with.
+
+    Parameters
+    ----------
+    points : array of shape (n, d)
+        Float32 or float64; kept in float64 about their centre, where the expanded squares cancel least.
+    """
+
+    def __init__(self, points: Features) -> None:
+        self.centre = points.mean(axis=0, dtype=np.float64)
+        self.points = points - self.centre
+        self.squares = np.einsum("ij,ij->i", self.points, self.points)
+
+    def squared_distances(self, windows: Features) -> Float64:
+        """Return the squared Euclidean distances, float64[n_windows, n], of `windows` to the points."""
+        centred = windows - self.centre
+        distances = centred @ self.points.T
+        distances *= -2
+        distances += self.squares
+        distances += np.einsum("ij,ij->i", centred, centred)[:, np.newaxis]
+        return np.asarray(np.maximum(distances, 0, out=distances))
+
+    rough = squared_distances
+
+    def exact(self, windows: Features, indices: npt.NDArray[np.intp], rough: Float64) -> Float64:
+        """Return the distances, float64[n_windows, k], to the points that `indices` name, free of cancellation."""
+        differences = self.points[indices] - (windows - self.centre)[:, np.newaxis]
+        return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", differences, differences)))
+
+
+class Directions:
+    """Directions that many windows are compared with.
+
+    Parameters
+    ----------
+    points : array of shape (n, d)
+        Float32 or float64; a row of zeros has no direction and is at distance 1 from all.
+    """
+
+    def __init__(self, points: Features) -> None:
+        self.directions = _normalised(points)
+
+    def rough(self, windows: Features) -> Float64:
+        """Return the cosine distances, float64[n_windows, n], of `windows` to the points."""
+        distances = 1 - _normalised(windows) @ self.directions.T
+        return np.asarray(np.maximum(distances, 0, out=distances))
+
+    def exact(self, windows: Features, indices: npt.NDArray[np.intp], rough: Float64) -> Float64:
+        """Return the `rough` distances that `indices` name: they are exact."""
+        return np.asarray(np.take_along_axis(rough, indices, axis=1))
+
+
+def _normalised(rows: Features) -> Float64:
+    values = rows.astype(np.float64)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(np.divide(values, lengths, out=values, where=lengths > 0))
