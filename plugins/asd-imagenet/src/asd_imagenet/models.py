@@ -1,0 +1,87 @@
+"""torchvision's classifiers by name: which there are, with which weight sets, and how to build one."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from asd.errors import ConfigError
+
+_AUXILIARY = frozenset({"googlenet", "inception_v3"})
+"""Their weight files hold training's side classifiers, and expect inputs of their own scale."""
+
+
+@functools.cache
+def known_models() -> tuple[str, ...]:
+    """Return the names of torchvision's classifiers and of those that users registered (``register_model``)."""
+    classifiers = set(models.list_models(module=models))
+    registered = (name for name in models.list_models() if not _is_torchvisions_own(name))
+    return tuple(sorted(classifiers.union(registered)))
+
+
+def _is_torchvisions_own(name: str) -> bool:
+    return str(models.get_model_builder(name).__module__).partition(".")[0] == "torchvision"
+
+
+def check_model(name: str) -> None:
+    """Raise a ConfigError with close matches if there is no classifier `name`."""
+    if name not in known_models():
+        close = difflib.get_close_matches(name, known_models(), n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known_models())}"
+        raise ConfigError(f"unknown model {name!r}; {hint}")
+
+
+@functools.cache
+def weight_sets(name: str) -> dict[str, Any]:
+    """Return torchvision's weight sets of a model by name, its default first; none for a user's own model."""
+    if not _is_torchvisions_own(name):
+        return {}
+    sets = models.get_model_weights(name)
+    return {weights.name: weights for weights in (sets.DEFAULT, *sets)}
+
+
+def image_size(name: str, weight_set: str) -> int:
+    """Return the height and width in pixels that a weight set was trained for (any other weights: the default's)."""
+    sets = weight_sets(name)
+    if not sets:
+        return 224
+    chosen = sets.get(weight_set, next(iter(sets.values())))
+    return int(chosen.transforms.keywords["crop_size"])
+
+
+def build(name: str, size: int, *, pretrained: bool) -> nn.Module:
+    """Return the network without its weights: on the ``meta`` device, where nothing is computed or stored.
+
+    Parameters
+    ----------
+    name : str
+        A classifier of `known_models`.
+    size : int
+        Height and width of the pictures in pixels; only vision transformers are built for one.
+    pretrained : bool
+        Whether weights trained on ImageNet will be loaded.
+    """
+    with torch.device("meta"):
+        return _build(name, size, pretrained)
+
+
+def build_random(name: str, size: int, seed: int) -> nn.Module:
+    """Return the network with random weights that `seed` determines; other random numbers stay untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(name, size, pretrained=False)
+
+
+def _build(name: str, size: int, pretrained: bool) -> nn.Module:
+    options: dict[str, Any] = {}
+    if name in _AUXILIARY:
+        options = {"aux_logits": True, "init_weights": False, "transform_input": pretrained}
+    elif name.startswith("vit_"):
+        options = {"image_size": size}
+    network: nn.Module = models.get_model_builder(name)(**options)
+    return network.eval()

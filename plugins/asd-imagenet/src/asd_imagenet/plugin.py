@@ -1,0 +1,59 @@
+"""What this distribution offers to asd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asd_registry import ComponentSpec, WeightFile, hookimpl
+
+EMBEDDED = WeightFile(
+    name="squeezenet1_0-deep-compression.safetensors",
+    licence="BSD-2-Clause",
+    sha256="c5e59a7f153339d5bee60b0b4e7f9ccc70ebabc623e8465cc3b4b85978aa77d9",
+    size=2501880,
+)
+"""SqueezeNet 1.0 compressed by Deep Compression, inside this package."""
+
+_PUBLISHER = "https://download.pytorch.org/models/"
+_OFFICIAL = {
+    "alexnet": ("alexnet-owt-7be5be79.pth", 4096, "AlexNet, penultimate layer"),
+    "resnet18": ("resnet18-f37072fd.pth", 512, "ResNet-18, global average pool"),
+    "resnet34": ("resnet34-b627a593.pth", 512, "ResNet-34, global average pool"),
+    "resnet50": ("resnet50-11ad3fa6.pth", 2048, "ResNet-50, global average pool"),
+    "densenet121": ("densenet121-a639ec97.pth", 1024, "DenseNet-121, global average pool"),
+}
+"""Publisher's default weight file (torchvision), dimension, summary."""
+
+DIMENSIONS = {"squeezenet1_0": 2048, **{model: dimension for model, (_, dimension, _) in _OFFICIAL.items()}}
+"""Lengths of the embeddings with default parameters, known without building the network."""
+
+
+def official_weight(url: str, licence: str = "BSD-3-Clause") -> WeightFile:
+    """Describe a file of torchvision's, whose name ends in the first digits of its SHA-256."""
+    name = url.rpartition("/")[2]
+    return WeightFile(name=name, licence=licence, url=url, sha256=name.rpartition("-")[2].partition(".")[0])
+
+
+def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
+    return ComponentSpec(
+        kind="extractor",
+        name=name,
+        summary=summary,
+        target="asd_imagenet.extractor:ImageNetExtractor",
+        licence=f"Apache-2.0; torchvision BSD-3-Clause; weights {weight.licence if weight else 'by model'}",
+        preset={"model": name} if weight else {},
+        requires=("torch>=2.6", "torchvision>=0.21"),
+        shape=(3, 224, 224) if weight else None,
+        dimension=DIMENSIONS.get(name),
+        weights=(weight,) if weight else (),
+        frontend="mel-image",
+    )
+
+
+@hookimpl
+def asd_components() -> Iterator[ComponentSpec]:
+    """Yield the networks of the paper by name, and one component for every other classifier of torchvision."""
+    yield _spec("squeezenet1_0", "SqueezeNet 1.0, last feature map 2x2 pooled; weights included", EMBEDDED)
+    for model, (file, _, summary) in _OFFICIAL.items():
+        yield _spec(model, summary, official_weight(_PUBLISHER + file))
+    yield _spec("torchvision", "Any classifier of torchvision, named by --extractor.model", None)
