@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from asd.interfaces import Component, Runtime
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64
 from asd.training import Member, extract, learn, new_detector, pool_scores
+from asd_registry import KINDS
 
 
 @dataclass(frozen=True)
@@ -213,17 +215,20 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path, *, runtime: Runtime | None = None) -> Model:
-        """Read a model file. Nothing from the file is executed.
+        """Read a model file. Nothing from the file is executed, nor anything that it names.
+
+        A network that brings its own code needs the permission of who loads the model: ``ASD_TRUST_REMOTE_CODE=1``.
 
         Raises
         ------
         ModelFileError
-            If the file is missing, cut off, altered or of a newer format.
+            If the file is missing, cut off, altered or of a newer format, or asks for foreign code to run.
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
         manifest, arrays = modelfile.read(Path(path))
         _check_plugins(Path(path), manifest["plugins"])
+        _check_permission(Path(path), manifest["config"])
         config = Config.from_mapping(manifest["config"])
         pipeline = Pipeline(config, runtime)
         members = [_restored(config, pipeline.runtime, _section(arrays, str(i))) for i in range(manifest["members"])]
@@ -254,6 +259,18 @@ def _check_plugins(path: Path, needed: dict[str, str]) -> None:
     for distribution, version in needed.items():
         if distribution not in installed:
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: pip install {distribution}")
+
+
+def _check_permission(path: Path, config: dict[str, Any]) -> None:
+    """Refuse a component's ``trust_remote_code``: whoever made a model file cannot speak for whoever loads it."""
+    for kind in KINDS:
+        table = config.get(kind)
+        asks = isinstance(table, dict) and table.get("trust_remote_code") not in (None, False)
+        if asks and os.environ.get("ASD_TRUST_REMOTE_CODE") != "1":
+            raise ModelFileError(
+                f"{path}: its {kind} runs code that comes with its network ({table.get('model')}); a model file cannot "
+                "permit that: if you trust that code, set ASD_TRUST_REMOTE_CODE=1"
+            )
 
 
 def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,19 @@ class Pipeline:
         self.extractor: Extractor = create_seeded("extractor", self.config.extractor, self.config.seed)
         self.frontend.runtime = self.extractor.runtime = self.runtime
         if not self.extractor.consumes.accepts(self.frontend.produces):
-            raise ConfigError(
-                f"{self.config.extractor.name} takes {self.extractor.consumes}; "
-                f"{self.config.frontend.name} gives {self.frontend.produces}"
-            )
+            raise ConfigError(self._misfit(self.config.frontend.name, self.config.extractor.name))
+
+    def _misfit(self, frontend: str, extractor: str) -> str:
+        """Return why the two do not fit and, if only the rate is wrong, what to add."""
+        takes, gives = self.extractor.consumes, self.frontend.produces
+        if not takes.accepts(replace(gives, sample_rate=None)):
+            return f"{extractor} takes {takes}; {frontend} gives {gives}"
+        settable = "sample_rate" in parameters_of(type(self.frontend))
+        mend = f"add --frontend.sample_rate {takes.sample_rate}" if settable else "choose another front end"
+        return (
+            f"{extractor} takes {takes.kind} at {takes.sample_rate} Hz; "
+            f"{frontend} gives it at {gives.sample_rate} Hz: {mend}"
+        )
 
     def windows(self, reader: ClipReader) -> Iterator[Windows]:
         """Yield the windows of a clip block by block, their starts counted from the beginning of the clip.
