@@ -265,8 +265,9 @@ def _check_permission(path: Path, config: dict[str, Any]) -> None:
     """Refuse a component's ``trust_remote_code``: whoever made a model file cannot speak for whoever loads it."""
     for kind in KINDS:
         table = config.get(kind)
-        asks = isinstance(table, dict) and table.get("trust_remote_code") not in (None, False)
-        if asks and os.environ.get("ASD_TRUST_REMOTE_CODE") != "1":
+        if not isinstance(table, dict) or table.get("trust_remote_code") in (None, False):
+            continue
+        if os.environ.get("ASD_TRUST_REMOTE_CODE") != "1":
             raise ModelFileError(
                 f"{path}: its {kind} runs code that comes with its network ({table.get('model')}); a model file cannot "
                 "permit that: if you trust that code, set ASD_TRUST_REMOTE_CODE=1"
