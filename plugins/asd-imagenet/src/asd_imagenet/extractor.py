@@ -155,6 +155,6 @@ class ImageNetExtractor(Extractor):
     @functools.cached_property
     def _inferred_dimension(self) -> int:
         size = self._image_size
-        network = self._cut(models.build(self.model, size, pretrained=False))
+        network = self._cut(models.build(self.model, size, pretrained=False)).to("meta")
         with torch.inference_mode():
             return self._vectors(network, torch.empty(1, 3, size, size, device="meta")).shape[1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 from asd.errors import ConfigError
@@ -55,7 +56,7 @@ def image_size(name: str, weight_set: str) -> int:
 
 
 def build(name: str, size: int, *, pretrained: bool) -> nn.Module:
-    """Return the network without its weights: on the ``meta`` device, where nothing is computed or stored.
+    """Return the network without its weights, on the ``meta`` device: nothing is computed or stored.
 
     Parameters
     ----------
@@ -66,8 +67,20 @@ def build(name: str, size: int, *, pretrained: bool) -> nn.Module:
     pretrained : bool
         Whether weights trained on ImageNet will be loaded.
     """
-    with torch.device("meta"):
+    with _Unallocated():
         return _build(name, size, pretrained)
+
+
+class _Unallocated(TorchFunctionMode):
+    """Creates parameters on the ``meta`` device, but lets a constructor compute (RegNet's layer widths) as usual."""
+
+    _factories = frozenset({torch.empty, torch.zeros, torch.ones})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **{**kwargs, "device": "meta"} if func in self._factories else kwargs)
 
 
 def build_random(name: str, size: int, seed: int) -> nn.Module:
