@@ -24,8 +24,9 @@ class KernelDensity(FeatureDetector):
 
     Notes
     -----
-    The score is scikit-learn's negated ``score_samples``, computed exactly. Every training window is part of the
-    state, and scoring time grows with their number.
+    The score is the exact negated logarithm, which scikit-learn's ``score_samples`` gives with one leaf for all windows
+    (``leaf_size`` = windows); the bounds of its default tree round the tails away. Every training window is part of
+    the state, and scoring time grows with their number.
     Source: Müller et al. 2020, arXiv:2006.03429 (P1); Silverman 1986, Density Estimation, 3.4 and 4.3.
     """
 

@@ -1,0 +1,184 @@
+"""What is particular to the detectors that measure distances: knn, kde, ocsvm, mahalanobis, pca-residual, trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asd.components import create
+from asd.errors import AsdError, ConfigError, DataError
+
+RNG = np.random.default_rng(0)
+TRAIN, TEST = RNG.normal(size=(60, 5)), RNG.normal(size=(20, 5))
+
+
+def scores(name: str, train: np.ndarray, test: np.ndarray, **parameters: Any) -> np.ndarray:
+    result: np.ndarray = create("detector", name, parameters).fit(train).score(test)
+    return result
+
+
+def refused(error: type[AsdError], name: str, train: np.ndarray = TRAIN, **parameters: Any) -> str:
+    with pytest.raises(error) as caught:
+        create("detector", name, parameters).fit(train)
+    return str(caught.value)
+
+
+def distance(x: np.ndarray, y: np.ndarray, metric: str) -> float:
+    if metric == "euclidean":
+        return float(np.linalg.norm(x - y))
+    return float(1 - x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(("neighbours", "density_neighbours"), [(1, 1), (1, 4), (3, 2)])
+def test_local_density_is_the_documented_formula(metric: str, neighbours: int, density_neighbours: int) -> None:
+    def radius(i: int) -> float:
+        others = sorted(distance(TRAIN[i], TRAIN[j], metric) for j in range(len(TRAIN)) if j != i)
+        return float(np.mean(others[:density_neighbours]))
+
+    expected = []
+    for x in TEST:
+        nearest = sorted((distance(x, y, metric), i) for i, y in enumerate(TRAIN))[:neighbours]
+        expected.append(np.mean([d for d, _ in nearest]) / np.mean([radius(i) for _, i in nearest]))
+    ours = scores(
+        "knn",
+        TRAIN,
+        TEST,
+        neighbours=neighbours,
+        metric=metric,
+        local_density=True,
+        density_neighbours=density_neighbours,
+    )
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
+def test_local_density_does_not_punish_a_sparse_condition() -> None:
+    dense, sparse = RNG.normal(0, 0.1, (200, 5)), RNG.normal(10, 2.0, (40, 5))
+    train = np.concatenate([dense, sparse])
+    anomaly_near_dense, normal_sparse = np.full((1, 5), 0.5), RNG.normal(10, 2.0, (50, 5))
+    plain = create("detector", "knn").fit(train)
+    local = create("detector", "knn", {"local_density": True}).fit(train)
+    assert plain.score(anomaly_near_dense) < np.median(plain.score(normal_sparse))
+    assert local.score(anomaly_near_dense) > local.score(normal_sparse).max()
+
+
+def test_local_density_survives_copies_among_the_training_windows() -> None:
+    train = np.concatenate([TRAIN, np.repeat(TRAIN[:1], 9, axis=0)])
+    result = scores("knn", train, np.concatenate([TEST, TRAIN[:1]]), local_density=True)
+    assert np.isfinite(result).all()
+    assert result[-1] == 0
+
+
+def test_local_density_of_nothing_but_copies_is_refused() -> None:
+    text = refused(DataError, "knn", np.repeat(TRAIN[:3], 5, axis=0), local_density=True)
+    assert text == (
+        "knn: every training window has 4 or more copies, which makes the local density infinite; "
+        "check for repeated recordings or use --detector.local_density false"
+    )
+
+
+def test_a_training_window_is_at_distance_zero_far_from_the_origin() -> None:
+    assert (scores("knn", TRAIN + 1e6, TRAIN + 1e6) == 0).all()
+
+
+def test_too_few_windows_for_the_neighbours() -> None:
+    assert refused(DataError, "knn", TRAIN[:5], neighbours=8) == (
+        "knn: 5 windows for 8 neighbours; record more or use --detector.neighbours 2"
+    )
+    assert refused(DataError, "knn", TRAIN[:4], local_density=True) == (
+        "knn: 4 windows for 4 density_neighbours; record more or use --detector.density_neighbours 2"
+    )
+    assert np.isfinite(scores("knn", TRAIN[:4], TEST, density_neighbours=3, local_density=True)).all()
+
+
+def test_an_underdetermined_covariance_is_refused() -> None:
+    assert refused(DataError, "mahalanobis", TRAIN[:4], shrinkage=0.0) == (
+        "mahalanobis: 4 windows do not determine the covariance of 5 features; "
+        "record more or use --detector.shrinkage ledoit-wolf"
+    )
+    constant = np.insert(TRAIN, 2, 1.0, axis=1)
+    assert "do not determine the covariance of 6 features" in refused(DataError, "mahalanobis", constant, shrinkage=0.0)
+    assert np.isfinite(scores("mahalanobis", constant, np.insert(TEST, 2, 2.0, axis=1))).all()
+
+
+def test_pca_residual_leaves_a_direction_out_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert scores("pca-residual", TRAIN, TEST).min() > 0
+    assert caplog.messages == [
+        "pca-residual: 0.98 of the variance takes all 5 features; the last principal component is left out all the same"
+    ]
+
+
+def test_pca_residual_of_one_feature_is_refused() -> None:
+    assert refused(ConfigError, "pca-residual", TRAIN[:, :1]) == (
+        "pca-residual: 1 feature leaves no residual, at least 2 are needed; use --detector gmm"
+    )
+
+
+def test_pca_residual_sees_what_leaves_the_plane() -> None:
+    plane = RNG.normal(size=(100, 2)) @ RNG.normal(size=(2, 8))
+    off = plane[:10] + 0.5 * RNG.normal(size=(10, 8))
+    detector = create("detector", "pca-residual").fit(plane + 0.01 * RNG.normal(size=plane.shape))
+    assert detector.score(off).min() > 10 * detector.score(3 * plane).max()
+
+
+@pytest.mark.parametrize("name", ["kde", "knn", "ocsvm", "mahalanobis", "pca-residual", "isolation-forest"])
+@pytest.mark.parametrize("level", [1e4, 1e15, 1e38])
+def test_far_windows_have_finite_scores(name: str, level: float) -> None:
+    parameters = {"variance": 0.5} if name == "pca-residual" else {}
+    near, far = scores(name, TRAIN, np.concatenate([TEST, np.full((1, 5), level)]), **parameters)[[0, -1]]
+    assert np.isfinite(far)
+    assert far > near
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "expected"),
+    [
+        ("ocsvm", "nu", 0.0, "ocsvm: nu must be above 0, got 0; use --detector.nu 1e-4"),
+        ("ocsvm", "nu", 1.5, "ocsvm: nu must be a number from 0 to 1, got 1.5; change --detector.nu"),
+        ("ocsvm", "gamma", -1.0, "ocsvm: gamma must be a number above 0, got -1.0; change --detector.gamma"),
+        ("kde", "bandwidth", 0.0, "kde: bandwidth must be a number above 0, got 0.0; change --detector.bandwidth"),
+        (
+            "isolation-forest",
+            "trees",
+            0,
+            "isolation-forest: trees must be a whole number of at least 1, got 0; use --detector.trees 1 or more",
+        ),
+        (
+            "isolation-forest",
+            "max_samples",
+            1,
+            "isolation-forest: max_samples must be a whole number of at least 2, got 1; "
+            "use --detector.max_samples 2 or more",
+        ),
+        (
+            "knn",
+            "neighbours",
+            0,
+            "knn: neighbours must be a whole number of at least 1, got 0; use --detector.neighbours 1 or more",
+        ),
+        (
+            "mahalanobis",
+            "shrinkage",
+            1.1,
+            "mahalanobis: shrinkage must be a number from 0 to 1, got 1.1; change --detector.shrinkage",
+        ),
+        (
+            "pca-residual",
+            "variance",
+            1.0,
+            "pca-residual: variance must be a number between 0 and 1, got 1.0; change --detector.variance",
+        ),
+    ],
+)
+def test_unfit_parameters_are_refused(name: str, parameter: str, value: float, expected: str) -> None:
+    assert refused(ConfigError, name, **{parameter: value}) == expected
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    from asd_sklearn.neighbours import NearestNeighbours
+
+    with pytest.raises(ConfigError) as caught:
+        NearestNeighbours(metric="manhattan")  # type: ignore[arg-type]  # that is the mistake
+    assert str(caught.value) == ("knn: metric must be euclidean or cosine, got 'manhattan'; change --detector.metric")
