@@ -57,6 +57,10 @@ class Component:
     runtime: Runtime = Runtime()
     """Set by the pipeline before first use; components that compute nothing heavy ignore it."""
 
+    isolation: Literal["process"] | None = None
+    """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
+    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
+
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's parameters as they were given or defaulted."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}

@@ -86,9 +86,14 @@ class Pipeline:
         assert self.config.extractor is not None
         self.frontend: Frontend = create_seeded("frontend", self.config.frontend, self.config.seed)
         self.extractor: Extractor = create_seeded("extractor", self.config.extractor, self.config.seed)
-        self.frontend.runtime = self.extractor.runtime = self.runtime
         if not self.extractor.consumes.accepts(self.frontend.produces):
             raise ConfigError(self._misfit(self.config.frontend.name, self.config.extractor.name))
+        if self.frontend.isolation or self.extractor.isolation:
+            from asd.worker import isolated
+
+            self.frontend = isolated(self.frontend, self.config.frontend.name)
+            self.extractor = isolated(self.extractor, self.config.extractor.name)
+        self.frontend.runtime = self.extractor.runtime = self.runtime
 
     def _misfit(self, frontend: str, extractor: str) -> str:
         """Return why the two do not fit and, if only the rate is wrong, what to add."""
