@@ -83,6 +83,13 @@ def test_a_training_window_is_at_distance_zero_far_from_the_origin() -> None:
     assert (scores("knn", TRAIN + 1e6, TRAIN + 1e6) == 0).all()
 
 
+@pytest.mark.parametrize("name", ["knn", "kde", "ocsvm", "mahalanobis", "pca-residual"])
+def test_a_large_common_offset_costs_no_precision(name: str) -> None:
+    parameters = {"variance": 0.5} if name == "pca-residual" else {}
+    plain = scores(name, TRAIN, TEST, **parameters)
+    np.testing.assert_allclose(scores(name, TRAIN + 1e8, TEST + 1e8, **parameters), plain, rtol=1e-5, atol=1e-7)
+
+
 def test_too_few_windows_for_the_neighbours() -> None:
     assert refused(DataError, "knn", TRAIN[:5], neighbours=8) == (
         "knn: 5 windows for 8 neighbours; record more or use --detector.neighbours 2"

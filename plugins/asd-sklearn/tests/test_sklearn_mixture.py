@@ -41,18 +41,18 @@ def test_a_large_common_offset_costs_no_precision() -> None:
 
 
 def test_single_precision_far_from_zero_is_as_good_as_double() -> None:
-    train, test = (data(seed=seed).astype(np.float32) / 100 + np.float32(100) for seed in (0, 2))
+    train, test = ((data(seed=seed) + 300).astype(np.float32) for seed in (0, 2))
     single = GaussianMixture(components=5).fit(train).score(test)
-    double = GaussianMixture(components=5).fit(train.astype(np.float64)).score(test)
-    np.testing.assert_allclose(single, double, rtol=1e-4)
+    double = GaussianMixture(components=5).fit(train.astype(np.float64)).score(test.astype(np.float64))
+    np.testing.assert_allclose(single, double, rtol=1e-6)
 
 
 def test_variances_that_single_precision_would_lose_are_kept() -> None:
     # Rectified features: a component whose windows share one value, away from zero, has no variance of its own.
     train = data().astype(np.float32)
-    train[train < 0] = -20.0
+    train[train < 0] = -2 / 3
     detector = GaussianMixture(components=5).fit(train)
-    assert detector.precisions_.max() <= 1.001 / detector.regularisation
+    assert detector.precisions_.max() <= 2 / detector.regularisation
 
 
 def test_another_seed_is_another_initialisation() -> None:
@@ -147,8 +147,6 @@ def test_bayesian_weight_concentration_must_be_positive() -> None:
     )
 
 
-def test_bayesian_mixture_switches_components_off() -> None:
-    """Of twenty components that five clusters do not need, most keep a negligible weight."""
-    detector = BayesianGaussianMixture(components=20, weight_concentration=1e-3).fit(data())
-    highest_density = detector.offsets_ - 0.5 * np.log(np.maximum(detector.precisions_, 1e-300)).sum(axis=1)
-    assert (highest_density > highest_density.max() - 7).sum() < 15
+def test_bayesian_mixture_switches_off_components_that_five_clusters_do_not_need() -> None:
+    detector = BayesianGaussianMixture(components=20).fit(data())
+    assert (detector.offsets_ > detector.offsets_.max() - 5).sum() == 5

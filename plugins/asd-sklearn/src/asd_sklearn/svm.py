@@ -47,12 +47,14 @@ class OneClassSVM(FeatureDetector):
     def _learn(self, features: Features) -> None:
         from sklearn.svm import OneClassSVM as Model
 
-        values = features.astype(np.float64)
-        gamma = 1 / (values.shape[1] * values.var()) if self.gamma == "scale" else self.gamma
+        centre = features.mean(axis=0, dtype=np.float64)
+        values = features - centre  # the solver expands squared distances, which cancel far from the origin
+        variance = features.var(dtype=np.float64)
+        gamma = 1 / (values.shape[1] * variance) if self.gamma == "scale" else self.gamma
         model = Model(kernel="rbf", nu=max(self.nu, 1 / len(values)), gamma=gamma)
         with quiet(self.name):
             model.fit(values)
-        self.support_vectors_ = model.support_vectors_
+        self.support_vectors_ = model.support_vectors_ + centre
         self.coefficients_ = model.dual_coef_[0]
         self.intercept_ = model.intercept_[0]
         self.gamma_ = gamma
