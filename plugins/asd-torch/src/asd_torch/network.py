@@ -48,7 +48,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     for node in list(traced.graph.nodes):
         if _follows_convolution(node, dict(traced.named_modules())):
             _fold(traced, node)
-    traced.graph.lint()
+    traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval()
 
