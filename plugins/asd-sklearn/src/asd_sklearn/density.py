@@ -19,7 +19,7 @@ class KernelDensity(FeatureDetector):
     Parameters
     ----------
     bandwidth : float or "scott" or "silverman"
-        Deviation of the Gaussian kernel; P1 takes 0.1. ``"scott"``: n^(-1 / (d + 4)); ``"silverman"``:
+        Deviation of the Gaussian kernel; 0 in arXiv:2006.03429.1. ``"scott"``: n^(-1 / (d + 4)); ``"silverman"``:
         (n (d + 2) / 4)^(-1 / (d + 4)), for n windows of d standardised features.
 
     Notes
@@ -27,7 +27,7 @@ class KernelDensity(FeatureDetector):
     The score is the exact negated logarithm, which scikit-learn's ``score_samples`` gives with one leaf for all windows
     (``leaf_size`` = windows); the bounds of its default tree round the tails away. Every training window is part of
     the state, and scoring time grows with their number.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Silverman 1986, Density Estimation, 3.4 and 4.3.
+    Source: Müller et al. 2020, arXiv:2006.03429; Silverman 1986, Density Estimation, 3.4 and 4.3.
     """
 
     name = "kde"

@@ -19,7 +19,7 @@ class IsolationForest(FeatureDetector):
     Parameters
     ----------
     trees : int
-        Trees; P1 takes 128.
+        Trees; 128 in arXiv:2006.03429.
     max_samples : int
         Training windows drawn for each tree (all of them if there are fewer).
     seed : int
@@ -28,7 +28,7 @@ class IsolationForest(FeatureDetector):
     Notes
     -----
     The score is scikit-learn's negated ``score_samples``, between 0 and 1.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Liu, Ting, Zhou 2008, Isolation Forest, ICDM.
+    Source: Müller et al. 2020, arXiv:2006.03429; Liu, Ting, Zhou 2008, Isolation Forest, ICDM.
     """
 
     name = "isolation-forest"

@@ -135,7 +135,7 @@ class GaussianMixture(_DiagonalMixture):
     Parameters
     ----------
     components : int
-        Gaussians; P1 takes 80, P2 takes 20.
+        Gaussians; 80 in arXiv:2006.03429, 20 in arXiv:2012.06282.
     max_iter : int
         Most iterations of expectation maximisation; a mixture that still improves then is used as it is, with a
         line in the log.
@@ -149,7 +149,7 @@ class GaussianMixture(_DiagonalMixture):
     Notes
     -----
     Features that are constant in training say nothing about likelihood and are left out, with a line in the log.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Müller et al. 2020, arXiv:2012.06282 (P2).
+    Source: Müller et al. 2020, arXiv:2006.03429; Müller et al. 2020, arXiv:2012.06282.
     """
 
     name = "gmm"
@@ -205,7 +205,7 @@ class BayesianGaussianMixture(_DiagonalMixture):
     -----
     The score is scikit-learn's negated ``score_samples``: the expected log-density under the variational posterior.
     Features that are constant in training are left out, with a line in the log.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Bishop 2006, Pattern Recognition and Machine Learning, 10.2.
+    Source: Müller et al. 2020, arXiv:2006.03429; Bishop 2006, Pattern Recognition and Machine Learning, 10.2.
     """
 
     name = "bayesian-gmm"

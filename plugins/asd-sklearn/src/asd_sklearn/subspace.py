@@ -71,13 +71,13 @@ class PCAResidual(FeatureDetector):
     Parameters
     ----------
     variance : float
-        Fraction (0–1, exclusive) of the variance that the components keep; 0.98 as in P2. At least one direction
+        Fraction (0–1, exclusive) of the variance that the components keep; 0.98 in arXiv:2012.06282. At least one direction
         is always left out, with a line in the log where that keeps less.
 
     Notes
     -----
     Source: Jackson, Mudholkar 1979, Control procedures for residuals associated with principal component analysis,
-    Technometrics 21(3); the fraction: arXiv:2012.06282 (P2).
+    Technometrics 21(3); the fraction: arXiv:2012.06282.
     """
 
     name = "pca-residual"

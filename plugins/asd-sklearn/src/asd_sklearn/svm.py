@@ -20,7 +20,7 @@ class OneClassSVM(FeatureDetector):
     Parameters
     ----------
     nu : float
-        Upper bound (0–1] on the fraction of training windows outside the boundary; P1 takes 1e-4.
+        Upper bound (0–1] on the fraction of training windows outside the boundary; 1e-4 in arXiv:2006.03429.
     gamma : float or "scale"
         The kernel is exp(-gamma ‖x - y‖²); ``"scale"``: 1 / (dimension · variance of all features).
 
@@ -29,7 +29,7 @@ class OneClassSVM(FeatureDetector):
     The score is scikit-learn's negated ``decision_function`` with a radial kernel. A `nu` below 1 / windows is the
     same problem as 1 / windows up to a factor of the scores; that is what is solved, since the solver's tolerance is
     meant for scores of that size. Time grows with the square of the number of windows.
-    Source: Müller et al. 2020, arXiv:2006.03429 (P1); Schölkopf et al. 2001, Neural Computation 13(7).
+    Source: Müller et al. 2020, arXiv:2006.03429; Schölkopf et al. 2001, Neural Computation 13(7).
     """
 
     name = "ocsvm"

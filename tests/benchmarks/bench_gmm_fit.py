@@ -1,0 +1,76 @@
+"""Fit ``gmm`` and scikit-learn's GaussianMixture on the same features, and print the ratio of their times.
+
+To hold: no slower, mean log-likelihoods within 1e-3 of each other; the exit status is 1 if that is not so.
+
+    python tests/benchmarks/bench_gmm_fit.py [--size small|full]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.mixture import GaussianMixture
+
+from asd.components import create
+
+SIZES = {"small": (2000, 128, 20, 5), "full": (20_000, 512, 80, 2)}
+"""Windows, features, components, rounds."""
+SLOWEST_RATIO = 1.1
+"""No slower, with room for the noise of a machine that does other things too."""
+LARGEST_DIFFERENCE = 1e-3
+
+
+def embeddings(count: int, dimension: int) -> npt.NDArray[np.float32]:
+    """Return rectified, correlated, standardised features such as a network gives of sound."""
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(count, 32)) * np.linspace(3, 0.5, 32)
+    values = factors @ rng.normal(size=(32, dimension)) / 6 + 0.5 * rng.normal(size=(count, dimension))
+    values = np.maximum(values + 0.3, 0)
+    standardised: npt.NDArray[np.float32] = ((values - values.mean(axis=0)) / values.std(axis=0)).astype(np.float32)
+    return standardised
+
+
+def main() -> int:
+    """Fit in turns, so that a drift of the machine meets both; print the fastest times and the likelihoods."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    count, dimension, components, rounds = SIZES[parser.parse_args().size]
+    features = embeddings(count, dimension)
+    print(f"{count} x {dimension} features, {components} components, diagonal, at most 150 iterations")
+
+    ours = create("detector", "gmm", {"components": components})
+    theirs = GaussianMixture(components, covariance_type="diag", max_iter=150, random_state=0)
+    models = {"scikit-learn": theirs, "gmm": ours}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        model.fit(features[: 2 * components])  # imports and warms up
+    for _ in range(rounds):
+        for name, model in models.items():
+            began = time.perf_counter()
+            model.fit(features)
+            times[name].append(time.perf_counter() - began)
+    seconds = {name: min(values) for name, values in times.items()}
+    for name in models:
+        print(f"fit     {name:12} {seconds[name]:8.2f} s")
+    # The likelihood of a mixture fitted in single precision is worth comparing only if it is computed in double.
+    for parameter in ("weights_", "means_", "precisions_cholesky_"):
+        setattr(theirs, parameter, getattr(theirs, parameter).astype(np.float64))
+    likelihoods = {}
+    for name, score in (("scikit-learn", theirs.score_samples), ("gmm", lambda x: -ours.score(x))):
+        began = time.perf_counter()
+        likelihoods[name] = float(np.mean(score(features.astype(np.float64))))
+        print(f"score   {name:12} {time.perf_counter() - began:8.2f} s   log-likelihood {likelihoods[name]:.5f}")
+
+    ratio = seconds["gmm"] / seconds["scikit-learn"]
+    difference = abs(likelihoods["gmm"] - likelihoods["scikit-learn"])
+    held = ratio <= SLOWEST_RATIO and difference <= LARGEST_DIFFERENCE
+    print(f"ratio of fit times {ratio:.2f} (at most {SLOWEST_RATIO}), difference of log-likelihoods {difference:.1e}")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
