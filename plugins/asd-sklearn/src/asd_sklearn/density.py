@@ -19,7 +19,7 @@ class KernelDensity(FeatureDetector):
     Parameters
     ----------
     bandwidth : float or "scott" or "silverman"
-        Deviation of the Gaussian kernel; 0 in arXiv:2006.03429.1. ``"scott"``: n^(-1 / (d + 4)); ``"silverman"``:
+        Deviation of the Gaussian kernel; 0.1 in arXiv:2006.03429. ``"scott"``: n^(-1 / (d + 4)); ``"silverman"``:
         (n (d + 2) / 4)^(-1 / (d + 4)), for n windows of d standardised features.
 
     Notes

@@ -71,8 +71,8 @@ class PCAResidual(FeatureDetector):
     Parameters
     ----------
     variance : float
-        Fraction (0–1, exclusive) of the variance that the components keep; 0.98 in arXiv:2012.06282. At least one direction
-        is always left out, with a line in the log where that keeps less.
+        Fraction (0–1, exclusive) of the variance that the components keep; 0.98 in arXiv:2012.06282. At least
+        one direction is always left out, with a line in the log where that keeps less.
 
     Notes
     -----
