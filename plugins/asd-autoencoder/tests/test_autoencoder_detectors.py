@@ -93,6 +93,15 @@ def test_the_global_random_generators_are_left_alone(patches: Patches):
     assert np.array_equal(np.random.get_state()[1], before[1])
 
 
+def test_dense_training_does_not_depend_on_the_number_of_threads(patches: Patches):
+    states = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        states.append(quick("dense-ae", epochs=2).fit(patches(64)).get_state())
+        assert torch.get_num_threads() == threads
+    assert equal(states[0], states[1])
+
+
 def test_fitting_works_where_gradients_are_off(patches: Patches):
     with torch.no_grad():
         state = quick("dense-ae", epochs=2).fit(patches(64)).get_state()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -37,6 +39,9 @@ class ReconstructionDetector(Detector):
 
     name: str
     """The registered name, for messages and the progress display."""
+
+    _threads: int | None = None
+    """Processor threads to train with; None: as many as torch uses."""
 
     dimension_: int
     training_loss_: Float64
@@ -120,7 +125,7 @@ class ReconstructionDetector(Detector):
         autoencoder = autoencoder.to(plan.device).to(memory_format=torch.channels_last)
         try:
             training = Training(autoencoder, torch.from_numpy(values), settings, plan)
-            with torch.enable_grad():
+            with torch.enable_grad(), _limited_to(self._threads):
                 training.run(checkpoint)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
@@ -207,6 +212,16 @@ class ReconstructionDetector(Detector):
         self.training_loss_ = np.asarray(state["training_loss"], np.float64)
         self.held_out_loss_ = np.asarray(state["held_out_loss"], np.float64)
         self._autoencoder, self._ready = autoencoder, None
+
+
+@contextlib.contextmanager
+def _limited_to(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _arrays(autoencoder: Reconstruction) -> State:

@@ -141,6 +141,9 @@ class DenseAutoencoder(ReconstructionDetector):
     """
 
     name = "dense-ae"
+    # Its matrix products are so small that threads wait for each other longer than they compute; on a busy machine
+    # two were measured to take twenty times as long as one.
+    _threads = 1
 
     def __init__(
         self,
