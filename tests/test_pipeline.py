@@ -55,6 +55,29 @@ def test_no_window_is_lost_at_any_length(
     np.testing.assert_allclose(features.start, np.arange(len(features.start)) * hop / 16000, atol=1e-9)
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 1.0, 2.01])
+@pytest.mark.parametrize("block", [0.1, 30.0])
+def test_the_ends_of_a_recording_are_padded_for_a_front_end_that_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, seconds: float, block: float
+) -> None:
+    frontend, (length, hop) = pipeline.frontend, (pipeline.frontend.window_length, pipeline.frontend.window_hop)
+    assert length is not None
+    clip = noise(tmp_path / "a.wav", seconds)
+    sound = soundfile.read(clip.path, dtype="float32")[0]
+    sound = np.resize(sound, max(length, len(sound)))
+    silence = np.zeros((length - 1000 - len(sound)) % hop)
+    soundfile.write(tmp_path / "padded.wav", np.concatenate([np.zeros(1000), sound, silence]), 16000)
+    expected = pipeline.embed(Clip(tmp_path / "padded.wav"))
+
+    monkeypatch.setattr(frontend, "pad_start", 1000)
+    monkeypatch.setattr(frontend, "pad_end", True)
+    monkeypatch.setattr(pipeline_module, "_BLOCK_SECONDS", block)
+    features = pipeline.embed(clip)
+    np.testing.assert_allclose(features.values, expected.values, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(features.start, expected.start - 1000 / 16000, atol=1e-9)
+    assert len(features.notes) == (1 if seconds < length / 16000 else 0)
+
+
 def test_threads_change_nothing_and_keep_the_order(tmp_path: Path, pipeline: Pipeline) -> None:
     clips = [noise(tmp_path / f"{i}.wav", 1 + i % 3, seed=i) for i in range(9)]
     (tmp_path / "4.wav").write_text("broken")

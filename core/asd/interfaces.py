@@ -74,11 +74,18 @@ class Frontend(Component, ABC):
 
     The core feeds it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
     the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
-    blocks without a seam. A front end that needs the whole recording at once says ``window_length = None``.
+    blocks without a seam. What belongs to the recording's ends, `pad_start` and `pad_end`, is the core's work. A front
+    end that needs the whole recording at once says ``window_length = None``; it is not padded.
     """
 
     sample_rate: int
     """Rate in Hz that the front end needs."""
+
+    pad_start: int = 0
+    """Samples of silence that the core puts before a recording; the first window starts that much before it."""
+
+    pad_end: bool = False
+    """Whether the core fills the last window up with silence; otherwise up to one hop at the end is not looked at."""
 
     @property
     @abstractmethod

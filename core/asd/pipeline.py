@@ -129,8 +129,9 @@ class Pipeline:
             return
         advance = max(1, int(_BLOCK_SECONDS * self.frontend.sample_rate) // hop) * hop
         needed = advance - hop + length
-        pending: list[Float32] = []
-        size = offset = 0
+        pad_start = self.frontend.pad_start
+        pending = [np.zeros(pad_start, np.float32)]
+        size, offset = pad_start, -pad_start
         for samples in reader:
             pending.append(samples)
             size += len(samples)
@@ -138,7 +139,10 @@ class Pipeline:
                 joined = np.concatenate(pending)
                 yield offset, joined[:needed]
                 pending, size, offset = [joined[advance:]], size - advance, offset + advance
-        yield offset, self._padded(np.concatenate(pending), length, reader)
+        joined = np.concatenate(pending)
+        before = max(0, -offset)  # what was put before the recording does not make it long enough
+        last = np.concatenate([joined[:before], self._padded(joined[before:], length, reader)])
+        yield offset, np.pad(last, (0, (length - len(last)) % hop)) if self.frontend.pad_end else last
 
     def _padded(self, samples: Float32, length: int, reader: ClipReader) -> Float32:
         if len(samples) >= length:

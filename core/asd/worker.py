@@ -100,6 +100,7 @@ class _Frontend(Frontend):
         self._worker = Worker(frontend, name)
         self.close = self._worker.close
         self.sample_rate = frontend.sample_rate
+        self.pad_start, self.pad_end = frontend.pad_start, frontend.pad_end
 
     @property
     def produces(self) -> Representation:
