@@ -22,7 +22,7 @@ class OnlyDlpack:
     """What another framework's array offers at least."""
 
     def __init__(self, values: Float32) -> None:
-        self._values, self.shape = values, values.shape
+        self._values = values
 
     def __dlpack__(self, **options: Any) -> Any:
         return self._values.__dlpack__(**options)
@@ -53,7 +53,7 @@ def test_batches_are_of_equal_size() -> None:
     assert sizes == [9, 8]
 
 
-@pytest.mark.parametrize("wrap", [OnlyDlpack, torch.from_numpy])
+@pytest.mark.parametrize("wrap", [OnlyDlpack, torch.from_numpy, np.ndarray.tolist])
 def test_anything_with_dlpack_is_taken(wrap: Any) -> None:
     windows = _windows(7)
     np.testing.assert_array_equal(asd_torch.run(_double, wrap(windows), PLAN, None, 4), windows * 2)

@@ -95,7 +95,7 @@ class ImageNetExtractor(Extractor):
         AsdError
             If the pictures have another shape, or the weights cannot be had.
         """
-        expected = self.consumes.shape
+        values, expected = asd_torch.as_array(values), self.consumes.shape
         if tuple(values.shape[1:]) != expected:
             raise AsdError(f"{self.model} takes pictures of shape {expected}, got {tuple(values.shape[1:])}")
         plan, function = self._prepared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib.metadata
 from typing import Any
 
 import torch
@@ -13,25 +14,30 @@ from torchvision import models
 
 from asd.errors import ConfigError
 
+ENTRY_POINT_GROUP = "asd_imagenet.models"
+"""Where a distribution names functions that take no arguments and return a network (torch.nn.Module)."""
+
 _AUXILIARY = frozenset({"googlenet", "inception_v3"})
 """Their weight files hold training's side classifiers, and expect inputs of their own scale."""
 
 
 @functools.cache
-def known_models() -> tuple[str, ...]:
-    """Return the names of torchvision's classifiers and of those that users registered (``register_model``)."""
-    classifiers = set(models.list_models(module=models))
-    registered = (name for name in models.list_models() if not _is_torchvisions_own(name))
-    return tuple(sorted(classifiers.union(registered)))
+def _torchvisions() -> frozenset[str]:
+    return frozenset(models.list_models(module=models))
 
 
-def _is_torchvisions_own(name: str) -> bool:
-    return str(models.get_model_builder(name).__module__).partition(".")[0] == "torchvision"
+def _given_by_users() -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def known_models() -> list[str]:
+    """Return the names of torchvision's classifiers and of the networks that installed distributions add."""
+    return sorted(_torchvisions().union(_given_by_users()))
 
 
 def check_model(name: str) -> None:
     """Raise a ConfigError with close matches if there is no classifier `name`."""
-    if name not in known_models():
+    if name not in _torchvisions() and name not in _given_by_users():
         close = difflib.get_close_matches(name, known_models(), n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known_models())}"
         raise ConfigError(f"unknown model {name!r}; {hint}")
@@ -40,7 +46,7 @@ def check_model(name: str) -> None:
 @functools.cache
 def weight_sets(name: str) -> dict[str, Any]:
     """Return torchvision's weight sets of a model by name, its default first; none for a user's own model."""
-    if not _is_torchvisions_own(name):
+    if name not in _torchvisions():
         return {}
     sets = models.get_model_weights(name)
     return {weights.name: weights for weights in (sets.DEFAULT, *sets)}
@@ -92,9 +98,10 @@ def build_random(name: str, size: int, seed: int) -> nn.Module:
 
 def _build(name: str, size: int, pretrained: bool) -> nn.Module:
     options: dict[str, Any] = {}
+    builder = models.get_model_builder(name) if name in _torchvisions() else _given_by_users()[name].load()
     if name in _AUXILIARY:
         options = {"aux_logits": True, "init_weights": False, "transform_input": pretrained}
-    elif name.startswith("vit_"):
+    elif name in _torchvisions() and name.startswith("vit_"):
         options = {"image_size": size}
-    network: nn.Module = models.get_model_builder(name)(**options)
+    network: nn.Module = builder(**options)
     return network.eval()

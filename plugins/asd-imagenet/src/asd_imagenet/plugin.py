@@ -40,7 +40,7 @@ def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
         name=name,
         summary=summary,
         target="asd_imagenet.extractor:ImageNetExtractor",
-        licence=f"Apache-2.0; torchvision BSD-3-Clause; weights {weight.licence if weight else 'by model'}",
+        licence=f"Apache-2.0; weights {weight.licence if weight else 'by model'}",
         preset={"model": name} if weight else {},
         requires=("torch>=2.6", "torchvision>=0.21"),
         shape=(3, 224, 224) if weight else None,

@@ -7,9 +7,9 @@
     embeddings = asd_torch.run(network, values, plan, self.runtime.batch_size, default_batch_size=32)
 """
 
-from asd_torch.batches import run
+from asd_torch.batches import as_array, run
 from asd_torch.device import Plan, plan
 from asd_torch.files import load_into, read_tensors
 from asd_torch.network import prepare
 
-__all__ = ["Plan", "load_into", "plan", "prepare", "read_tensors", "run"]
+__all__ = ["Plan", "as_array", "load_into", "plan", "prepare", "read_tensors", "run"]

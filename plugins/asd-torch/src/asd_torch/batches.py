@@ -22,6 +22,8 @@ def run(
     plan: Plan,
     batch_size: int | None,
     default_batch_size: int,
+    *,
+    keep_overlap: bool = False,
 ) -> Float32:
     """Return what `function` gives for all windows of `values`.
 
@@ -37,6 +39,9 @@ def run(
         Most windows at a time; None: `default_batch_size`. It is halved when memory runs out.
     default_batch_size : int
         What suits the network.
+    keep_overlap : bool
+        Whether windows that share memory still do so in the tensor that `function` gets, which must then not change
+        it: what they share is moved and converted once, and can be computed on once.
 
     Returns
     -------
@@ -48,23 +53,31 @@ def run(
         If not even one window fits into memory.
     """
     size = default_batch_size if batch_size is None else batch_size
-    if not hasattr(values, "__array__"):
-        values = torch.utils.dlpack.from_dlpack(values)
+    values = as_array(values)
     with torch.inference_mode():
         if len(values) == 0:  # only the function knows the shape of a result
             window = np.zeros((1, *values.shape[1:]), np.float32)
-            return next(_batches(function, window, plan, 1))[:0]
-        return np.concatenate(list(_batches(function, values, plan, size)))
+            return next(_batches(function, window, plan, 1, False))[:0]
+        return np.concatenate(list(_batches(function, values, plan, size, keep_overlap)))
 
 
-def _batches(function: Callable[[torch.Tensor], torch.Tensor], values: Any, plan: Plan, size: int) -> Iterator[Float32]:
+def as_array(values: Any) -> Any:
+    """Return `values` as a NumPy array or a tensor, without a copy."""
+    if isinstance(values, np.ndarray | torch.Tensor):
+        return values
+    return torch.utils.dlpack.from_dlpack(values) if hasattr(values, "__dlpack__") else np.asarray(values)
+
+
+def _batches(
+    function: Callable[[torch.Tensor], torch.Tensor], values: Any, plan: Plan, size: int, keep_overlap: bool
+) -> Iterator[Float32]:
     start = 0
     while start < len(values):
         # Equal parts: a last batch of one window would waste the hardware.
         parts = -(-(len(values) - start) // size)
         stop = start + -(-(len(values) - start) // parts)
         try:
-            batch = _to_device(values[start:stop], plan)
+            batch = _to_device(values[start:stop], plan, keep_overlap)
             yield function(batch).to("cpu", torch.float32).numpy()
         except RuntimeError as error:
             size = _smaller(size, plan, error)
@@ -72,14 +85,24 @@ def _batches(function: Callable[[torch.Tensor], torch.Tensor], values: Any, plan
         start = stop
 
 
-def _to_device(windows: Any, plan: Plan) -> torch.Tensor:
+def _to_device(windows: Any, plan: Plan, keep_overlap: bool) -> torch.Tensor:
     if isinstance(windows, np.ndarray):
+        if keep_overlap and windows[0].flags.c_contiguous and 0 < windows.strides[0] < windows[0].nbytes:
+            return _overlapping(windows, plan)
         # torch takes neither read-only memory nor negative strides.
         if not windows.flags.writeable or min(windows.strides) < 0:
             windows = windows.copy(order="K")
         windows = torch.from_numpy(windows)
     layout = torch.channels_last if windows.dim() == 4 else torch.preserve_format
     return torch.as_tensor(windows).to(device=plan.device, dtype=plan.dtype, memory_format=layout)
+
+
+def _overlapping(windows: np.ndarray[Any, np.dtype[Any]], plan: Plan) -> torch.Tensor:
+    item = windows.itemsize
+    length = (len(windows) - 1) * windows.strides[0] // item + windows[0].size
+    shared = np.lib.stride_tricks.as_strided(windows, (length,), (item,), writeable=False)
+    strides = [stride // item for stride in windows.strides]
+    return _to_device(shared, plan, False).as_strided(windows.shape, strides)
 
 
 def _smaller(size: int, plan: Plan, error: RuntimeError) -> int:
