@@ -35,7 +35,10 @@ def test_defaults_are_resolved_from_the_specs() -> None:
     resolved = Config().resolved()
     assert resolved.frontend == Choice("mel-image")
     assert resolved.extractor == Choice("squeezenet1_0")
-    assert resolved.detector == Choice("gmm")
+    assert resolved.detector == Choice("gmm", {"components": 20})
+    assert resolved.pca == 0.98
+    assert Config.from_mapping({"detector": "small-dcae"}).resolved().pca is None
+    assert Config.from_mapping({"pca": "none"}).resolved().pca is None
     with pytest.raises(ConfigError, match=r"extractor .identity. has no front end of its own: choose one by"):
         Config.from_mapping({"extractor": "identity"}).resolved()
 
@@ -45,8 +48,9 @@ def test_defaults_are_resolved_from_the_specs() -> None:
     [
         ({"pooing": "max"}, r"the configuration has no parameter 'pooing'; did you mean pooling\?"),
         ({"pooling": "sum"}, r"parameter 'pooling' takes mean or max or top, got 'sum'"),
-        ({"pca": 1.5}, r"pca takes a fraction above 0, at most 1, or none, got 1\.5"),
-        ({"folds": "1"}, r"folds takes 2 or more, got 1"),
+        ({"pca": 1.5}, r"pca takes a fraction above 0, at most 1, or auto, or none, got 1\.5"),
+        ({"folds": "0"}, r"folds takes 1 or more, got 0"),
+        ({"deviation_floor": -1}, r"deviation_floor takes a number from 0, got -1"),
         ({"channel": 0}, r"channel takes mix, or a number from 1, got 0"),
         ({"segment": -1}, r"segment takes seconds above 0, or none, got -1"),
         ({"false_alarm_rate": 0}, r"false_alarm_rate takes alarms per hour above 0, or none, got 0"),
@@ -105,3 +109,14 @@ def test_constant_features_stay_finite() -> None:
     assert transform.scale[1] == 1.0
     constant = FeatureTransform(pca=0.9).fit(features[:, 1:])
     assert constant.transform(features[:, 1:]).shape == (10, 1)
+
+
+def test_the_deviation_floor_spares_what_hardly_varies() -> None:
+    features = np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32) * np.array(
+        [2, 1, 1, 1e-3], np.float32
+    )
+    plain = FeatureTransform().fit(features)
+    floored = FeatureTransform(deviation_floor=1.0).fit(features)
+    np.testing.assert_allclose(plain.transform(features).std(axis=0), 1, rtol=1e-3)
+    median = np.median(features.std(axis=0))
+    np.testing.assert_allclose(floored.scale, np.maximum(features.std(axis=0), median), rtol=1e-3)

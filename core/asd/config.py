@@ -18,7 +18,7 @@ Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
 
 DEFAULT_EXTRACTOR = "squeezenet1_0"
-DEFAULT_DETECTOR = "gmm"
+DEFAULT_PCA = 0.98  # arXiv:2012.06282; without it, features that hardly vary in training swamp the likelihood
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Choice:
         return {"name": self.name, **self.parameters}
 
 
+DEFAULT_DETECTOR = Choice("gmm", {"components": 20})  # arXiv:2012.06282
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole pipeline.
@@ -41,11 +44,15 @@ class Config:
     ----------
     frontend, extractor, detector : Choice or None
         Components with their parameters. None: the extractor's own front end, ``squeezenet1_0`` (or what the
-        detector asks for), ``gmm``.
+        detector asks for), ``gmm`` with 20 components.
     standardise : bool
         Shift and scale each feature to mean 0 and deviation 1 on the training windows.
-    pca : float or None
-        Keep the principal components that explain this fraction of the variance (0–1); None: keep the features.
+    deviation_floor : float
+        Least deviation that a feature is divided by, as a multiple of the median deviation; 0: plain standardisation,
+        as in the papers.
+    pca : float, "auto" or None
+        Keep the principal components that explain this fraction of the variance (0–1); None: keep the features;
+        auto: 0.98, but None for detectors that work on spectrograms.
     pooling : {"mean", "max", "top"}
         How window scores become the clip's score; ``"top"`` is the mean of the highest `top_fraction`.
     top_fraction : float
@@ -68,7 +75,8 @@ class Config:
     extractor: Choice | None = None
     detector: Choice | None = None
     standardise: bool = True
-    pca: float | None = None
+    deviation_floor: float = 1.0
+    pca: float | Literal["auto"] | None = "auto"
     pooling: Pooling = "mean"
     top_fraction: float = 0.1
     channel: Channel = "mix"
@@ -79,7 +87,9 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.pca is None or 0 < self.pca <= 1, "pca", self.pca, "a fraction above 0, at most 1, or none")
+        fits = self.pca in (None, "auto") or (isinstance(self.pca, float) and 0 < self.pca <= 1)
+        _require(fits, "pca", self.pca, "a fraction above 0, at most 1, or auto, or none")
+        _require(self.deviation_floor >= 0, "deviation_floor", self.deviation_floor, "a number from 0")
         _require(0 < self.top_fraction <= 1, "top_fraction", self.top_fraction, "a fraction above 0, at most 1")
         _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
         _require(self.folds >= 1, "folds", self.folds, "1 or more")
@@ -116,8 +126,8 @@ class Config:
         return {**plain, **chosen}
 
     def resolved(self) -> Config:
-        """Return the configuration with every component named."""
-        detector = self.detector or Choice(DEFAULT_DETECTOR)
+        """Return the configuration with every component named and nothing left to ``auto``."""
+        detector = self.detector or DEFAULT_DETECTOR
         detector_spec = components.registry().find("detector", detector.name).spec
         extractor = self.extractor or Choice(detector_spec.extractor or DEFAULT_EXTRACTOR)
         extractor_spec = components.registry().find("extractor", extractor.name).spec
@@ -127,7 +137,8 @@ class Config:
             if wished is None:
                 raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
             frontend = Choice(wished)
-        return replace(self, frontend=frontend, extractor=extractor, detector=detector)
+        pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
+        return replace(self, frontend=frontend, extractor=extractor, detector=detector, pca=pca)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -17,12 +17,16 @@ class FeatureTransform:
     ----------
     standardise : bool
         Shift and scale each feature to mean 0 and deviation 1; a feature that never varies is only shifted.
+    deviation_floor : float
+        Least deviation that a feature is divided by, as a multiple of the median deviation of the features that vary.
+        0 is plain standardisation, which blows up features that are almost always silent in training.
     pca : float or None
         Keep the components that together explain this fraction (0–1] of the variance; None: no PCA.
     """
 
-    def __init__(self, *, standardise: bool = True, pca: float | None = None) -> None:
+    def __init__(self, *, standardise: bool = True, deviation_floor: float = 0.0, pca: float | None = None) -> None:
         self.standardise = standardise
+        self.deviation_floor = deviation_floor
         self.pca = pca
 
     def fit(self, features: Float32) -> Self:
@@ -34,7 +38,9 @@ class FeatureTransform:
             deviation = values.std(axis=0)
             # Rounding leaves a constant feature a tiny deviation: dividing by it would blow noise up.
             varies = deviation > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
-            self.scale[varies] = deviation[varies]
+            if varies.any():
+                floor = self.deviation_floor * float(np.median(deviation[varies]))
+                self.scale[varies] = np.maximum(deviation[varies], floor)
         self.components: Float64 | None = None
         if self.pca is not None:
             self.components = _principal_components((values - self.mean) / self.scale, self.pca)

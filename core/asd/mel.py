@@ -120,6 +120,7 @@ def mel_spectrogram(
     formula: Formula = "slaney",
     norm: Norm = "slaney",
     power: Literal[1, 2] = 2,
+    symmetric: bool = False,
 ) -> Float32:
     """Return the mel spectrogram, equal to ``librosa.feature.melspectrogram(center=False)``.
 
@@ -133,6 +134,8 @@ def mel_spectrogram(
         Samples from one frame to the next.
     power : {1, 2}
         1 sums magnitudes, 2 sums their squares.
+    symmetric : bool
+        Whether the Hann window ends in a zero as it begins with one, as Essentia's does; otherwise it is periodic.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def mel_spectrogram(
     groups = list(_band_groups(bank))
     mel = np.zeros((n_mels, 1 + (len(samples) - n_fft) // hop_length), np.float32)
     first = 0
-    for spectra in _power_spectra(samples, n_fft, hop_length):
+    for spectra in _power_spectra(samples, n_fft, hop_length, symmetric):
         if power == 1:
             np.sqrt(spectra, out=spectra)
         for bands, bins in groups:
@@ -209,13 +212,14 @@ def pcen(
     return np.float32(bias**exponent) * np.expm1(np.float32(exponent) * np.log1p(ratio / np.float32(bias)))
 
 
-def _power_spectra(samples: Float32, n_fft: int, hop_length: int) -> Iterator[Float32]:
+def _power_spectra(samples: Float32, n_fft: int, hop_length: int, symmetric: bool = False) -> Iterator[Float32]:
     """Yield float32[frames, n_fft // 2 + 1], a few frames at a time."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft)[::hop_length]
+    window = _hann(n_fft, symmetric)
     step = max(1, _SAMPLES_AT_A_TIME // n_fft)
     for first in range(0, len(frames), step):
         # NumPy before 2.0 transforms in float64.
-        spectrum = np.fft.rfft(frames[first : first + step] * _hann(n_fft)).astype(np.complex64, copy=False)
+        spectrum = np.fft.rfft(frames[first : first + step] * window).astype(np.complex64, copy=False)
         power: Float32 = np.square(spectrum.real)
         power += np.square(spectrum.imag)
         yield power
@@ -230,8 +234,9 @@ def _band_groups(bank: Float32) -> Iterator[tuple[slice, slice]]:
 
 
 @lru_cache(maxsize=16)
-def _hann(length: int) -> Float32:
-    return _read_only((0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)).astype(np.float32))
+def _hann(length: int, symmetric: bool = False) -> Float32:
+    period = length - 1 if symmetric else length
+    return _read_only((0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / period)).astype(np.float32))
 
 
 def _read_only(array: Float32) -> Float32:

@@ -18,11 +18,10 @@ from asd.components import registry
 from asd.config import Config
 from asd.decision import Calibration, Decision
 from asd.errors import ModelFileError, PluginError
-from asd.features import FeatureTransform
 from asd.interfaces import Component, Runtime
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64
-from asd.training import Member, extract, learn, new_detector, pool_scores
+from asd.training import Member, extract, learn, new_detector, new_transform, pool_scores
 from asd_registry import KINDS
 
 
@@ -275,7 +274,7 @@ def _check_permission(path: Path, config: dict[str, Any]) -> None:
 
 
 def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:
-    transform = FeatureTransform(standardise=config.standardise, pca=config.pca)
+    transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
     detector = new_detector(config, runtime)
     detector.set_state(_section(state, "detector"))

@@ -85,10 +85,16 @@ def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tup
     members = []
     for k in track(range(int(fold.max()) + 1), "learning"):
         values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
-        transform = FeatureTransform(standardise=config.standardise, pca=config.pca).fit(values)
+        transform = new_transform(config).fit(values)
         members.append(Member(transform, new_detector(config, runtime).fit(transform.transform(values))))
     scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
     return members, Calibration(scores, fold[held_out], seconds)
+
+
+def new_transform(config: Config) -> FeatureTransform:
+    """Return the configured transform, unfitted; `config` must be resolved."""
+    assert not isinstance(config.pca, str)
+    return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
 
 
 def new_detector(config: Config, runtime: Runtime) -> Detector:
