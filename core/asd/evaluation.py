@@ -81,6 +81,18 @@ def evaluate(
     known = set(normal)
     healthy = [v for v in verdicts if v.clip in known]
     faulty = [v for v in verdicts if v.clip not in known]
+    return measure(model, healthy, faulty, failures, seed=seed)
+
+
+def measure(
+    model: Model,
+    healthy: Sequence[Verdict],
+    faulty: Sequence[Verdict],
+    failures: Sequence[Failure] = (),
+    *,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure how well verdicts that `model` gave separate the classes; errors as for `evaluate`."""
     trained_on = {entry["sha256"] for entry in model.training}
     scores = [np.array([v.score for v in group]) for group in (healthy, faulty)]
     return Evaluation(
@@ -91,6 +103,6 @@ def evaluate(
         hits=sum(v.anomalous for v in faulty),
         normal=len(healthy),
         anomalous=len(faulty),
-        training_clips=sum(digest_of(v.clip.path) in trained_on for v in verdicts),
+        training_clips=sum(digest_of(v.clip.path) in trained_on for v in (*healthy, *faulty)),
         failures=tuple(failures),
     )

@@ -120,7 +120,6 @@ def mel_spectrogram(
     formula: Formula = "slaney",
     norm: Norm = "slaney",
     power: Literal[1, 2] = 2,
-    symmetric: bool = False,
 ) -> Float32:
     """Return the mel spectrogram, equal to ``librosa.feature.melspectrogram(center=False)``.
 
@@ -134,8 +133,6 @@ def mel_spectrogram(
         Samples from one frame to the next.
     power : {1, 2}
         1 sums magnitudes, 2 sums their squares.
-    symmetric : bool
-        Whether the Hann window ends in a zero as it begins with one, as Essentia's does; otherwise it is periodic.
 
     Returns
     -------
@@ -145,16 +142,47 @@ def mel_spectrogram(
     bank = mel_filter_bank(
         sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max, formula=formula, norm=norm
     )
+    return filtered_spectrogram(samples, bank, n_fft=n_fft, hop_length=hop_length, power=power)
+
+
+def filtered_spectrogram(
+    samples: Float32,
+    bank: Float32,
+    *,
+    n_fft: int,
+    hop_length: int,
+    power: Literal[1, 2] = 2,
+    symmetric: bool = False,
+) -> Float32:
+    """Return what a filter bank makes of the spectrogram.
+
+    Parameters
+    ----------
+    samples : float32 array of shape (n,)
+        At least `n_fft` samples.
+    bank : float32 array of shape (bands, n_fft // 2 + 1)
+        Weight of each bin in each band.
+    n_fft, hop_length : int
+        Samples per frame, and from one frame to the next.
+    power : {1, 2}
+        1 sums magnitudes, 2 sums their squares.
+    symmetric : bool
+        Whether the Hann window ends in a zero as it begins with one; otherwise it is periodic.
+
+    Returns
+    -------
+    float32 array of shape (bands, 1 + (n - n_fft) // hop_length)
+    """
     groups = list(_band_groups(bank))
-    mel = np.zeros((n_mels, 1 + (len(samples) - n_fft) // hop_length), np.float32)
+    bands_by_frames = np.zeros((len(bank), 1 + (len(samples) - n_fft) // hop_length), np.float32)
     first = 0
     for spectra in _power_spectra(samples, n_fft, hop_length, symmetric):
         if power == 1:
             np.sqrt(spectra, out=spectra)
         for bands, bins in groups:
-            np.matmul(bank[bands, bins], spectra[:, bins].T, out=mel[bands, first : first + len(spectra)])
+            np.matmul(bank[bands, bins], spectra[:, bins].T, out=bands_by_frames[bands, first : first + len(spectra)])
         first += len(spectra)
-    return mel
+    return bands_by_frames
 
 
 def power_to_db(power: Float32, *, floor: float = 1e-10) -> Float32:

@@ -30,7 +30,7 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
     with reporting(verbose), tempfile.TemporaryDirectory() as folder:
         from asd.config import Config
         from asd.data import find_clips
-        from asd.evaluation import evaluate
+        from asd.evaluation import measure
         from asd.model import Model, Verdict
 
         train = find_clips([samples / "train"])
@@ -58,10 +58,13 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
             ],
         )
         click.echo("3. Evaluate: how well do the scores separate the two?")
-        print_evaluation(evaluate(model, healthy, faulty, workers=workers), model)
+        judged_healthy = [v for v in verdicts if v.clip in healthy]
+        judged_faulty = [v for v in verdicts if v.clip in faulty]
+        print_evaluation(measure(model, judged_healthy, judged_faulty), model)
     click.echo(
-        "\nA word of honesty: in these recordings the faulty fan differs from the healthy one in loudness, so telling\n"
-        "them apart is easy. This is a smoke test that everything works, not a measure of quality.\n\n"
+        "\nA word of honesty: in these recordings the faulty fan differs from the healthy one in loudness alone; a\n"
+        "level meter would tell them apart without a mistake. This is a smoke test that everything works, not a\n"
+        "measure of quality: a few clips of one fan are no evidence.\n\n"
         "Now with your own machine: record at least 20 clips of 10 s while it is healthy, then\n"
         "    asd fit MY_HEALTHY_RECORDINGS -o machine.asd\n"
         "    asd score machine.asd MY_NEW_RECORDINGS"

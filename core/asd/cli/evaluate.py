@@ -79,9 +79,7 @@ def print_evaluation(result: Any, model: Any) -> None:
     )
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
     decision = model.decision
-    click.echo(
-        f"The alarm: p-value at most {decision.level:.3g}, {decision.false_alarm_rate:.3g} false alarms an hour."
-    )
+    click.echo(f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarm_rate:.3g} false alarms an hour.")
     for failure in result.failures:
         click.echo(f"asd: left out: {failure.error}", err=True)
     if result.training_clips:

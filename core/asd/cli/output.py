@@ -80,6 +80,14 @@ class _Bar:
                 return
 
     def _draw(self, items: Iterator[T], description: str, total: int | None, done: int, began: float) -> Iterator[T]:
+        if sys.stderr.isatty():
+            items = self._bar(items, description, total, done)
+        for item in items:
+            yield item
+            done += 1
+        click.echo(f"asd: {description}: {done} in {time.monotonic() - began:.1f} s", err=True)
+
+    def _bar(self, items: Iterator[T], description: str, total: int | None, done: int) -> Iterator[T]:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -90,7 +98,6 @@ class _Bar:
             TimeRemainingColumn,
         )
 
-        console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -98,10 +105,8 @@ class _Bar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(description, total=total, completed=done)
             for item in items:
                 yield item
                 progress.advance(task)
-                done += 1
-        click.echo(f"asd: {description}: {done} in {time.monotonic() - began:.1f} s", err=True)
