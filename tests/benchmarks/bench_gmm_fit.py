@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 
 from asd.components import create
 
-SIZES = {"small": (2000, 128, 20, 5), "full": (20_000, 512, 80, 2)}
+SIZES = {"small": (2000, 128, 20, 5), "full": (20_000, 512, 80, 1)}
 """Windows, features, components, rounds."""
 SLOWEST_RATIO = 1.1
 """No slower, with room for the noise of a machine that does other things too."""
@@ -34,6 +35,13 @@ def embeddings(count: int, dimension: int) -> npt.NDArray[np.float32]:
     return standardised
 
 
+def fit_seconds(model: Any, features: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return the wall time and the processor time of a fit."""
+    wall, processor = time.perf_counter(), time.process_time()
+    model.fit(features)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
 def main() -> int:
     """Fit in turns, so that a drift of the machine meets both; print the fastest times and the likelihoods."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -45,17 +53,12 @@ def main() -> int:
     ours = create("detector", "gmm", {"components": components})
     theirs = GaussianMixture(components, covariance_type="diag", max_iter=150, random_state=0)
     models = {"scikit-learn": theirs, "gmm": ours}
-    times: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():
         model.fit(features[: 2 * components])  # imports and warms up
-    for _ in range(rounds):
-        for name, model in models.items():
-            began = time.perf_counter()
-            model.fit(features)
-            times[name].append(time.perf_counter() - began)
-    seconds = {name: min(values) for name, values in times.items()}
+    rounds_seconds = [{name: fit_seconds(model, features) for name, model in models.items()} for _ in range(rounds)]
+    wall, processor = ({name: min(r[name][i] for r in rounds_seconds) for name in models} for i in (0, 1))
     for name in models:
-        print(f"fit     {name:12} {seconds[name]:8.2f} s")
+        print(f"fit     {name:12} {wall[name]:8.2f} s   processor time {processor[name]:8.2f} s")
     # The likelihood of a mixture fitted in single precision is worth comparing only if it is computed in double.
     for parameter in ("weights_", "means_", "precisions_cholesky_"):
         setattr(theirs, parameter, getattr(theirs, parameter).astype(np.float64))
@@ -65,10 +68,13 @@ def main() -> int:
         likelihoods[name] = float(np.mean(score(features.astype(np.float64))))
         print(f"score   {name:12} {time.perf_counter() - began:8.2f} s   log-likelihood {likelihoods[name]:.5f}")
 
-    ratio = seconds["gmm"] / seconds["scikit-learn"]
+    # Processor time judges: other programs on the machine disturb it least.
+    ratio = processor["gmm"] / processor["scikit-learn"]
     difference = abs(likelihoods["gmm"] - likelihoods["scikit-learn"])
     held = ratio <= SLOWEST_RATIO and difference <= LARGEST_DIFFERENCE
-    print(f"ratio of fit times {ratio:.2f} (at most {SLOWEST_RATIO}), difference of log-likelihoods {difference:.1e}")
+    print(f"wall time      gmm / scikit-learn = {wall['gmm'] / wall['scikit-learn']:.2f}")
+    print(f"processor time gmm / scikit-learn = {ratio:.2f} (to hold: at most {SLOWEST_RATIO})")
+    print(f"difference of mean log-likelihoods = {difference:.1e} (to hold: at most {LARGEST_DIFFERENCE})")
     return 0 if held else 1
 
 
