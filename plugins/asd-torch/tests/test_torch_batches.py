@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import asd_torch
-from asd.errors import AsdError
+from asd.errors import AsdError, ConfigError
 from asd.interfaces import Runtime
 from asd.records import Float32
 
@@ -118,6 +118,11 @@ def test_a_window_too_large_for_the_memory_is_a_clear_error() -> None:
     assert str(caught.value) == (
         "cpu has too little memory for a single window; free some, use --device cpu or a smaller network"
     )
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the batch size must be at least 1, got 0; leave it out for what suits"):
+        asd_torch.run(_double, _windows(4), PLAN, 0, 4)
 
 
 def test_other_errors_are_not_hidden() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asd.errors import AsdError
+from asd.errors import AsdError, ConfigError
 from asd.records import Float32
 from asd_torch.device import Plan
 
@@ -50,9 +50,11 @@ def run(
     Raises
     ------
     AsdError
-        If not even one window fits into memory.
+        If not even one window fits into memory, or the batch size is less than 1.
     """
     size = default_batch_size if batch_size is None else batch_size
+    if size < 1:
+        raise ConfigError(f"the batch size must be at least 1, got {size}; leave it out for what suits the network")
     values = as_array(values)
     with torch.inference_mode():
         if len(values) == 0:  # only the function knows the shape of a result
