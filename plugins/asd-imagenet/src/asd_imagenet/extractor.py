@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -110,11 +111,15 @@ class ImageNetExtractor(Extractor):
         return models.image_size(self.model, self.weights)
 
     @functools.cached_property
+    def _file(self) -> Path:
+        """The weight file; verifying a large one takes a while."""
+        return sources.find_weights(self.model, self.weights, self.weights_sha256)
+
+    @functools.cached_property
     def _hashes(self) -> dict[str, str]:
         if self.weights == "random":
             return {}
-        path = sources.find_weights(self.model, self.weights, self.weights_sha256)
-        return {path.name: digest_of(path)}
+        return {self._file.name: digest_of(self._file)}
 
     @functools.cached_property
     def _prepared(self) -> tuple[asd_torch.Plan, Embed]:
@@ -126,9 +131,8 @@ class ImageNetExtractor(Extractor):
         if self.weights == "random":
             _log.warning("%s has random weights (seed %d): good for tests, not for results", self.model, self.seed)
             return models.build_random(self.model, self._image_size, self.seed)
-        path = sources.find_weights(self.model, self.weights, self.weights_sha256)
         network = models.build(self.model, self._image_size, pretrained=True)
-        sources.load(network, path, self.model)
+        sources.load(network, self._file, self.model)
         return network
 
     def _cut(self, network: nn.Module) -> nn.Module:
