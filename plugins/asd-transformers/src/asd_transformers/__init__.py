@@ -1,0 +1,1 @@
+"""Audio networks in the Hugging Face format as extractors."""
