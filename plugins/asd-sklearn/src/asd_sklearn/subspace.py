@@ -92,7 +92,9 @@ class PCAResidual(FeatureDetector):
             raise ConfigError(f"{self.name}: 1 feature leaves no residual, at least 2 are needed; use --detector gmm")
         from sklearn.decomposition import PCA
 
-        model = PCA(n_components=self.variance, svd_solver="full").fit(features.astype(np.float64))
+        self.mean_ = features.mean(axis=0, dtype=np.float64)
+        # Centred here too, since the fast solver's covariance would cancel far from the origin.
+        model = PCA(n_components=self.variance).fit(features - self.mean_)
         kept = min(len(model.components_), features.shape[1] - 1)
         if kept < len(model.components_):
             log.warning(
@@ -101,7 +103,7 @@ class PCAResidual(FeatureDetector):
                 self.variance,
                 features.shape[1],
             )
-        self.mean_, self.components_ = model.mean_, model.components_[:kept]
+        self.components_ = model.components_[:kept]
 
     def _score(self, features: Features) -> Float64:
         residual = features - self.mean_
