@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from asd import interfaces
 from asd.errors import ConfigError
+from asd.installed import registry
 from asd.parameters import REQUIRED, Parameter, convert_all, parameters_of
 from asd_registry import Component as Registered
-from asd_registry import Kind, PluginError, Registry
+from asd_registry import Kind, PluginError
 from asd_registry.discovery import load_target
 
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
@@ -18,12 +18,6 @@ _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "extractor": interfaces.Extractor,
     "detector": interfaces.Detector,
 }
-
-
-@cache
-def registry() -> Registry:
-    """Return the installed plugins, discovered once per process."""
-    return Registry()
 
 
 def load_class(registered: Registered) -> type[interfaces.Component]:

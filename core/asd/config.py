@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from asd import components
 from asd.audio import Channel
 from asd.errors import ConfigError
+from asd.installed import registry
 from asd.parameters import convert_all
 from asd_registry import KINDS, Kind
 
@@ -128,9 +128,9 @@ class Config:
     def resolved(self) -> Config:
         """Return the configuration with every component named and nothing left to ``auto``."""
         detector = self.detector or DEFAULT_DETECTOR
-        detector_spec = components.registry().find("detector", detector.name).spec
+        detector_spec = registry().find("detector", detector.name).spec
         extractor = self.extractor or Choice(detector_spec.extractor or DEFAULT_EXTRACTOR)
-        extractor_spec = components.registry().find("extractor", extractor.name).spec
+        extractor_spec = registry().find("extractor", extractor.name).spec
         frontend = self.frontend
         if frontend is None:
             wished = extractor_spec.frontend or detector_spec.frontend

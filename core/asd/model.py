@@ -14,10 +14,10 @@ import numpy as np
 
 from asd import modelfile
 from asd.audio import Clip, digest_of
-from asd.components import registry
 from asd.config import Config
 from asd.decision import Calibration, Decision
 from asd.errors import ModelFileError, PluginError
+from asd.installed import registry
 from asd.interfaces import Component, Runtime
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64

@@ -25,10 +25,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from asd.audio import digest_of
-from asd.components import registry
 from asd.download import MEGABYTE, TransferError, download, require_space
 from asd.errors import WeightError
 from asd.folders import cache_folder
+from asd.installed import registry
 from asd.progress import track
 from asd_registry import Component, WeightFile
 

@@ -205,12 +205,12 @@ class Worker:
         """Copy `array` into shared memory and return what the worker needs to find it."""
         from multiprocessing.shared_memory import SharedMemory
 
-        held = self._held
-        if held.segment is None or held.segment.size < array.nbytes:
+        held, (memory, strides) = self._held, _in_one_piece(array)
+        if held.segment is None or held.segment.size < memory.nbytes:
             held.free_segment()
-            held.segment = SharedMemory(create=True, size=max(array.nbytes, 1))
-        np.ndarray(array.shape, array.dtype, buffer=held.segment.buf)[...] = array
-        return {"segment": held.segment.name, "shape": array.shape, "dtype": array.dtype.str}
+            held.segment = SharedMemory(create=True, size=max(memory.nbytes, 1))
+        np.ndarray(memory.shape, memory.dtype, buffer=held.segment.buf)[...] = memory
+        return {"segment": held.segment.name, "shape": array.shape, "strides": strides, "dtype": array.dtype.str}
 
 
 class _WorkerDiedError(Exception):
@@ -256,6 +256,14 @@ class _Held:
         if segment is not None:
             segment.close()
             segment.unlink()
+
+
+def _in_one_piece(array: Array) -> tuple[Array, tuple[int, ...] | None]:
+    """Return what is to be copied, and the strides over the copy: windows that overlap go on sharing their samples."""
+    if not (len(array) > 1 and array[0].flags.c_contiguous and 0 < array.strides[0] < array[0].nbytes):
+        return array, None
+    length = ((len(array) - 1) * array.strides[0] + array[0].nbytes) // array.itemsize
+    return np.lib.stride_tricks.as_strided(array, (length,), (array.itemsize,), writeable=False), array.strides
 
 
 def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:

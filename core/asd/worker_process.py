@@ -68,7 +68,8 @@ class _Server:
         try:
             self._prepare(request["segment"])
             assert self._segment is not None
-            array: Array = np.ndarray(request["shape"], request["dtype"], buffer=self._segment.buf)
+            shape, strides = request["shape"], request["strides"]
+            array: Array = np.ndarray(shape, request["dtype"], buffer=self._segment.buf, strides=strides)
             duration, arrays = _computed(self._component, array, request)
             arrays = [np.ascontiguousarray(result) for result in arrays]
             described = [{"shape": result.shape, "dtype": result.dtype.str} for result in arrays]

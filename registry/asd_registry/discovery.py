@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
-from packaging.requirements import InvalidRequirement, Requirement
 
 from asd_registry import hookspecs
 from asd_registry.errors import PluginError
@@ -199,7 +199,10 @@ def _distribution(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]
     return entry_point.dist.name, entry_point.dist.version
 
 
+@functools.cache
 def _is_installed(requirement: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         parsed = Requirement(requirement)
         if parsed.marker is not None and not parsed.marker.evaluate():

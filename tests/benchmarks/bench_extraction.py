@@ -34,6 +34,7 @@ from asd.interfaces import Runtime
 from asd.pipeline import ClipFeatures, Pipeline
 from asd_torch import plan
 
+_BATCH = 16  # asd-imagenet's own
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 
 
@@ -89,7 +90,7 @@ def straightforward(clips: list[Clip], network: torch.nn.Module) -> list[np.ndar
 def bare_network(chain: Pipeline, clips: list[Clip]) -> Callable[[], None]:
     """Return a call that feeds the prepared network ready tensors of all windows, clip by clip."""
     chosen = plan(chain.runtime)
-    network = chain.extractor.network  # type: ignore[attr-defined]  # the prepared module of asd-imagenet
+    _, network = chain.extractor._prepared  # type: ignore[attr-defined]  # what asd-imagenet feeds its batches to
     reader = chain.frontend
     ready = []
     for clip in clips:
@@ -101,7 +102,8 @@ def bare_network(chain: Pipeline, clips: list[Clip]) -> Callable[[], None]:
     def feed() -> None:
         with torch.inference_mode():
             for tensor in ready:
-                network(tensor)
+                for batch in tensor.split(_BATCH):
+                    network(batch)
 
     return feed
 

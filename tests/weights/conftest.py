@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.components import registry
+from asd.installed import registry
 from asd_registry import WeightFile
 
 CONTENT = np.random.default_rng(0).bytes(3_400_000)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asd.cli.main import main
-from asd.components import registry
+from asd.installed import registry
 
 
 @dataclass

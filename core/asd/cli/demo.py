@@ -9,7 +9,8 @@ import click
 
 from asd.cli.evaluate import print_evaluation
 from asd.cli.fit import describe_decision
-from asd.cli.options import runtime_from, runtime_options, verbose_option
+from asd.cli.flags import verbose_option
+from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_table, reporting
 from asd.errors import DataError
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from asd.cli.options import json_option, runtime_from, runtime_options, strict_option, verbose_option
+from asd.cli.flags import json_option, strict_option, verbose_option
+from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
 
 

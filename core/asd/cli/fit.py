@@ -7,16 +7,8 @@ from typing import Any
 
 import click
 
-from asd.cli.options import (
-    PipelineCommand,
-    config_from,
-    json_option,
-    pipeline_options,
-    runtime_from,
-    runtime_options,
-    strict_option,
-    verbose_option,
-)
+from asd.cli.flags import json_option, strict_option, verbose_option
+from asd.cli.options import PipelineCommand, config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.decision import Decision
 from asd.errors import ModelFileError

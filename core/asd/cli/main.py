@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from asd.errors import AsdError
-from asd_registry import Registry
+from asd.installed import registry
 from asd_registry.discovery import import_target
 
 _COMMANDS = {
@@ -36,8 +36,8 @@ class LazyGroup(click.Group):
         if cmd_name in _COMMANDS:
             command: click.Command = import_target(_COMMANDS[cmd_name][0], "asd")
             return command
-        if cmd_name in _registry().commands:
-            spec, plugin = _registry().commands[cmd_name]
+        if cmd_name in registry().commands:
+            spec, plugin = registry().commands[cmd_name]
             return _checked(import_target(spec.target, f"{plugin.distribution}:{cmd_name}"), cmd_name)
         return None
 
@@ -47,15 +47,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self._summaries().items()))
 
     def _summaries(self) -> dict[str, str]:
-        from_plugins = {name: spec.summary for name, (spec, _) in sorted(_registry().commands.items())}
+        from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
         return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
-
-
-def _registry() -> Registry:
-    # NumPy comes with it: imported here, so that Ctrl-C at the very start already meets main's guard.
-    from asd.components import registry
-
-    return registry()
 
 
 def _checked(command: Any, name: str) -> click.Command:

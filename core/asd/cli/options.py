@@ -125,8 +125,3 @@ def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
     if not batch_size.isdigit() or int(batch_size) < 1:
         raise ConfigError(f"--batch-size takes a whole number from 1, or auto, got {batch_size!r}")
     return Runtime(device=device, precision=precision, batch_size=int(batch_size))
-
-
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of an error.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
-strict_option = click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")

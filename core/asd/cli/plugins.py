@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from asd.cli.options import json_option, verbose_option
+from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table
-from asd.components import parameters, registry
 from asd.errors import PluginError
-from asd.parameters import REQUIRED, describe
+from asd.installed import registry
 from asd_registry import KINDS, Component, Plugin
 
 
@@ -46,6 +45,10 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
 @verbose_option
 def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
     """Show a component: parameters with defaults, representation, dimension, weight files."""
+    # The parameters are those of the class: only here is it imported, with whatever it needs.
+    from asd.components import parameters
+    from asd.parameters import REQUIRED, describe
+
     component = registry().find(kind, name)
     described = _as_dict(component)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.options import json_option, verbose_option
+from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.download import MEGABYTE
 from asd.errors import WeightError

@@ -1,0 +1,9 @@
+"""Flags that most commands share."""
+
+from __future__ import annotations
+
+import click
+
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of an error.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+strict_option = click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
