@@ -25,6 +25,7 @@ KNOWN_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
         "pca-residual",
     ),
     "asd-autoencoder": ("dense-ae", "lenet-dcae", "small-dcae"),
+    "asd-openl3": ("openl3-env", "openl3-mel", "openl3-music"),
     "asd-transformers": ("huggingface",),
 }
 

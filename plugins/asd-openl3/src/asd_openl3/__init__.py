@@ -1,0 +1,1 @@
+"""OpenL3 embeddings (Look, Listen and Learn More) of environmental sound and music, computed in PyTorch."""

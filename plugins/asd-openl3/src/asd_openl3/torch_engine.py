@@ -1,0 +1,54 @@
+"""OpenL3's network computed by PyTorch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import asd_torch
+from asd.interfaces import Runtime
+from asd.records import Float32
+from asd_openl3.hdf5 import read_weights
+from asd_openl3.network import build, random_weights
+
+_log = logging.getLogger("asd")
+# The first feature maps take 6.5 MB a window and copy: with many windows at a time they leave a processor's cache, with
+# few its cores spend their time waiting for one another.
+_BATCH_SIZE = {"cpu": 8}
+_BATCH_SIZE_OF_OTHERS = 32
+
+
+class TorchEngine:
+    """The network with its weights, ready to compute.
+
+    Parameters
+    ----------
+    weights : Path or int
+        A weight file, or the seed of random weights.
+    pooling : (int, int)
+        Bands and frames of the last feature map that are pooled into one.
+    runtime : Runtime
+        Device, precision and batch size.
+    """
+
+    def __init__(self, weights: Path | int, pooling: tuple[int, int], runtime: Runtime) -> None:
+        if isinstance(weights, int):
+            _log.warning("OpenL3 has random weights (seed %d): good for tests, not for results", weights)
+            tensors, source = random_weights(weights), "random weights"
+        else:
+            tensors, source = read_weights(weights), str(weights)
+        self._plan = asd_torch.plan(runtime)
+        self._batch_size = runtime.batch_size
+        self._normalisation, network = build(pooling, tensors, source)
+        self._network = asd_torch.prepare(network, self._plan)
+
+    def __call__(self, values: Any) -> Float32:
+        """Return embeddings of spectrograms (n, bands, frames)."""
+        if not hasattr(values, "__array__"):
+            values = torch.utils.dlpack.from_dlpack(values)
+        pictures = (values * self._normalisation.scale + self._normalisation.shift)[:, None]
+        default = _BATCH_SIZE.get(self._plan.device.type, _BATCH_SIZE_OF_OTHERS)
+        return asd_torch.run(self._network, pictures, self._plan, self._batch_size, default)
