@@ -242,3 +242,12 @@ def test_a_hash_that_the_user_knows_is_held(publisher: Publisher, packed: bytes)
     with pytest.raises(WeightError, match=f"gave another file .*sha256 {digest}, expected 00000000"):
         extractor(weights_sha256="00000000").weight_hashes()
     assert extractor(weights_sha256=digest[:16]).weight_hashes() == {NAME: digest}
+
+
+def test_a_store_that_takes_nothing_is_named(tmp_path: Path, publisher: Publisher) -> None:
+    (tmp_path / "weights").write_text("a file where the store's folder should be")
+    with pytest.raises(
+        WeightError, match=f"^{NAME} cannot be kept in .*; free space there, or set ASD_CACHE to"
+    ) as caught:
+        extractor().weight_hashes()
+    assert "\n" not in str(caught.value)

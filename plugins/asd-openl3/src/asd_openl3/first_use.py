@@ -39,7 +39,13 @@ def locate_first_use(name: str, url: str, licence: str) -> Path:
     """
     record = store_folder() / f"{name}.sha256"
     if not record.is_file():
-        _record(record, name, url)
+        try:
+            _record(record, name, url)
+        except OSError as error:
+            raise WeightError(
+                f"{name} cannot be kept in {record.parent} ({error.strerror or error}); free space there, or set "
+                "ASD_CACHE to a folder that you may write to"
+            ) from error
     sha256 = record.read_text(encoding="ascii").strip()
     return locate(WeightFile(name=name, licence=licence, url=url, sha256=sha256))
 
@@ -71,10 +77,6 @@ def _fetch(url: str, place: Path) -> None:
         download(url, part, f"{place.name}, MB")
     except TransferError as error:
         raise WeightError(f"{place.name}: {error}; run the command again, or {mend}") from error
-    except OSError as error:
-        raise WeightError(
-            f"{place.name} cannot be kept in {place.parent} ({error.strerror}); free space there, or set ASD_CACHE"
-        ) from error
     try:
         read_weights(part)
     except WeightError as error:
