@@ -112,8 +112,6 @@ class Config:
             If a name is unknown or a value does not fit.
         """
         plain = {key: value for key, value in options.items() if key not in KINDS}
-        for key in plain.keys() - {f.name for f in fields(cls)}:
-            convert_all(cls, "the configuration", {key: plain[key]})  # raises with the close match
         chosen: dict[str, Any] = {kind: _choice(kind, options[kind]) for kind in KINDS if options.get(kind) is not None}
         return cls(**convert_all(cls, "the configuration", plain), **chosen)
 

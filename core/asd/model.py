@@ -208,8 +208,7 @@ class Model:
         return {"name": registered.qualified_name, **params}
 
     def _plugins(self) -> dict[str, str]:
-        names = [(kind, getattr(self.config, kind).name) for kind in ("frontend", "extractor", "detector")]
-        found = [registry().find(kind, name).plugin for kind, name in names]  # type: ignore[arg-type]  # a Kind each
+        found = [registry().find(kind, getattr(self.config, kind).name).plugin for kind in KINDS]
         return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod

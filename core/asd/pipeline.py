@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from asd.audio import Clip, ClipReader
-from asd.components import create
+from asd.components import create, load_class
 from asd.config import Choice, Config
 from asd.errors import AudioError, ConfigError
+from asd.installed import registry
 from asd.interfaces import Extractor, Frontend, Runtime
 from asd.parameters import parameters_of
 from asd.prefetch import prefetch
@@ -33,8 +34,6 @@ class ClipFeatures:
         One embedding per window.
     start : float64 array of shape (n_windows,)
         Start of each window in seconds from the beginning of the clip.
-    window_seconds : float
-        Length of a window in seconds.
     seconds : float
         Length of the clip.
     file_rate : int
@@ -48,7 +47,6 @@ class ClipFeatures:
     clip: Clip
     values: Float32
     start: Float64
-    window_seconds: float
     seconds: float
     file_rate: int
     silent: bool
@@ -61,6 +59,10 @@ class Failure:
 
     clip: Clip
     error: AudioError
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what JSON output says of it."""
+        return {"clip": str(self.clip), "error": str(self.error)}
 
 
 class Pipeline:
@@ -175,16 +177,14 @@ class Pipeline:
         return ClipReader(clip, sample_rate=self.frontend.sample_rate, channel=self.config.channel)
 
     def _collect(self, reader: ClipReader, windows: Iterator[Windows]) -> ClipFeatures:
-        values, starts, duration = [], [], 0.0
+        values, starts = [], []
         for block in windows:
             values.append(self.extractor.embed(block.values))
             starts.append(block.start)
-            duration = block.duration
         return ClipFeatures(
             clip=reader.clip,
             values=np.concatenate(values),
             start=np.concatenate(starts),
-            window_seconds=duration,
             seconds=reader.seconds,
             file_rate=reader.file_rate,
             silent=reader.silent,
@@ -194,7 +194,5 @@ class Pipeline:
 
 def create_seeded(kind: Any, choice: Choice, seed: int) -> Any:
     """Create a chosen component; one that has a parameter ``seed`` gets the pipeline's unless the user set it."""
-    component = create(kind, choice.name, choice.parameters)
-    if "seed" in parameters_of(type(component)) and "seed" not in choice.parameters:
-        component = create(kind, choice.name, {**choice.parameters, "seed": seed})
-    return component
+    takes_seed = "seed" in parameters_of(load_class(registry().find(kind, choice.name)))
+    return create(kind, choice.name, {**({"seed": seed} if takes_seed else {}), **choice.parameters})

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.audio import Clip
-from asd.config import Choice, Config, Pooling
+from asd.config import Choice, Config
 from asd.decision import Calibration
 from asd.errors import AudioError, CalibrationError
 from asd.features import FeatureTransform
@@ -108,10 +108,9 @@ def new_detector(config: Config, runtime: Runtime) -> Detector:
 
 def pool_scores(scores: Float64, config: Config) -> float:
     """Return a clip's score from its windows' scores, float64[n_windows]."""
-    pooling: Pooling = config.pooling
-    if pooling == "max":
+    if config.pooling == "max":
         return float(scores.max())
-    if pooling == "top":
+    if config.pooling == "top":
         count = max(1, round(config.top_fraction * len(scores)))
         return float(np.sort(scores)[-count:].mean())
     return float(scores.mean())

@@ -57,7 +57,7 @@ def evaluate(
             strict=strict,
         )
     if as_json:
-        failures = [{"clip": str(f.clip), "error": str(f.error)} for f in result.failures]
+        failures = [failure.as_dict() for failure in result.failures]
         print_json({**asdict(result), "failures": failures, "decision": vars(model.decision)})
         return
     print_evaluation(result, model)

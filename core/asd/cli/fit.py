@@ -83,7 +83,7 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "clips": model.clips,
         "held_out": len(calibration.scores),
         "left_out": len(model.failures),
-        "failures": [{"clip": str(f.clip), "error": str(f.error)} for f in model.failures],
+        "failures": [failure.as_dict() for failure in model.failures],
         "seconds": calibration.clip_seconds * model.clips,
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
         "config": model.full_config(),

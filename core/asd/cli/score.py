@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from asd.cli.flags import json_option, strict_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import emphasised, print_table, reporting
+from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import ConfigError, DataError
 
 _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
@@ -76,7 +75,7 @@ def _row(result: Any, strict: bool) -> dict[str, Any]:
         if strict:
             raise result.error
         click.echo(f"asd: left out: {result.error}", err=True)
-        return {**dict.fromkeys(_FIELDS), "clip": str(result.clip), "notes": [], "error": str(result.error)}
+        return {**dict.fromkeys(_FIELDS), "notes": [], **result.as_dict()}
     return {
         "clip": str(result.clip),
         "score": result.score,
@@ -101,8 +100,7 @@ def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _write_json(rows: list[dict[str, Any]], model: Any) -> None:
-    counts = _counts(rows)
-    click.echo(json.dumps({"clips": rows, "summary": counts, "decision": vars(model.decision)}, indent=2))
+    print_json({"clips": rows, "summary": _counts(rows), "decision": vars(model.decision)})
 
 
 def _write_table(rows: list[dict[str, Any]]) -> None:
