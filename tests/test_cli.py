@@ -84,6 +84,13 @@ def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     assert result["config"]["pca"] == 0.9
 
 
+def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_path: Path) -> None:
+    quick = QUICK[: QUICK.index("--detector.components")]
+    arguments = ("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", "--detector.max_iter", "90", *quick)
+    detector = json.loads(asd(*arguments).stdout)["config"]["detector"]
+    assert (detector["components"], detector["max_iter"]) == (20, 90)
+
+
 def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     normal = asd("score", model, sounds / "train" / "00.wav", code=0).stdout
     assert "1 clips: 0 anomalous, 1 normal." in normal

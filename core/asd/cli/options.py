@@ -88,7 +88,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
             table = {"name": names[kind]}  # another component's parameters would not fit
         if parameters and "name" not in table:
             given[kind] = None
-            table["name"] = getattr(Config.from_mapping({**given}).resolved(), kind).name
+            table = getattr(Config.from_mapping(given).resolved(), kind).as_dict()
         if table:
             given[kind] = {**table, **parameters}
     return Config.from_mapping(given)
