@@ -22,7 +22,8 @@ GOOD = """
     @hookimpl
     def asd_components():
         yield ComponentSpec(kind="detector", name="{name}", summary="A detector", licence="MIT",
-                            target="{target}", requires={requires!r}, api_version={api_version})
+                            target="{target}", requires={requires!r}, alternative={alternative!r},
+                            api_version={api_version})
 
     @hookimpl
     def asd_commands():
@@ -31,9 +32,15 @@ GOOD = """
 
 
 def plugin_source(
-    name: str = "nice", target: str = "decimal:Decimal", requires: tuple[str, ...] = (), api_version: int = API_VERSION
+    name: str = "nice",
+    target: str = "decimal:Decimal",
+    requires: tuple[str, ...] = (),
+    alternative: str | None = None,
+    api_version: int = API_VERSION,
 ) -> str:
-    return textwrap.dedent(GOOD).format(name=name, target=target, requires=requires, api_version=api_version)
+    return textwrap.dedent(GOOD).format(
+        name=name, target=target, requires=requires, alternative=alternative, api_version=api_version
+    )
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ BROKEN = {
     "bad spec": (
         "from asd_registry import *\n@hookimpl\ndef asd_components():\n"
         "    yield ComponentSpec(kind='detektor', name='x', summary='s', target='a:B', licence='MIT')",
-        "ValueError: component 'x': kind must be one of frontend, extractor, detector, got 'detektor'",
+        "ValueError: component 'x': kind must be one of frontend, extractor, detector, dataset, got 'detektor'",
     ),
 }
 
@@ -205,3 +212,13 @@ def test_command_and_weight_specs_check_themselves() -> None:
         CommandSpec(name="serve", summary="s", target="nowhere")
     with pytest.raises(ValueError, match="sha256 must be 8 to 64 hexadecimal digits, got 'abc'"):
         WeightFile(name="w.pth", licence="MIT", sha256="abc")
+
+
+def test_a_missing_requirement_is_told_with_what_does_without(install: Install) -> None:
+    install("good", plugin_source(requires=("no-such-thing",), alternative="plain"))
+    with pytest.raises(PluginError) as raised:
+        load_target(Registry().find("detector", "nice"))
+    assert str(raised.value) == (
+        "detector 'nice' cannot run: missing requirement: pip install 'no-such-thing'; "
+        "or use plain, which does the same without"
+    )

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from asd.audio import Clip
     from asd.config import Config
     from asd.errors import AsdError
-    from asd.interfaces import Detector, Extractor, Frontend, Runtime
+    from asd.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.model import Model, Verdict
-    from asd.records import Audio, Representation, Windows
+    from asd.records import Audio, Recording, Representation, Windows
 
 _HOMES = {
     "AsdError": "asd.errors",
     "Audio": "asd.records",
     "Clip": "asd.audio",
     "Config": "asd.config",
+    "Dataset": "asd.interfaces",
     "Detector": "asd.interfaces",
     "Extractor": "asd.interfaces",
     "Frontend": "asd.interfaces",
     "Model": "asd.model",
+    "Recording": "asd.records",
     "Representation": "asd.records",
     "Runtime": "asd.interfaces",
     "Verdict": "asd.model",
@@ -44,10 +46,12 @@ __all__ = [
     "Audio",
     "Clip",
     "Config",
+    "Dataset",
     "Detector",
     "Extractor",
     "Frontend",
     "Model",
+    "Recording",
     "Representation",
     "Runtime",
     "Verdict",

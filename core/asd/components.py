@@ -17,6 +17,7 @@ _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "frontend": interfaces.Frontend,
     "extractor": interfaces.Extractor,
     "detector": interfaces.Detector,
+    "dataset": interfaces.Dataset,
 }
 
 
@@ -43,7 +44,7 @@ def create(kind: Kind, name: str, parameters: Mapping[str, Any] | None = None) -
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector"}
+    kind : {"frontend", "extractor", "detector", "dataset"}
         What to create.
     name : str
         Its registered name.

@@ -12,7 +12,7 @@ from asd.audio import Channel
 from asd.errors import ConfigError
 from asd.installed import registry
 from asd.parameters import convert_all
-from asd_registry import KINDS, Kind
+from asd_registry import PIPELINE_KINDS, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
@@ -111,15 +111,17 @@ class Config:
         ConfigError
             If a name is unknown or a value does not fit.
         """
-        plain = {key: value for key, value in options.items() if key not in KINDS}
-        chosen: dict[str, Any] = {kind: _choice(kind, options[kind]) for kind in KINDS if options.get(kind) is not None}
+        plain = {key: value for key, value in options.items() if key not in PIPELINE_KINDS}
+        chosen: dict[str, Any] = {
+            kind: _choice(kind, options[kind]) for kind in PIPELINE_KINDS if options.get(kind) is not None
+        }
         return cls(**convert_all(cls, "the configuration", plain), **chosen)
 
     def as_mapping(self) -> dict[str, Any]:
         """Return what `from_mapping` takes, as plain data for JSON or TOML."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in KINDS}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PIPELINE_KINDS}
         chosen: dict[str, Any] = {
-            kind: choice.as_dict() for kind in KINDS if (choice := getattr(self, kind)) is not None
+            kind: choice.as_dict() for kind in PIPELINE_KINDS if (choice := getattr(self, kind)) is not None
         }
         return {**plain, **chosen}
 

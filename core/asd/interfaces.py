@@ -1,4 +1,4 @@
-"""The three interfaces that plugins implement.
+"""The four interfaces that plugins implement.
 
 A constructor stores its keyword parameters, checks them, and does nothing else. Weights load at first use. A complete
 detector::
@@ -20,14 +20,16 @@ Attributes that end in an underscore are what was learned: the model file keeps 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from asd.parameters import parameters_of
-from asd.records import Audio, Float32, Float64, Representation, Windows
+from asd.records import Audio, Float32, Float64, Recording, Representation, Windows
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -52,7 +54,7 @@ class Runtime:
 
 
 class Component:
-    """What front ends, extractors and detectors have in common."""
+    """What front ends, extractors, detectors and datasets have in common."""
 
     runtime: Runtime = Runtime()
     """Set by the pipeline before first use; components that compute nothing heavy ignore it."""
@@ -152,3 +154,17 @@ class Detector(Component, ABC):
         """Restore what `get_state` returned."""
         for name, value in state.items():
             setattr(self, name, value)
+
+
+class Dataset(Component, ABC):
+    """Knows the layout of a published collection: which file is which machine, split, label and domain."""
+
+    @abstractmethod
+    def recordings(self, folder: Path) -> Sequence[Recording]:
+        """Return the recordings below `folder`, ordered by path, from names and label files alone.
+
+        Raises
+        ------
+        DataError
+            If the folder does not hold this dataset (what was found, what was expected), or is incomplete.
+        """

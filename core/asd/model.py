@@ -22,7 +22,7 @@ from asd.interfaces import Component, Runtime
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64
 from asd.training import Member, extract, learn, new_detector, new_transform, pool_scores
-from asd_registry import KINDS
+from asd_registry import PIPELINE_KINDS
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Model:
         return {"name": registered.qualified_name, **params}
 
     def _plugins(self) -> dict[str, str]:
-        found = [registry().find(kind, getattr(self.config, kind).name).plugin for kind in KINDS]
+        found = [registry().find(kind, getattr(self.config, kind).name).plugin for kind in PIPELINE_KINDS]
         return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod
@@ -261,7 +261,7 @@ def _check_plugins(path: Path, needed: dict[str, str]) -> None:
 
 def _check_permission(path: Path, config: dict[str, Any]) -> None:
     """Refuse a component's ``trust_remote_code``: whoever made a model file cannot speak for whoever loads it."""
-    for kind in KINDS:
+    for kind in PIPELINE_KINDS:
         table = config.get(kind)
         if not isinstance(table, dict) or table.get("trust_remote_code") in (None, False):
             continue

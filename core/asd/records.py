@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,3 +85,34 @@ class Windows:
     values: Any
     start: Float64
     duration: float
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file of a dataset, with what the dataset says of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    machine : str
+        Machine type, as the dataset writes it (``"fan"``, ``"ToyCar"``).
+    section : str
+        Machine id or section; empty if the dataset has none.
+    split : {"train", "test"} or None
+        The official split; None if the dataset leaves it to the experiment.
+    anomalous : bool or None
+        The label; None if it is not published.
+    domain : {"source", "target"} or None
+        The recording conditions that training knows well, or hardly; None if the dataset makes no difference.
+    attributes : mapping of str to str
+        Further facts (speed, load, noise, signal-to-noise ratio …) by the dataset's own names.
+    """
+
+    path: Path
+    machine: str
+    section: str = ""
+    split: Literal["train", "test"] | None = None
+    anomalous: bool | None = None
+    domain: Literal["source", "target"] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)

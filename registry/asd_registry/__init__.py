@@ -18,11 +18,12 @@ A complete plugin is one light module, named by an entry point of the group ``as
 from asd_registry.discovery import Component, Plugin, Registry
 from asd_registry.errors import AsdError, PluginError
 from asd_registry.hookspecs import hookimpl, hookspec
-from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, WeightFile
+from asd_registry.specs import API_VERSION, KINDS, PIPELINE_KINDS, CommandSpec, ComponentSpec, Kind, WeightFile
 
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "PIPELINE_KINDS",
     "AsdError",
     "CommandSpec",
     "Component",

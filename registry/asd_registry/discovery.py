@@ -143,7 +143,9 @@ def load_target(component: Component) -> Any:
         If a requirement is missing, or the module or the attribute cannot be imported.
     """
     if component.problem:
-        raise PluginError(f"{component.spec.kind} {component.spec.name!r} cannot run: {component.problem}")
+        spec = component.spec
+        other = f"; or use {spec.alternative}, which does the same without" if spec.alternative else ""
+        raise PluginError(f"{spec.kind} {spec.name!r} cannot run: {component.problem}{other}")
     return import_target(component.spec.target, component.qualified_name)
 
 

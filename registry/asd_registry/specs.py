@@ -10,8 +10,10 @@ from typing import Any, Literal, get_args
 API_VERSION = 1
 """The version of the contract between the framework and its plugins."""
 
-Kind = Literal["frontend", "extractor", "detector"]
+Kind = Literal["frontend", "extractor", "detector", "dataset"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
+"""What a pipeline is made of, in the order in which sound passes through it."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -48,11 +50,11 @@ class WeightFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentSpec:
-    """A front end, extractor or detector that a plugin offers.
+    """A front end, extractor, detector or dataset that a plugin offers.
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector"}
+    kind : {"frontend", "extractor", "detector", "dataset"}
         Which interface of ``asd`` the target implements.
     name : str
         Lower-case name that users type; unique among the installed components of its kind.
@@ -61,7 +63,8 @@ class ComponentSpec:
     target : str
         ``"package.module:Class"``; imported when a component is created, never when it is listed.
     licence : str
-        Licence of the component with everything it needs at run time (an AGPL dependency is named here).
+        Licence of the component with everything it needs at run time (an AGPL dependency is named here); of a dataset:
+        the recordings' licence.
     preset : mapping of str to Any
         Constructor arguments that this name fixes, so that one class can serve many names.
     requires : tuple of str
@@ -78,6 +81,8 @@ class ComponentSpec:
         The front end used when the user names none.
     extractor : str or None
         For detectors that work on spectrograms: the extractor used when the user names none.
+    alternative : str or None
+        A component of the same kind that does the same without the requirements, told where one is missing.
     api_version : int
         Version of the plugin contract that the component was written for.
     """
@@ -95,6 +100,7 @@ class ComponentSpec:
     weights: tuple[WeightFile, ...] = ()
     frontend: str | None = None
     extractor: str | None = None
+    alternative: str | None = None
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:

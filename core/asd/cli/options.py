@@ -14,11 +14,11 @@ from asd.config import Config, read_toml
 from asd.errors import ConfigError
 from asd.interfaces import Runtime
 from asd.parameters import describe, parameters_of
-from asd_registry import KINDS
+from asd_registry import PIPELINE_KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DOTTED = re.compile(rf"--({'|'.join(KINDS)})\.([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
+_DOTTED = re.compile(rf"--({'|'.join(PIPELINE_KINDS)})\.([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 _META = "asd.component_parameters"
 
 
@@ -57,7 +57,7 @@ def pipeline_options(command: F) -> F:
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
             option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
-        elif parameter.name in KINDS:
+        elif parameter.name in PIPELINE_KINDS:
             option = click.option(f"--{name}", parameter.name, metavar="NAME", help=f"The {name}.")
         else:
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
@@ -78,9 +78,9 @@ def _plain(text: str) -> str:
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:
     """Return the configuration: the file's, overridden by the command line's."""
     given: dict[str, Any] = read_toml(config_file) if config_file else {}
-    names = {kind: options.pop(kind) for kind in KINDS}
+    names = {kind: options.pop(kind) for kind in PIPELINE_KINDS}
     given |= {key: value for key, value in options.items() if value is not None}
-    for kind in KINDS:
+    for kind in PIPELINE_KINDS:
         parameters = ctx.meta[_META].get(kind, {})
         chosen = given.get(kind)
         table = dict(chosen) if isinstance(chosen, dict) else {"name": chosen} if chosen else {}
