@@ -27,6 +27,21 @@ KNOWN_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "asd-autoencoder": ("dense-ae", "lenet-dcae", "small-dcae"),
     "asd-openl3": ("openl3-env", "openl3-mel", "openl3-music"),
     "asd-transformers": ("huggingface",),
+    "asd-bench": (
+        "dcase2020",
+        "dcase2021",
+        "dcase2022",
+        "dcase2023",
+        "dcase2024",
+        "dcase2025",
+        "dcase2026",
+        "folder",
+        "manifest",
+        "mimii",
+        "mimii-dg",
+        "mimii-due",
+        "toyadmos",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""The layouts, names and labels of published data sets."""
