@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asd.errors import AsdError
     from asd.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.model import Model, Verdict
-    from asd.records import Audio, Recording, Representation, Windows
+    from asd.records import Audio, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
     "AsdError": "asd.errors",
@@ -32,6 +32,7 @@ _HOMES = {
     "Frontend": "asd.interfaces",
     "Model": "asd.model",
     "Recording": "asd.records",
+    "RemoteFile": "asd.records",
     "Representation": "asd.records",
     "Runtime": "asd.interfaces",
     "Verdict": "asd.model",
@@ -52,6 +53,7 @@ __all__ = [
     "Frontend",
     "Model",
     "Recording",
+    "RemoteFile",
     "Representation",
     "Runtime",
     "Verdict",

@@ -28,8 +28,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from asd.audio import Channel
 from asd.parameters import parameters_of
-from asd.records import Audio, Float32, Float64, Recording, Representation, Windows
+from asd.records import Audio, Float32, Float64, Recording, RemoteFile, Representation, Windows
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -158,6 +159,13 @@ class Detector(Component, ABC):
 
 class Dataset(Component, ABC):
     """Knows the layout of a published collection: which file is which machine, split, label and domain."""
+
+    channel: Channel = "mix"
+    """The channel of its recordings that an experiment listens to, as `asd.config.Config.channel` names it."""
+
+    def downloads(self) -> Sequence[RemoteFile]:
+        """Return the files to fetch for what the parameters choose; none: there is nothing to fetch."""
+        return ()
 
     @abstractmethod
     def recordings(self, folder: Path) -> Sequence[Recording]:

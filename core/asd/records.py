@@ -116,3 +116,30 @@ class Recording:
     anomalous: bool | None = None
     domain: Literal["source", "target"] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that a dataset's publisher offers.
+
+    Parameters
+    ----------
+    url : str
+        Where the publisher offers it; its last part is the file's name.
+    folder : str
+        Where it belongs, or is unpacked if it is a zip archive, below the dataset's folder.
+    checksum : str or None
+        ``"md5:…"`` or ``"sha256:…"`` as the publisher states it; None if that is not known.
+    size : int or None
+        Bytes as the publisher states them; None if that is not known.
+    """
+
+    url: str
+    folder: str = ""
+    checksum: str | None = None
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
