@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asd.audio import Clip
     from asd.config import Config
     from asd.errors import AsdError
+    from asd.installed import use_plugin_file
     from asd.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.model import Model, Verdict
     from asd.records import Audio, Recording, RemoteFile, Representation, Windows
@@ -40,6 +41,7 @@ _HOMES = {
     "fit": "asd.api",
     "load": "asd.api",
     "score": "asd.api",
+    "use_plugin_file": "asd.installed",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "fit",
     "load",
     "score",
+    "use_plugin_file",
 ]
 
 

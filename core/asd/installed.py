@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
-from asd_registry import Registry
+from asd_registry import Plugin, Registry
 
 
 @cache
 def registry() -> Registry:
     """Return the registry of the installed plugins."""
     return Registry()
+
+
+def use_plugin_file(path: str | Path) -> Plugin:
+    """Load a plugin that is one Python file, as ``--plugin-file`` does; errors as for `Registry.add_file`."""
+    return registry().add_file(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,9 @@ from asd.pipeline import ClipFeatures, Failure, Pipeline
 from asd.records import Float64
 from asd.training import Member, extract, learn, new_detector, new_transform, pool_scores
 from asd_registry import PIPELINE_KINDS
+from asd_registry.files import remedy
+
+_log = logging.getLogger("asd")
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,9 @@ def _check_plugins(path: Path, needed: dict[str, str]) -> None:
     installed = {plugin.distribution: plugin for plugin in registry().plugins}
     for distribution, version in needed.items():
         if distribution not in installed:
-            raise PluginError(f"{path}: needs the plugin {distribution} {version}: pip install {distribution}")
+            raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
+        if distribution.endswith(".py") and installed[distribution].version != version:
+            _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
 
 
 def _check_permission(path: Path, config: dict[str, Any]) -> None:

@@ -10,14 +10,16 @@ import importlib.metadata
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from asd_registry import hookspecs
 from asd_registry.errors import PluginError
+from asd_registry.files import import_file, remedy, version_of
 from asd_registry.known import distribution_of
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
 
@@ -72,23 +74,50 @@ class Registry:
     commands: dict[str, tuple[CommandSpec, Plugin]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        manager = pluggy.PluginManager("asd")
-        manager.add_hookspecs(hookspecs)
+        self._manager = pluggy.PluginManager("asd")
+        self._manager.add_hookspecs(hookspecs)
         entry_points = _selected_entry_points() if self.entry_points is None else self.entry_points
         for entry_point in sorted(entry_points, key=lambda e: (_distribution(e)[0], e.name)):
-            self._load(manager, entry_point)
+            plugin = Plugin(entry_point.name, *_distribution(entry_point))
+            try:
+                self._add(plugin, entry_point.load)
+            except (Exception, SystemExit) as error:
+                self.plugins.append(replace(plugin, error=_describe(error)))
 
-    def _load(self, manager: pluggy.PluginManager, entry_point: importlib.metadata.EntryPoint) -> None:
-        distribution, version = _distribution(entry_point)
-        plugin = Plugin(entry_point.name, distribution, version)
+    def add_file(self, path: str | Path) -> Plugin:
+        """Load a plugin that is one Python file; its components are then found like any others.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, with the hooks of a plugin module. Its name stands for the distribution:
+            ``my_detector.py:loudness``.
+
+        Raises
+        ------
+        PluginError
+            If the file is not there, cannot be imported, or offers nothing.
+        """
+        file = Path(path).resolve()
+        plugin = Plugin(file.stem, file.name, version_of(file))
+        if plugin in self.plugins:
+            return plugin
+        offered = len(self.components) + len(self.commands)
         try:
-            # A plugin that prints must not spoil what a command writes for other programs to read.
-            with contextlib.redirect_stdout(sys.stderr):
-                module = entry_point.load()
-                components, commands = _collect(manager, module, f"{distribution}:{entry_point.name}")
+            self._add(plugin, functools.partial(import_file, file))
+        except PluginError:
+            raise
         except (Exception, SystemExit) as error:
-            self.plugins.append(Plugin(entry_point.name, distribution, version, _describe(error)))
-            return
+            raise PluginError(f"{path}: this plugin file does not load: {_describe(error)}") from error
+        if len(self.components) + len(self.commands) == offered:
+            raise PluginError(f"{path}: offers nothing: give it a function asd_components marked with @hookimpl")
+        return plugin
+
+    def _add(self, plugin: Plugin, load: Callable[[], types.ModuleType]) -> None:
+        # A plugin that prints must not spoil what a command writes for other programs to read.
+        with contextlib.redirect_stdout(sys.stderr):
+            module = load()
+            components, commands = _collect(self._manager, module, f"{plugin.distribution}:{plugin.name}")
         self.plugins.append(plugin)
         self.components += [Component(spec, plugin) for spec in components]
         for command in commands:
@@ -127,7 +156,7 @@ class Registry:
         if distribution in installed and (broken := installed[distribution].error):
             return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}"
         if distribution and distribution not in installed:
-            return f"{what} {name!r} is not installed: pip install {distribution}"
+            return f"{what} {name!r} is not installed: {remedy(distribution)}"
         names = [component.spec.name for component in self.of_kind(kind)]
         close = difflib.get_close_matches(name.rpartition(":")[2], names, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"

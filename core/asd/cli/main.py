@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.errors import AsdError
-from asd.installed import registry
+from asd.installed import registry, use_plugin_file
 from asd_registry.discovery import import_target
 
 _COMMANDS = {
@@ -26,6 +28,20 @@ _COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group whose commands, the core's and the plugins', are imported when they are needed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Bring ``--plugin-file FILE`` to the front: it may stand anywhere on the line, whatever the command."""
+        front: list[str] = []
+        rest: list[str] = []
+        remaining = iter(args)
+        for argument in remaining:
+            if argument == "--":
+                rest += ["--", *remaining]
+            elif argument == "--plugin-file":
+                front += [argument, *itertools.islice(remaining, 1)]
+            else:
+                (front if argument.startswith("--plugin-file=") else rest).append(argument)
+        return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -57,7 +73,21 @@ def _checked(command: Any, name: str) -> click.Command:
     return command
 
 
+def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, ...]) -> None:
+    for file in files:
+        use_plugin_file(file)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--plugin-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    multiple=True,
+    expose_value=False,
+    callback=_use_plugin_files,
+    help="Load a plugin of yours that is no package yet; may stand behind any command.",
+)
 @click.version_option(package_name="asd-framework", prog_name="asd")
 def cli() -> None:
     """Learn what a healthy machine sounds like; tell when it no longer does.

@@ -47,7 +47,7 @@ class PipelineCommand(click.Command):
         formatter.write_paragraph()
         formatter.write_text(
             "Component parameters: --frontend.NAME, --extractor.NAME and --detector.NAME followed by a value; "
-            "'asd plugins show NAME' lists them."
+            "'asd plugins show NAME' lists them. --plugin-file FILE.py loads components of your own."
         )
 
 

@@ -1,0 +1,43 @@
+"""A plugin that is one file and no distribution yet: import it by its path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+from asd_registry.errors import PluginError
+
+
+def import_file(path: Path) -> types.ModuleType:
+    """Import a plugin file as a module of its own name, so that worker processes find its classes too.
+
+    Raises
+    ------
+    PluginError
+        If there is no such file, its name is no module name, or another module has that name.
+    """
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise PluginError(f"{path}: name a plugin file like a Python module: letters, digits and underscores, then .py")
+    if not path.is_file():
+        raise PluginError(f"{path}: no such plugin file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # at the end: nothing in that folder may hide an installed module
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(path.stem)
+    if found is None or found.origin is None or Path(found.origin).resolve() != path:
+        raise PluginError(f"{path}: another Python module is called {path.stem!r}: rename the file")
+    return importlib.import_module(path.stem)
+
+
+def version_of(path: Path) -> str:
+    """Return what tells one state of a plugin file from another."""
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "absent"
+
+
+def remedy(distribution: str) -> str:
+    """Return what a user does to get `distribution`, which may be a plugin file."""
+    return f"add --plugin-file {distribution}" if distribution.endswith(".py") else f"pip install {distribution}"

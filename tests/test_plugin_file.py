@@ -1,0 +1,140 @@
+"""A plugin that is one file: found, used, named in the model, and never run because a model says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asd_registry import PluginError, Registry
+
+ASD = Path(sys.executable).with_name("asd")
+ROOT = Path(__file__).resolve().parent.parent
+CLIPS = ROOT / "examples" / "data"
+DETECTOR = ROOT / "examples" / "own_detector.py"
+QUICK = ("--frontend", "mel-stack", "--extractor", "identity")
+
+
+def asd(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([ASD, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "m.asd"
+    asd("fit", CLIPS / "train", "-o", path, "--detector", "distance", "--plugin-file", DETECTOR, *QUICK)
+    return path
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_file_is_a_plugin_wherever_it_is_named_on_the_line(before: bool) -> None:
+    line = [f"--plugin-file={DETECTOR}", "plugins"] if before else ["plugins", "--plugin-file", str(DETECTOR)]
+    listed = json.loads(asd(*line, "--json").stdout)
+    distance = next(component for component in listed if component["name"] == "distance")
+    assert distance["distribution"] == "own_detector.py"
+    assert distance["version"].startswith("sha256:")
+    assert any(component["name"] == "gmm" for component in listed)
+
+
+def test_a_model_names_its_file_and_asks_for_it(model: Path) -> None:
+    refused = asd("score", model, CLIPS / "test", code=2).stderr
+    assert "needs the plugin own_detector.py sha256:" in refused
+    assert "add --plugin-file own_detector.py" in refused
+    scored = asd("score", model, CLIPS / "test" / "normal", "--json", "--plugin-file", DETECTOR)
+    assert len(json.loads(scored.stdout)["clips"]) == 6
+    evaluated = asd(
+        "evaluate", model, "--normal", CLIPS / "test" / "normal", "--anomalous", CLIPS / "test" / "anomalous",
+        "--plugin-file", DETECTOR, "--json",
+    )  # fmt: skip
+    assert json.loads(evaluated.stdout)["auc"] > 0.7
+
+
+def test_a_file_beside_the_model_does_not_run_unasked(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "own_detector.py").write_text("raise SystemExit('this must not run')")
+    (tmp_path / "m.asd").write_bytes(model.read_bytes())
+    done = subprocess.run(
+        [ASD, "score", "m.asd", CLIPS / "test"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "add --plugin-file own_detector.py" in done.stderr
+    assert "this must not run" not in done.stderr
+
+
+def test_another_state_of_the_file_is_told(model: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "own_detector.py"
+    changed.write_text(DETECTOR.read_text() + "# changed\n")
+    done = asd("score", model, CLIPS / "test" / "normal", "--plugin-file", changed)
+    assert "own_detector.py was changed since" in done.stderr
+
+
+def test_python_takes_it_too(tmp_path: Path) -> None:
+    script = (
+        f"import asd; asd.use_plugin_file({str(DETECTOR)!r}); asd.use_plugin_file({str(DETECTOR)!r})\n"
+        f"model = asd.fit({str(CLIPS / 'train')!r}, detector='distance', frontend='mel-stack', extractor='identity')\n"
+        "print(model.config.detector.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "distance\n"
+
+
+BAD = {
+    "absent.py": (None, "no such plugin file"),
+    "my-detector.py": ("", "name a plugin file like a Python module: letters, digits and underscores"),
+    "decimal.py": ("", "another Python module is called 'decimal': rename the file"),
+    "raises.py": ("raise RuntimeError('no licence key')", "does not load: RuntimeError: no licence key"),
+    "empty.py": ("x = 1", "offers nothing: give it a function asd_components marked with @hookimpl"),
+    "syntax.py": ("def broken(:", "does not load: SyntaxError"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_told_in_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    source, text = BAD[name]
+    if source is not None:
+        (tmp_path / name).write_text(source)
+    registry = Registry([])
+    with pytest.raises(PluginError) as raised:
+        registry.add_file(tmp_path / name)
+    assert text in str(raised.value)
+    assert registry.components == []
+
+
+def test_a_bad_file_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text("raise RuntimeError('no licence key')")
+    done = asd("plugins", "--plugin-file", tmp_path / "raises.py", code=2)
+    assert done.stderr.startswith("asd: error: ")
+    assert done.stdout == ""
+
+
+def test_an_own_network_embeds(tmp_path: Path) -> None:
+    output = tmp_path / "m.asd"
+    extractor = ROOT / "examples" / "own_extractor.py"
+    done = asd(
+        "fit", CLIPS / "train", "-o", output, "--plugin-file", extractor, "--extractor", "my-network",
+        "--extractor.channels", "8", "--detector", "knn",
+    )  # fmt: skip
+    assert "Pipeline: mel-patch → my-network → knn." in done.stdout
+    asd("score", output, CLIPS / "test" / "normal" / "fan_id_00_normal_12.flac", "--plugin-file", extractor)
+
+
+def test_an_own_dataset_knows_its_recordings(tmp_path: Path) -> None:
+    from asd.errors import DataError
+
+    registry = Registry([])
+    registry.add_file(ROOT / "examples" / "own_dataset.py")
+    dataset = sys.modules["own_dataset"].Workshop()
+    for split, label in (("train", "normal"), ("test", "anomalous")):
+        folder = tmp_path / "fan" / split / label
+        folder.mkdir(parents=True)
+        (folder / "1.flac").touch()
+    found = [(r.machine, r.split, r.anomalous) for r in dataset.recordings(tmp_path)]
+    assert found == [("fan", "test", True), ("fan", "train", False)]
+    with pytest.raises(DataError, match="name the folder above MACHINE"):
+        dataset.recordings(tmp_path / "fan")
