@@ -1,4 +1,4 @@
-"""Distance from the mean of the healthy windows: asd fit DATA -o m.asd --plugin-file own_detector.py --detector distance."""
+"""Distance from the mean of the healthy windows: asd fit DATA --plugin-file own_detector.py --detector distance."""
 
 from asd import Detector
 from asd_registry import ComponentSpec, hookimpl
