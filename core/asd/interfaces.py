@@ -68,6 +68,17 @@ class Component:
         """Return the constructor's parameters as they were given or defaulted."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}
 
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, Any]:
+        """Return parameters for a quick trial by `asd.testing`: small, without the network.
+
+        Parameters
+        ----------
+        folder : Path
+            An empty folder for files that the parameters name, such as a tiny network or a tiny data set.
+        """
+        return {}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
 

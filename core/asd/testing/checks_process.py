@@ -1,0 +1,84 @@
+"""What only other processes can show: state, determinism, isolation, memory, the network, files, neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asd.testing.compare import require, require_close
+from asd.testing.kit import USERS, SkippedError, check
+from asd.testing.process import Answer, ask_companion, ask_fresh
+from asd.testing.subject import Subject
+
+_NOISE = 512
+"""Bytes a call that Python's own caches may keep."""
+
+_CALLS_TO_WARM_UP = 3
+
+
+def fresh(subject: Subject) -> Answer:
+    """Return what a fresh process finds of the component; asked once for all checks."""
+    is_detector = subject.kind == "detector"
+    return subject.once("fresh", lambda: ask_fresh(subject, subject.ready.get_state() if is_detector else None))
+
+
+@check(*USERS)
+def constructor_touches_nothing(subject: Subject) -> None:
+    """The constructor opens no file, starts no process and reaches no network."""
+    answer = fresh(subject)
+    answer.require("construct")
+    touches = answer.facts["touches"]
+    require(not touches, f"its constructor {'; '.join(touches[:3])}: do that at first use")
+
+
+@check("detector")
+def state_round_trips(subject: Subject) -> None:
+    """What a model file keeps gives the same scores in a fresh process."""
+    restored = fresh(subject).output("restored", "restore")
+    require_close(restored, subject.results, "restored from a model file", 1e-6)
+
+
+@check(*USERS)
+def same_in_another_process(subject: Subject) -> None:
+    """Made and fitted in another process, it gives the same results."""
+    require_close(fresh(subject).output("results", "use"), subject.results, "in another process", 1e-5)
+
+
+@check(*USERS)
+def no_network(subject: Subject) -> None:
+    """Nothing reaches for the network while ASD_OFFLINE is set."""
+    attempts = fresh(subject).facts["network"]
+    require(not attempts, f"reaches for the network: {'; '.join(attempts[:3])}; ask asd.weights.is_offline() before")
+
+
+@check(*USERS)
+def no_stray_files(subject: Subject) -> None:
+    """Nothing is written outside asd's cache folder and the folder for temporary files."""
+    writes = fresh(subject).facts["writes"]
+    require(not writes, f"writes {', '.join(writes[:3])}; keep to asd.folders.cache_folder()")
+
+
+@check(*USERS)
+def memory_stays(subject: Subject) -> None:
+    """Memory does not grow from batch to batch."""
+    answer = fresh(subject)
+    answer.output("results", "use")
+    answer.require("memory")
+    traced = _growth(answer.facts["traced"])
+    batch = answer.facts["batch"]
+    require(traced <= _NOISE + batch / 100, f"keeps {traced:.0f} bytes of every batch ({batch} bytes): let them go")
+    resident = _growth(answer.facts["resident"])
+    require(resident <= batch / 2, f"the process grows by {resident:.0f} bytes with every batch ({batch} bytes)")
+
+
+def _growth(bytes_held: list[int]) -> float:
+    """Return by how much memory usually grows from call to call: a leak is regular, noise is not."""
+    return float(np.median(np.diff(bytes_held[_CALLS_TO_WARM_UP:])))
+
+
+@check(*USERS)
+def works_beside_others(subject: Subject) -> None:
+    """It gives the same results in a process that has imported every other installed component."""
+    if subject.registered is None:
+        raise SkippedError("not registered: no plugin offers it")
+    answer = subject.once("companion", lambda: ask_companion(subject))
+    require_close(answer.output("results", "use"), subject.results, "beside all other components", 1e-5)

@@ -1,0 +1,150 @@
+"""What runs in another process (see `asd.testing.process`).
+
+A request is a folder with ``request.json`` and ``inputs.npz``; the answer is ``answer.json`` and ``outputs.npz`` in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd import modelfile
+from asd.errors import WeightError
+from asd.parameters import convert_all
+from asd.testing.subject import imported
+from asd.testing.use import RUNTIME, Array, compute, prepared, release
+from asd.testing.watch import Watch
+
+_CALLS = 12
+
+
+def main() -> None:
+    """Answer one request (``FOLDER CACHE``), or one a line until standard input ends (no arguments)."""
+    if len(sys.argv) > 1:
+        folder, cache = Path(sys.argv[1]), Path(sys.argv[2])
+        watch = Watch(tuple(Path(os.path.realpath(place)) for place in (folder, cache, os.environ["TMPDIR"])))
+        watch.install()
+        _Trial(folder, watch).run()
+        return
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a component prints must not mix with the answers
+    for line in sys.stdin:
+        _Trial(Path(line.strip()), None).run()
+        print("done", file=answers, flush=True)
+
+
+class _Trial:
+    """One request: steps that each end in facts or in an error, which is told and ends the steps that need it."""
+
+    def __init__(self, folder: Path, watch: Watch | None) -> None:
+        self.folder = folder
+        self.watch = watch
+        self.request: dict[str, Any] = json.loads((folder / "request.json").read_text())
+        with np.load(folder / "inputs.npz") as inputs:
+            self.inputs: dict[str, Array] = dict(inputs)
+        self.outputs: dict[str, Array] = {}
+        self.facts: dict[str, Any] = {"errors": {}}
+
+    def run(self) -> None:
+        """Make all steps that were asked for, and write the answer."""
+        for step in self.request["steps"]:
+            self._progress(step)
+            try:
+                getattr(self, f"_{step}")()
+            except Exception as error:
+                kind = "weights" if isinstance(error, WeightError) else type(error).__name__
+                self.facts["errors"][step] = [kind, " ".join(str(error).split())]
+        if self.watch is not None:
+            self.facts |= {"network": self.watch.network, "writes": self.watch.writes}
+        np.savez(self.folder / "outputs.npz", **self.outputs)  # type: ignore[arg-type]  # numpy takes the last one for an option
+        (self.folder / "answer.json").write_text(json.dumps(self.facts))
+
+    def _progress(self, what: str) -> None:
+        (self.folder / "progress").write_text(what)
+
+    def _others(self) -> None:
+        """Import what all other components are made of."""
+        for target in self.request["others"]:
+            self._progress(f"importing {target}")
+            try:
+                importlib.import_module(target)
+            except Exception as error:
+                print(f"{target}: {error}", file=sys.stderr)
+
+    def _make(self) -> Any:
+        which = self.request["component"]
+        module = importlib.import_module(which["module"]) if which["source"] is None else self._module(which)
+        cls: Any = module
+        for name in which["class"].split("."):
+            cls = getattr(cls, name)
+        parameters = convert_all(cls, which["class"], which["parameters"])
+        return lambda: cls(**parameters)
+
+    def _module(self, which: dict[str, Any]) -> Any:
+        loaded = sys.modules.get(which["module"])
+        if loaded is not None and getattr(loaded, "__file__", None) == which["source"]:
+            return loaded
+        return imported(which["module"], Path(which["source"]))
+
+    def _construct(self) -> None:
+        """Construct it twice: what the first import touches is not the constructor's doing."""
+        assert self.watch is not None
+        make: Callable[[], Any] = self._make()
+        make()
+        self.watch.touches.clear()
+        self.watch.thorough = True
+        try:
+            make()
+        finally:
+            self.watch.thorough = False
+        self.facts["touches"] = list(self.watch.touches)
+
+    def _restore(self) -> None:
+        """Score with a detector that knows only what a model file holds."""
+        _, arrays = modelfile.read(self.folder / "model.asd")
+        detector = self._make()()
+        detector.runtime = RUNTIME
+        detector.set_state(arrays)
+        self.outputs["restored"] = compute(detector, self.inputs["values"])
+
+    def _use(self) -> None:
+        component = prepared(self._make()(), self.request["component"]["name"], self.inputs.get("training"))
+        self.outputs["results"] = compute(component, self.inputs["values"])
+        self.component = component
+
+    def _memory(self) -> None:
+        """Measure what stays allocated after each of several calls."""
+        traced, resident = [], []
+        values = self.inputs["values"]
+        compute(self.component, values)
+        tracemalloc.start()
+        for _ in range(_CALLS):
+            compute(self.component, values)
+            gc.collect()
+            traced.append(tracemalloc.get_traced_memory()[0])
+            resident.append(_resident(self.component))
+        tracemalloc.stop()
+        self.facts |= {"traced": traced, "resident": resident, "batch": values.nbytes}
+
+    def _end(self) -> None:
+        release(self.component)
+
+
+def _resident(component: Any) -> int:
+    """Return the bytes of memory that this process and a component's worker hold; 0 where the system does not tell."""
+    worker = getattr(getattr(component, "_worker", None), "process_id", None)
+    total = 0
+    for process in ("self", worker):
+        file = Path(f"/proc/{process}/statm")
+        if process is not None and file.exists():
+            total += int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return total

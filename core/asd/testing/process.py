@@ -1,0 +1,200 @@
+"""Other processes for the checks: a fresh one for each component, and a companion that holds all other components."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from asd import modelfile
+from asd.folders import cache_folder
+from asd.installed import registry
+from asd.testing.kit import CheckFailedError, SkippedError
+from asd.testing.subject import Subject
+from asd.testing.use import Array
+
+_PATIENCE = 300.0
+_START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from asd.testing.fresh import main; main()"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What another process found.
+
+    Parameters
+    ----------
+    facts : dict
+        What it observed.
+    outputs : dict of array
+        What the component computed there.
+    """
+
+    facts: dict[str, Any]
+    outputs: dict[str, Array]
+
+    def output(self, name: str, step: str) -> Array:
+        """Return what a step computed; raise what kept it from that."""
+        self.require(step)
+        return self.outputs[name]
+
+    def require(self, step: str) -> None:
+        """Raise if a step failed."""
+        if step in self.facts["errors"]:
+            kind, text = self.facts["errors"][step]
+            if kind == "weights":
+                raise SkippedError(f"its weights are not here: {text}")
+            raise CheckFailedError(f"in another process: {kind}: {text}")
+
+
+def ask_fresh(subject: Subject, state: dict[str, Array] | None) -> Answer:
+    """Construct, restore, use and measure a component in a process that does nothing else, in an empty home folder.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is checked.
+    state : dict of array or None
+        What a fitted detector gave, to be read back from a model file there.
+    """
+    steps = ["construct", *(["restore"] if state is not None else []), "use", "memory", "end"]
+    folder = _written(subject, "fresh", steps, [])
+    if state is not None:
+        modelfile.write(folder / "model.asd", {"made by": "asd.testing"}, state)
+    places = {name: folder.parent / "fresh-sandbox" / name for name in ("home", "work", "temporary")}
+    for place in places.values():
+        place.mkdir(parents=True)
+    command = [sys.executable, "-c", _START, json.dumps(_path()), str(folder), str(cache_folder())]
+    with (folder / "log").open("wb") as log:
+        try:
+            done = subprocess.run(
+                command, cwd=places["work"], env=_environment(places), stdout=log, stderr=log, timeout=_PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            raise CheckFailedError(f"did not end within {_PATIENCE:.0f} s in another process") from None
+    if done.returncode:
+        raise CheckFailedError(f"another process {_death(done.returncode)} {_last_word(folder)}")
+    answer = _read(folder)
+    strays = [str(file) for place in ("home", "work") for file in places[place].rglob("*") if file.is_file()]
+    answer.facts["writes"] = sorted({*answer.facts["writes"], *strays})
+    return answer
+
+
+def ask_companion(subject: Subject) -> Answer:
+    """Use a component in a process that has imported every other installed component."""
+    targets = {
+        component.spec.target.partition(":")[0]
+        for component in registry().components
+        if not component.problem and component != subject.registered
+    }
+    own = subject.description["module"]
+    folder = _written(subject, "companion", ["others", "use", "end"], sorted(targets - {own}))
+    return _companion().ask(folder)
+
+
+class _Companion:
+    """A process that stays, so that importing all components is paid for once; it starts anew when it has died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        atexit.register(self.end)
+
+    def ask(self, folder: Path) -> Answer:
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{folder}\n")
+        process.stdin.flush()
+        if _line(process.stdout) == "done\n":
+            return _read(folder)
+        process.kill()
+        code = process.wait()
+        self._process = None
+        doing = (folder / "progress").read_text() if (folder / "progress").exists() else ""
+        if doing.startswith("importing"):
+            raise SkippedError(f"the process that holds all components {_death(code)} while {doing}")
+        raise CheckFailedError(
+            f"beside all other installed components its process {_death(code)}; if it clashes with other libraries, "
+            'set isolation = "process"'
+        )
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(_path())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        return self._process
+
+    def end(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with process:
+                pass
+
+
+@cache
+def _companion() -> _Companion:
+    return _Companion()
+
+
+def _line(stream: IO[str]) -> str:
+    return stream.readline()
+
+
+def _written(subject: Subject, purpose: str, steps: list[str], others: list[str]) -> Path:
+    folder = subject.folder / purpose
+    folder.mkdir()
+    request = {"component": subject.description, "steps": steps, "others": others}
+    try:
+        text = json.dumps(request)
+    except TypeError as error:
+        raise SkippedError(f"its parameters cannot be told to another process: {error}") from error
+    (folder / "request.json").write_text(text)
+    inputs = {"values": subject.values} | ({} if subject.training is None else {"training": subject.training})
+    np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy takes the last one for an option
+    return folder
+
+
+def _read(folder: Path) -> Answer:
+    with np.load(folder / "outputs.npz") as outputs:
+        return Answer(json.loads((folder / "answer.json").read_text()), dict(outputs))
+
+
+def _path() -> list[str]:
+    return [str(Path(entry).resolve()) for entry in sys.path]
+
+
+def _environment(places: dict[str, Path]) -> dict[str, str]:
+    """Return the environment with an empty home folder; asd's own cache stays where it is."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    home = {"HOME": str(places["home"]), "USERPROFILE": str(places["home"]), "TMPDIR": str(places["temporary"])}
+    return {
+        **kept,
+        **home,
+        "ASD_CACHE": str(cache_folder()),
+        "ASD_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _death(code: int) -> str:
+    return f"died ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+
+
+def _last_word(folder: Path) -> str:
+    lines = (folder / "log").read_text(errors="replace").strip().splitlines()
+    return f"({lines[-1]})" if lines else ""
