@@ -35,7 +35,7 @@ from asd.interfaces import Runtime
 from asd.pipeline import ClipFeatures, Pipeline
 from asd_torch import plan
 
-_BATCH = 16  # asd-imagenet's own
+_BATCH = 32  # asd-imagenet's own
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 
 
@@ -91,7 +91,7 @@ def straightforward(clips: list[Clip], network: torch.nn.Module) -> list[np.ndar
 def bare_network(chain: Pipeline, clips: list[Clip]) -> Callable[[], None]:
     """Return a call that feeds the prepared network ready tensors of all windows, clip by clip."""
     chosen = plan(chain.runtime)
-    _, network = chain.extractor._prepared  # type: ignore[attr-defined]  # what asd-imagenet feeds its batches to
+    network = chain.extractor._shared  # type: ignore[attr-defined]  # what asd-imagenet feeds its batches to
     reader = chain.frontend
     ready = []
     for clip in clips:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -85,8 +84,7 @@ def test_maps_of_swin_are_pooled_over_positions(exact: Exact) -> None:
 def test_only_what_is_needed_is_computed(exact: Exact) -> None:
     for parameters in ({}, {"layer": ("features.3",)}):
         extractor = exact(weights="random", **parameters)
-        function: Any = extractor._prepared[1]
-        names = {name for name, module in function.args[0].named_modules() if isinstance(module, nn.Conv2d)}
+        names = {name for name, module in extractor._network.named_modules() if isinstance(module, nn.Conv2d)}
         assert "classifier.1" not in names
         assert ("features.12.squeeze" in names) == (not parameters)
 

@@ -6,8 +6,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,31 +145,6 @@ def test_batches_layouts_and_owners_of_memory_change_nothing() -> None:
         extractor = create("extractor", "openl3-env", PARAMETERS)
         extractor.runtime = Runtime(precision="fp32")
         np.testing.assert_allclose(extractor.embed(values), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_cores_that_share_the_windows_change_no_result_and_no_setting() -> None:
-    from asd_openl3.parallel import by_window
-
-    before, asked = torch.get_num_threads(), []
-    torch.set_num_threads(3)
-    try:
-
-        def network(windows: torch.Tensor) -> torch.Tensor:
-            asked.append((threading.current_thread().name.partition("_")[0], len(windows), torch.get_num_threads()))
-            return windows * 2
-
-        shared = by_window(network)
-        for count in (1, 3, 13):
-            windows = torch.arange(count, dtype=torch.float32)
-            assert torch.equal(shared(windows), windows * 2)
-        assert asked[0] == (threading.current_thread().name, 1, 3)
-        assert asked[1:4] == [("asd-openl3", 1, 1)] * 3
-        assert sorted(asked[4:]) == [("asd-openl3", 1, 1), *[("asd-openl3", 4, 1)] * 3]
-        assert torch.get_num_threads() == 3
-        with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_the_seed_decides_random_weights() -> None:

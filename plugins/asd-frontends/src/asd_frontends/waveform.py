@@ -24,7 +24,7 @@ class Waveform(Frontend):
 
     References
     ----------
-    Grollmisch et al. 2020, arXiv:2012.06282: windows of 1 s every 0.5 s.
+    Müller et al. 2020, arXiv:2012.06282: windows of 1 s every 0.5 s.
     """
 
     def __init__(self, *, sample_rate: int = 16000, window: float = 1.0, hop: float = 0.5) -> None:

@@ -21,7 +21,8 @@ from asd_imagenet.plugin import DIMENSIONS
 from asd_imagenet.pooling import Pool, default_pool, pooled
 
 _log = logging.getLogger("asd")
-_DEFAULT_BATCH_SIZE = 16
+_DEFAULT_BATCH_SIZE = 32
+_WINDOWS_PER_CORE = 16
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
@@ -99,8 +100,8 @@ class ImageNetExtractor(Extractor):
         values, expected = asd_torch.as_array(values), self.consumes.shape
         if tuple(values.shape[1:]) != expected:
             raise AsdError(f"{self.model} takes pictures of shape {expected}, got {tuple(values.shape[1:])}")
-        plan, function = self._prepared
-        return asd_torch.run(function, values, plan, self.runtime.batch_size, _DEFAULT_BATCH_SIZE)
+        plan = asd_torch.plan(self.runtime)
+        return asd_torch.run(self._shared, values, plan, self.runtime.batch_size, _DEFAULT_BATCH_SIZE)
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weight file by its name; nothing for random weights."""
@@ -122,10 +123,13 @@ class ImageNetExtractor(Extractor):
         return {self._file.name: digest_of(self._file)}
 
     @functools.cached_property
-    def _prepared(self) -> tuple[asd_torch.Plan, Embed]:
-        plan = asd_torch.plan(self.runtime)
-        network = self._cut(self._loaded())
-        return plan, functools.partial(self._vectors, asd_torch.prepare(network, plan))
+    def _network(self) -> nn.Module:
+        return asd_torch.prepare(self._cut(self._loaded()), asd_torch.plan(self.runtime))
+
+    @functools.cached_property
+    def _shared(self) -> Embed:
+        vectors = functools.partial(self._vectors, self._network)
+        return asd_torch.share_windows(vectors, asd_torch.plan(self.runtime), _WINDOWS_PER_CORE)
 
     def _loaded(self) -> nn.Module:
         if self.weights == "random":

@@ -13,10 +13,10 @@ from asd.interfaces import Runtime
 from asd.records import Float32
 from asd_openl3.hdf5 import read_weights
 from asd_openl3.network import build, random_weights
-from asd_openl3.parallel import WINDOWS_EACH, by_window
 
 _log = logging.getLogger("asd")
 _BATCH_SIZE = 32
+_WINDOWS_PER_CORE = 4  # feature maps are large: so few keep a core busy, and more do not fit its cache
 
 
 class TorchEngine:
@@ -41,14 +41,14 @@ class TorchEngine:
         self._plan = asd_torch.plan(runtime)
         self._batch_size = runtime.batch_size
         self._normalisation, network = build(pooling, tensors, source)
-        prepared = asd_torch.prepare(network, self._plan)
         self._on_cpu = self._plan.device.type == "cpu"
-        self._network = by_window(prepared) if self._on_cpu else prepared
+        prepared = asd_torch.prepare(network, self._plan)
+        self._network = asd_torch.share_windows(prepared, self._plan, _WINDOWS_PER_CORE)
 
     def __call__(self, values: Any) -> Float32:
         """Return embeddings of spectrograms (n, bands, frames)."""
         if not hasattr(values, "__array__"):
             values = torch.utils.dlpack.from_dlpack(values)
         pictures = (values * self._normalisation.scale + self._normalisation.shift)[:, None]
-        default = WINDOWS_EACH * torch.get_num_threads() if self._on_cpu else _BATCH_SIZE
+        default = _WINDOWS_PER_CORE * torch.get_num_threads() if self._on_cpu else _BATCH_SIZE
         return asd_torch.run(self._network, pictures, self._plan, self._batch_size, default)
