@@ -23,6 +23,7 @@ _COMMANDS = {
     "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
+    "cache": ("asd.cli.cache:cache", "Show and prune the embeddings that are kept between runs."),
     "check": ("asd.cli.check:check", "Check whether components keep the framework's promises."),
     "new-plugin": ("asd.cli.new_plugin:new_plugin", "Write a plugin of your own that works, to start from."),
 }

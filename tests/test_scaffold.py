@@ -1,0 +1,95 @@
+"""``asd new-plugin``: what it writes builds, installs beside the framework alone, and passes its tests and the kit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+from asd_registry import KINDS
+
+ASD = Path(sys.executable).with_name("asd")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_names_are_filled_in_everywhere(tmp_path: Path) -> None:
+    said = run(ASD, "new-plugin", "belt-squeal", "--kind", "detector", cwd=tmp_path)
+    assert "asd check belt-squeal" in said
+    folder = tmp_path / "asd-belt-squeal"
+    assert "class BeltSqueal(Detector)" in (folder / "src" / "asd_belt_squeal" / "detector.py").read_text()
+    assert "${{ matrix.python }}" in (folder / ".github" / "workflows" / "ci.yml").read_text()
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {"asd.plugins": {"belt-squeal": "asd_belt_squeal.plugin"}}
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(written) == 11
+    assert not [path for path in written if "$" in path.read_text().replace("${{", "")]
+
+
+def test_the_distribution_may_be_named_too_and_json_lists_the_files(tmp_path: Path) -> None:
+    told = json.loads(run(ASD, "new-plugin", "asd-hum", "--kind", "dataset", "--json", "-o", "sub", cwd=tmp_path))
+    assert told["folder"] == "sub/asd-hum"
+    assert "sub/asd-hum/src/asd_hum/dataset.py" in told["files"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ("Belt_Squeal", "--kind", "detector"),
+            "lower-case words with hyphens, such as belt-squeal, got 'Belt_Squeal'",
+        ),
+        (("gmm", "--kind", "detector"), "detector 'gmm' is offered by asd-sklearn already: choose another name"),
+        (("there", "--kind", "detector"), "exists already; choose another name or --output"),
+        (("new", "--kind", "detector", "-o", "file"), "cannot write here (Not a directory); choose another --output"),
+        (("new", "--kind", "sensor"), "'sensor' is not one of 'frontend', 'extractor', 'detector', 'dataset'"),
+    ],
+)
+def test_what_cannot_be_written_is_told(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+    (tmp_path / "asd-there").mkdir()
+    (tmp_path / "file").touch()
+    assert text in run(ASD, "new-plugin", *arguments, cwd=tmp_path, code=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asd-there", "file"]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with one plugin of each kind, all installed beside the framework in `clean/`: nothing else is."""
+    folder = tmp_path_factory.mktemp("scaffold")
+    for kind in KINDS:
+        run(ASD, "new-plugin", f"my-{kind}", "--kind", kind, cwd=folder)
+    for source in (ROOT, *folder.glob("asd-*")):
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", cwd=source)
+    wheels = sorted((folder / "wheels").glob("*.whl"))
+    assert len(wheels) == 5
+    venv.create(folder / "clean", with_pip=True)
+    run(folder / "clean" / "bin" / "python", "-m", "pip", "install", "--quiet", *wheels, "pytest", cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
+    listed = json.loads(run(clean / "clean" / "bin" / "asd", "plugins", "--json", cwd=clean))
+    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", "ready") for k in KINDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_tests_and_the_kit(clean: Path, kind: str) -> None:
+    binaries = clean / "clean" / "bin"
+    tested = run(binaries / "python", "-m", "pytest", "-q", cwd=clean / f"asd-my-{kind}")
+    assert "passed" in tested
+    assert "failed" not in tested
+    run(binaries / "asd", "check", f"my-{kind}", cwd=clean)
