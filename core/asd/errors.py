@@ -5,6 +5,7 @@ from asd_registry.errors import AsdError, PluginError
 __all__ = [
     "AsdError",
     "AudioError",
+    "CacheError",
     "CalibrationError",
     "ConfigError",
     "DataError",
@@ -16,6 +17,10 @@ __all__ = [
 
 class AudioError(AsdError):
     """A recording that cannot be used."""
+
+
+class CacheError(AsdError):
+    """A cache of embeddings that cannot be read or changed."""
 
 
 class DataError(AsdError):

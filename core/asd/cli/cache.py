@@ -1,0 +1,73 @@
+"""``asd cache``: what embeddings are kept, and removing them."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from asd.cli.flags import json_option, verbose_option
+from asd.cli.output import print_json, print_table, reporting
+from asd.errors import ConfigError
+
+_MEGABYTE = 10**6
+
+
+@click.group()
+def cache() -> None:
+    """Show and prune the embeddings that are kept between runs.
+
+    They can be computed again at any time. ASD_CACHE names the folder that holds them.
+    """
+
+
+@cache.command()
+@json_option
+@verbose_option
+def show(as_json: bool, verbose: bool) -> None:
+    """List what is kept by front end and extractor."""
+    from asd.cache import EmbeddingCache
+
+    kept = EmbeddingCache()
+    with reporting(verbose):
+        usage = kept.usage() if kept.path.exists() else []
+    if as_json:
+        print_json({"path": str(kept.path), "pipelines": [asdict(each) for each in usage]})
+        return
+    if usage:
+        print_table(("front end", "extractor", "precision", "clips", "size", "last used"), [_row(u) for u in usage])
+    else:
+        click.echo("No embeddings are kept.")
+    click.echo(f"asd: the embedding cache is {kept.path}", err=True)
+
+
+@cache.command()
+@click.option("--unused-days", type=click.FloatRange(0), help="Remove what was not used for so many days.")
+@click.option("--max-size", type=click.FloatRange(0), metavar="MB", help="Keep the last used, up to this size.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything.")
+@json_option
+@verbose_option
+def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
+    """Remove embeddings that are not needed; they are computed again when they are."""
+    from asd.cache import EmbeddingCache
+
+    if not everything and unused_days is None and max_size is None:
+        raise ConfigError("asd cache prune needs to know what: --unused-days DAYS, --max-size MB or --all")
+    limit = 0 if everything else None if max_size is None else round(max_size * _MEGABYTE)
+    kept = EmbeddingCache()
+    with reporting(verbose):
+        removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.path.exists() else 0
+    if as_json:
+        print_json({"path": str(kept.path), "removed": removed})
+    else:
+        click.echo(f"Removed the embeddings of {removed} clips.")
+
+
+def _row(usage: Any) -> tuple[str, ...]:
+    described = usage.described
+    day = datetime.datetime.fromtimestamp(usage.used).date().isoformat()
+    size = f"{usage.size / _MEGABYTE:.1f} MB"
+    names = (described[kind]["name"].partition(":")[2] for kind in ("frontend", "extractor"))
+    return (*names, described["runtime"]["precision"], str(usage.clips), size, day)
