@@ -12,19 +12,20 @@ from asd.interfaces import Dataset
 from asd.records import Recording
 
 Split = Literal["train", "test"]
+SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
 class Folder(Dataset):
     """Recordings in folders that are named after their label, ``normal`` and ``abnormal``, by machine if you like.
 
-    Above the folders of labels there may be ``train`` and ``test``, above those a folder for each machine, and above or
-    below it one for each section: ``fan/id_00/train/normal/…``. Without ``train`` and ``test`` the split is left to the
+    Above the folders of labels there may be ``train`` and ``test``, above those a folder for each machine, and between
+    them one for each section: ``fan/id_00/train/normal/…``. Without ``train`` and ``test`` the split is left to the
     experiment. ``train`` may hold recordings without a folder of their label: they are normal.
     """
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
-        found = list(_recordings(folder))
+        found = list(_recordings(existing(folder)))
         if not any(recording.anomalous is False for recording in found):
             raise DataError(
                 f"{folder}: found no recordings below a folder 'normal' (or {', '.join(sorted(NORMAL_LABELS))}); "
@@ -33,31 +34,47 @@ class Folder(Dataset):
         return found
 
 
-def _recordings(folder: Path) -> Iterator[Recording]:
+def existing(folder: Path, fetchable: str = "") -> Path:
+    """Return `folder` if it is one.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a dataset should be.
+    fetchable : str
+        The dataset's name if it can be fetched, for the error's text.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        mend = f"; 'asd data fetch {fetchable} {folder}' brings it there" if fetchable else ""
+        raise DataError(f"{folder}: no such folder{mend}")
+    return folder
+
+
+def audio_files(folder: Path) -> Iterator[Path]:
+    """Yield the recordings below `folder` in order; what a Mac or an editor hides is not one."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            recording = _described(path, path.relative_to(folder).parts[:-1])
-            if recording is not None:
-                yield recording
+            yield path
 
 
-def _described(path: Path, parts: tuple[str, ...]) -> Recording | None:
-    """Return what the folders' names say of a recording; None if they say no label."""
-    label = next((_label(part) for part in reversed(parts) if _label(part) is not None), None)
-    split = next((_split(part) for part in reversed(parts) if _split(part) is not None), None)
-    if label is None and split == "train":
-        label = False
-    if label is None:
-        return None
-    names = [part for part in parts if _label(part) is None and _split(part) is None]
-    return Recording(path, machine="/".join(names[:1]), section="/".join(names[1:]), split=split, anomalous=label)
-
-
-def _label(name: str) -> bool | None:
-    word = name.lower()
+def label_of(word: str) -> bool | None:
+    """Return whether `word` means anomalous (True) or normal (False); None if it is no label."""
+    word = word.strip().lower()
     return False if word in NORMAL_LABELS else True if word in ANOMALOUS_LABELS else None
 
 
-def _split(name: str) -> Split | None:
-    splits: dict[str, Split] = {"train": "train", "test": "test"}
-    return splits.get(name.lower())
+def _recordings(folder: Path) -> Iterator[Recording]:
+    for path in audio_files(folder):
+        parts = path.relative_to(folder).parts[:-1]
+        label = next((label_of(part) for part in reversed(parts) if label_of(part) is not None), None)
+        split = next((SPLITS[part.lower()] for part in reversed(parts) if part.lower() in SPLITS), None)
+        if label is None and split == "train":
+            label = False
+        if label is not None:
+            names = [part for part in parts if label_of(part) is None and part.lower() not in SPLITS]
+            yield Recording(path, "/".join(names[:1]), "/".join(names[1:]), split, label)

@@ -1,0 +1,106 @@
+"""Where DCASE Task 2 keeps its clips, and which edition a machine's folder can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd.data import AUDIO_SUFFIXES
+from asd.errors import DataError
+from asd_bench.datasets.editions import Edition, editions
+from asd_bench.datasets.names import EXAMPLES, parse
+
+_TEST_FOLDERS = (("test_rename",), ("test",), ("source_test", "target_test"))
+"""In this order: what the official baseline renames after the labels, what most editions ship, what 2021 ships."""
+
+_PARTS = {"train", *(name for names in _TEST_FOLDERS for name in names)}
+
+
+def machine_folders(folder: Path, edition: Edition) -> list[tuple[str, Path]]:
+    """Return the machines' folders at or below `folder`, each with the machine's name as the edition writes it.
+
+    Raises
+    ------
+    DataError
+        If there is none of this edition's machines.
+    """
+    homes = [folder] if _parts(folder) else sorted({path.parent for path in folder.rglob("*") if _is_part(path)})
+    known = {machine.lower(): machine for machine in edition.machines}
+    found = [(known[name], home) for home in homes if (name := home.resolve().name.lower()) in known]
+    if not found:
+        there = [home.resolve().name for home in homes]
+        described = f"machines {', '.join(there)}" if there else ", ".join(sorted(p.name for p in folder.iterdir())[:6])
+        fits = [e.name for e in editions().values() if there and set(there) <= set(e.machines)]
+        raise DataError(
+            f"{folder}: this is not {edition.name}: found {described or 'nothing'}; expected folders of the machines "
+            f"{', '.join(edition.machines)}, each with train and test{_guess(fits)}"
+        )
+    return found
+
+
+def clips_of(machine: str, home: Path, edition: Edition) -> list[Path]:
+    """Return the clips in a machine's folder.
+
+    Raises
+    ------
+    DataError
+        If they are those of another edition, or lie in the wrong folder.
+    """
+    clips = [path for part in _parts(home) for path in sorted(part.iterdir()) if _is_clip(path)]
+    stems = [path.stem for path in clips]
+    if problem := _mismatch(edition, machine, stems):
+        fits = [e.name for e in editions().values() if not _mismatch(e, machine, stems)]
+        raise DataError(f"{home}: this is not {edition.name}: {problem}{_guess(fits)}")
+    for path in clips:
+        name = parse(path.stem, edition.grammar)
+        if name is not None and name.split is not None and name.split not in path.parent.name:
+            raise DataError(
+                f"{path}: its name says {name.split}, its folder {path.parent.name}; put it where it belongs"
+            )
+    return clips
+
+
+def with_sections(machine: str, sections: set[str]) -> str:
+    """Return a hint at the editions whose development set has just these sections of a machine; empty if many do."""
+    fits = [e.name for e in editions().values() if set(e.subsets["development"].sections.get(machine, ())) == sections]
+    return _guess(fits) or (f"; such sections are those of {fits[0]} to {fits[-1]}" if fits else "")
+
+
+def _mismatch(edition: Edition, machine: str, stems: Sequence[str]) -> str:
+    """Return what of a machine's clips is not as in `edition`; empty if nothing is."""
+    names = [parse(stem, edition.grammar, edition.attributes) for stem in stems]
+    if wrong := [stem for stem, name in zip(stems, names, strict=True) if name is None]:
+        return f"found the name {wrong[0]}, expected such as {EXAMPLES[edition.grammar]}"
+    sections = {name.section for name in names if name}
+    allowed = edition.machines.get(machine, set())
+    if not sections <= allowed:
+        return (
+            f"found {machine} with sections {', '.join(sorted(sections))}, "
+            f"expected {', '.join(sorted(allowed)) or 'no such machine'}"
+        )
+    # Editions share machines, but not which of them tell their attributes.
+    development = edition.subsets["development"]
+    trained = [name for name in names if name and name.split == "train"]
+    if trained and development.unnamed is not None and sections <= set(development.sections.get(machine, ())):
+        carry = any(name.attributes for name in trained)
+        if carry == (machine in development.unnamed):
+            there, wanted = ("with", "none") if carry else ("without", "some")
+            return f"found {machine} {there} attributes in the file names, expected {wanted}"
+    return ""
+
+
+def _parts(home: Path) -> list[Path]:
+    test = next((names for names in _TEST_FOLDERS if any((home / name).is_dir() for name in names)), ())
+    return [home / name for name in ("train", *test) if (home / name).is_dir()]
+
+
+def _is_part(path: Path) -> bool:
+    return path.name in _PARTS and path.is_dir()
+
+
+def _is_clip(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+
+
+def _guess(names: Sequence[str]) -> str:
+    return f"; it looks like {' or '.join(names)}" if 1 <= len(names) <= 3 else ""
