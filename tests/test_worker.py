@@ -51,12 +51,15 @@ COMPONENTS = """
             flat = values.reshape(len(values), -1)
             own = np.full(len(flat), os.getpid()), np.full(len(flat), self.runtime.batch_size or 0)
             mean, deviation = flat.mean(axis=1) * self.factors[0], flat.std(axis=1) * self.factors[1]
+            if self.act == "report_strides":
+                own[1][:] = values.strides[0]
             return np.stack([mean, deviation, *own], axis=1).astype(np.float32)
 
         def weight_hashes(self):
             return {"levels": "00"}
 
         def _work(self): pass
+        def _report_strides(self): pass
         def _print(self): print("a library says hello")
         def _refuse(self): raise ConfigError("levels: too loud; turn it down")
         def _fail(self): raise ValueError("cannot reshape")
@@ -171,6 +174,14 @@ def test_one_process_takes_batches_of_any_size(levels: Callable[..., Any], monke
     cut = extractor.embed(WINDOWS[::-1])  # not contiguous, and in batches of 3, 3 and 1
     np.testing.assert_array_equal(cut[::-1], large[:7])
     assert len(process_ids(np.concatenate([small, large, cut]))) == 1
+
+
+def test_windows_that_overlap_are_copied_once(levels: Callable[..., Any]) -> None:
+    sound = np.random.default_rng(2).normal(size=1000).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(sound, 400)[::100]
+    result = levels(act="report_strides").embed(windows)
+    np.testing.assert_allclose(result[:, 0], windows.mean(axis=1), rtol=1e-4, atol=1e-6)
+    assert set(result[:, 3]) == {400.0}
 
 
 def test_a_front_end_can_have_a_worker(site: Path) -> None:

@@ -1,0 +1,1 @@
+"""Networks pretrained on AudioSet as feature extractors for environmental and machine sound."""

@@ -1,0 +1,138 @@
+"""Embeddings and class probabilities from EfficientAT."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+import asd_torch
+from asd.errors import AsdError, ConfigError
+from asd.records import Float32, Representation
+from asd_audioset import mobilenet
+from asd_audioset.frontends import MIN_FRAMES
+from asd_audioset.layers import GlobalMean, TimeMean
+from asd_audioset.logmel import EFFICIENTAT
+from asd_audioset.pretrained import Network, PretrainedExtractor
+from asd_audioset.published import EFFICIENTAT_MODELS, EfficientATModel
+from asd_registry import WeightFile
+
+Pool = Literal["global", "time"]
+
+
+class EfficientAT(PretrainedExtractor):
+    """Activations of EfficientAT, a MobileNetV3 that was trained to tag AudioSet's sounds.
+
+    Parameters
+    ----------
+    model : str
+        mn01_as to mn40_as_ext; mn04_as is included, the greater ones are the better.
+    layer : int
+        Stage whose activations are taken, 0 to 16, the last.
+    pool : {"global", "time"}
+        Mean over frequency and time, or over time alone (frequency is kept, as GenRep does).
+    weights : str
+        default (what its publisher offers), a file, or a URL.
+    weights_sha256 : str or None
+        SHA-256 that the file must have, or its first 8 digits or more.
+
+    References
+    ----------
+    Schmid et al. 2023, arXiv:2211.04772; pooling over time: GenRep, arXiv:2409.05035.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "mn10_as",
+        layer: int = mobilenet.N_STAGES - 1,
+        pool: Pool = "global",
+        weights: str = "default",
+        weights_sha256: str | None = None,
+    ) -> None:
+        super().__init__(weights=weights, weights_sha256=weights_sha256)
+        self.model = model
+        self.layer = layer
+        self.pool = pool
+        _check_model(model, weights, weights_sha256)
+        if layer not in range(mobilenet.N_STAGES):
+            stages = ", ".join(map(str, range(mobilenet.N_STAGES)))
+            raise ConfigError(f"EfficientAT {model} has no layer {layer}; it has {stages} (--extractor.layer)")
+        if pool not in get_args(Pool):
+            raise ConfigError(f"pool is {pool!r}, expected one of {', '.join(get_args(Pool))} (--extractor.pool)")
+
+    @property
+    def consumes(self) -> Representation:
+        """Log-mel windows (128 bands, any number of frames)."""
+        return Representation("efficientat-mel", (EFFICIENTAT.n_mels, None), EFFICIENTAT.sample_rate)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        channels, rows = mobilenet.stage_shapes(self._published.width, EFFICIENTAT.n_mels)[self.layer]
+        return channels if self.pool == "global" else channels * rows
+
+    def class_probabilities(self, values: Any) -> Float32:
+        """Return the probability of each of AudioSet's classes, float32[n_windows, 527].
+
+        Parameters
+        ----------
+        values : float32 array of shape (n_windows, 128, frames)
+            Log-mel windows; the network was trained on windows of 10 s.
+
+        Raises
+        ------
+        AsdError
+            If the windows have another shape, or the weights cannot be had.
+        """
+        return self._run(self._tagger, values)
+
+    @property
+    def _published(self) -> EfficientATModel:
+        return EFFICIENTAT_MODELS[self.model]
+
+    @property
+    def _default_weight(self) -> WeightFile | None:
+        published = self._published
+        if published.weight is None and self.weights_sha256 is not None:
+            name = published.url.rpartition("/")[2]
+            return WeightFile(name=name, licence="MIT", url=published.url, sha256=self.weights_sha256)
+        return published.weight
+
+    def _check_windows(self, shape: tuple[int, ...]) -> None:
+        super()._check_windows(shape)
+        if shape[-1] < MIN_FRAMES:
+            raise AsdError(
+                f"EfficientAT takes windows of at least {MIN_FRAMES} frames (0.32 s), got {shape[-1]}; use longer ones"
+            )
+
+    def _build(self, path: Path) -> nn.Module:
+        pooling = GlobalMean() if self.pool == "global" else TimeMean()
+        return nn.Sequential(self._loaded(path).features[: self.layer + 1], pooling)
+
+    @cached_property
+    def _tagger(self) -> Network:
+        network = self._loaded(self._path)
+        return self._ready(nn.Sequential(network, nn.Sigmoid()))
+
+    def _loaded(self, path: Path) -> mobilenet.EfficientATNetwork:
+        network = mobilenet.EfficientATNetwork(self._published.width)
+        tensors = mobilenet.with_torchvision_names(asd_torch.read_tensors(path))
+        asd_torch.load_into(network, tensors, f"EfficientAT {self.model}", str(path))
+        return network
+
+
+def _check_model(model: str, weights: str, sha256: str | None) -> None:
+    if model not in EFFICIENTAT_MODELS:
+        close = difflib.get_close_matches(model, EFFICIENTAT_MODELS, n=2)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ConfigError(f"unknown EfficientAT model {model!r}; {hint}There are {', '.join(EFFICIENTAT_MODELS)}")
+    published = EFFICIENTAT_MODELS[model]
+    if published.weight is None and weights == "default" and sha256 is None:
+        raise ConfigError(
+            f"{model} is not downloaded, as no SHA-256 of it is known; fetch {published.url} and give its path "
+            "(--extractor.weights), or give the hash that you trust (--extractor.weights_sha256)"
+        )

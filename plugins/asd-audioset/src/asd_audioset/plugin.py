@@ -1,0 +1,82 @@
+"""What this distribution offers to asd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from asd_audioset.published import EFFICIENTAT_MN10, EMBEDDED, VGGISH, YAMNET
+from asd_registry import ComponentSpec, WeightFile, hookimpl
+
+_TORCH = "torch>=2.6"
+_LICENCE = "Apache-2.0; PyTorch BSD-3-Clause"
+
+
+@hookimpl
+def asd_components() -> Iterator[ComponentSpec]:
+    """Yield the networks and the front end that each was trained with."""
+    yield from _frontends()
+    yield _efficientat("efficientat-mn04", "EfficientAT mn04, AudioSet tagger; weights included", EMBEDDED, 384)
+    yield _efficientat("efficientat", "EfficientAT of any width, named by --extractor.model", EFFICIENTAT_MN10, 960)
+    yield ComponentSpec(
+        kind="extractor",
+        name="yamnet",
+        summary="YAMNet, AudioSet tagger on 0.96 s patches",
+        target="asd_audioset.yamnet:YAMNet",
+        licence=f"{_LICENCE}; weights {YAMNET.licence}",
+        requires=(_TORCH, "h5py>=3.10"),
+        shape=(96, 64),
+        dimension=1024,
+        weights=(YAMNET,),
+        frontend="yamnet-mel",
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="vggish-audioset",
+        summary="VGGish, the AudioSet release's embedding of 0.96 s patches",
+        target="asd_audioset.vggish:VGGish",
+        licence=f"{_LICENCE}; weights {VGGISH.licence}",
+        requires=(_TORCH,),
+        shape=(96, 64),
+        dimension=128,
+        weights=(VGGISH,),
+        frontend="vggish-mel",
+    )
+
+
+def _frontends() -> Iterator[ComponentSpec]:
+    options: dict[str, Any] = {"kind": "frontend", "licence": _LICENCE, "requires": (_TORCH,)}
+    yield ComponentSpec(
+        name="efficientat-mel",
+        summary="Log-mel windows as EfficientAT was trained on, 32 kHz",
+        target="asd_audioset.frontends:EfficientATMel",
+        sample_rate=32000,
+        shape=(128, 100),
+        **options,
+    )
+    for network, summary in (("yamnet", "YAMNet"), ("vggish", "VGGish")):
+        yield ComponentSpec(
+            name=f"{network}-mel",
+            summary=f"Log-mel patches of 0.96 s as {summary} was trained on, 16 kHz",
+            target="asd_audioset.frontends:PatchMel",
+            preset={"network": network},
+            sample_rate=16000,
+            shape=(96, 64),
+            **options,
+        )
+
+
+def _efficientat(name: str, summary: str, weight: WeightFile, dimension: int) -> ComponentSpec:
+    return ComponentSpec(
+        kind="extractor",
+        name=name,
+        summary=summary,
+        target="asd_audioset.efficientat:EfficientAT",
+        licence=f"{_LICENCE}; weights {weight.licence}",
+        preset={"model": "mn04_as"} if weight is EMBEDDED else {},
+        requires=(_TORCH,),
+        shape=(128, None),
+        dimension=dimension,
+        weights=(weight,),
+        frontend="efficientat-mel",
+    )

@@ -1,0 +1,112 @@
+"""What the extractors of this package have in common."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+import asd_torch
+from asd.audio import digest_of
+from asd.errors import AsdError
+from asd.interfaces import Extractor
+from asd.records import Float32, Representation
+from asd_audioset import weight_files
+from asd_registry import WeightFile
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+class PretrainedExtractor(Extractor):
+    """A network that turns each log-mel window into an embedding, with weights from a file.
+
+    Parameters
+    ----------
+    weights : str
+        default (what its publisher offers), a file, or a URL.
+    weights_sha256 : str or None
+        SHA-256 that the file must have, or its first 8 digits or more.
+    """
+
+    _auto_precision: Literal["auto", "fp32"] = "fp32"
+    """What ``auto`` means. bfloat16 turns EfficientAT's embeddings of machine sound to a cosine of 0.993 and is hardly
+    faster on so narrow a network."""
+
+    _values_each = 32 * 128 * 100
+    """Values of spectrogram that a core takes at a time: fewer leave it waiting, more leave its cache."""
+
+    def __init__(self, *, weights: str, weights_sha256: str | None) -> None:
+        self.weights = weights
+        self.weights_sha256 = weights_sha256
+        weight_files.check(weights, weights_sha256)
+
+    @property
+    @abstractmethod
+    def _default_weight(self) -> WeightFile | None:
+        """What ``default`` stands for; None: there is no such file whose hash is known."""
+
+    @abstractmethod
+    def _build(self, path: Path) -> nn.Module:
+        """Return the network that maps windows (n, 1, …) to embeddings, with the weights of `path`."""
+
+    def embed(self, values: Any) -> Float32:
+        """Return embeddings, float32[n_windows, dimension].
+
+        Parameters
+        ----------
+        values : float32 array of shape (n_windows, *window shape)
+            Log-mel windows of the network's own front end.
+
+        Raises
+        ------
+        AsdError
+            If the windows have another shape, or the weights cannot be had.
+        """
+        return self._run(self._network, values)
+
+    def weight_hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the weight file by its name."""
+        return dict(self._hashes)
+
+    @cached_property
+    def _path(self) -> Path:
+        return weight_files.find(self.weights, self.weights_sha256, self._default_weight)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return {self._path.name: digest_of(self._path)}
+
+    @cached_property
+    def _plan(self) -> asd_torch.Plan:
+        precision = self._auto_precision if self.runtime.precision == "auto" else self.runtime.precision
+        return asd_torch.plan(replace(self.runtime, precision=precision))
+
+    @cached_property
+    def _network(self) -> Network:
+        return self._ready(self._build(self._path))
+
+    def _ready(self, network: nn.Module) -> Network:
+        """Return `network` ready to compute, each of the processor's cores on windows of its own."""
+        prepared = asd_torch.prepare(network, self._plan)
+        # How many windows a core takes follows from the size of a batch, as windows may be of any length.
+        return asd_torch.share_windows(lambda windows: prepared(windows.unsqueeze(1)), self._plan, sys.maxsize)
+
+    def _run(self, network: Network, values: Any) -> Float32:
+        values = asd_torch.as_array(values)
+        shape = tuple(values.shape[1:])
+        self._check_windows(shape)
+        batch_size = max(self._values_each // math.prod(shape), 1) * torch.get_num_threads()
+        return asd_torch.run(network, values, self._plan, self.runtime.batch_size, batch_size)
+
+    def _check_windows(self, shape: tuple[int, ...]) -> None:
+        expected = self.consumes
+        if not expected.accepts(Representation(expected.kind, shape)):
+            raise AsdError(f"the network takes {expected} windows, got shape {shape}; use its own front end")

@@ -1,0 +1,1 @@
+"""Music taggers and other Essentia models as feature extractors."""

@@ -1,0 +1,60 @@
+"""The layers of MusiCNN whose activations can be embeddings, whichever engine computes them.
+
+What varies along time is averaged over the window's frames; so the layers before the pooling are parts of its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from asd.errors import ConfigError
+from asd_essentia.plugin import Layer, Model
+
+BASE_SIZES = {"mean-pool": 753, "max-pool": 753, "penultimate": 200, "taggram": 50}
+"""What an engine computes, and the length of it."""
+
+PARTS = {
+    "timbral": slice(0, 408),
+    "temporal": slice(408, 561),
+    "cnn1": slice(561, 625),
+    "cnn2": slice(625, 689),
+    "cnn3": slice(689, 753),
+}
+"""Where the mean pooling holds the means of earlier layers."""
+
+
+def check_model(model: str) -> None:
+    """Raise a ConfigError if there is no MusiCNN called `model`."""
+    if model not in get_args(Model):
+        raise ConfigError(f"there is no MusiCNN {model!r}; there are {' and '.join(get_args(Model))}")
+
+
+def parse(layer: str) -> tuple[str, ...]:
+    """Return the layers that a comma-separated list names.
+
+    Raises
+    ------
+    ConfigError
+        If it is empty or names a layer that does not exist.
+    """
+    names = tuple(name.strip() for name in layer.split(","))
+    for name in names:
+        if name not in get_args(Layer):
+            raise ConfigError(f"MusiCNN has no layer {name!r}; it has {', '.join(get_args(Layer))}")
+    return names
+
+
+def dimension(names: tuple[str, ...]) -> int:
+    """Return the length of the concatenated activations."""
+    return sum(BASE_SIZES[name] if name in BASE_SIZES else PARTS[name].stop - PARTS[name].start for name in names)
+
+
+def needed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what an engine must compute for the layers `names`, each once."""
+    return tuple(dict.fromkeys(name if name in BASE_SIZES else "mean-pool" for name in names))
+
+
+def picked(names: tuple[str, ...], computed: Mapping[str, Any]) -> list[Any]:
+    """Return the activations of the layers, (windows, size) each, from what an engine `computed`."""
+    return [computed[name] if name in BASE_SIZES else computed["mean-pool"][:, PARTS[name]] for name in names]

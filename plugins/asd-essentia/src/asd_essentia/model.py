@@ -1,0 +1,240 @@
+"""Any network that Essentia can run, from its graph."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd import weights
+from asd.audio import digest_of
+from asd.errors import AsdError, ConfigError
+from asd.interfaces import Extractor
+from asd.records import Float32, Representation
+from asd_essentia import engine, graph
+from asd_essentia.published import PUBLISHED, Published
+from asd_registry import WeightFile
+
+_SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
+_USUAL_SAMPLE_RATE = 16000
+
+
+class EssentiaModel(Extractor):
+    """A node's output of a network that Essentia runs, averaged over the patches of a window; in a worker process.
+
+    Parameters
+    ----------
+    model : str or None
+        A model of Essentia's site by name (vggish, discogs-effnet), which settles the algorithm and the output.
+    graph : str or None
+        The network: a .pb file, or its URL together with sha256. None: the named model's URL.
+    sha256 : str or None
+        SHA-256 that the graph must have; a URL is not used without it.
+    metadata : str or None
+        The .json file that Essentia's site offers with the graph; none: the one beside the graph, if there is one.
+    algorithm : str or None
+        Essentia's algorithm (TensorflowPredictVGGish …); none: as the metadata say.
+    input : str or None
+        Node that takes the windows; none: as the metadata say, else the algorithm's usual one.
+    output : str or None
+        Node whose output is the embedding; none: as the metadata say.
+
+    References
+    ----------
+    Alonso-Jiménez et al. 2020, Tensorflow audio models in Essentia, arXiv:2003.07393; https://essentia.upf.edu/models.
+    """
+
+    isolation = "process"
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        graph: str | None = None,
+        sha256: str | None = None,
+        metadata: str | None = None,
+        algorithm: str | None = None,
+        input: str | None = None,  # noqa: A002  # Essentia's own name for it
+        output: str | None = None,
+    ) -> None:
+        self.model = model
+        self.graph = graph
+        self.sha256 = sha256
+        self.metadata = metadata
+        self.algorithm = algorithm
+        self.input = input
+        self.output = output
+        self._check()
+
+    def _check(self) -> None:
+        if self.model is not None and self.model not in PUBLISHED:
+            raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(PUBLISHED)}, or give a graph")
+        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ConfigError(f"sha256 must be 64 hexadecimal digits in lower case, got {self.sha256!r}")
+        if self._source is None:
+            raise ConfigError("essentia needs --extractor.graph: a .pb file from https://essentia.upf.edu/models")
+        if _is_url(self._source) and self.sha256 is None:
+            raise ConfigError(
+                f"{self._source}{self._offer} needs --extractor.sha256, the file's SHA-256, to be trusted; "
+                "or fetch it yourself and give --extractor.graph FILE"
+            )
+
+    @property
+    def _published(self) -> Published | None:
+        return PUBLISHED[self.model] if self.model else None
+
+    @property
+    def _source(self) -> str | None:
+        return self.graph or (self._published.url if self._published else None)
+
+    @property
+    def _offer(self) -> str:
+        """Size and licence, where they are known."""
+        known = self._published
+        return f" ({known.size}, {known.licence})" if known and self.graph is None else ""
+
+    @property
+    def consumes(self) -> Representation:
+        """A waveform at the rate of the network."""
+        stated = self._stated.get("inference", {}).get("sample_rate")
+        rate = stated or _SAMPLE_RATES.get(self.algorithm or "", _USUAL_SAMPLE_RATE)
+        return Representation("waveform", (None,), int(rate))
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of an embedding as the metadata say; None if they do not."""
+        if self._published:
+            return self._published.dimension
+        shape = next((o.get("shape") or [None] for o in self._outputs if o.get("name") == self._output), [None])
+        return int(shape[-1]) if shape[-1] else None
+
+    def embed(self, values: Any) -> Float32:
+        """Return embeddings, float32[n_windows, dimension].
+
+        Parameters
+        ----------
+        values : float32 array of shape (n_windows, samples)
+            At least as long as the network's patch.
+
+        Raises
+        ------
+        AsdError
+            If Essentia is not installed, the graph cannot be had or lacks the node, or the windows are too short.
+        """
+        windows = np.asarray(values, np.float32)
+        algorithm = self._algorithm
+        graph.check_node(self._path, self._output)
+        parameters: dict[str, Any] = {"graphFilename": str(self._path), "output": self._output}
+        if self._input:
+            graph.check_node(self._path, self._input)
+            parameters["input"] = self._input
+        if self.runtime.batch_size:
+            parameters["batchSize"] = self.runtime.batch_size
+        if algorithm in engine.FRAMINGS:
+            return _by_patches(windows, algorithm, self.consumes.sample_rate, parameters)
+        return _by_windows(windows, algorithm, parameters)
+
+    def weight_hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the graph by its name."""
+        return {self._path.name: digest_of(self._path)}
+
+    @functools.cached_property
+    def _path(self) -> Path:
+        source = self._source or ""
+        if _is_url(source):
+            licence = self._published.licence if self._published else "by model"
+            name = source.rpartition("/")[2]
+            return weights.locate(WeightFile(name=name, licence=licence, url=source, sha256=self.sha256 or ""))
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise AsdError(f"{path}: no such graph; fetch a .pb file from https://essentia.upf.edu/models")
+        if self.sha256 is not None and digest_of(path) != self.sha256:
+            raise AsdError(f"{path}: its sha256 is {digest_of(path)}, expected {self.sha256}; fetch it again")
+        return path
+
+    @functools.cached_property
+    def _stated(self) -> dict[str, Any]:
+        """What the metadata say; nothing if there are none."""
+        source = self._source or ""
+        beside = None if _is_url(source) else Path(source).expanduser().with_suffix(".json")
+        path = Path(self.metadata).expanduser() if self.metadata else beside
+        if path is None or (self.metadata is None and not path.is_file()):
+            return {}
+        try:
+            stated = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AsdError(f"{path}: cannot read these metadata ({error.strerror})") from error
+        except ValueError as error:
+            raise AsdError(f"{path}: not the metadata (.json) of a model: {error}; fetch it again") from error
+        if not isinstance(stated, dict):
+            raise AsdError(f"{path}: not the metadata (.json) of a model; fetch it again")
+        return stated
+
+    @property
+    def _outputs(self) -> list[dict[str, Any]]:
+        return list(self._stated.get("schema", {}).get("outputs", []))
+
+    @property
+    def _algorithm(self) -> str:
+        stated = self._stated.get("inference", {}).get("algorithm")
+        chosen = self.algorithm or (self._published.algorithm if self._published else stated)
+        if not chosen:
+            raise ConfigError(
+                f"{self._source}: which algorithm of Essentia runs it? Give --extractor.algorithm "
+                f"({', '.join(engine.FRAMINGS)} …) or --extractor.metadata FILE.json"
+            )
+        return str(chosen)
+
+    @property
+    def _input(self) -> str | None:
+        inputs = self._stated.get("schema", {}).get("inputs", [])
+        return self.input or (inputs[0].get("name") if inputs else None)
+
+    @property
+    def _output(self) -> str:
+        embeddings = [o["name"] for o in self._outputs if o.get("output_purpose") == "embeddings" and "name" in o]
+        named = self._published.output if self._published else None
+        # Without metadata: a name that no graph has, so that the error lists those of this one.
+        return self.output or named or next(iter(embeddings), "output (give --extractor.output)")
+
+
+def _by_patches(windows: Float32, algorithm: str, sample_rate: int | None, parameters: dict[str, Any]) -> Float32:
+    """Return the mean over the patches, half a patch apart, of each window."""
+    framing = engine.FRAMINGS[algorithm]
+    _check_length(windows, framing.samples, algorithm, sample_rate)
+    hop = framing.patch // 2 * framing.hop
+    patches = np.lib.stride_tricks.sliding_window_view(windows, framing.samples, axis=1)[:, ::hop]
+    predicted = framing.predict(patches.reshape(-1, framing.samples), algorithm, **parameters)
+    found: Float32 = predicted.reshape(len(windows), patches.shape[1], -1).mean(axis=1)
+    return found
+
+
+def _by_windows(windows: Float32, algorithm: str, parameters: dict[str, Any]) -> Float32:
+    """Return the mean of what the algorithm gives for each window by itself."""
+    run = engine.create(algorithm, **parameters)
+    found = []
+    for window in windows:
+        predicted = engine.called(run, algorithm, window)
+        if not predicted.size:
+            raise AsdError(_too_short(algorithm, f"{len(window)} samples", "one patch of the network"))
+        found.append(predicted.reshape(len(predicted), -1).mean(axis=0))
+    return np.stack(found)
+
+
+def _check_length(windows: Float32, least: int, algorithm: str, sample_rate: int | None) -> None:
+    rate = sample_rate or _USUAL_SAMPLE_RATE
+    if windows.ndim != 2 or windows.shape[1] < least:
+        got = f"{windows.shape[-1] / rate:.4g} s"
+        raise AsdError(_too_short(algorithm, got, f"{np.ceil(1000 * least / rate) / 1000:g} s"))
+
+
+def _too_short(algorithm: str, got: str, least: str) -> str:
+    return f"{algorithm} takes windows of at least {least}, got {got}; lengthen them by --frontend.window SECONDS"
+
+
+def _is_url(source: str) -> bool:
+    return re.match(r"[a-z]+://", source) is not None

@@ -1,0 +1,112 @@
+"""What this distribution offers to asd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from asd_essentia.published import PUBLISHED, REQUIREMENT
+from asd_registry import ComponentSpec, WeightFile, hookimpl
+
+Model = Literal["mtt", "msd"]
+Layer = Literal[
+    "mean-pool", "max-pool", "penultimate", "taggram", "cnn1", "cnn2", "cnn3", "timbral", "temporal"
+]  # fmt: skip
+
+_TRAINED_ON: dict[Model, str] = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
+_AGPL = "AGPL-3.0-or-later (essentia-tensorflow)"
+
+
+def _embedded(name: str, sha256: str, size: int) -> WeightFile:
+    return WeightFile(name=name, licence="ISC", sha256=sha256, size=size)
+
+
+TENSORS: dict[Model, WeightFile] = {
+    "mtt": _embedded(
+        "mtt-musicnn.safetensors", "cf61fd5fc73fb2d4d30a0f30dfdbfca2ebbff6c25a72ae57acb734db53f3b897", 3174100
+    ),
+    "msd": _embedded(
+        "msd-musicnn.safetensors", "ea4a2ecc2b1bf5c3341cb7f99eb3dc519fdf2d49a441a7fd622eb1170c148595", 3174100
+    ),
+}
+"""What the torch engine reads, inside this package."""
+
+GRAPHS: dict[Model, WeightFile] = {
+    "mtt": _embedded("mtt-musicnn-1.pb", "9b9486e235ecc8005a36904c79107e0c4c23df9bde1569664a06c4652f5d7b71", 3224551),
+    "msd": _embedded("msd-musicnn-1.pb", "7992efe8a5bc20bcec51cfc82ec5f3e73937372dc54c8ca3ce49ec43e3058879", 3224551),
+}
+"""What Essentia reads, inside this package."""
+
+
+@hookimpl
+def asd_components() -> Iterator[ComponentSpec]:
+    """Yield the front ends, MusiCNN in torch and in Essentia, and Essentia's other models."""
+    yield _frontend("musicnn-mel", "Mel windows as MusiCNN takes them", "MusicnnMel", (62, 96))
+    yield _frontend("musicnn-waveform", "The same windows as samples, for Essentia", "MusicnnWaveform", (16128,))
+    for model in TENSORS:
+        yield _musicnn(model)
+        yield _musicnn_essentia(model)
+    for name, published in PUBLISHED.items():
+        yield ComponentSpec(
+            kind="extractor",
+            name=f"essentia-{name}",
+            summary=f"{published.summary}, computed by Essentia",
+            target="asd_essentia.model:EssentiaModel",
+            licence=f"Apache-2.0; {_AGPL}; weights {published.licence}",
+            preset={"model": name},
+            requires=(REQUIREMENT,),
+            dimension=published.dimension,
+            frontend="waveform",
+        )
+    yield ComponentSpec(
+        kind="extractor",
+        name="essentia",
+        summary="Any TensorflowPredict* model of Essentia, from its graph (.pb)",
+        target="asd_essentia.model:EssentiaModel",
+        licence=f"Apache-2.0; {_AGPL}; weights by model",
+        requires=(REQUIREMENT,),
+        frontend="waveform",
+    )
+
+
+def _frontend(name: str, summary: str, target: str, shape: tuple[int, ...]) -> ComponentSpec:
+    return ComponentSpec(
+        kind="frontend",
+        name=name,
+        summary=summary,
+        target=f"asd_essentia.frontend:{target}",
+        licence="Apache-2.0",
+        sample_rate=16000,
+        shape=shape,
+    )
+
+
+def _musicnn(model: Model) -> ComponentSpec:
+    return ComponentSpec(
+        kind="extractor",
+        name=f"musicnn-{model}",
+        summary=f"MusiCNN music tagger trained on {_TRAINED_ON[model]}; weights included",
+        target="asd_essentia.musicnn:Musicnn",
+        licence="Apache-2.0; weights ISC",
+        preset={"model": model},
+        requires=("torch>=2.6",),
+        dimension=753,
+        weights=(TENSORS[model],),
+        frontend="musicnn-mel",
+    )
+
+
+def _musicnn_essentia(model: Model) -> ComponentSpec:
+    return ComponentSpec(
+        kind="extractor",
+        name=f"musicnn-{model}-essentia",
+        summary=f"The same as musicnn-{model}, computed by Essentia itself: the reference",
+        target="asd_essentia.reference:MusicnnEssentia",
+        licence=f"Apache-2.0; {_AGPL}; weights ISC",
+        preset={"model": model},
+        requires=(REQUIREMENT,),
+        dimension=753,
+        weights=(GRAPHS[model],),
+        frontend="musicnn-waveform",
+        alternative=f"musicnn-{model}",
+    )

@@ -1,0 +1,32 @@
+"""What the tests of asd-essentia share."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).resolve().parent / "data"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Any:
+    """Return what Essentia computed (make_golden.py says how)."""
+    with np.load(DATA / "musicnn.npz") as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+@pytest.fixture(scope="session")
+def golden_sound(golden: Any) -> np.ndarray:
+    """Return the sound of the golden arrays, float32 at 16 kHz."""
+    return (golden["sound"] / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def essentia() -> None:
+    """Skip the test where Essentia is not installed."""
+    if importlib.util.find_spec("essentia") is None:
+        pytest.skip("essentia-tensorflow is not installed; the golden arrays stand in for it")
