@@ -93,3 +93,23 @@ def test_a_new_plugin_passes_its_tests_and_the_kit(clean: Path, kind: str) -> No
     assert "passed" in tested
     assert "failed" not in tested
     run(binaries / "asd", "check", f"my-{kind}", cwd=clean)
+
+
+EXAMPLE = ROOT / "examples" / "asd-example-detector"
+
+
+def test_the_example_takes_20_lines_of_python_and_10_of_toml() -> None:
+    written = [line for path in (EXAMPLE / "src").rglob("*.py") for line in path.read_text().splitlines()]
+    assert len(written) <= 20
+    assert len((EXAMPLE / "pyproject.toml").read_text().splitlines()) <= 10
+
+
+@pytest.mark.slow
+def test_the_example_installs_and_passes_as_a_stranger_s_plugin(clean: Path) -> None:
+    binaries = clean / "clean" / "bin"
+    run(binaries / "python", "-m", "pip", "install", "--quiet", EXAMPLE, cwd=clean)
+    assert "median-deviation" in run(binaries / "asd", "plugins", cwd=clean)
+    checked = run(binaries / "asd", "check", "asd-example-detector", cwd=clean)
+    assert "passed" in checked
+    assert "skipped" not in checked
+    assert "passed" in run(binaries / "python", "-m", "pytest", "-q", EXAMPLE / "tests", cwd=clean)
