@@ -1,0 +1,119 @@
+"""The public interface as lines of text: names with their signatures, commands with their options.
+
+``python tests/public_api.py > tests/public_api.txt`` keeps it at a release (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+MODULES = ("asd", "asd.errors", "asd.testing", "asd.testing.machines", "asd_registry")
+"""Every public name of these."""
+
+NAMES = ("asd.mel.mel_spectrogram", "asd.progress.track", "asd.weights.locate")
+"""What plugins need besides."""
+
+
+class _Text(str):
+    """An annotation that is shown without quotes."""
+
+    __repr__ = str.__str__
+
+
+def interface() -> dict[str, str]:
+    """Return the signature of each public object by its name."""
+    found: dict[str, str] = {}
+    for module_name in MODULES:
+        module = importlib.import_module(module_name)
+        for name in getattr(module, "__all__", None) or _own_names(module):
+            found |= _described(f"{module_name}.{name}", getattr(module, name))
+    for path in NAMES:
+        module_name, _, name = path.rpartition(".")
+        found |= _described(path, getattr(importlib.import_module(module_name), name))
+    return dict(sorted({**found, **_commands()}.items()))
+
+
+def undocumented(before: dict[str, str], now: dict[str, str], changelog: str) -> list[str]:
+    """Return the objects that were added, changed or removed and that `changelog` names nowhere in backticks.
+
+    Whoever names a class or a command has named what came or went with it.
+    """
+    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    appeared = {name for name in changed if name not in before or name not in now}
+    unnamed = [name for name in changed if f"`{name}`" not in changelog]
+    return [name for name in unnamed if not (name in appeared and _owner(name) in appeared - set(unnamed))]
+
+
+def _owner(name: str) -> str:
+    command, option, _ = name.partition(" --")
+    return command if option else name.rpartition(".")[0]
+
+
+def _own_names(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if name[0] != "_" and _is_from(value, module.__name__)]
+
+
+def _is_from(value: Any, module: str) -> bool:
+    return getattr(value, "__module__", None) == module and callable(value)
+
+
+def _described(path: str, value: Any) -> dict[str, str]:
+    if inspect.isclass(value):
+        bases = ", ".join(base.__name__ for base in value.__bases__)
+        members = {
+            f"{path}.{name}": _signature(member)
+            for name, member in vars(value).items()
+            if name[0] != "_" and (callable(member) or isinstance(member, property | classmethod | staticmethod))
+        }
+        return {path: f"({bases}) {_signature(value)}", **members}
+    return {path: _signature(value) if callable(value) else f"= {value!r}"}
+
+
+def _signature(value: Any) -> str:
+    if isinstance(value, property):
+        return "property " + _signature(value.fget)
+    function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return ""
+    parameters = [p.replace(annotation=_plain(p.annotation)) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=_plain(signature.return_annotation)))
+
+
+def _plain(annotation: Any) -> Any:
+    return _Text(annotation) if isinstance(annotation, str) else annotation
+
+
+def _commands() -> dict[str, str]:
+    main = importlib.import_module("asd.cli.main")
+    return {
+        key: text
+        for name, (target, _) in main._COMMANDS.items()
+        for key, text in _options(f"asd {name}", main.import_target(target, name))
+    }
+
+
+def _options(path: str, command: click.Command) -> Iterator[tuple[str, str]]:
+    arguments = " ".join(
+        p.make_metavar(click.Context(command)) for p in command.params if p.param_type_name == "argument"
+    )
+    yield path, arguments
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                if option.startswith("--"):
+                    yield f"{path} {option}", "flag" if parameter.is_flag else "takes a value"
+    if isinstance(command, click.Group):
+        for name, inner in sorted(command.commands.items()):
+            yield from _options(f"{path} {name}", inner)
+
+
+if __name__ == "__main__":
+    for name, signature in interface().items():
+        print(f"{name}\t{signature}")
