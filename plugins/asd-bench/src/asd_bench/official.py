@@ -1,0 +1,256 @@
+"""Scores and result files as the official DCASE Task 2 evaluators have them.
+
+Sources: y-kawagu/dcase2020_task2_evaluator, y-kawagu/dcase2021_task2_evaluator, nttcslab/dcase2023_task2_evaluator and
+nttcslab/dcase2024_task2_evaluator, whose published tables the tests reproduce.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from asd.errors import DataError
+from asd.metrics import auc, partial_auc
+from asd.records import Float64, Recording
+
+Protocol = Literal["dcase2020", "dcase2021", "dcase2022"]
+"""``"dcase2022"`` holds from 2022 on."""
+
+MAX_FPR = 0.1
+"""The false positive rate up to which the evaluators take the partial AUC."""
+
+SCORED: Mapping[str, tuple[str, ...]] = {
+    "dcase2020": ("auc",),
+    "dcase2021": ("auc_source", "auc_target", "pauc_source", "pauc_target"),
+    "dcase2022": ("auc_source", "auc_target", "pauc"),
+}
+"""The measures that enter a protocol's score."""
+
+
+@dataclass(frozen=True)
+class PartScore:
+    """Quality on a machine's section; NaN where a measure is undefined, or the protocol has none.
+
+    Parameters
+    ----------
+    machine, section : str
+        Which.
+    measures : mapping of str to float
+        ``auc`` and ``pauc`` on all clips. From 2022 on also ``auc_source`` and ``auc_target``: the domain's normal
+        clips against the anomalous clips of both domains. In 2021 ``auc_…`` and ``pauc_…`` of each domain by itself.
+    notes : tuple of str
+        What is undefined and why.
+    """
+
+    machine: str
+    section: str
+    measures: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OfficialScores:
+    """The scores of all machines and sections.
+
+    Parameters
+    ----------
+    protocol : {"dcase2020", "dcase2021", "dcase2022"}
+        Whose definitions.
+    parts : tuple of PartScore
+        By machine and section.
+    unlabelled : int
+        Clips left out because their label is not published.
+    """
+
+    protocol: Protocol
+    parts: tuple[PartScore, ...]
+    unlabelled: int = 0
+
+    @property
+    def score(self) -> float:
+        """The harmonic mean of the scored measures over all machines and sections; NaN if one is undefined.
+
+        Of 2020, which ranked by the places in each machine's table and has no such number: the mean over machines of
+        their mean AUC.
+        """
+        if self.protocol == "dcase2020":
+            return float(np.mean(list(self.by_machine("auc").values()))) if self.parts else math.nan
+        return harmonic_mean(part.measures[name] for part in self.parts for name in SCORED[self.protocol])
+
+    def by_machine(self, measure: str) -> dict[str, float]:
+        """Return each machine's arithmetic mean of `measure` over its sections."""
+        return {
+            machine: float(np.mean([part.measures[measure] for part in parts]))
+            for machine, parts in groupby(self.parts, key=lambda part: part.machine)
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is undefined and why, over all parts."""
+        return tuple(note for part in self.parts for note in part.notes)
+
+
+def harmonic_mean(values: Iterable[float]) -> float:
+    """Return the harmonic mean, a value below the machine epsilon counting as that, as the evaluators have it.
+
+    NaN if a value is NaN, or there is none.
+    """
+    array = np.fromiter(values, dtype=np.float64)
+    if not len(array) or np.isnan(array).any():
+        return math.nan
+    return float(len(array) / (1 / np.maximum(array, sys.float_info.epsilon)).sum())
+
+
+def official_scores(
+    recordings: Sequence[Recording], scores: npt.ArrayLike, protocol: Protocol = "dcase2022"
+) -> OfficialScores:
+    """Measure clip scores as an official evaluator does.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Test clips.
+    scores : array of shape (n,)
+        Their anomaly scores, higher is more anomalous.
+    protocol : {"dcase2020", "dcase2021", "dcase2022"}
+        Whose definitions; ``"dcase2022"`` holds from 2022 on.
+
+    Raises
+    ------
+    DataError
+        If the numbers of clips and scores differ, or a score is not finite.
+    """
+    values = _checked(recordings, scores)
+    labelled = [i for i, recording in enumerate(recordings) if recording.anomalous is not None]
+    labelled.sort(key=lambda i: (recordings[i].machine, recordings[i].section))
+    parts = [
+        _part([recordings[i] for i in indices], values[indices], protocol)
+        for _, group in groupby(labelled, key=lambda i: (recordings[i].machine, recordings[i].section))
+        if (indices := list(group))
+    ]
+    return OfficialScores(protocol, tuple(parts), unlabelled=len(recordings) - len(labelled))
+
+
+@dataclass
+class _Gauge:
+    """Takes measures of one part, and notes those that cannot be taken."""
+
+    where: str
+    notes: list[str] = field(default_factory=list)
+
+    def measure(self, name: str, normal: Float64, anomalous: Float64, domain: str = "") -> float:
+        """Return AUC or partial AUC; NaN, and a note, if a class has no clips."""
+        for label, clips in (("normal", normal), ("anomalous", anomalous)):
+            if not len(clips):
+                note = f"{self.where}: no {label} test clips{domain and f' of the {domain} domain'}: AUC undefined"
+                self.notes += [] if note in self.notes else [note]
+                return math.nan
+        return partial_auc(normal, anomalous, max_fpr=MAX_FPR) if name == "pauc" else auc(normal, anomalous)
+
+
+def _part(recordings: Sequence[Recording], values: Float64, protocol: Protocol) -> PartScore:
+    first = recordings[0]
+    where = ", ".join(filter(None, (first.machine, first.section and f"section {first.section}"))) or "the recordings"
+    normal, anomalous = (
+        {
+            domain: values[[r.anomalous is label and domain in (None, r.domain) for r in recordings]]
+            for domain in (None, "source", "target")
+        }
+        for label in (False, True)
+    )
+    gauge = _Gauge(where)
+    measures = {name: gauge.measure(name, normal[None], anomalous[None]) for name in ("auc", "pauc")}
+    if protocol == "dcase2021":
+        for domain in ("source", "target"):
+            for name in ("auc", "pauc"):
+                measures[f"{name}_{domain}"] = gauge.measure(name, normal[domain], anomalous[domain], domain)
+    elif protocol == "dcase2022":
+        for domain in ("source", "target"):
+            measures[f"auc_{domain}"] = gauge.measure("auc", normal[domain], anomalous[None], domain)
+    return PartScore(first.machine, first.section, measures, tuple(gauge.notes))
+
+
+def write_results(
+    folder: Path,
+    recordings: Sequence[Recording],
+    scores: npt.ArrayLike,
+    decisions: npt.ArrayLike | None = None,
+    protocol: Protocol = "dcase2022",
+) -> list[Path]:
+    """Write anomaly scores and decisions in the official format, and return the files.
+
+    A file for each machine and section (2021: and domain), without a header, a line ``name,value`` for each clip,
+    ordered by name: ``anomaly_score_<machine>_section_<NN>_test.csv`` and, if there are decisions (0 normal, 1
+    anomalous), ``decision_result_<machine>_section_<NN>_test.csv``. 2020 had ``anomaly_score_<machine>_id_<NN>.csv``
+    and no decisions. Names end in ``.wav``, as the official ones do, whatever format the clips are kept in.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to write to, created if absent.
+    recordings : sequence of Recording
+        Test clips.
+    scores : array of shape (n,)
+        Their anomaly scores.
+    decisions : array of shape (n,), optional
+        Whether each clip is judged anomalous.
+    protocol : {"dcase2020", "dcase2021", "dcase2022"}
+        Whose file names.
+
+    Raises
+    ------
+    DataError
+        If the numbers differ, a score is not finite, two clips of a file have one name, or the folder can't be written.
+    """
+    columns = {"anomaly_score": [repr(float(value)) for value in _checked(recordings, scores)]}
+    if decisions is not None and protocol != "dcase2020":
+        columns["decision_result"] = [str(int(value)) for value in _checked(recordings, decisions)]
+    written = []
+    for kind, column in columns.items():
+        files: dict[str, dict[str, str]] = {}
+        for recording, text in zip(recordings, column, strict=True):
+            rows = files.setdefault(f"{kind}_{_file_name(recording, protocol)}.csv", {})
+            name = f"{recording.path.stem}.wav"
+            if name in rows:
+                raise DataError(f"{recording.path}: another clip of this file is called {name}, too: names must differ")
+            rows[name] = text
+        written += [_write(folder / name, sorted(rows.items())) for name, rows in sorted(files.items())]
+    return written
+
+
+def _file_name(recording: Recording, protocol: Protocol) -> str:
+    section = recording.section.removeprefix("id_")
+    if protocol == "dcase2020":
+        return f"{recording.machine}_id_{section}"
+    if protocol == "dcase2021":
+        return f"{recording.machine}_section_{section}_{recording.domain}_test"
+    return f"{recording.machine}_section_{section}_test"
+
+
+def _write(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write it ({error.strerror}); name a folder that you may write to") from error
+    return path
+
+
+def _checked(recordings: Sequence[Recording], values: npt.ArrayLike) -> Float64:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (len(recordings),):
+        raise DataError(f"expected a number for each of {len(recordings)} clips, got an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        wrong = recordings[int(np.flatnonzero(~np.isfinite(array))[0])]
+        raise DataError(f"{wrong.path}: its score is {array[~np.isfinite(array)][0]}, expected a finite number")
+    return array
