@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ def check(
     """
     if bool(what) == everything:
         raise click.UsageError("name what to check (a component, a distribution or a file), or use --all")
+    if not verbose:  # that weights are random, or a fit did not converge, is no matter here
+        logging.getLogger("asd").setLevel(logging.ERROR)
     reports = []
     for report in _reports(what, kind):
         reports.append(report)

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from asd.testing.compare import require, require_close
 from asd.testing.kit import USERS, SkippedError, check
-from asd.testing.process import Answer, ask_companion, ask_fresh
+from asd.testing.process import ask_companion, fresh
 from asd.testing.subject import Subject
-
-_NOISE = 512
-"""Bytes a call that Python's own caches may keep."""
-
-_CALLS_TO_WARM_UP = 3
-
-
-def fresh(subject: Subject) -> Answer:
-    """Return what a fresh process finds of the component; asked once for all checks."""
-    is_detector = subject.kind == "detector"
-    return subject.once("fresh", lambda: ask_fresh(subject, subject.ready.get_state() if is_detector else None))
 
 
 @check(*USERS)
@@ -63,16 +50,9 @@ def memory_stays(subject: Subject) -> None:
     answer = fresh(subject)
     answer.output("results", "use")
     answer.require("memory")
-    traced = _growth(answer.facts["traced"])
-    batch = answer.facts["batch"]
-    require(traced <= _NOISE + batch / 100, f"keeps {traced:.0f} bytes of every batch ({batch} bytes): let them go")
-    resident = _growth(answer.facts["resident"])
-    require(resident <= batch / 2, f"the process grows by {resident:.0f} bytes with every batch ({batch} bytes)")
-
-
-def _growth(bytes_held: list[int]) -> float:
-    """Return by how much memory usually grows from call to call: a leak is regular, noise is not."""
-    return float(np.median(np.diff(bytes_held[_CALLS_TO_WARM_UP:])))
+    batch, traced, resident = (answer.facts[name] for name in ("batch", "traced", "resident"))
+    require(not traced, f"keeps {traced:.0f} bytes of every batch ({batch} bytes): let them go")
+    require(not resident, f"the process grows by {resident:.0f} bytes with every batch ({batch} bytes)")
 
 
 @check(*USERS)

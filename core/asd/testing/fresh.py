@@ -19,19 +19,22 @@ import numpy as np
 
 from asd import modelfile
 from asd.errors import WeightError
+from asd.folders import cache_folder
 from asd.parameters import convert_all
 from asd.testing.subject import imported
 from asd.testing.use import RUNTIME, Array, compute, prepared, release
 from asd.testing.watch import Watch
 
-_CALLS = 12
+_CALLS, _MOST_CALLS = 6, 36
+_NOISE = 512
+"""Bytes a call that Python's own caches may keep."""
 
 
 def main() -> None:
-    """Answer one request (``FOLDER CACHE``), or one a line until standard input ends (no arguments)."""
+    """Answer one request (``FOLDER TEMPORARY_FOLDER``), or one a line until standard input ends (no arguments)."""
     if len(sys.argv) > 1:
-        folder, cache = Path(sys.argv[1]), Path(sys.argv[2])
-        watch = Watch(tuple(Path(os.path.realpath(place)) for place in (folder, cache, os.environ["TMPDIR"])))
+        folder, temporary = Path(sys.argv[1]), Path(sys.argv[2])
+        watch = Watch(tuple(place.resolve() for place in (folder, temporary, cache_folder())))
         watch.install()
         _Trial(folder, watch).run()
         return
@@ -122,18 +125,21 @@ class _Trial:
         self.component = component
 
     def _memory(self) -> None:
-        """Measure what stays allocated after each of several calls."""
-        traced, resident = [], []
+        """Measure by how much what stays allocated grows from call to call, until it does not or it is too late."""
         values = self.inputs["values"]
-        compute(self.component, values)
+        limits = (_NOISE + values.nbytes / 100, values.nbytes / 2)
+        held: list[tuple[int, int]] = []
+        growing = [0.0, 0.0]
         tracemalloc.start()
-        for _ in range(_CALLS):
+        while len(held) <= _CALLS or (any(growing) and len(held) < _MOST_CALLS):
             compute(self.component, values)
             gc.collect()
-            traced.append(tracemalloc.get_traced_memory()[0])
-            resident.append(_resident(self.component))
+            held.append((tracemalloc.get_traced_memory()[0], _resident(self.component)))
+            # A leak is regular, noise is not; the first calls fill caches.
+            steps = np.median(np.diff(held[-_CALLS:], axis=0), axis=0) if len(held) > 1 else limits
+            growing = [float(step) if step > limit else 0.0 for step, limit in zip(steps, limits, strict=True)]
         tracemalloc.stop()
-        self.facts |= {"traced": traced, "resident": resident, "batch": values.nbytes}
+        self.facts |= {"traced": growing[0], "resident": growing[1], "batch": values.nbytes}
 
     def _end(self) -> None:
         release(self.component)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,8 +56,8 @@ class Answer:
             raise CheckFailedError(f"in another process: {kind}: {text}")
 
 
-def ask_fresh(subject: Subject, state: dict[str, Array] | None) -> Answer:
-    """Construct, restore, use and measure a component in a process that does nothing else, in an empty home folder.
+class Fresh:
+    """A process that constructs, restores, uses and measures a component in an empty home folder; then it ends.
 
     Parameters
     ----------
@@ -65,27 +66,59 @@ def ask_fresh(subject: Subject, state: dict[str, Array] | None) -> Answer:
     state : dict of array or None
         What a fitted detector gave, to be read back from a model file there.
     """
-    steps = ["construct", *(["restore"] if state is not None else []), "use", "memory", "end"]
-    folder = _written(subject, "fresh", steps, [])
-    if state is not None:
-        modelfile.write(folder / "model.asd", {"made by": "asd.testing"}, state)
-    places = {name: folder.parent / "fresh-sandbox" / name for name in ("home", "work", "temporary")}
-    for place in places.values():
-        place.mkdir(parents=True)
-    command = [sys.executable, "-c", _START, json.dumps(_path()), str(folder), str(cache_folder())]
-    with (folder / "log").open("wb") as log:
-        try:
-            done = subprocess.run(
-                command, cwd=places["work"], env=_environment(places), stdout=log, stderr=log, timeout=_PATIENCE
+
+    def __init__(self, subject: Subject, state: dict[str, Array] | None) -> None:
+        steps = ["construct", *(["restore"] if state is not None else []), "use", "memory", "end"]
+        self._folder = _written(subject, "fresh", steps, [])
+        if state is not None:
+            modelfile.write(self._folder / "model.asd", {"made by": "asd.testing"}, state)
+        sandbox = self._folder.parent / "sandbox"
+        self._empty = (sandbox / "home", sandbox / "work")
+        for place in self._empty:
+            place.mkdir(parents=True)
+        command = [sys.executable, "-c", _START, json.dumps(_path()), str(self._folder), tempfile.gettempdir()]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._empty[1], env=_environment(self._empty[0]), stdout=log, stderr=log
             )
+
+    def collect(self) -> Answer:
+        """Wait for the answer.
+
+        Raises
+        ------
+        CheckFailedError
+            If the process dies or does not end.
+        """
+        try:
+            code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             raise CheckFailedError(f"did not end within {_PATIENCE:.0f} s in another process") from None
-    if done.returncode:
-        raise CheckFailedError(f"another process {_death(done.returncode)} {_last_word(folder)}")
-    answer = _read(folder)
-    strays = [str(file) for place in ("home", "work") for file in places[place].rglob("*") if file.is_file()]
-    answer.facts["writes"] = sorted({*answer.facts["writes"], *strays})
-    return answer
+        if code:
+            raise CheckFailedError(f"another process {_death(code)} {_last_word(self._folder)}")
+        answer = _read(self._folder)
+        strays = [str(file) for place in self._empty for file in place.rglob("*") if file.is_file()]
+        answer.facts["writes"] = sorted({*answer.facts["writes"], *strays})
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def begin(subject: Subject) -> Fresh:
+    """Start the component's fresh process, which needs what the component learned here; once for all checks."""
+
+    def start() -> Fresh:
+        return Fresh(subject, subject.ready.get_state() if subject.kind == "detector" else None)
+
+    return subject.once("starting another process", start)
+
+
+def fresh(subject: Subject) -> Answer:
+    """Return what the fresh process finds."""
+    return subject.once("another process", lambda: begin(subject).collect())
 
 
 def ask_companion(subject: Subject) -> Answer:
@@ -178,17 +211,11 @@ def _path() -> list[str]:
     return [str(Path(entry).resolve()) for entry in sys.path]
 
 
-def _environment(places: dict[str, Path]) -> dict[str, str]:
+def _environment(home: Path) -> dict[str, str]:
     """Return the environment with an empty home folder; asd's own cache stays where it is."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    home = {"HOME": str(places["home"]), "USERPROFILE": str(places["home"]), "TMPDIR": str(places["temporary"])}
-    return {
-        **kept,
-        **home,
-        "ASD_CACHE": str(cache_folder()),
-        "ASD_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    changed = {"HOME": str(home), "USERPROFILE": str(home), "ASD_CACHE": str(cache_folder())}
+    return {**kept, **changed, "ASD_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _death(code: int) -> str:

@@ -28,7 +28,7 @@ from asd_registry import ComponentSpec, Kind
 T = TypeVar("T")
 
 _TRAINING, _TEST = 200, 100
-_WINDOWS = 4
+_WINDOWS = 3
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "frontend": interfaces.Frontend,
     "extractor": interfaces.Extractor,
@@ -127,6 +127,12 @@ class Subject:
                 f"needs the parameter {missing[0]}: offer one by the class method example_parameters, "
                 "or check an instance"
             )
+        try:
+            self.cls(**chosen)
+        except (ConfigError, WeightError) as error:
+            raise SkippedError(
+                f"cannot be made for a trial: {error}; offer parameters by the class method example_parameters"
+            ) from error
         return self._with_random_weights(chosen)
 
     def _with_random_weights(self, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -235,8 +241,9 @@ class Subject:
         }
 
     def close(self) -> None:
-        """Give back the folder and the worker process."""
-        release(self._kept.get("preparing it"))
+        """End its processes and give back the folder."""
+        for kept in self._kept.values():
+            release(kept)
         if self._temporary is not None:
             self._temporary.cleanup()
 
