@@ -15,6 +15,10 @@ def test_by_hand() -> None:
     assert auc([1, 1], [1, 1]) == 0.5
     assert auc([1, 3], [2, 3]) == pytest.approx((1 + 0 + 1 + 0.5) / 4)
     assert partial_auc([1, 2, 3], [4, 5]) == 1.0
+    # ROC (0, 0), (0, 1/2), (1/2, 1/2), (1/2, 1), (1, 1): area 1/4 up to 1/2, where chance has 1/8 and the best 1/2.
+    assert partial_auc([1, 2], [1.5, 3], max_fpr=0.5) == pytest.approx(0.5 * (1 + (1 / 4 - 1 / 8) / (1 / 2 - 1 / 8)))
+    # With ties a slope: (0, 0), (1/2, 1), (1, 1). Up to 1/4 the area is 1/16.
+    assert partial_auc([1, 2], [2, 2], max_fpr=0.25) == pytest.approx(0.5 * (1 + (1 / 16 - 1 / 32) / (1 / 4 - 1 / 32)))
 
 
 @pytest.mark.parity

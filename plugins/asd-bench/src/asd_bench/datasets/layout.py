@@ -26,9 +26,9 @@ def machine_folders(folder: Path, edition: Edition) -> list[tuple[str, Path]]:
     """
     homes = [folder] if _parts(folder) else sorted({path.parent for path in folder.rglob("*") if _is_part(path)})
     known = {machine.lower(): machine for machine in edition.machines}
-    found = [(known[name], home) for home in homes if (name := home.resolve().name.lower()) in known]
+    found = [(known[name], home) for home in homes if (name := home.absolute().name.lower()) in known]
     if not found:
-        there = [home.resolve().name for home in homes]
+        there = [home.absolute().name for home in homes]
         described = f"machines {', '.join(there)}" if there else ", ".join(sorted(p.name for p in folder.iterdir())[:6])
         fits = [e.name for e in editions().values() if there and set(there) <= set(e.machines)]
         raise DataError(

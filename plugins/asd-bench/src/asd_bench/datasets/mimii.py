@@ -79,8 +79,7 @@ class Mimii(Dataset):
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
-        above = existing(folder, "mimii").resolve()
-        found = [recording for path in audio_files(folder) if (recording := self._recording(path, above))]
+        found = [r for path in audio_files(existing(folder, "mimii")) if (r := _recording(path))]
         levels = sorted({recording.attributes.get("snr", "unknown") for recording in found})
         if self.snr is not None and levels != ["unknown"]:
             found = [r for r in found if r.attributes.get("snr") == f"{self.snr}dB"]
@@ -90,18 +89,6 @@ class Mimii(Dataset):
             found = [r for r in found if r.machine in self.machines]
         self._check(folder, found, levels)
         return found
-
-    def _recording(self, path: Path, above: Path) -> Recording | None:
-        # The folder itself may be a machine's, or one of its ids: look at the names above it, too.
-        match = _CLIP.fullmatch((above / path.resolve().relative_to(above)).as_posix())
-        if match is None:
-            return None
-        levels = list(_SNR.finditer(match["above"] or ""))
-        snr = f"{'-' if levels[-1]['sign'] else ''}{levels[-1]['level']}dB" if levels else None
-        attributes = {"snr": snr} if snr else {}
-        return Recording(
-            path, match["machine"], match["id"], anomalous=match["label"] == "abnormal", attributes=attributes
-        )
 
     def _check(self, folder: Path, found: Sequence[Recording], levels: list[str]) -> None:
         mend = f"'asd data fetch mimii {folder}' brings what is missing"
@@ -122,3 +109,19 @@ class Mimii(Dataset):
                 raise DataError(
                     f"{folder}: mimii is incomplete: {machine}, {section}: found {here} and no {missing} clips; {mend}"
                 )
+
+
+def _recording(path: Path) -> Recording | None:
+    # The folder that was named may be a machine's, or one of its ids: look at the names above it, too.
+    match = _CLIP.fullmatch(path.absolute().as_posix())
+    if match is None:
+        return None
+    levels = list(_SNR.finditer(match["above"] or ""))
+    snr = f"{'-' if levels[-1]['sign'] else ''}{levels[-1]['level']}dB" if levels else None
+    return Recording(
+        path,
+        match["machine"],
+        match["id"],
+        anomalous=match["label"] == "abnormal",
+        attributes={"snr": snr} if snr else {},
+    )
