@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 from torch import nn
 
 import asd_torch
@@ -35,9 +37,11 @@ class EfficientAT(PretrainedExtractor):
     pool : {"global", "time"}
         Mean over frequency and time, or over time alone (frequency is kept, as GenRep does).
     weights : str
-        default (what its publisher offers), a file, or a URL.
+        default (what its publisher offers), a file, a URL, or random.
     weights_sha256 : str or None
         SHA-256 that the file must have, or its first 8 digits or more.
+    seed : int
+        Determines random weights.
 
     References
     ----------
@@ -52,8 +56,9 @@ class EfficientAT(PretrainedExtractor):
         pool: Pool = "global",
         weights: str = "default",
         weights_sha256: str | None = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__(weights=weights, weights_sha256=weights_sha256)
+        super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
         self.model = model
         self.layer = layer
         self.pool = pool
@@ -109,20 +114,23 @@ class EfficientAT(PretrainedExtractor):
                 f"EfficientAT takes windows of at least {MIN_FRAMES} frames (0.32 s), got {shape[-1]}; use longer ones"
             )
 
-    def _build(self, path: Path) -> nn.Module:
+    @property
+    def _name(self) -> str:  # type: ignore[override]  # a plain attribute elsewhere
+        return f"EfficientAT {self.model}"
+
+    def _empty(self) -> nn.Module:
+        return mobilenet.EfficientATNetwork(self._published.width)
+
+    def _read(self, path: Path) -> Mapping[str, torch.Tensor]:
+        return mobilenet.with_torchvision_names(asd_torch.read_tensors(path))
+
+    def _cut(self, network: Any) -> nn.Module:
         pooling = GlobalMean() if self.pool == "global" else TimeMean()
-        return nn.Sequential(self._loaded(path).features[: self.layer + 1], pooling)
+        return nn.Sequential(network.features[: self.layer + 1], pooling)
 
     @cached_property
     def _tagger(self) -> Network:
-        network = self._loaded(self._path)
-        return self._ready(nn.Sequential(network, nn.Sigmoid()))
-
-    def _loaded(self, path: Path) -> mobilenet.EfficientATNetwork:
-        network = mobilenet.EfficientATNetwork(self._published.width)
-        tensors = mobilenet.with_torchvision_names(asd_torch.read_tensors(path))
-        asd_torch.load_into(network, tensors, f"EfficientAT {self.model}", str(path))
-        return network
+        return self._ready(nn.Sequential(self._loaded(), nn.Sigmoid()))
 
 
 def _check_model(model: str, weights: str, sha256: str | None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ from asd.records import Float32, Representation
 from asd_audioset import weight_files
 from asd_registry import WeightFile
 
+_log = logging.getLogger("asd")
+
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -31,10 +34,15 @@ class PretrainedExtractor(Extractor):
     Parameters
     ----------
     weights : str
-        default (what its publisher offers), a file, or a URL.
+        default (what its publisher offers), a file, a URL, or random.
     weights_sha256 : str or None
         SHA-256 that the file must have, or its first 8 digits or more.
+    seed : int
+        Determines random weights.
     """
+
+    _name: str
+    """What messages call the network."""
 
     _auto_precision: Literal["auto", "fp32"] = "fp32"
     """What ``auto`` means. bfloat16 turns EfficientAT's embeddings of machine sound to a cosine of 0.993 and is hardly
@@ -43,9 +51,10 @@ class PretrainedExtractor(Extractor):
     _values_each = 32 * 128 * 100
     """Values of spectrogram that a core takes at a time: fewer leave it waiting, more leave its cache."""
 
-    def __init__(self, *, weights: str, weights_sha256: str | None) -> None:
+    def __init__(self, *, weights: str, weights_sha256: str | None, seed: int) -> None:
         self.weights = weights
         self.weights_sha256 = weights_sha256
+        self.seed = seed
         weight_files.check(weights, weights_sha256)
 
     @property
@@ -54,8 +63,17 @@ class PretrainedExtractor(Extractor):
         """What ``default`` stands for; None: there is no such file whose hash is known."""
 
     @abstractmethod
-    def _build(self, path: Path) -> nn.Module:
-        """Return the network that maps windows (n, 1, …) to embeddings, with the weights of `path`."""
+    def _empty(self) -> nn.Module:
+        """Return the whole network without its weights."""
+
+    @abstractmethod
+    def _read(self, path: Path) -> Mapping[str, torch.Tensor]:
+        """Return the tensors of a weight file by the network's names."""
+
+    def _cut(self, network: Any) -> nn.Module:
+        """Return the part of the network that maps windows (n, 1, …) to embeddings."""
+        whole: nn.Module = network
+        return whole
 
     def embed(self, values: Any) -> Float32:
         """Return embeddings, float32[n_windows, dimension].
@@ -73,7 +91,7 @@ class PretrainedExtractor(Extractor):
         return self._run(self._network, values)
 
     def weight_hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of the weight file by its name."""
+        """Return the SHA-256 of the weight file by its name; nothing for random weights."""
         return dict(self._hashes)
 
     @cached_property
@@ -82,7 +100,7 @@ class PretrainedExtractor(Extractor):
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        return {self._path.name: digest_of(self._path)}
+        return {} if self.weights == "random" else {self._path.name: digest_of(self._path)}
 
     @cached_property
     def _plan(self) -> asd_torch.Plan:
@@ -91,7 +109,16 @@ class PretrainedExtractor(Extractor):
 
     @cached_property
     def _network(self) -> Network:
-        return self._ready(self._build(self._path))
+        return self._ready(self._cut(self._loaded()))
+
+    def _loaded(self) -> nn.Module:
+        network = self._empty()
+        if self.weights == "random":
+            _log.warning("%s has random weights (seed %d): good for tests, not for results", self._name, self.seed)
+            randomise(network, self.seed)
+        else:
+            asd_torch.load_into(network, self._read(self._path), self._name, str(self._path))
+        return network
 
     def _ready(self, network: nn.Module) -> Network:
         """Return `network` ready to compute, each of the processor's cores on windows of its own."""
@@ -110,3 +137,14 @@ class PretrainedExtractor(Extractor):
         expected = self.consumes
         if not expected.accepts(Representation(expected.kind, shape)):
             raise AsdError(f"the network takes {expected} windows, got shape {shape}; use its own front end")
+
+
+def randomise(network: nn.Module, seed: int) -> None:
+    """Give `network` random weights that `seed` determines and that keep the size of what passes (He et al. 2015)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, math.sqrt(2 / parameter[0].numel()), generator=generator)
+            elif not parameter.eq(1).all():  # the scales of batch norms stay
+                parameter.zero_()

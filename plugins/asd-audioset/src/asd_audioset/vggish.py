@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -25,9 +26,11 @@ class VGGish(PretrainedExtractor):
     Parameters
     ----------
     weights : str
-        default (torchvggish's release of Google's weights), a file, or a URL.
+        default (torchvggish's release of Google's weights), a file, a URL, or random.
     weights_sha256 : str or None
         SHA-256 that the file must have, or its first 8 digits or more.
+    seed : int
+        Determines random weights.
 
     References
     ----------
@@ -35,11 +38,12 @@ class VGGish(PretrainedExtractor):
     and rounding of AudioSet's released features are left out.
     """
 
+    _name = "VGGish"
     _auto_precision = "auto"  # nine plain layers keep a cosine of 0.9999 in bfloat16
     _values_each = 4 * 96 * 64
 
-    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None) -> None:
-        super().__init__(weights=weights, weights_sha256=weights_sha256)
+    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
+        super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
 
     @property
     def consumes(self) -> Representation:
@@ -55,10 +59,11 @@ class VGGish(PretrainedExtractor):
     def _default_weight(self) -> WeightFile:
         return VGGISH
 
-    def _build(self, path: Path) -> nn.Module:
-        network = _Network()
-        asd_torch.load_into(network, asd_torch.read_tensors(path), "VGGish", str(path))
-        return network
+    def _empty(self) -> nn.Module:
+        return _Network()
+
+    def _read(self, path: Path) -> Mapping[str, torch.Tensor]:
+        return asd_torch.read_tensors(path)
 
 
 class _Dense(nn.Linear):

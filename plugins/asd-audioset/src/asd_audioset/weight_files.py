@@ -48,7 +48,7 @@ def find(weights: str, sha256: str | None, default: WeightFile | None) -> Path:
         return _stored(WeightFile(name=name, licence="unknown", url=weights, sha256=sha256 or ""))
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise WeightError(f"{path}: no such weight file; give a path, a URL, or default (--extractor.weights)")
+        raise WeightError(f"{path}: no such weight file; give a path, a URL, default or random (--extractor.weights)")
     return _verified(path, sha256)
 
 

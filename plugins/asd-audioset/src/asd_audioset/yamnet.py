@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import torch
 from torch import nn
 
-import asd_torch
 from asd.errors import WeightError
 from asd.records import Representation
 from asd_audioset.layers import GlobalMean
@@ -44,17 +44,21 @@ class YAMNet(PretrainedExtractor):
     Parameters
     ----------
     weights : str
-        default (Google's yamnet.h5), a file, or a URL.
+        default (Google's yamnet.h5), a file, a URL, or random.
     weights_sha256 : str or None
         SHA-256 that the file must have, or its first 8 digits or more.
+    seed : int
+        Determines random weights.
 
     References
     ----------
     Plakal and Ellis 2020, tensorflow/models, research/audioset/yamnet.
     """
 
-    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None) -> None:
-        super().__init__(weights=weights, weights_sha256=weights_sha256)
+    _name = "YAMNet"
+
+    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
+        super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
 
     @property
     def consumes(self) -> Representation:
@@ -70,9 +74,13 @@ class YAMNet(PretrainedExtractor):
     def _default_weight(self) -> WeightFile:
         return YAMNET
 
-    def _build(self, path: Path) -> nn.Module:
-        network = _network()
-        asd_torch.load_into(network, _read_keras(path), "YAMNet", str(path))
+    def _empty(self) -> nn.Module:
+        return _network()
+
+    def _read(self, path: Path) -> Mapping[str, torch.Tensor]:
+        return _read_keras(path)
+
+    def _cut(self, network: Any) -> nn.Module:
         return nn.Sequential(network, GlobalMean())
 
 
