@@ -64,3 +64,6 @@ def asd_commands() -> Iterator[CommandSpec]:
     yield CommandSpec(
         name="data", summary="List, fetch, verify and show data sets.", target="asd_bench.data_command:data"
     )
+    yield CommandSpec(
+        name="bench", summary="Measure pipelines on data as a recipe says.", target="asd_bench.bench_command:bench"
+    )

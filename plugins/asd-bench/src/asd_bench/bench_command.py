@@ -1,0 +1,103 @@
+"""``asd bench``: measure pipelines on data as a recipe says."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from asd.cache import EmbeddingCache
+from asd.cli.flags import json_option, verbose_option
+from asd.cli.options import runtime_from, runtime_options
+from asd.cli.output import print_json, print_table, reporting
+from asd.errors import ConfigError
+from asd.interfaces import Runtime
+from asd_bench import export, show
+from asd_bench import recipe as recipes
+from asd_bench.recipe import Recipe
+from asd_bench.results import Results, results_of
+from asd_bench.runner import Row, Run, read_data
+from asd_bench.store import Store
+
+_log = logging.getLogger("asd")
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Results folder [default: bench-RECIPE]; a run goes on there.",
+)
+@click.option("--list", "listed", is_flag=True, help="List the recipes.")
+@click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
+@runtime_options
+@json_option
+@verbose_option
+def bench(
+    recipe: str | None,
+    data: Path | None,
+    output: Path | None,
+    listed: bool,
+    printed: bool,
+    device: str,
+    precision: str,
+    batch_size: str,
+    workers: int,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Compare pipelines on data as RECIPE says: a name from --list, or a TOML file.
+
+    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. What is finished
+    is kept: the same command goes on where it was interrupted.
+    """
+    if listed:
+        _list(as_json)
+        return
+    if recipe is None:
+        raise ConfigError("name a recipe: 'asd bench --list' lists them, 'asd bench NAME --print' prints one to copy")
+    path = recipes.find(recipe)
+    if printed:
+        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    chosen = recipes.read(path)
+    if data is None:
+        raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
+    folder = output or Path(f"bench-{chosen.name}")
+    runtime = runtime_from(device, precision, batch_size)
+    with reporting(verbose):
+        results = _run(chosen, path, data, folder, runtime, workers)
+        written = export.write(results, folder)
+    if as_json:
+        print_json(export.as_json(results))
+    else:
+        show.print_results(results)
+    click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
+
+
+def _run(recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime, workers: int) -> Results:
+    try:
+        recordings, channel = read_data(recipe, data)
+        with closing(Store(folder)) as store:
+            run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
+            return results_of(recipe, run.rows(_observe))
+    except ConfigError as error:
+        raise recipes.with_place(path, error) from error
+
+
+def _observe(row: Row, done: int, total: int) -> None:
+    if row.fresh:
+        _log.info("%s", show.one_line(row, done, total))
+
+
+def _list(as_json: bool) -> None:
+    found = {name: recipes.read(path).summary for name, path in recipes.shipped().items()}
+    if as_json:
+        print_json([{"name": name, "summary": summary} for name, summary in found.items()])
+    else:
+        print_table(("recipe", "what"), found.items())
