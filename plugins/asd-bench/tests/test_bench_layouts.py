@@ -350,3 +350,10 @@ def test_a_training_clip_in_the_test_folder_is_refused(tmp_path: Path) -> None:
     plant(tmp_path, *machine("fan"), "fan/test/section_00_source_train_normal_0007_m_W.wav")
     with pytest.raises(DataError, match="its name says train, its folder test"):
         read("dcase2023", tmp_path)
+
+
+def test_a_clip_in_the_other_domains_folder_is_refused(tmp_path: Path) -> None:
+    plant(tmp_path, "fan/train/section_00_source_train_normal_0000_a.wav")
+    plant(tmp_path, "fan/source_test/section_00_target_test_normal_0000.wav")
+    with pytest.raises(DataError, match="its name says target, its folder source_test"):
+        read("dcase2021", tmp_path)

@@ -190,6 +190,13 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_results(tmp_path, CLIPS, [1.0, 2.0, np.nan, 3.0, 4.0, 5.0])
     with pytest.raises(DataError, match=r"another clip of this file is called a0\.wav, too"):
         write_results(tmp_path, [CLIPS[0], CLIPS[0]], [1.0, 2.0])
+    with pytest.raises(DataError, match=r"e\.flac: the files of 2021 are kept by domain, and this clip's is not known"):
+        write_results(tmp_path, [clip("e", anomalous=True)], [1.0], protocol="dcase2021")
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"anomaly_score_fan_section_00_test\.csv: cannot write it \(File exists\)"):
         write_results(tmp_path / "file", CLIPS, SCORES)
+
+
+def test_recordings_without_machine_and_section_get_a_file_too(tmp_path: Path) -> None:
+    (file,) = write_results(tmp_path, [Recording(Path("a.wav"), "", anomalous=True)], [1.0])
+    assert file.name == "anomaly_score_machine_section_00_test.csv"

@@ -209,7 +209,8 @@ def write_results(
     Raises
     ------
     DataError
-        If the numbers differ, a score is not finite, two clips of a file have one name, or the folder can't be written.
+        If the numbers differ, a score is not finite, two clips of a file have one name, a domain is needed and not
+        known, or the folder can't be written.
     """
     columns = {"anomaly_score": [repr(float(value)) for value in _checked(recordings, scores)]}
     if decisions is not None and protocol != "dcase2020":
@@ -228,12 +229,14 @@ def write_results(
 
 
 def _file_name(recording: Recording, protocol: Protocol) -> str:
-    section = recording.section.removeprefix("id_")
+    machine, section = recording.machine or "machine", recording.section.removeprefix("id_") or "00"
     if protocol == "dcase2020":
-        return f"{recording.machine}_id_{section}"
-    if protocol == "dcase2021":
-        return f"{recording.machine}_section_{section}_{recording.domain}_test"
-    return f"{recording.machine}_section_{section}_test"
+        return f"{machine}_id_{section}"
+    if protocol == "dcase2022":
+        return f"{machine}_section_{section}_test"
+    if recording.domain is None:
+        raise DataError(f"{recording.path}: the files of 2021 are kept by domain, and this clip's is not known")
+    return f"{machine}_section_{section}_{recording.domain}_test"
 
 
 def _write(path: Path, rows: Iterable[tuple[str, str]]) -> Path:

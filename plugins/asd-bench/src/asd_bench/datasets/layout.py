@@ -52,12 +52,18 @@ def clips_of(machine: str, home: Path, edition: Edition) -> list[Path]:
         fits = [e.name for e in editions().values() if not _mismatch(e, machine, stems)]
         raise DataError(f"{home}: this is not {edition.name}: {problem}{_guess(fits)}")
     for path in clips:
-        name = parse(path.stem, edition.grammar)
-        if name is not None and name.split is not None and name.split not in path.parent.name:
-            raise DataError(
-                f"{path}: its name says {name.split}, its folder {path.parent.name}; put it where it belongs"
-            )
+        _check_folder(path, edition)
     return clips
+
+
+def _check_folder(path: Path, edition: Edition) -> None:
+    name, folder = parse(path.stem, edition.grammar), path.parent.name
+    if name is None:
+        return
+    domain, _, split = folder.rpartition("_") if folder.endswith("_test") else ("", "", folder.removesuffix("_rename"))
+    for said, place in ((name.split, split), (name.domain, domain)):
+        if said and place and said != place:
+            raise DataError(f"{path}: its name says {said}, its folder {folder}; put it where it belongs")
 
 
 def with_sections(machine: str, sections: set[str]) -> str:
