@@ -91,6 +91,12 @@ def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_
     assert (detector["components"], detector["max_iter"]) == (20, 90)
 
 
+def test_a_parameter_of_a_front_end_is_that_of_the_chosen_extractors_own(sounds: Path, tmp_path: Path) -> None:
+    arguments = ("fit", sounds / "train", "-o", tmp_path / "m.asd", "--frontend.speed", "3")
+    for chosen, frontend in (("--detector", "dense-ae"), "mel-stack"), (("--extractor", "musicnn-mtt"), "musicnn-mel"):
+        assert f"frontend '{frontend}' has no parameter 'speed'" in asd(*arguments, *chosen, code=2).stderr
+
+
 def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     normal = asd("score", model, sounds / "train" / "00.wav", code=0).stdout
     assert "1 clips: 0 anomalous, 1 normal." in normal

@@ -81,16 +81,12 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
     names = {kind: options.pop(kind) for kind in PIPELINE_KINDS}
     given |= {key: value for key, value in options.items() if value is not None}
     for kind in PIPELINE_KINDS:
-        parameters = ctx.meta[_META].get(kind, {})
         chosen = given.get(kind)
-        table = dict(chosen) if isinstance(chosen, dict) else {"name": chosen} if chosen else {}
-        if names[kind] is not None and names[kind] != table.get("name"):
-            table = {"name": names[kind]}  # another component's parameters would not fit
-        if parameters and "name" not in table:
-            given[kind] = None
-            table = getattr(Config.from_mapping(given).resolved(), kind).as_dict()
-        if table:
-            given[kind] = {**table, **parameters}
+        if names[kind] is not None and names[kind] != (chosen.get("name") if isinstance(chosen, dict) else chosen):
+            given[kind] = names[kind]  # another component's parameters would not fit
+    for kind, parameters in ctx.meta[_META].items():
+        chosen = given.get(kind) or getattr(Config.from_mapping(given).resolved(), kind).as_dict()
+        given[kind] = {**(chosen if isinstance(chosen, dict) else {"name": chosen}), **parameters}
     return Config.from_mapping(given)
 
 
