@@ -13,7 +13,7 @@ from asd_bench.datasets.editions import Edition, Subset, SubsetName, editions
 from asd_bench.datasets.folder import existing
 from asd_bench.datasets.labels import GroundTruth, check_attribute_lists
 from asd_bench.datasets.layout import clips_of, machine_folders, with_sections
-from asd_bench.datasets.names import ClipName, parse
+from asd_bench.datasets.names import ClipName
 
 
 class Dcase(Dataset):
@@ -104,13 +104,8 @@ class Dcase(Dataset):
         return self._edition.subset(self.subset)
 
     def _of_machine(self, machine: str, home: Path, truth: GroundTruth) -> list[Recording]:
-        grammar, attributes = self._edition.grammar, self._edition.attributes
-        clips = [
-            (path, name)
-            for path in clips_of(machine, home, self._edition)
-            if (name := parse(path.stem, grammar, attributes))
-        ]
-        check_attribute_lists(home, clips, grammar)
+        clips = clips_of(machine, home, self._edition)
+        check_attribute_lists(home, clips, self._edition.grammar)
         wanted = self._subset.sections.get(machine, ())
         return [
             _recording(machine, path, truth.apply(machine, path, name))

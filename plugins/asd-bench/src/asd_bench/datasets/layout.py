@@ -8,7 +8,7 @@ from pathlib import Path
 from asd.data import AUDIO_SUFFIXES
 from asd.errors import DataError
 from asd_bench.datasets.editions import Edition, editions
-from asd_bench.datasets.names import EXAMPLES, parse
+from asd_bench.datasets.names import EXAMPLES, ClipName, parse
 
 _TEST_FOLDERS = (("test_rename",), ("test",), ("source_test", "target_test"))
 """In this order: what the official baseline renames after the labels, what most editions ship, what 2021 ships."""
@@ -38,28 +38,31 @@ def machine_folders(folder: Path, edition: Edition) -> list[tuple[str, Path]]:
     return found
 
 
-def clips_of(machine: str, home: Path, edition: Edition) -> list[Path]:
-    """Return the clips in a machine's folder.
+def clips_of(machine: str, home: Path, edition: Edition) -> list[tuple[Path, ClipName]]:
+    """Return the clips in a machine's folder with what their names say.
 
     Raises
     ------
     DataError
         If they are those of another edition, or lie in the wrong folder.
     """
-    clips = [path for part in _parts(home) for path in sorted(part.iterdir()) if _is_clip(path)]
-    stems = [path.stem for path in clips]
-    if problem := _mismatch(edition, machine, stems):
-        fits = [e.name for e in editions().values() if not _mismatch(e, machine, stems)]
+    paths = [path for part in _parts(home) for path in sorted(part.iterdir()) if _is_clip(path)]
+    names = _names(edition, paths)
+    if problem := _mismatch(edition, machine, paths, names):
+        fits = [e.name for e in editions().values() if not _mismatch(e, machine, paths, _names(e, paths))]
         raise DataError(f"{home}: this is not {edition.name}: {problem}{_guess(fits)}")
-    for path in clips:
-        _check_folder(path, edition)
+    clips = [(path, name) for path, name in zip(paths, names, strict=True) if name is not None]
+    for path, name in clips:
+        _check_folder(path, name)
     return clips
 
 
-def _check_folder(path: Path, edition: Edition) -> None:
-    name, folder = parse(path.stem, edition.grammar), path.parent.name
-    if name is None:
-        return
+def _names(edition: Edition, paths: Sequence[Path]) -> list[ClipName | None]:
+    return [parse(path.stem, edition.grammar, edition.attributes) for path in paths]
+
+
+def _check_folder(path: Path, name: ClipName) -> None:
+    folder = path.parent.name
     domain, _, split = folder.rpartition("_") if folder.endswith("_test") else ("", "", folder.removesuffix("_rename"))
     for said, place in ((name.split, split), (name.domain, domain)):
         if said and place and said != place:
@@ -72,11 +75,10 @@ def with_sections(machine: str, sections: set[str]) -> str:
     return _guess(fits) or (f"; such sections are those of {fits[0]} to {fits[-1]}" if fits else "")
 
 
-def _mismatch(edition: Edition, machine: str, stems: Sequence[str]) -> str:
+def _mismatch(edition: Edition, machine: str, paths: Sequence[Path], names: Sequence[ClipName | None]) -> str:
     """Return what of a machine's clips is not as in `edition`; empty if nothing is."""
-    names = [parse(stem, edition.grammar, edition.attributes) for stem in stems]
-    if wrong := [stem for stem, name in zip(stems, names, strict=True) if name is None]:
-        return f"found the name {wrong[0]}, expected such as {EXAMPLES[edition.grammar]}"
+    if None in names:
+        return f"found the name {paths[names.index(None)].stem}, expected such as {EXAMPLES[edition.grammar]}"
     sections = {name.section for name in names if name}
     allowed = edition.machines.get(machine, set())
     if not sections <= allowed:
