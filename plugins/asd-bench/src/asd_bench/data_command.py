@@ -47,7 +47,10 @@ def list_(as_json: bool, verbose: bool) -> None:
 @verbose_option
 @click.pass_context
 def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verbose: bool) -> None:
-    """Show a data set: its licence, layout and files; with FOLDER also the clips that are there."""
+    """Show a data set, and what FOLDER holds of it.
+
+    Its licence, layout and publisher's files; with FOLDER also the numbers of clips that are there.
+    """
     with reporting(verbose):
         dataset = dataset_from(ctx, name)
         spec = registry().find("dataset", name).spec
@@ -78,7 +81,7 @@ def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verb
 @verbose_option
 @click.pass_context
 def fetch(ctx: click.Context, name: str, folder: Path, keep: bool, as_json: bool, verbose: bool) -> None:
-    """Download what is missing in FOLDER from its publisher, verify and unpack it.
+    """Download, verify and unpack what FOLDER lacks.
 
     An interrupted download goes on where it stopped. Archives that were brought by other means are taken from FOLDER.
     Offline, it says what to download and where to put it.
@@ -111,9 +114,9 @@ def fetch(ctx: click.Context, name: str, folder: Path, keep: bool, as_json: bool
 @verbose_option
 @click.pass_context
 def verify(ctx: click.Context, name: str, folder: Path, as_json: bool, verbose: bool) -> None:
-    """Check a data set's folder: layout, numbers of clips, labels, readability, contents that occur twice.
+    """Check what FOLDER holds of a data set.
 
-    Exit code 2: something is wrong with what is there.
+    Its layout, numbers of clips, labels, readability, and contents that occur twice. Exit code 2: something is wrong.
     """
     with reporting(verbose):
         dataset = dataset_from(ctx, name)

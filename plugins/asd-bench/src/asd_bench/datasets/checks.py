@@ -114,8 +114,9 @@ def _missing_classes(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         tested = {label for (split, label), count in part.counts.items() if split != "train" and count}
         if "unlabelled" not in tested:
-            for label in {"normal", "anomalous"} - tested:
-                yield f"{part.name}: no {label} test clips: AUC is undefined"
+            for label in ("normal", "anomalous"):
+                if label not in tested:
+                    yield f"{part.name}: no {label} test clips: AUC is undefined"
 
 
 def _unreadable(recordings: Iterable[Recording]) -> Iterator[str]:
