@@ -1,0 +1,234 @@
+"""``asd bench`` as a user runs it: rows, files, a second run, what fails, two runs at once, kills."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.cli.main import cli
+from asd.errors import AsdError
+
+RECIPE = """
+summary = "A quick grid"
+dataset = "folder"
+metric = "auc"
+seeds = [0, 1]
+
+[[grid]]
+extractors = [{ name = "identity", frontend = "mel-stack" }]
+detectors = ["knn", { name = "gmm", components = 2 }]
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ASD_OFFLINE", "1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two machines; an anomaly is a tone in the noise."""
+    rng = np.random.default_rng(0)
+    time_axis = np.arange(8000) / 16000
+    for machine in ("fan", "pump"):
+        for split, label, count in (("train", "normal", 8), ("test", "normal", 5), ("test", "abnormal", 5)):
+            for i in range(count):
+                path = tmp_path / "data" / machine / split / label / f"{i}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tone = 0.01 * np.sin(2 * np.pi * 3000 * time_axis) * (label == "abnormal")
+                soundfile.write(path, rng.normal(0, 0.1, 8000) + tone, 16000)
+    return tmp_path / "data"
+
+
+def run(recipe: Path, data: Path, out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    cli.main(["bench", str(recipe), "--data", str(data), "-o", str(out), "--json", *options], standalone_mode=False)
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+TIMES = ("fit_seconds", "score_seconds", "seconds_per_second", "sound_per_second", "peak_memory")
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def test_a_run_gives_a_row_for_each_pipeline_machine_and_seed(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(recipe, data, tmp_path / "out", capsys)
+    assert len(found["rows"]) == 2 * 2 * 2
+    assert {(row["detector"], row["unit"], row["seed"]) for row in found["rows"]} == {
+        (detector, unit, seed) for detector in ("knn", "gmm") for unit in ("fan", "pump") for seed in (0, 1)
+    }
+    for row in found["rows"]:
+        assert 0 <= row["low"] <= row["score"] <= row["high"] <= 1
+        assert row["score"] == row["auc"]
+        assert row["dimension"] == 320
+        assert row["fit_seconds"] > 0
+        assert row["seconds_per_second"] > 0
+        assert row["peak_memory"] > 10**7
+        assert 0 <= row["loudness_auc"] <= 1
+        assert (row["train_clips"], row["test_clips"]) == (8, 10)
+    assert [line["pipeline"] for line in found["ranking"]] == sorted(
+        (line["pipeline"] for line in found["ranking"]),
+        key=lambda label: -next(line["score"] for line in found["ranking"] if line["pipeline"] == label),
+    )
+    assert found["ranking"][0]["behind_best"] == 0
+    assert found["ranking"][1]["behind_low"] <= found["ranking"][1]["behind_best"] <= found["ranking"][1]["behind_high"]
+    with (tmp_path / "out" / "rows.csv").open(newline="") as file:
+        assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in found["rows"]]
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+
+
+def test_a_second_run_computes_nothing_and_tells_the_same(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(recipe, data, tmp_path / "out", capsys)
+    shutil.rmtree(tmp_path / "cache")
+    script = (
+        "import sys; sys.argv = ['asd', *sys.argv[1:]]\nfrom asd.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'sklearn', 'scipy', 'soundfile', 'matplotlib'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "bench", str(recipe), "--data", str(data), "-o", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == first
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_same_seed_gives_the_same_table_elsewhere(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(recipe, data, tmp_path / "one", capsys)
+    shutil.rmtree(tmp_path / "cache")
+    second = run(recipe, data, tmp_path / "two", capsys)
+    assert timeless(second["rows"]) == timeless(first["rows"])
+
+
+def test_a_class_without_clips_is_a_failed_cell(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(data / "pump" / "test" / "abnormal")
+    found = run(recipe, data, tmp_path / "out", capsys)
+    reasons = {(row["unit"], row["failed"]) for row in found["rows"]}
+    assert reasons == {("fan", ""), ("pump", "auc is undefined: the test has no anomalous clip that it needs")}
+    assert all(line["failed_cells"] == 2 for line in found["ranking"])
+
+
+def test_what_is_missing_or_fails_is_a_row_and_the_others_go_on(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(
+        RECIPE + '[[grid]]\nextractors = ["resnet34"]\ndetectors = ["knn"]\n'
+        '[[grid]]\nextractors = [{ name = "identity", frontend = "mel-stack" }]\n'
+        'detectors = [{ name = "gmm", components = 100000 }]\n'
+    )
+    found = run(recipe, data, tmp_path / "out", capsys)
+    failed = {line["pipeline"]: line["failed"] for line in found["ranking"] if line["failed"]}
+    assert set(failed) == {"resnet34 → knn", "mel-stack → gmm (components 100000)"}
+    assert "resnet34-b627a593.pth: no good copy is here, and the network is forbidden" in failed["resnet34 → knn"]
+    assert "100000" in failed["mel-stack → gmm (components 100000)"]
+    assert len([row for row in found["rows"] if not row["failed"]]) == 8
+
+
+def test_a_clip_that_cannot_be_read_is_left_out_and_counted(
+    recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "fan" / "train" / "normal" / "0.wav").write_bytes(b"")
+    found = run(recipe, data, tmp_path / "out", capsys)
+    assert {(row["unit"], row["left_out"]) for row in found["rows"]} == {("fan", 1), ("pump", 0)}
+
+
+def test_a_results_folder_that_takes_nothing_is_named(recipe: Path, data: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    with pytest.raises(AsdError, match=r"blocked: results cannot be kept here .*; name a folder that you may write to"):
+        cli.main(["bench", str(recipe), "--data", str(data), "-o", str(blocked)], standalone_mode=False)
+
+
+def test_data_without_a_split_asks_for_one(recipe: Path, data: Path, tmp_path: Path) -> None:
+    for label in ("normal", "abnormal"):
+        (data / "fan" / "test" / label).rename(tmp_path / label)
+    shutil.rmtree(data)
+    for label in ("normal", "abnormal"):
+        shutil.move(tmp_path / label, data / label)
+    with pytest.raises(AsdError, match='no split into train and test; set split = "balanced" in the recipe'):
+        cli.main(["bench", str(recipe), "--data", str(data), "-o", str(tmp_path / "out")], standalone_mode=False)
+
+
+def command(recipe: Path, data: Path, out: Path) -> list[str]:
+    start = "import sys; sys.argv[0] = 'asd'; from asd.cli.main import main; main()"
+    return [sys.executable, "-c", start, "bench", str(recipe), "--data", str(data), "-o", str(out), "--json"]
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_share_cache_and_results(recipe: Path, data: Path, tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen(command(recipe, data, tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    answers = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], answers
+    first, second = (json.loads(out) for out, _ in answers)
+    assert first == second
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_and_tells_the_same_bit_for_bit(
+    recipe: Path, data: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = subprocess.run(command(recipe, data, tmp_path / "one"), capture_output=True, check=True)
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "second-cache"))
+    total, kept = len(_embeddings(own_cache)), 0
+    for threshold in (0, 1, total // 3, 2 * total // 3, total, total):
+        process = subprocess.Popen(
+            command(recipe, data, tmp_path / "two"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(0.4)  # it is starting
+        while len(_embeddings(tmp_path / "second-cache")) < threshold and process.poll() is None:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        before, kept = kept, len(_embeddings(tmp_path / "second-cache"))
+        assert kept >= max(before, threshold)  # each clip is kept at once: only the one in work is lost
+    finished = subprocess.run(command(recipe, data, tmp_path / "two"), capture_output=True, check=True)
+    expected, found = json.loads(undisturbed.stdout), json.loads(finished.stdout)
+    assert timeless(found["rows"]) == timeless(expected["rows"])
+    assert timeless(found["ranking"]) == timeless(expected["ranking"])
+    assert _embeddings(tmp_path / "second-cache") == _embeddings(own_cache)
+
+
+def _embeddings(cache: Path) -> dict[str, bytes]:
+    path = cache / "embeddings.sqlite"
+    if not path.exists():
+        return {}
+    connection = sqlite3.connect(path)
+    try:
+        return dict(connection.execute("SELECT key, embedding FROM embeddings"))
+    except sqlite3.OperationalError:  # killed before it made its tables
+        return {}
+    finally:
+        connection.close()
