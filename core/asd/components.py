@@ -72,6 +72,22 @@ def create(kind: Kind, name: str, parameters: Mapping[str, Any] | None = None) -
     return cls(**merged)
 
 
+def contradictions(registered: Registered, component: Any) -> list[str]:
+    """Return where a front end or an extractor, made with its defaults, is not what its plugin declares."""
+    spec = registered.spec
+    found: list[str] = []
+    if spec.kind not in ("frontend", "extractor"):
+        return found
+    if spec.kind == "frontend" and spec.sample_rate not in (None, component.sample_rate):
+        found.append(f"declares {spec.sample_rate} Hz, but needs {component.sample_rate} Hz")
+    shape = (component.produces if spec.kind == "frontend" else component.consumes).shape
+    if spec.shape is not None and tuple(spec.shape) != tuple(shape):
+        found.append(f"declares windows of shape {spec.shape}, but has {shape}")
+    if spec.kind == "extractor" and spec.dimension not in (None, component.dimension):
+        found.append(f"declares dimension {spec.dimension}, but its dimension is {component.dimension}")
+    return found
+
+
 def parameters(registered: Registered) -> list[Parameter]:
     """Return the parameters that a user may set: those of the class that the component's name does not fix."""
     cls = load_class(registered)

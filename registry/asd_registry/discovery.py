@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import importlib
 import importlib.metadata
 import os
-import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,18 +20,20 @@ from asd_registry.errors import PluginError
 from asd_registry.files import import_file, remedy, version_of
 from asd_registry.known import distribution_of
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
+from asd_registry.watch import Watch
 
 ENTRY_POINT_GROUP = "asd.plugins"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point: which distribution it comes from, and what is wrong with it, if anything."""
+    """One entry point: where it comes from, what is wrong with it, and what users should know of it, if anything."""
 
     name: str
     distribution: str
     version: str
     error: str | None = None
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,24 @@ class Registry:
         return plugin
 
     def _add(self, plugin: Plugin, load: Callable[[], types.ModuleType]) -> None:
-        # A plugin that prints must not spoil what a command writes for other programs to read.
-        with contextlib.redirect_stdout(sys.stderr):
+        with Watch() as watch:
             module = load()
             components, commands = _collect(self._manager, module, f"{plugin.distribution}:{plugin.name}")
+        taken = [
+            f"its command {command.name!r} is left out: {self.commands[command.name][1].distribution} has one"
+            for command in commands
+            if command.name in self.commands
+        ]
+        plugin = replace(plugin, remarks=(*watch.remarks, *taken))
         self.plugins.append(plugin)
         self.components += [Component(spec, plugin) for spec in components]
         for command in commands:
             self.commands.setdefault(command.name, (command, plugin))
+
+    def namesakes(self, component: Component) -> list[Component]:
+        """Return the other components of the same kind and name."""
+        same = (component.spec.kind, component.spec.name)
+        return [other for other in self.components if (other.spec.kind, other.spec.name) == same and other != component]
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
         """Return the components of one kind (all kinds: None), ordered by kind and name."""

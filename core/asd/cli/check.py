@@ -77,12 +77,19 @@ def _chosen(what: tuple[str, ...], kind: Kind | None) -> list[Any]:
 
 def _named(name: str, kind: Kind | None) -> list[Any]:
     if name.endswith(".py"):
-        from asd.testing.subject import classes_in
-
-        return list(classes_in(Path(name)))
+        return _in_file(Path(name), kind)
     if any(plugin.distribution == name for plugin in registry().plugins):
         return [*_offered(kind, name), *_broken(name)]
     return [registry().find(kind, name).qualified_name]
+
+
+def _in_file(path: Path, kind: Kind | None) -> list[Any]:
+    """Return what a plugin file offers, or the component classes in a file that is none."""
+    from asd.testing.subject import classes_in
+
+    if path.is_file() and "asd_components" in path.read_text(encoding="utf-8"):
+        return list(_offered(kind, registry().add_file(path).distribution))
+    return list(classes_in(path))
 
 
 def _offered(kind: Kind | None, distribution: str | None) -> list[str]:

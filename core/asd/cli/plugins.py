@@ -11,6 +11,7 @@ from asd.cli.output import emphasised, print_json, print_table
 from asd.errors import PluginError
 from asd.installed import registry
 from asd_registry import KINDS, Component, Plugin
+from asd_registry.targets import missing_target
 
 
 @click.group(invoke_without_command=True)
@@ -32,10 +33,13 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
         print_json([_as_dict(c) for c in found] + [_broken_as_dict(p) for p in broken])
         return
     rows = [_row(component) for component in found] + [_broken_row(plugin) for plugin in broken]
+    remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
     if not rows:
         click.echo("No plugins are installed: pip install asd-frontends asd-imagenet asd-sklearn")
         return
     print_table(("kind", "name", "summary", "distribution", "licence", "state"), rows)
+    for remark in remarks:
+        click.echo(remark)
 
 
 @plugins.command()
@@ -62,6 +66,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
             }
             for p in parameters(component)
         ]
+        described["contradictions"] = _contradictions(component)
     except PluginError as error:
         described["parameters_unknown"] = str(error)
     if as_json:
@@ -70,8 +75,25 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
         _print_component(described)
 
 
+def _contradictions(component: Component) -> list[str]:
+    """Return where the plugin says something untrue of the component, as far as it can be made just so."""
+    from asd.components import contradictions, load_class
+
+    try:
+        return contradictions(component, load_class(component)(**component.spec.preset))
+    except Exception:  # it needs parameters or weights; 'asd check' looks closer
+        return []
+
+
 def _state(component: Component) -> str:
-    return component.problem or "ready"
+    if component.problem:
+        return component.problem
+    if missing := missing_target(component.spec.target):
+        return f"broken: its target {component.spec.target!r} is not there: {missing}"
+    if others := registry().namesakes(component):
+        names = ", ".join(other.plugin.distribution for other in others)
+        return f"name taken: {names} has one of this name; write {component.qualified_name}"
+    return "ready"
 
 
 def _row(component: Component) -> tuple[Any, ...]:
@@ -112,6 +134,7 @@ def _as_dict(component: Component) -> dict[str, Any]:
         "version": plugin.version,
         "licence": spec.licence,
         "state": _state(component),
+        "remarks": list(plugin.remarks),
         "requires": list(spec.requires),
         "sample_rate": spec.sample_rate,
         "shape": spec.shape,
@@ -144,6 +167,8 @@ def _print_component(described: dict[str, Any]) -> None:
         source = weight["url"] or "shipped inside the distribution"
         size = f"{weight['size'] / 1e6:.1f} MB, " if weight["size"] else ""
         click.echo(f"  weights:            {weight['name']} ({size}{weight['licence']}), {source}")
+    for text in (*described["remarks"], *described.get("contradictions", ())):
+        click.echo(f"  remark:             {text}")
     if "parameters_unknown" in described:
         click.echo(f"  parameters:         unknown here ({described['parameters_unknown']})")
         return

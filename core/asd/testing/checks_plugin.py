@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from asd.components import load_class
+from asd.components import contradictions, load_class
 from asd.errors import PluginError
 from asd.installed import registry
 from asd.parameters import REQUIRED, parameters_of
@@ -144,18 +144,12 @@ def spec_is_complete(subject: Subject) -> None:
 def spec_is_true(subject: Subject) -> None:
     """Rate, shape and dimension are what the spec declares, with default parameters."""
     spec, component = subject.spec, _with_defaults(subject)
-    if spec.sample_rate is not None and subject.kind == "frontend":
-        actual = component.sample_rate
-        require(actual == spec.sample_rate, f"declares {spec.sample_rate} Hz, but needs {actual} Hz")
-    if spec.shape is not None:
-        shape = (component.produces if subject.kind == "frontend" else component.consumes).shape
-        require(tuple(shape) == tuple(spec.shape), f"declares windows of shape {spec.shape}, but has {shape}")
-    if spec.dimension is not None and subject.kind == "extractor":
-        actual = component.dimension
-        require(actual == spec.dimension, f"declares dimension {spec.dimension}, but its dimension is {actual}")
-        if subject.make().get_params() == component.get_params() or "weights" in subject.parameters:
-            got = subject.results.shape[1]
-            require(got == spec.dimension, f"declares dimension {spec.dimension}, but gives embeddings of {got} values")
+    found = contradictions(subject.owner, component)
+    require(not found, "; ".join(found))
+    is_default = "weights" in subject.parameters or subject.make().get_params() == component.get_params()
+    if subject.kind == "extractor" and spec.dimension is not None and is_default:
+        got = subject.results.shape[1]
+        require(got == spec.dimension, f"declares dimension {spec.dimension}, but gives embeddings of {got} values")
 
 
 def _with_defaults(subject: Subject) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from asd_registry import ComponentSpec, Kind
 
 T = TypeVar("T")
 
-_TRAINING, _TEST = 200, 100
+_TRAINING, _TEST = 80, 30
 _WINDOWS = 3
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "frontend": interfaces.Frontend,
@@ -64,6 +65,7 @@ class Subject:
         self.name = name
         self.registered = registered
         self._given = given
+        self.draws_globally = False
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._kept: dict[str, Any] = {}
 
@@ -215,6 +217,24 @@ class Subject:
         """A prepared component that all checks may use and none may change."""
         return self.once("preparing it", self.prepare)
 
+    @property
+    def second(self) -> Any:
+        """Another one like `ready`, fitted on read-only features."""
+        return self.once("fitting it on read-only features", self._second)
+
+    def _second(self) -> Any:
+        training = None if self.training is None else self.training.copy()
+        if training is not None:
+            training.flags.writeable = False
+        before = _global_random_numbers()
+        with without_weights():
+            second = prepared(self.make(), self.name, training)
+            compute(second, self.values)
+        self.draws_globally = before != _global_random_numbers()
+        if training is not None and not np.array_equal(training, self.features.training):
+            raise CheckFailedError("fitting changes the features: work on a copy")
+        return second
+
     def compute(self, values: Array, component: Any = None) -> Array:
         """Return what the component makes of `values`."""
         with without_weights():
@@ -246,6 +266,11 @@ class Subject:
             release(kept)
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _global_random_numbers() -> str:
+    """Return the state of the generators that belong to nobody."""
+    return f"{random.getstate()} {np.random.get_state(legacy=False)}"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import copy
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -75,6 +76,11 @@ class ReconstructionDetector(Detector):
         self.seed = seed
         self._autoencoder: Reconstruction | None = None
         self._ready: tuple[Runtime, asd_torch.Plan, nn.Module] | None = None
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, Any]:
+        """Return parameters for a short training; see `asd.interfaces.Component`."""
+        return {"epochs": 1, "train_batch": 8, "learning_rate": 1e-3}
 
     @abstractmethod
     def _network(self, dimension: int) -> nn.Module:
