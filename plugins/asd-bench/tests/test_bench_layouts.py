@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -151,6 +152,20 @@ def test_evaluation_sets_have_labels_only_where_they_are_published(name: str, tm
     assert [r.anomalous for r in clips] == [True, False, True]
     assert [r.domain for r in clips] == ["target", "source", "source"]
     assert clips[0].attributes == {"vel": "15"}
+
+
+def test_every_evaluation_set_has_labels_to_fetch_and_every_file_an_address_of_its_publisher() -> None:
+    for name in (*(f"dcase{year}" for year in range(2020, 2027)), "mimii", "mimii-dg", "mimii-due", "toyadmos"):
+        evaluation = {"subset": "evaluation"} if name.startswith("dcase") else {}
+        for parameters in ({}, evaluation):
+            remotes = create("dataset", name, parameters).downloads()
+            assert len({remote.url for remote in remotes}) == len(remotes) > 0
+            archives = [remote for remote in remotes if remote.folder != "labels"]
+            assert all(re.fullmatch(r"https://zenodo\.org/records/\d+/files/[^/?]+", r.url) for r in archives)
+            assert len(archives) < len(remotes) or not parameters
+            stated = [remote.checksum for remote in remotes if remote.checksum]
+            assert len(set(stated)) == len(stated)
+            assert all(re.fullmatch("md5:[0-9a-f]{32}", checksum) for checksum in stated)
 
 
 def test_renamed_test_clips_of_the_official_baseline_are_preferred(tmp_path: Path) -> None:
