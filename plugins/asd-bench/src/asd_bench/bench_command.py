@@ -17,6 +17,7 @@ from asd.interfaces import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
 from asd_bench.recipe import Recipe
+from asd_bench.recommend import Limits, recommend, write_config
 from asd_bench.results import Results, results_of
 from asd_bench.runner import Row, Run, read_data
 from asd_bench.store import Store
@@ -35,6 +36,16 @@ _log = logging.getLogger("asd")
 )
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
+@click.option(
+    "--recommend",
+    "wanted",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Write the best pipeline within the limits for 'asd fit --config'.",
+)
+@click.option("--max-time", type=float, metavar="SECONDS", help="Limit: computing time per second of sound.")
+@click.option("--max-memory", type=float, metavar="MB", help="Limit: peak memory.")
+@click.option("--permissive", is_flag=True, help="Limit: no licence of the GPL family, non-commercial or unknown.")
 @runtime_options
 @json_option
 @verbose_option
@@ -44,6 +55,10 @@ def bench(
     output: Path | None,
     listed: bool,
     printed: bool,
+    wanted: Path | None,
+    max_time: float | None,
+    max_memory: float | None,
+    permissive: bool,
     device: str,
     precision: str,
     batch_size: str,
@@ -73,10 +88,16 @@ def bench(
     with reporting(verbose):
         results = _run(chosen, path, data, folder, runtime, workers)
         written = export.write(results, folder)
+    advice = recommend(results, Limits(max_time, max_memory, permissive), data.name) if wanted else None
     if as_json:
-        print_json(export.as_json(results))
+        print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
         show.print_results(results)
+    if advice and wanted:
+        write_config(advice, wanted)
+        written.append(wanted)
+        if not as_json:
+            click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {wanted} -o machine.asd")
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
 
 

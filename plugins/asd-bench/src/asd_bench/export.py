@@ -8,10 +8,12 @@ import importlib.util
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from asd.errors import DataError
+from asd_bench.compare import comparisons
 from asd_bench.measures import combine, interval
 from asd_bench.results import MEASURES, Line, Results
 from asd_bench.runner import Row
@@ -74,6 +76,9 @@ def as_json(results: Results) -> dict[str, Any]:
         "loudness": results.loudness.measures,
         "ranking": ranking(results),
         "rows": table(results),
+        "published": [
+            {**asdict(each), "difference": each.difference, "covered": each.covered} for each in comparisons(results)
+        ],
     }
     cleaned: dict[str, Any] = _without_nan(described)
     return cleaned

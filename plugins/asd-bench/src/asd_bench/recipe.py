@@ -35,6 +35,7 @@ from typing import Any, Literal, get_args
 from asd.config import Choice, Config
 from asd.errors import ConfigError, PluginError
 from asd.installed import registry
+from asd_bench.published import published_tables
 from asd_registry import Kind
 
 Metric = Literal["auc", "dcase2020", "dcase2021", "dcase2022"]
@@ -151,6 +152,7 @@ class _Reader:
         self._check_keys(given, _KEYS, "a recipe")
         shared = given.get("pipeline", {})
         self._check_keys(shared, _OPTIONS, "[pipeline]")
+        published = given.get("published")
         grids = given.get("grid", [])
         if not isinstance(grids, list) or not grids:
             raise ConfigError(f"{self.path}: a recipe needs at least one table [[grid]] with 'detectors'")
@@ -165,7 +167,7 @@ class _Reader:
             units=tuple(self._list(given, "units", str, ("machine", "section"))),
             seeds=tuple(self._list(given, "seeds", int, (0,))),
             metric=self._one_of("metric", given.get("metric", "auc"), get_args(Metric)),
-            published=given.get("published"),
+            published=self._one_of("published", published, tuple(published_tables())) if published else None,
             pipelines=_distinct(pipelines),
         )
 

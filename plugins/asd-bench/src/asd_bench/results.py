@@ -92,7 +92,11 @@ class Results:
         best = self.best
         if best is None or not len(line.draws):
             return (float("nan"),) * 3
-        return best.score - line.score, *interval(best.draws - line.draws)
+        return best.score - line.score, *self.difference(best, line)
+
+    def difference(self, one: Line, other: Line) -> tuple[float, float]:
+        """Return the paired 95 % bootstrap interval of the score of one line less that of another."""
+        return interval(one.draws - other.draws)
 
 
 def results_of(recipe: Recipe, rows: Sequence[Row]) -> Results:

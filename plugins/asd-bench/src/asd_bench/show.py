@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from asd.cli.output import print_table
+from asd_bench.compare import Comparison, comparisons
 from asd_bench.results import Line, Results
 from asd_bench.runner import Row
 
@@ -23,6 +25,36 @@ def print_results(results: Results) -> None:
         for reason in dict.fromkeys(line.failures):
             click.echo(f"{line.label}: no result for {line.failures.count(reason)} of {line.cells}: {reason}")
     click.echo(caption(results))
+    _print_comparisons(comparisons(results))
+
+
+def _print_comparisons(found: Sequence[Comparison]) -> None:
+    """Print published numbers beside ours, and what is missing, each reason once."""
+    if not found:
+        return
+    ours = [each for each in found if each.ours is not None]
+    click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
+    if ours:
+        columns = ("published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered")
+        print_table(columns, [_compared(each) for each in ours])
+        covered = sum(bool(each.covered) for each in ours)
+        mean = sum(each.difference or 0.0 for each in ours) / len(ours)
+        click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
+    for reason, count in Counter(each.missing for each in found if each.missing).items():
+        click.echo(f"Missing beside {count}: {reason}")
+
+
+def _compared(each: Comparison) -> list[str]:
+    return [
+        each.system,
+        each.unit,
+        each.measure,
+        _number(each.published),
+        _number(each.ours),
+        f"{_number(each.low)} – {_number(each.high)}",
+        f"{each.difference:+.3f}",
+        "yes" if each.covered else "no",
+    ]
 
 
 def ranking_table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -92,8 +124,3 @@ def _row(results: Results, line: Line, domains: bool) -> list[str]:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def is_terminal() -> bool:
-    """Return whether people watch stderr."""
-    return sys.stderr.isatty()
