@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KNOWN_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "asd-frontends": ("mel-image", "mel-patch", "mel-stack", "waveform", "identity"),
+    "asd-frontends": ("mel-image", "mel-patch", "mel-stack", "waveform", "identity", "mel-statistics"),
     "asd-imagenet": (
         "alexnet",
         "densenet121",

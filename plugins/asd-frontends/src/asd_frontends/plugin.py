@@ -9,7 +9,7 @@ from asd_registry import ComponentSpec, hookimpl
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
-    """Yield the front ends and the extractor that leaves them as they are."""
+    """Yield the front ends, and the extractors that need no network."""
     yield ComponentSpec(
         kind="frontend",
         name="mel-image",
@@ -50,4 +50,12 @@ def asd_components() -> Iterator[ComponentSpec]:
         summary="What the front end gives, one row a window",
         target="asd_frontends.identity:Identity",
         licence="Apache-2.0",
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="mel-statistics",
+        summary="Mean and deviation of each mel band: the baseline without a network",
+        target="asd_frontends.statistics:MelStatistics",
+        licence="Apache-2.0",
+        frontend="mel-patch",
     )

@@ -1,0 +1,30 @@
+"""The extractor without a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from asd.components import create
+from asd.config import Config
+from asd.errors import AsdError
+from asd.pipeline import Pipeline
+
+
+def test_means_and_deviations_of_each_band() -> None:
+    patches = np.random.default_rng(0).normal(size=(5, 64, 32)).astype(np.float32)
+    features = create("extractor", "mel-statistics").embed(patches)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features[:, :64], patches.mean(axis=2), rtol=1e-6)
+    np.testing.assert_allclose(features[:, 64:], patches.std(axis=2), rtol=1e-6)
+
+
+def test_its_own_front_end_is_the_mel_patch() -> None:
+    chain = Pipeline(Config.from_mapping({"extractor": "mel-statistics"}))
+    assert chain.config.frontend is not None
+    assert chain.config.frontend.name == "mel-patch"
+
+
+def test_windows_of_another_shape() -> None:
+    with pytest.raises(AsdError, match=r"mel-statistics takes windows of shape \(bands, frames\), got \(320,\)"):
+        create("extractor", "mel-statistics").embed(np.zeros((2, 320), np.float32))
