@@ -1,0 +1,119 @@
+"""Draw the documentation's pictures from the sample recordings: ``python docs/make/pictures.py``.
+
+The pictures are committed, because a build of the pages should need neither matplotlib nor the recordings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ["ASD_OFFLINE"] = "1"
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "examples" / "data"
+FOLDER = ROOT / "docs" / "pictures"
+TEAL, RED, GREY = "#00897b", "#c62828", "#607d8b"
+
+
+def main() -> None:
+    """Draw all of them."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams |= {"font.size": 9, "svg.hashsalt": "asd", "svg.fonttype": "none"}
+    FOLDER.mkdir(exist_ok=True)
+    draw_pipeline()
+    draw_patches()
+    draw_p_value()
+
+
+def draw_pipeline() -> None:
+    """Draw from sound to alarm as boxes and arrows."""
+    steps = [
+        ("recording", "WAV, FLAC, …"),
+        ("front end", "windows, such as\nmel images"),
+        ("extractor", "embeddings of a\npretrained network"),
+        ("detector", "learned what is\nhealthy; scores"),
+        ("decision", "p-value, alarm at a\nrate you choose"),
+    ]
+    figure, axes = _figure(8.6, 1.5)
+    axes.set(xlim=(0, 100), ylim=(0, 10))
+    axes.axis("off")
+    for i, (title, text) in enumerate(steps):
+        left, plugin = i * 20.4, 0 < i < 4
+        style: dict[str, Any] = {"fc": TEAL if plugin else GREY, "ec": "none", "alpha": 0.92}
+        axes.add_patch(_rectangle((left, 1.2), 17.5, 7.6, **style))
+        axes.text(left + 8.75, 6.9, title, ha="center", va="center", color="white", weight="bold")
+        axes.text(left + 8.75, 3.7, text, ha="center", va="center", color="white", size=8)
+        if i:
+            arrow = {"arrowstyle": "-|>", "color": GREY, "lw": 1.5}
+            axes.annotate("", xy=(left, 5), xytext=(left - 2.9, 5), arrowprops=arrow)
+    _save(figure, "pipeline.svg")
+
+
+def draw_patches() -> None:
+    """Draw log-mel spectrograms of a healthy and a faulty clip, with one window outlined."""
+    from asd.audio import Clip, read
+    from asd.mel import mel_spectrogram, power_to_db
+
+    figure, panels = _figure(8.6, 3.0, columns=2, sharey=True)
+    clips = {"healthy": "normal/fan_id_00_normal_01.flac", "faulty": "anomalous/fan_id_00_anomalous_00.flac"}
+    for axes, (label, name) in zip(panels, clips.items(), strict=True):
+        audio = read(Clip(DATA / "test" / name), sample_rate=16000)
+        mel = mel_spectrogram(audio.samples[0], sample_rate=16000, n_fft=1024, hop_length=256, n_mels=64)
+        extent = (0.0, mel.shape[1] * 256 / 16000, 0, 64)
+        axes.imshow(power_to_db(mel), origin="lower", aspect="auto", extent=extent, vmin=-60, vmax=20, cmap="viridis")
+        window = _rectangle((3.0, 0.4), 64 * 256 / 16000, 63.2, fc="none", ec="white", lw=2)
+        axes.add_patch(window)
+        axes.set(title=f"{label} fan", xlabel="seconds")
+    panels[0].set_ylabel("mel band")
+    figure.tight_layout()
+    _save(figure, "mel-patches.png")
+
+
+def draw_p_value() -> None:
+    """Draw held-out scores of healthy clips and a new clip among them."""
+    import asd
+
+    model = asd.fit(DATA / "train")
+    verdicts = [v for v in asd.score(model, DATA / "test" / "anomalous") if isinstance(v, asd.Verdict)]
+    verdict = min(verdicts, key=lambda v: abs(v.p_value - 0.2))
+    scores = np.sort(model.calibration.scores)
+    above = round(verdict.p_value * (len(scores) + 1)) - 1
+    figure, axes = _figure(8.6, 1.6)
+    axes.scatter(
+        scores[: len(scores) - above], [0] * (len(scores) - above), s=60, color=TEAL, label="healthy, held out"
+    )
+    axes.scatter(scores[len(scores) - above :], [0] * above, s=60, facecolor="white", edgecolor=TEAL, label="… as high")
+    axes.axvline(verdict.score, color=RED, label=f"new clip: p = ({above} + 1) / ({len(scores)} + 1)")
+    axes.set(yticks=[], xlabel="anomaly score", ylim=(-1, 2.5))
+    axes.legend(loc="upper center", ncols=3, frameon=False)
+    figure.tight_layout()
+    _save(figure, "p-value.png")
+
+
+def _figure(width: float, height: float, columns: int = 1, **options: Any) -> Any:
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(1, columns, figsize=(width, height), **options)
+
+
+def _rectangle(*arguments: Any, **options: Any) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(*arguments, **options)
+
+
+def _save(figure: Any, name: str) -> None:
+    metadata = {"Date": None} if name.endswith(".svg") else None
+    figure.savefig(FOLDER / name, dpi=95, metadata=metadata)
+    print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The reference pages, written from the code: whatever is installed or defined is on them.
+
+MkDocs runs this as a hook; `tests/test_documentation.py` reads `pages` too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+KIND_TITLES = {"frontend": "Front ends", "extractor": "Extractors", "detector": "Detectors", "dataset": "Data sets"}
+
+ENVIRONMENT = {
+    "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder.",
+    "ASD_OFFLINE": "`1` forbids the network.",
+    "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
+    "ASD_TRUST_REMOTE_CODE": "`1` permits a loaded model's network to bring its own code (see `huggingface`).",
+}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages to those that lie in ``docs/``."""
+    from mkdocs.structure.files import File
+
+    for uri, text in pages().items():
+        files.append(File.generated(config, uri, content=text))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """Return each reference page, Markdown by its path below ``docs/``."""
+    return {
+        "reference/components.md": components(),
+        "reference/commands.md": commands(),
+        "reference/configuration.md": configuration(),
+        "reference/python.md": python(),
+        "reference/hooks.md": hooks(),
+        "reference/checks.md": checks(),
+        "reference/licences.md": licences(),
+        "decisions/index.md": decisions(),
+    }
+
+
+def components() -> str:
+    """Return the page of all installed components with their parameters."""
+    from asd.installed import registry
+
+    parts = [
+        "# Components",
+        "Written from the installed plugins; `asd plugins show NAME` shows the same on a terminal.",
+    ]
+    for kind, title in KIND_TITLES.items():
+        parts.append(f"## {title}")
+        parts += [_component(component) for component in registry().of_kind(kind)]  # type: ignore[arg-type]
+    return _page(parts)
+
+
+def _component(component: Any) -> str:
+    from asd.components import parameters
+    from asd.errors import PluginError
+    from asd.parameters import REQUIRED, describe
+
+    spec = component.spec
+    facts = {
+        "distribution": component.plugin.distribution,
+        "licence": spec.licence,
+        "sample rate": spec.sample_rate and f"{spec.sample_rate} Hz",
+        "shape of a window": spec.shape,
+        "dimension": spec.dimension,
+        "default front end": spec.frontend and f"`{spec.frontend}`",
+        "default extractor": spec.extractor and f"`{spec.extractor}`",
+        "needs": ", ".join(spec.requires),
+    }
+    told = " · ".join(f"{name}: {value}" for name, value in facts.items() if value)
+    text = [f"### `{spec.name}` {{ #{spec.kind}-{spec.name.replace('.', '-')} }}", f"{spec.summary}.", told]
+    try:
+        rows = [
+            (f"`{p.name}`", describe(p.annotation), "required" if p.default is REQUIRED else f"`{p.default}`",
+             p.description)
+            for p in parameters(component)
+        ]  # fmt: skip
+    except PluginError as error:
+        return _page([*text, f"Its parameters are not known where this page was built: {error}."])
+    return _page([*text, _table(("parameter", "takes", "default", "meaning"), rows) if rows else "No parameters."])
+
+
+def commands() -> str:
+    """Return the page of all commands, the core's and the plugins', as their own help tells them."""
+    from asd.cli.main import cli
+
+    root = click.Context(cli, info_name="asd")
+    parts = ["# Commands", "Exit code 0: all normal; 1: an anomaly was found; 2: an error.", _help(root)]
+    for name in sorted(cli.list_commands(root)):
+        command = cli.get_command(root, name)
+        assert command is not None
+        parts += _command(command, name, root, level=2)
+    return _page(parts)
+
+
+def _command(command: click.Command, name: str, parent: click.Context, level: int) -> list[str]:
+    context = click.Context(command, info_name=name, parent=parent)
+    parts = [f"{'#' * level} `{context.command_path}`", _help(context)]
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            parts += _command(found, inner, context, level + 1)
+    return parts
+
+
+def _help(context: click.Context) -> str:
+    context.terminal_width = 100
+    return f"```text\n{context.get_help()}\n```"
+
+
+def configuration() -> str:
+    """Return the page of the pipeline's options and the environment variables."""
+    from asd.config import Config
+    from asd.parameters import describe, parameters_of
+
+    rows = []
+    for p in parameters_of(Config).values():
+        takes = "a component" if p.name in KIND_TITLES else describe(p.annotation)
+        rows.append((f"`{p.name}`", takes, f"`{p.default}`", p.description))
+    return _page(
+        [
+            "# Configuration",
+            "The same names in a TOML file (`--config`), as options of `asd fit` (`--false-alarm-rate`), as arguments "
+            "of `asd.fit`, and in the model file. A component is a name, or a table with `name` and its parameters.",
+            _table(("option", "takes", "default", "meaning"), rows),
+            "## Environment variables",
+            _table(("variable", "meaning"), [(f"`{name}`", text) for name, text in ENVIRONMENT.items()]),
+        ]
+    )
+
+
+def python() -> str:
+    """Return the page of the public Python interface."""
+    import asd
+    import asd.testing
+
+    parts = ["# Python", "What may be relied on is said in [What stays as it is](../explanation/stability.md)."]
+    parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
+    parts += ["## `asd.errors`", "::: asd.errors"]
+    parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]
+    parts += ["## `asd.testing.machines`", "::: asd.testing.machines"]
+    parts += ["## What plugins need besides"]
+    parts += ["::: asd.mel.mel_spectrogram", "::: asd.progress.track", "::: asd.weights.locate"]
+    return _page(parts)
+
+
+def _home(module: Any, name: str) -> str:
+    return f"{getattr(module, name).__module__}.{name}"
+
+
+def hooks() -> str:
+    """Return the page of the hooks that a plugin may implement, and of the specs that they give."""
+    from asd_registry import hookspecs
+
+    names = [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("asd_")]
+    parts = [
+        "# Hooks and specs",
+        "::: asd_registry\n    options:\n      members: false\n      show_root_heading: false",
+    ]
+    parts += ["## Hooks", *(f"::: asd_registry.hookspecs.{name}" for name in names)]
+    parts += ["## Specs", *(f"::: asd_registry.specs.{n}" for n in ("ComponentSpec", "CommandSpec", "WeightFile"))]
+    return _page([*parts, "## Registry", "::: asd_registry.discovery"])
+
+
+def checks() -> str:
+    """Return the page of what `asd check` checks."""
+    kit = importlib.import_module("asd.testing")
+    rows = [(f"`{c.name}`", ", ".join(c.kinds), " ".join(c.promise.split())) for c in kit.checks()]
+    return _page(
+        [
+            "# What the kit checks",
+            "`asd check NAME`, `asd.testing.check_component` and `asd.testing.parametrize_with_checks` run these.",
+            _table(("check", "for", "promise"), rows),
+        ]
+    )
+
+
+def licences() -> str:
+    """Return the page of the licences of code, weights and recordings."""
+    from asd.installed import registry
+
+    found = registry().of_kind()
+    rows = [(c.spec.kind, f"`{c.spec.name}`", c.plugin.distribution, c.spec.licence) for c in found]
+    weights = {
+        w.name: (f"`{w.name}`", w.licence, w.url or "inside the distribution") for c in found for w in c.spec.weights
+    }
+    return _page(
+        [
+            "# Licences",
+            "The code of `asd-framework` and of the first-party plugins is under Apache-2.0, the example plugin under "
+            "MIT. What a component needs at run time may bind you further: a plugin's spec names the licence of the "
+            "component *with* what it needs, and `asd plugins` shows it. The sample recordings are from the MIMII data "
+            "set (Hitachi, Ltd.), CC BY-SA 4.0.",
+            "## Components",
+            _table(("kind", "component", "distribution", "licence"), rows),
+            "## Pretrained weights",
+            _table(("file", "licence", "from"), sorted(weights.values())),
+        ]
+    )
+
+
+def decisions() -> str:
+    """Return the list of decision records."""
+    folder = Path(__file__).resolve().parents[1] / "decisions"
+    titles = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in sorted(folder.glob("0*.md"))}
+    return _page(["# Decisions", "\n".join(f"- [{title.strip('# ')}]({name})" for name, title in titles.items())])
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(cell: Any) -> str:
+    return str(cell).replace("|", "\\|").replace("\n", " ").replace("``", "`")
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
