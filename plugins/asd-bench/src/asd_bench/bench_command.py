@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from asd.cache import EmbeddingCache
+from asd.cache import EmbeddingCache, content_of
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
@@ -16,10 +16,13 @@ from asd.errors import ConfigError
 from asd.interfaces import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
+from asd_bench.datasets.checks import duplicates
+from asd_bench.live import watched
 from asd_bench.recipe import Recipe
 from asd_bench.recommend import Limits, recommend, write_config
+from asd_bench.report import write_report
 from asd_bench.results import Results, results_of
-from asd_bench.runner import Row, Run, read_data
+from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
 
 _log = logging.getLogger("asd")
@@ -87,7 +90,7 @@ def bench(
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
         results = _run(chosen, path, data, folder, runtime, workers)
-        written = export.write(results, folder)
+        written = [*export.write(results, folder), write_report(results, folder / "report.html")]
     advice = recommend(results, Limits(max_time, max_memory, permissive), data.name) if wanted else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
@@ -106,14 +109,22 @@ def _run(recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime,
         recordings, channel = read_data(recipe, data)
         with closing(Store(folder)) as store:
             run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
-            return results_of(recipe, run.rows(_observe))
+            _warn_of_twins(run)
+            with watched(recipe) as observe:
+                return results_of(recipe, run.rows(observe))
     except ConfigError as error:
         raise recipes.with_place(path, error) from error
 
 
-def _observe(row: Row, done: int, total: int) -> None:
-    if row.fresh:
-        _log.info("%s", show.one_line(row, done, total))
+def _warn_of_twins(run: Run) -> None:
+    """Say which test clips are training clips too: their scores flatter."""
+    for unit in {task.unit.name: task.unit for task in run.tasks}.values():
+        if twins := duplicates(unit.train, unit.test, content_of):
+            known, other = twins[0]
+            _log.warning(
+                "%s: %d test clips have the content of training clips, which flatters the scores; the first: %s is %s",
+                *(unit.name, len(twins), other.path, known.path),
+            )
 
 
 def _list(as_json: bool) -> None:

@@ -35,13 +35,18 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
     ours = [each for each in found if each.ours is not None]
     click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
     if ours:
-        columns = ("published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered")
-        print_table(columns, [_compared(each) for each in ours])
+        print_table(*comparison_table(ours))
         covered = sum(bool(each.covered) for each in ours)
         mean = sum(each.difference or 0.0 for each in ours) / len(ours)
         click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
     for reason, count in Counter(each.missing for each in found if each.missing).items():
         click.echo(f"Missing beside {count}: {reason}")
+
+
+def comparison_table(ours: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and cells, as text, of published numbers that have ours beside them."""
+    columns = ["published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered"]
+    return columns, [_compared(each) for each in ours]
 
 
 def _compared(each: Comparison) -> list[str]:
