@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -138,19 +140,13 @@ class _Companion:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._path: list[str] = []
         atexit.register(self.end)
 
     def ask(self, folder: Path) -> Answer:
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{folder}\n")
-        process.stdin.flush()
-        if _line(process.stdout) == "done\n":
+        if self._answered(f"{folder}\n"):
             return _read(folder)
-        process.kill()
-        code = process.wait()
-        self._process = None
+        code = self.end(patience=5.0)
         doing = (folder / "progress").read_text() if (folder / "progress").exists() else ""
         if doing.startswith("importing"):
             raise SkippedError(f"the process that holds all components {_death(code)} while {doing}")
@@ -159,33 +155,48 @@ class _Companion:
             'set isolation = "process"'
         )
 
+    def _answered(self, request: str) -> bool:
+        """Return whether the process answered, instead of dying or being ended for taking too long."""
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        limit = threading.Timer(_PATIENCE, process.kill)
+        limit.start()
+        try:
+            process.stdin.write(request)
+            process.stdin.flush()
+            return process.stdout.readline() == "done\n"
+        except BrokenPipeError:
+            return False
+        finally:
+            limit.cancel()
+
     def _running(self) -> subprocess.Popen[str]:
+        if self._path != _path():
+            self.end()
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(_path())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
+            self._path = _path()
+            command = [sys.executable, "-c", _START, json.dumps(self._path)]
+            pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, text=True)
         return self._process
 
-    def end(self) -> None:
-        """End the process."""
+    def end(self, patience: float = 0.0) -> int:
+        """End the process, which gets so many seconds to do it by itself, and return its exit code."""
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            with process:
-                pass
+        if process is None:
+            return 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        process.kill()
+        with contextlib.suppress(BrokenPipeError), process:  # closes the pipes and waits
+            pass
+        return process.returncode
 
 
 @cache
 def _companion() -> _Companion:
     return _Companion()
-
-
-def _line(stream: IO[str]) -> str:
-    return stream.readline()
 
 
 def _written(subject: Subject, purpose: str, steps: list[str], others: list[str]) -> Path:
