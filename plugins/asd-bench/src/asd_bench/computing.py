@@ -98,7 +98,11 @@ class Computing:
         train = [f[0].values for r in unit.train if not isinstance(f := embedded[r.path], Failure) and not f[0].silent]
         if not train or not heard:
             raise DataError(f"{len(train)} clips to train and {len(heard)} to test on can be used: too few")
-        member, fit_seconds = self._fitted(task, pipeline, config, train)
+        shared = self._shared(task, pipeline, train)
+        began = time.perf_counter()
+        detector: Detector = new_detector(config, self.run.runtime).fit(shared.values)
+        fit_seconds = time.perf_counter() - began
+        member = Member(shared.transform, detector)
         began = time.perf_counter()
         scores = np.array([pool_scores(member.score(f.values), config) for _, (f, _) in heard])
         score_seconds = time.perf_counter() - began
@@ -107,7 +111,8 @@ class Computing:
         record = {
             "weights_licence": licence_of_weights(config),
             "dimension": int(train[0].shape[1]),
-            "fit_seconds": fit_seconds,
+            "fit_seconds": shared.seconds + fit_seconds,
+            "transform_seconds": shared.seconds,
             "score_seconds": score_seconds,
             "seconds_per_second": listening + score_seconds / sum(seconds for _, seconds in costs),
             "peak_memory": max(peak_memory(), *(cost.peak_memory for cost, _ in costs)),
@@ -115,15 +120,13 @@ class Computing:
         }
         return self.run.finished(task, record, scores, [r for r, _ in heard])
 
-    def _fitted(self, task: Task, pipeline: Pipelined, config: Config, train: list[Float32]) -> tuple[Member, float]:
-        """Return what was learned, and how long that took; detectors that share a transform each account for it."""
+    def _shared(self, task: Task, pipeline: Pipelined, train: list[Float32]) -> _Transformed:
+        """Return what detectors share that look at the same windows: each accounts for its time."""
+        config = pipeline.config
         drawn = task.seed if self.run.recipe.split.kind == "balanced" else None
         options = (config.standardise, config.deviation_floor, config.pca)
         key = (pipeline.sound(), task.unit.name, drawn, options)
-        shared = self._transforms.get(key, lambda: _transformed(config, train))
-        began = time.perf_counter()
-        detector: Detector = new_detector(config, self.run.runtime).fit(shared.values)
-        return Member(shared.transform, detector), shared.seconds + time.perf_counter() - began
+        return self._transforms.get(key, lambda: _transformed(config, train))
 
     def _embedded(self, pipeline: Pipelined, unit: str) -> Embedded:
         return self._embeddings.get((pipeline.sound(), unit), lambda: self._embed(pipeline, self.run.paths[unit]))
