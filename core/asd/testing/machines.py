@@ -141,6 +141,35 @@ class Machine:
         return _scaled(hum * sway, 0.0)
 
 
+def spoil(audio: Audio, anomaly: AnomalyKind, *, level: float = 0.0, seed: int = 0) -> Sound:
+    """Return a real recording of a healthy machine with an anomaly from beginning to end.
+
+    Parameters
+    ----------
+    audio : Audio
+        The recording; one channel of it is taken.
+    anomaly : str
+        One of `ANOMALY_KINDS`.
+    level : float
+        Strength of the anomaly in dB over the recording; drop-outs have none.
+    seed : int
+        Decides the anomaly's frequency and phases.
+
+    Raises
+    ------
+    ConfigError
+        If the anomaly is unknown.
+    """
+    rng = np.random.default_rng(seed)
+    healthy = audio.samples[0].astype(np.float64)
+    time: Float64 = np.arange(len(healthy)) / audio.sample_rate
+    what = _described(anomaly, 0.0, None, None, len(healthy) / audio.sample_rate, audio.sample_rate, rng)
+    own_level = 10 * np.log10(max(float(np.mean(healthy**2)), 1e-20))
+    spoiled = _with(healthy, time, what, own_level + level, rng)
+    samples = (spoiled * min(1.0, 1.0 / np.abs(spoiled).max())).astype(np.float32)
+    return Sound(Audio(samples[np.newaxis], audio.sample_rate, f"{audio.source}, {anomaly}"), (what,))
+
+
 def write_recordings(
     folder: Path, *, healthy: int = 20, faulty: int = 10, seconds: float = 10.0, seed: int = 0
 ) -> None:
