@@ -34,7 +34,7 @@ EXAMPLES = [
     ("target-exists", "impostor", "is not a subclass of asd.interfaces.Detector"),
     ("spec-is-complete", "unlicensed", "its licence is 'unknown': name it"),
     ("spec-is-complete", "alone", "its spec names a frontend that is not there"),
-    ("spec-is-complete", "silent", "its spec lacks sample_rate, and no parameter decides that"),
+    ("spec-is-complete", "silent", "its spec lacks sample_rate = 8000, and no parameter decides that"),
     ("spec-is-true", "lyingextractor", "declares dimension 7, but its dimension is 5"),
     ("spec-is-true", "boastingextractor", "declares dimension 7, but gives embeddings of 5 values"),
     ("constructor-stores", "changing", "was given power = -2.0, stores 2.0: store it as it is"),

@@ -131,13 +131,22 @@ def spec_is_complete(subject: Subject) -> None:
     for kind, name in (("frontend", spec.frontend), ("extractor", spec.extractor)):
         if name is not None:
             _require_known(kind, name)
-    declared = {
-        "frontend": {"sample_rate": spec.sample_rate, "shape": spec.shape},
-        "extractor": {"shape": spec.shape, "dimension": spec.dimension},
-    }
-    missing = [field for field, value in declared.get(spec.kind, {}).items() if value is None]
-    if missing and not _settable(subject) and not _takes_anything(subject):
-        raise CheckFailedError(f"its spec lacks {' and '.join(missing)}, and no parameter decides that: declare it")
+    missing = [] if _settable(subject) else _undeclared(subject)
+    require(
+        not missing, f"its spec lacks {' and '.join(missing)}, and no parameter decides that: declare what it always is"
+    )
+
+
+def _undeclared(subject: Subject) -> list[str]:
+    """Return which fields of the spec say nothing although the component's own value is fixed."""
+    spec, component = subject.spec, None if subject.kind in ("detector", "dataset") else _with_defaults(subject)
+    if component is None:
+        return []
+    is_frontend = subject.kind == "frontend"
+    shape = (component.produces if is_frontend else component.consumes).shape
+    fixed: dict[str, Any] = {"shape": shape if shape and None not in shape else None}
+    fixed |= {"sample_rate": component.sample_rate} if is_frontend else {"dimension": component.dimension}
+    return [f"{name} = {value}" for name, value in fixed.items() if value is not None and getattr(spec, name) is None]
 
 
 @check("frontend", "extractor")
@@ -161,10 +170,6 @@ def _with_defaults(subject: Subject) -> Any:
 
 def _settable(subject: Subject) -> bool:
     return bool(set(parameters_of(subject.cls)) - set(subject.spec.preset))
-
-
-def _takes_anything(subject: Subject) -> bool:
-    return subject.kind == "extractor" and bool(subject.make().consumes.kind == "any")
 
 
 def _require_known(kind: Any, name: str) -> None:

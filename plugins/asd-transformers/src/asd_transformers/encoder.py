@@ -65,6 +65,8 @@ class Encoder:
             If the windows are too long or too short for the model, or it lacks a layer asked for.
         """
         self._check_length(windows.shape[1])
+        if not len(windows):  # only the network knows how long an embedding is
+            return self.embed(np.zeros((1, windows.shape[1]), np.float32))[:0]
         starts = range(0, len(windows), _ROUND)
         with quiet():
             return np.concatenate([self._embed_round(windows[start : start + _ROUND]) for start in starts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -55,6 +56,13 @@ class HuggingFace(Extractor):
             raise ConfigError(f"huggingface: pool is {pool!r}, expected {' or '.join(get_args(Pool))}")
         if len(set(self._layers)) != len(self._layers) or not self._layers:
             raise ConfigError(f"huggingface: layer is {layer!r}, expected one index or several different ones (3,6,9)")
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, Any]:
+        """Return a tiny network with random weights, written to `folder`; see `asd.interfaces.Component`."""
+        from asd_transformers.example import write
+
+        return {"model": str(write(folder))}
 
     @property
     def _layers(self) -> tuple[int, ...]:
