@@ -32,6 +32,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Show the double colon, by which a docstring announces code, as one."""
+    return html.replace("::</p>", ":</p>")
+
+
 def pages() -> dict[str, str]:
     """Return each reference page, Markdown by its path below ``docs/``."""
     return {
