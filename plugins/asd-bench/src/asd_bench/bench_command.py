@@ -46,6 +46,12 @@ _log = logging.getLogger("asd")
     metavar="FILE.toml",
     help="Write the best pipeline within the limits for 'asd fit --config'.",
 )
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the best pipeline's scores and decisions as official DCASE files.",
+)
 @click.option("--max-time", type=float, metavar="SECONDS", help="Limit: computing time per second of sound.")
 @click.option("--max-memory", type=float, metavar="MB", help="Limit: peak memory.")
 @click.option("--permissive", is_flag=True, help="Limit: no licence of the GPL family, non-commercial or unknown.")
@@ -59,6 +65,7 @@ def bench(
     listed: bool,
     printed: bool,
     wanted: Path | None,
+    submission: Path | None,
     max_time: float | None,
     max_memory: float | None,
     permissive: bool,
@@ -89,9 +96,9 @@ def bench(
     folder = output or Path(f"bench-{chosen.name}")
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
-        results = _run(chosen, path, data, folder, runtime, workers)
-        written = [*export.write(results, folder), write_report(results, folder / "report.html")]
-    advice = recommend(results, Limits(max_time, max_memory, permissive), data.name) if wanted else None
+        results, written = _run(chosen, path, data, folder, runtime, workers, submission)
+    limits = Limits(max_time, max_memory, permissive)
+    advice = recommend(results, limits, data.resolve().name) if wanted else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
@@ -104,14 +111,23 @@ def bench(
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
 
 
-def _run(recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime, workers: int) -> Results:
+def _run(
+    recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime, workers: int, submission: Path | None
+) -> tuple[Results, list[Path]]:
+    """Return the results, and the files that were written of them."""
     try:
         recordings, channel = read_data(recipe, data)
         with closing(Store(folder)) as store:
             run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
             _warn_of_twins(run)
             with watched(recipe) as observe:
-                return results_of(recipe, run.rows(observe))
+                results = results_of(recipe, run.rows(observe))
+            written = [*export.write(results, folder), write_report(results, folder / "report.html")]
+            if submission:
+                from asd_bench.submission import write_submission
+
+                written += write_submission(run, results, submission)
+            return results, written
     except ConfigError as error:
         raise recipes.with_place(path, error) from error
 

@@ -93,7 +93,7 @@ class Computing:
     def _scored(self, task: Task, pipeline: Pipelined) -> Cell:
         reset_peak()
         unit, config = task.unit, replace(pipeline.config, seed=task.seed)
-        embedded = self._embedded(pipeline, unit.name)
+        embedded = self.embeddings(pipeline, unit.name)
         heard = [(r, f) for r in unit.test if not isinstance(f := embedded[r.path], Failure)]
         train = [f[0].values for r in unit.train if not isinstance(f := embedded[r.path], Failure) and not f[0].silent]
         if not train or not heard:
@@ -128,7 +128,8 @@ class Computing:
         key = (pipeline.sound(), task.unit.name, drawn, options)
         return self._transforms.get(key, lambda: _transformed(config, train))
 
-    def _embedded(self, pipeline: Pipelined, unit: str) -> Embedded:
+    def embeddings(self, pipeline: Pipelined, unit: str) -> Embedded:
+        """Return the embeddings of a unit's clips, with their cost, by path."""
         return self._embeddings.get((pipeline.sound(), unit), lambda: self._embed(pipeline, self.run.paths[unit]))
 
     def _embed(self, pipeline: Pipelined, paths: list[Path]) -> Embedded:
