@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from asd.components import contradictions, load_class
-from asd.errors import PluginError
+from asd.errors import ConfigError, PluginError, WeightError
 from asd.installed import registry
 from asd.parameters import REQUIRED, parameters_of
 from asd.testing.compare import require
@@ -165,7 +165,10 @@ def _with_defaults(subject: Subject) -> Any:
     preset = dict(subject.spec.preset)
     if any(p.default is REQUIRED and p.name not in preset for p in parameters_of(subject.cls).values()):
         return subject.make()
-    return subject.cls(**preset)
+    try:
+        return subject.cls(**preset)
+    except (ConfigError, WeightError):
+        return subject.make()
 
 
 def _settable(subject: Subject) -> bool:

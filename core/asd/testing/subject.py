@@ -258,6 +258,7 @@ class Subject:
             "class": cls.__qualname__,
             "source": source,
             "parameters": self.parameters,
+            "windows": self.kind == "extractor",
         }
 
     def close(self) -> None:

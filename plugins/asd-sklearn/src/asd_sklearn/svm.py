@@ -52,6 +52,7 @@ class OneClassSVM(FeatureDetector):
         variance = features.var(dtype=np.float64)
         gamma = 1 / (values.shape[1] * variance) if self.gamma == "scale" else self.gamma
         model = Model(kernel="rbf", nu=max(self.nu, 1 / len(values)), gamma=gamma)
+        model.random_state = 0  # nothing random comes of it, but None draws from NumPy's global generator
         with quiet(self.name):
             model.fit(values)
         self.support_vectors_ = model.support_vectors_ + centre
