@@ -185,6 +185,19 @@ def command(recipe: Path, data: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.slow
+def test_an_interruption_says_that_the_run_goes_on(recipe: Path, data: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(recipe, data, tmp_path / "out"), stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out" / "cells.sqlite").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert told.splitlines()[-1] == (
+        f"asd: error: interrupted; what is finished is kept in {tmp_path / 'out'}, and the same command goes on"
+    )
+
+
+@pytest.mark.slow
 def test_two_runs_at_once_share_cache_and_results(recipe: Path, data: Path, tmp_path: Path) -> None:
     running = [
         subprocess.Popen(command(recipe, data, tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)

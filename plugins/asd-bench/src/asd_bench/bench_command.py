@@ -12,7 +12,7 @@ from asd.cache import EmbeddingCache, content_of
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
-from asd.errors import ConfigError
+from asd.errors import ConfigError, DataError
 from asd.interfaces import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
@@ -130,6 +130,8 @@ def _run(
             return results, written
     except ConfigError as error:
         raise recipes.with_place(path, error) from error
+    except KeyboardInterrupt:
+        raise DataError(f"interrupted; what is finished is kept in {folder}, and the same command goes on") from None
 
 
 def _warn_of_twins(run: Run) -> None:
