@@ -185,6 +185,26 @@ def command(recipe: Path, data: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.slow
+def test_toycar_end_to_end(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real clips by the official protocol, whose level gives no shortcut."""
+    recipe = tmp_path / "toycar.toml"
+    recipe.write_text(
+        'dataset = "dcase2023"\nmetric = "dcase2022"\n[[grid]]\n'
+        'extractors = [{ name = "identity", frontend = { name = "mel-stack", frame_hop = 16 } }]\n'
+        'detectors = ["mahalanobis"]\n'
+    )
+    found = run(recipe, shared / "data" / "toycar", tmp_path / "out", capsys)
+    assert found["loudness"] == pytest.approx(
+        {"auc": 0.528, "auc_source": 0.466, "auc_target": 0.590, "pauc": 0.499}, abs=0.001
+    )
+    (row,) = found["rows"]
+    assert (row["unit"], row["train_clips"], row["test_clips"]) == ("ToyCar/00", 208, 100)
+    parts = [row[name] for name in ("auc_source", "auc_target", "pauc")]
+    assert row["score"] == pytest.approx(3 / sum(1 / part for part in parts))
+    assert 0.45 < row["score"] < 0.75
+
+
+@pytest.mark.slow
 def test_an_interruption_says_that_the_run_goes_on(recipe: Path, data: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(recipe, data, tmp_path / "out"), stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "out" / "cells.sqlite").exists():
