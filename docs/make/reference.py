@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def pages() -> dict[str, str]:
         "reference/checks.md": checks(),
         "reference/licences.md": licences(),
         "decisions/index.md": decisions(),
+        **plugins(),
     }
 
 
@@ -219,6 +221,18 @@ def decisions() -> str:
     folder = Path(__file__).resolve().parents[1] / "decisions"
     titles = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in sorted(folder.glob("0*.md"))}
     return _page(["# Decisions", "\n".join(f"- [{title.strip('# ')}]({name})" for name, title in titles.items())])
+
+
+def plugins() -> dict[str, str]:
+    """Return a page per first-party distribution, its own README, and the list of them."""
+    root = Path(__file__).resolve().parents[2]
+    found = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(root.glob("plugins/*/README.md"))}
+    named = "\n".join(f"- [{name}]({name}.md)" for name in found)
+    # Links to files of the repository lead nowhere here.
+    texts = {
+        f"plugins/{name}.md": re.sub(r"\[([^\]]+)\]\((?![a-z]+:|#)[^)]+\)", r"\1", text) for name, text in found.items()
+    }
+    return {"plugins/index.md": _page(["# First-party plugins", named]), **texts}
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
