@@ -1,0 +1,140 @@
+"""Plugins that misbehave are named by 'asd plugins' and 'asd check', and the others go on working."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ASD = Path(sys.executable).with_name("asd")
+BROKEN = Path(__file__).resolve().parent / "broken"
+PLUGINS = ("plugin", "copycat", "noisy", "raising", "slow", "threaded")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a runner of 'asd' where the broken plugins are installed beside asd-sklearn."""
+    site = tmp_path_factory.mktemp("site")
+    for name in PLUGINS:
+        info = site / f"asd_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: asd-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[asd.plugins]\n{name} = broken_{name}\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), str(BROKEN)]),
+        "ASD_PLUGINS": ",".join(["asd-sklearn", *(f"asd-{name}" for name in PLUGINS)]),
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([ASD, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def listed(run: Run) -> list[dict[str, Any]]:
+    done = run("plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)  # what a plugin prints is not in it
+    return rows
+
+
+def named(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(row for row in listed if row["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("raising", "broken: RuntimeError: no licence key"),
+        ("nowhere", "broken: its target 'broken_components:Nowhere' is not there: broken_components has no Nowhere"),
+        ("nomodule", "broken: its target 'no_such_module:Detector' is not there: there is no module no_such_module"),
+        ("modern", "needs plugin contract 2, this asd-framework has 1: upgrade it"),
+        ("sounddetector", "name taken: asd-plugin has one of this name; write asd-copycat:sounddetector"),
+        ("gmm", "ready"),
+        ("reversed", "ready"),
+    ],
+)
+def test_the_list_names_what_is_wrong(listed: list[dict[str, Any]], name: str, state: str) -> None:
+    assert named(listed, name)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("of-slow", "takes 1."),
+        ("of-noisy", "prints on import: 'hello from a plugin'"),
+        ("of-threaded", "leaves a thread behind on import: left-behind"),
+    ],
+)
+def test_the_list_remarks_on_manners(listed: list[dict[str, Any]], run: Run, name: str, remark: str) -> None:
+    row = named(listed, name)
+    assert [text for text in row["remarks"] if text.startswith(remark)]
+    assert named(listed, "gmm")["remarks"] == []
+
+
+def test_the_table_names_the_plugins_of_the_remarks(run: Run) -> None:
+    done = run("plugins")
+    assert "asd-noisy: prints on import: 'hello from a plugin'" in done.stdout
+    assert "asd-threaded: leaves a thread behind on import: left-behind" in done.stdout
+    assert "asd-slow: takes 1." in done.stdout
+    assert "hello from a plugin" in done.stderr
+
+
+def test_a_lie_about_the_dimension_is_told(run: Run) -> None:
+    assert "declares dimension 7, but its dimension is 5" in run("plugins", "show", "lyingextractor").stdout
+
+
+CHECKED = ("asd-raising", "asd-noisy", "asd-slow", "asd-threaded", "asd-copycat", "modern", "nowhere", "lyingextractor")
+
+
+@pytest.fixture(scope="module")
+def checked(run: Run) -> list[dict[str, Any]]:
+    done = run("check", *CHECKED, "knn", "--json")
+    assert done.returncode == 1, done.stderr
+    reports: list[dict[str, Any]] = json.loads(done.stdout)
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "reason"),
+    [
+        ("asd-raising", "plugin-loads", "RuntimeError: no licence key"),
+        ("asd-noisy:of-noisy", "plugin-module-is-quiet", "prints 'hello from a plugin'"),
+        ("asd-slow:of-slow", "plugin-module-is-light", "takes 1."),
+        ("asd-threaded:of-threaded", "plugin-module-is-quiet", "leaves a thread behind: left-behind"),
+        ("asd-copycat:sounddetector", "name-is-free", "the name 'sounddetector' is taken by asd-plugin:sounddetector"),
+        ("asd-plugin:modern", "contract-version-is-known", "needs plugin contract 2"),
+        ("asd-plugin:nowhere", "target-exists", "cannot import its target"),
+        ("asd-plugin:lyingextractor", "spec-is-true", "declares dimension 7"),
+    ],
+)
+def test_the_check_names_it(checked: list[dict[str, Any]], component: str, check: str, reason: str) -> None:
+    report = next(report for report in checked if report["component"] == component)
+    assert not report["ok"]
+    failed = {result["check"]: result["reason"] for result in report["results"] if result["outcome"] == "failed"}
+    assert reason in failed[check]
+
+
+def test_the_others_go_on_working(checked: list[dict[str, Any]]) -> None:
+    assert next(report for report in checked if report["component"] == "asd-sklearn:knn")["counts"] == {"passed": 25}
+
+
+def test_a_command_whose_name_is_taken_is_left_out_and_told(tmp_path: Path) -> None:
+    from asd_registry import Registry
+
+    for name in ("first", "second"):
+        source = (BROKEN / "broken_copycat.py").read_text().replace("sounddetector", f"of-{name}")
+        (tmp_path / f"hello_{name}.py").write_text(source)
+    registry = Registry([])
+    assert registry.add_file(tmp_path / "hello_first.py").remarks == ()
+    registry.add_file(tmp_path / "hello_second.py")
+    assert registry.plugins[-1].remarks == ("its command 'hello' is left out: hello_first.py has one",)
