@@ -190,9 +190,11 @@ def write_recordings(
 
     machine = Machine(seed=seed)
     lines = ["path,kind,start,duration,frequency"]
-    plan = [("train", False)] * healthy + [("test/normal", False), ("test/anomalous", True)] * faulty
-    for number, (place, is_faulty) in enumerate(plan):
-        kind = ANOMALY_KINDS[number % len(ANOMALY_KINDS)] if is_faulty else None
+    kinds = [ANOMALY_KINDS[index % len(ANOMALY_KINDS)] for index in range(faulty)]
+    plan: list[tuple[str, AnomalyKind | None]] = [("train", None) for _ in range(healthy)]
+    plan += [("test/normal", None) for _ in range(faulty)]
+    plan += [("test/anomalous", kind) for kind in kinds]
+    for number, (place, kind) in enumerate(plan):
         sound = machine.record(seconds, seed=number, anomaly=kind)
         path = folder / place / f"{number:03d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +246,7 @@ def _harmonics(time: Float64, frequency: float, rng: np.random.Generator) -> Flo
 
 
 def _whine(time: Float64, frequency: float, rng: np.random.Generator) -> Float64:
-    wavering = 0.01 * frequency * np.sin(2 * np.pi * rng.uniform(2, 4) * time) / 3
+    wavering = 0.001 * frequency * np.sin(2 * np.pi * rng.uniform(2, 4) * time) / 3
     return np.asarray(np.sin(2 * np.pi * frequency * time + wavering))
 
 
