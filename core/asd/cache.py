@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asd.audio import Clip, digest_of
+from asd.database import open_database
 from asd.errors import CacheError
 from asd.folders import cache_folder
 from asd.identity import identity_of
@@ -34,9 +35,6 @@ from asd.pipeline import ClipFeatures, Failure, Pipeline
 T = TypeVar("T")
 
 _log = logging.getLogger("asd")
-
-_PATIENCE = 60.0
-"""Seconds to wait for another process that is writing."""
 
 _DAY = 86400.0
 
@@ -101,13 +99,7 @@ class EmbeddingCache:
 
     @functools.cached_property
     def _connection(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_TABLES)
-        return connection
+        return open_database(self.path, _TABLES)
 
     def load(self, key: str, clip: Clip) -> tuple[ClipFeatures, Cost] | None:
         """Return the entry of `key` as the features of `clip`, with their cost; None if there is none."""

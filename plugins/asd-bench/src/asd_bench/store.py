@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from asd.database import open_database
 from asd.errors import DataError
 from asd.records import Float64
 
 T = TypeVar("T")
+
+_TABLES = "CREATE TABLE IF NOT EXISTS cells (digest TEXT PRIMARY KEY, record TEXT NOT NULL, draws BLOB NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,7 @@ class Store:
         self._explained(self._open)
 
     def _open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS cells (digest TEXT PRIMARY KEY, record TEXT NOT NULL, draws BLOB NOT NULL)"
-        )
+        self._connection = open_database(self.path, _TABLES)
         self._connection.execute("BEGIN IMMEDIATE")  # says at once whether the folder takes anything
         self._connection.execute("COMMIT")
 
