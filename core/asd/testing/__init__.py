@@ -11,7 +11,7 @@ Three surfaces, one list of checks:
 
 A component may help the kit by ``example_parameters`` (see `asd.interfaces.Component`): small parameters for a quick
 trial. An extractor whose parameter ``weights`` takes ``"random"`` is checked with random weights where its own are not
-at hand. A dataset may offer a class method ``write_example(folder)`` that writes a tiny tree of its layout.
+at hand. A dataset may offer a method ``write_example(folder)`` that writes a tiny tree of its layout, of empty files.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ def recordings_are_well_formed(subject: Subject) -> None:
 
 
 def _example(subject: Subject) -> Path:
-    write = getattr(subject.cls, "write_example", None)
+    write = getattr(subject.make(), "write_example", None)
     if write is None:
-        raise SkippedError("offers no example: give it a class method write_example(folder)")
+        raise SkippedError("offers no example: give it a method write_example(folder)")
     folder = subject.folder / "example"
     folder.mkdir(exist_ok=True)
     write(folder)

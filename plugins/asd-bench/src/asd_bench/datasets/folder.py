@@ -33,6 +33,13 @@ class Folder(Dataset):
             )
         return found
 
+    def write_example(self, folder: Path) -> None:
+        """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
+        for name in ("train/normal/0.wav", "test/normal/1.wav", "test/abnormal/2.wav"):
+            path = folder / "fan" / name
+            path.parent.mkdir(parents=True)
+            path.touch()
+
 
 def existing(folder: Path, fetchable: str = "") -> Path:
     """Return `folder` if it is one.

@@ -43,6 +43,12 @@ class Manifest(Dataset):
         _check_there(manifest, [recording.path for _, recording in found.values()])
         return [recording for _, (_, recording) in sorted(found.items())]
 
+    def write_example(self, folder: Path) -> None:
+        """Write a tiny manifest with empty recordings, for `asd.testing`."""
+        (folder / self.file).write_text("path,label,machine\n1.wav,anomalous,fan\n0.wav,normal,fan\n", encoding="utf-8")
+        for name in ("0.wav", "1.wav"):
+            (folder / name).touch()
+
 
 def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
     if not manifest.is_file():
