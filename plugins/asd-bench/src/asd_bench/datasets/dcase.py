@@ -10,6 +10,7 @@ from asd.errors import ConfigError, DataError
 from asd.interfaces import Dataset
 from asd.records import Recording, RemoteFile
 from asd_bench.datasets.editions import Edition, Subset, SubsetName, editions
+from asd_bench.datasets.example import id_names, plant, section_names
 from asd_bench.datasets.folder import existing
 from asd_bench.datasets.labels import GroundTruth, check_attribute_lists
 from asd_bench.datasets.layout import clips_of, machine_folders, with_sections
@@ -83,6 +84,18 @@ class Dcase(Dataset):
         chosen = self.machines or tuple(self._subset.sections)
         found = [remote for machine in chosen for remote in self._subset.downloads[machine]]
         return [*found, self._subset.labels] if self._subset.labels else found
+
+    def write_example(self, folder: Path) -> None:
+        """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
+        machine, sections = next(iter(self._subset.sections.items()))
+        by_domain = self.edition in ("dcase2021", "mimii-due")
+        for section in sections:
+            names = (
+                id_names(f"id_{section}")
+                if self._edition.grammar == "id"
+                else section_names(section, by_domain=by_domain)
+            )
+            plant(folder / machine, names)
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""

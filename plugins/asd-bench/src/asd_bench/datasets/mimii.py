@@ -10,6 +10,7 @@ from typing import Literal
 from asd.errors import ConfigError, DataError
 from asd.interfaces import Dataset
 from asd.records import Recording, RemoteFile
+from asd_bench.datasets.example import plant
 from asd_bench.datasets.folder import audio_files, existing
 
 Snr = Literal[-6, 0, 6]
@@ -76,6 +77,10 @@ class Mimii(Dataset):
             for level in ((-6, 0, 6) if self.snr is None else (self.snr,))
             for machine in self.machines or MACHINES
         ]
+
+    def write_example(self, folder: Path) -> None:
+        """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
+        plant(folder, [f"{self.snr or 0}_dB/fan/id_00/{label}/00000000.wav" for label in ("normal", "abnormal")])
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from asd.errors import ConfigError, DataError
 from asd.interfaces import Dataset
 from asd.records import Recording, RemoteFile
+from asd_bench.datasets.example import plant
 from asd_bench.datasets.folder import audio_files, existing
 
 # Zenodo record 3351307: each machine is an archive of 7-Zip in so many parts.
@@ -52,6 +53,13 @@ class ToyAdmos(Dataset):
             for machine in self.machines or _PARTS
             for part in range(1, _PARTS[machine] + 1)
         ]
+
+    def write_example(self, folder: Path) -> None:
+        """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
+        place = "ToyCar/case1"
+        names = ["NormalSound_IND/1100010001_ToyCar_case1_normal_IND_ch1_0001.wav"]
+        names += ["AnomalousSound_IND/1101010001_ToyCar_case1_ab03_IND_ch1_0001.wav"]
+        plant(folder / place, names)
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
