@@ -99,6 +99,7 @@ def test_recipes_are_listed_and_printed_to_copy() -> None:
     [
         (["bench"], "name a recipe: 'asd bench --list' lists them"),
         (["bench", "quick"], "name the folder of the data: asd bench quick --data DIR"),
+        (["bench", "quick", "--data", ".", "--max-time", "1"], "limit a recommendation: add --recommend FILE.toml"),
         (["bench", "quik", "--data", "."], "unknown recipe 'quik'; did you mean quick?"),
         (["bench", "own.toml", "--data", "."], "own.toml: no such recipe file"),
     ],

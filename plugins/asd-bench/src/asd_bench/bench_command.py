@@ -93,11 +93,13 @@ def bench(
     chosen = recipes.read(path)
     if data is None:
         raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
+    limits = Limits(max_time, max_memory, permissive)
+    if limits != Limits() and wanted is None:
+        raise ConfigError("--max-time, --max-memory and --permissive limit a recommendation: add --recommend FILE.toml")
     folder = output or Path(f"bench-{chosen.name}")
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
         results, written = _run(chosen, path, data, folder, runtime, workers, submission)
-    limits = Limits(max_time, max_memory, permissive)
     advice = recommend(results, limits, data.resolve().name) if wanted else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
