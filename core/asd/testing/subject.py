@@ -28,7 +28,7 @@ from asd_registry import ComponentSpec, Kind
 
 T = TypeVar("T")
 
-_TRAINING, _TEST = 80, 30
+_TRAINING, _TEST = 40, 30
 _WINDOWS = 3
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "frontend": interfaces.Frontend,
