@@ -17,7 +17,10 @@ import pytest
 import soundfile
 
 ASD = Path(sys.executable).with_name("asd")
-QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "--detector.components", "2")
+QUICK = (
+    *("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9"),
+    *("--detector", "gmm", "--detector.components", "2"),
+)
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -84,11 +87,19 @@ def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     assert result["config"]["pca"] == 0.9
 
 
-def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_path: Path) -> None:
-    quick = QUICK[: QUICK.index("--detector.components")]
-    arguments = ("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", "--detector.max_iter", "90", *quick)
-    detector = json.loads(asd(*arguments).stdout)["config"]["detector"]
-    assert (detector["components"], detector["max_iter"]) == (20, 90)
+def test_a_parameter_without_a_name_is_the_default_detectors(sounds: Path, tmp_path: Path) -> None:
+    options = ("--detector.variance", "0.9", "--frontend", "mel-stack", "--extractor", "identity", "--folds", "1")
+    detector = json.loads(asd("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", *options).stdout)["config"][
+        "detector"
+    ]
+    assert detector == {"name": "asd-sklearn:pca-residual", "variance": 0.9}
+
+
+def test_the_default_components_are_marked() -> None:
+    listed = json.loads(asd("plugins", "--json").stdout)
+    marked = {c["kind"]: c["name"] for c in listed if c["default"]}
+    assert marked == {"frontend": "mel-image", "extractor": "squeezenet1_0", "detector": "pca-residual"}
+    assert "pca-residual (default)" in " ".join(asd("plugins", "--kind", "detector").stdout.split())
 
 
 def test_a_parameter_of_a_front_end_is_that_of_the_chosen_extractors_own(sounds: Path, tmp_path: Path) -> None:
@@ -214,8 +225,11 @@ MISTAKES = [
     ("fit {train} -o {tmp}", "is a folder; name a file, such as"),
     ("fit {train} -o {tmp}/no/m.asd", "no such folder to write the model to"),
     ("fit {train} -o {new} --detector gmn", "unknown detector 'gmn'; did you mean"),
-    ("fit {train} -o {new} --detector.clusters 3", "detector 'gmm' has no parameter 'clusters'"),
-    ("fit {train} -o {new} --detector.components=x", "parameter 'components' takes a whole number, got 'x'"),
+    ("fit {train} -o {new} --detector.clusters 3", "detector 'pca-residual' has no parameter 'clusters'"),
+    (
+        "fit {train} -o {new} --detector gmm --detector.components=x",
+        "parameter 'components' takes a whole number, got 'x'",
+    ),
     ("fit {train} -o {new} --pooling sum", "parameter 'pooling' takes mean or max or top, got 'sum'"),
     ("fit {train} -o {new} --detector.components", "--detector.components needs a value"),
     (

@@ -35,7 +35,7 @@ def test_defaults_are_resolved_from_the_specs() -> None:
     resolved = Config().resolved()
     assert resolved.frontend == Choice("mel-image")
     assert resolved.extractor == Choice("squeezenet1_0")
-    assert resolved.detector == Choice("gmm", {"components": 20})
+    assert resolved.detector == Choice("pca-residual")
     assert resolved.pca == 0.98
     assert Config.from_mapping({"detector": "small-dcae"}).resolved().pca is None
     assert Config.from_mapping({"pca": "none"}).resolved().pca is None

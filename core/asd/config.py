@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asd.audio import Channel
+from asd.defaults import DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.installed import registry
 from asd.parameters import convert_all
@@ -16,9 +17,6 @@ from asd_registry import PIPELINE_KINDS, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
-
-DEFAULT_EXTRACTOR = "squeezenet1_0"
-DEFAULT_PCA = 0.98  # arXiv:2012.06282; without it, features that hardly vary in training swamp the likelihood
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,6 @@ class Choice:
         return {"name": self.name, **self.parameters}
 
 
-DEFAULT_DETECTOR = Choice("gmm", {"components": 20})  # arXiv:2012.06282
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole pipeline.
@@ -44,7 +39,7 @@ class Config:
     ----------
     frontend, extractor, detector : Choice or None
         Components with their parameters. None: the extractor's own front end, ``squeezenet1_0`` (or what the
-        detector asks for), ``gmm`` with 20 components.
+        detector asks for), ``pca-residual``.
     standardise : bool
         Shift and scale each feature to mean 0 and deviation 1 on the training windows.
     deviation_floor : float
@@ -127,9 +122,9 @@ class Config:
 
     def resolved(self) -> Config:
         """Return the configuration with every component named and nothing left to ``auto``."""
-        detector = self.detector or DEFAULT_DETECTOR
+        detector = self.detector or Choice(DEFAULTS["detector"])
         detector_spec = registry().find("detector", detector.name).spec
-        extractor = self.extractor or Choice(detector_spec.extractor or DEFAULT_EXTRACTOR)
+        extractor = self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
         extractor_spec = registry().find("extractor", extractor.name).spec
         frontend = self.frontend
         if frontend is None:

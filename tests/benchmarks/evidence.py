@@ -1,12 +1,15 @@
 """Which pipeline should `asd fit` take by itself? Chosen on generated faults, then measured on real ones.
 
 1. Choosing sees healthy training clips alone. A quarter of them is held out; each of those also gets two generated
-   faults (`asd.testing.machines.spoil`: harmonics, knocks, whine, clicks, squeal, drop-outs, 5 to 25 dB below the
+   faults (`asd.testing.machines.spoil`: harmonics, knocks, whine, clicks, squeal, drop-outs, 15 to 35 dB below the
    machine). Every pipeline whose weights are embedded learns from the other clips, and the official DCASE score ranks
    them: the harmonic mean of AUC on source and target clips and of the partial AUC.
-2. Measuring runs the recipe `dcase2023` on the official test clips, once, for all pipelines.
+2. Cars: a second look without faults. Each of ToyCar's cars B, C, D is left out once; its healthy clips stand for
+   anomalous ones, a quarter of the other cars' for normal ones, and the AUC tells how well a pipeline hears the change.
+3. Measuring runs the recipe `dcase2023` on the official test clips, once, for all pipelines.
 
     python tests/benchmarks/evidence.py choose TOYCAR [-o FOLDER]  # TOYCAR: a folder with train/ and test/
+    python tests/benchmarks/evidence.py cars TOYCAR [-o FOLDER]
     python tests/benchmarks/evidence.py measure TOYCAR [-o FOLDER]
 """
 
@@ -27,7 +30,7 @@ from asd_bench.recipe import shipped
 
 HELD_OUT = 4
 FAULTS_EACH = 2
-LEVELS = (-25.0, -5.0)
+LEVELS = (-35.0, -15.0)
 
 
 def write_faults(toycar: Path, folder: Path, seed: int = 0) -> Path:
@@ -46,27 +49,55 @@ def write_faults(toycar: Path, folder: Path, seed: int = 0) -> Path:
                 made = folder / f"{path.stem}_{kind}_{len(rows)}.flac"
                 soundfile.write(made, spoiled.audio.samples[0], spoiled.audio.sample_rate)
                 rows.append((made.resolve(), "test", "anomalous", domain))
+    return _written(folder, ("path", "split", "label", "domain"), rows)
+
+
+def write_cars(toycar: Path, folder: Path, seed: int = 0) -> Path:
+    """Write a manifest in which each car is anomalous once; return it."""
+    rng = np.random.default_rng(seed)
+    clips = {car: sorted((toycar / "train").glob(f"*_source_*_car_{car}*")) for car in "BCD"}
+    rows = []
+    for absent in clips:
+        section = f"without car {absent}"
+        (folder / section).mkdir(exist_ok=True)
+
+        def linked(path: Path, section: str = section) -> Path:  # a manifest names each path once
+            link = folder / section / path.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.resolve())
+            return link.absolute()
+
+        rows += [(linked(path), "test", "anomalous", section) for path in clips[absent]]
+        known = [path for car, paths in clips.items() if car != absent for path in paths]
+        held_out = set(rng.permutation(len(known))[: len(known) // HELD_OUT].tolist())
+        for number, path in enumerate(known):
+            split = "test" if number in held_out else "train"
+            rows.append((linked(path), split, "normal", section))
+    return _written(folder, ("path", "split", "label", "section"), rows)
+
+
+def _written(folder: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> Path:
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "split", "label", "domain"))
+        writer.writerow(header)
         writer.writerows(rows)
     return manifest
 
 
-def write_recipe(folder: Path) -> Path:
-    """Write the first grid of the recipe `dcase2023` for the manifest; return the recipe."""
+def write_recipe(folder: Path, units: str, metric: str) -> Path:
+    """Write the first grid of the recipe `dcase2023` for a manifest; return the recipe."""
     text = shipped()["dcase2023"].read_text()
     grid = text[text.index("[[grid]]") : text.rindex("[[grid]]")]
-    recipe = folder / "choose.toml"
-    recipe.write_text(f'dataset = "manifest"\nsplit = "official"\nunits = ["machine"]\nmetric = "dcase2022"\n\n{grid}')
+    recipe = folder / "recipe.toml"
+    recipe.write_text(f'dataset = "manifest"\nsplit = "official"\nunits = ["{units}"]\nmetric = "{metric}"\n\n{grid}')
     return recipe
 
 
 def main() -> int:
-    """Choose or measure."""
+    """Choose, look at cars, or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("choose", "measure"))
+    parser.add_argument("what", choices=("choose", "cars", "measure"))
     parser.add_argument("toycar", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("evidence"))
     arguments = parser.parse_args()
@@ -74,7 +105,10 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.what == "choose":
         (folder / "faults").mkdir(exist_ok=True)
-        recipe, data = str(write_recipe(folder)), write_faults(arguments.toycar, folder / "faults")
+        recipe = str(write_recipe(folder, "machine", "dcase2022"))
+        data = write_faults(arguments.toycar, folder / "faults")
+    elif arguments.what == "cars":
+        recipe, data = str(write_recipe(folder, "section", "auc")), write_cars(arguments.toycar, folder)
     else:
         recipe, data = "dcase2023", arguments.toycar
     command = [str(Path(sys.executable).parent / "asd"), "bench", recipe, "--data", str(data)]

@@ -8,6 +8,7 @@ import click
 
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table
+from asd.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd.installed import registry
 from asd_registry import KINDS, Component, Plugin
@@ -20,7 +21,7 @@ from asd_registry.targets import missing_target
 @verbose_option
 @click.pass_context
 def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None:
-    """List the installed components with their licences and state.
+    """List the installed components with their licences and state, and which are the default.
 
     'asd plugins show NAME' gives a component's parameters, dimension and weight files. ASD_PLUGINS limits what loads
     (comma-separated distributions or entry points).
@@ -96,12 +97,17 @@ def _state(component: Component) -> str:
     return "ready"
 
 
+def _is_default(component: Component) -> bool:
+    """Return whether 'asd fit' takes the component by itself."""
+    return DEFAULTS.get(component.spec.kind) == component.spec.name
+
+
 def _row(component: Component) -> tuple[Any, ...]:
     spec, plugin = component.spec, component.plugin
     state = _state(component)
     return (
         spec.kind,
-        spec.name,
+        f"{spec.name} (default)" if _is_default(component) else spec.name,
         spec.summary,
         f"{plugin.distribution} {plugin.version}",
         spec.licence,
@@ -134,6 +140,7 @@ def _as_dict(component: Component) -> dict[str, Any]:
         "version": plugin.version,
         "licence": spec.licence,
         "state": _state(component),
+        "default": _is_default(component),
         "remarks": list(plugin.remarks),
         "requires": list(spec.requires),
         "sample_rate": spec.sample_rate,
