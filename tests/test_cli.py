@@ -87,19 +87,20 @@ def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     assert result["config"]["pca"] == 0.9
 
 
-def test_a_parameter_without_a_name_is_the_default_detectors(sounds: Path, tmp_path: Path) -> None:
-    options = ("--detector.variance", "0.9", "--frontend", "mel-stack", "--extractor", "identity", "--folds", "1")
+def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_path: Path) -> None:
+    options = ("--detector.neighbours", "2", "--frontend", "mel-stack", "--extractor", "identity", "--folds", "1")
     detector = json.loads(asd("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", *options).stdout)["config"][
         "detector"
     ]
-    assert detector == {"name": "asd-sklearn:pca-residual", "variance": 0.9}
+    assert detector["name"] == "asd-sklearn:knn"
+    assert (detector["local_density"], detector["neighbours"]) == (True, 2)
 
 
 def test_the_default_components_are_marked() -> None:
     listed = json.loads(asd("plugins", "--json").stdout)
     marked = {c["kind"]: c["name"] for c in listed if c["default"]}
-    assert marked == {"frontend": "mel-image", "extractor": "squeezenet1_0", "detector": "pca-residual"}
-    assert "pca-residual (default)" in " ".join(asd("plugins", "--kind", "detector").stdout.split())
+    assert marked == {"frontend": "efficientat-mel", "extractor": "efficientat-mn04", "detector": "knn"}
+    assert "knn (default)" in " ".join(asd("plugins", "--kind", "detector").stdout.split())
 
 
 def test_a_parameter_of_a_front_end_is_that_of_the_chosen_extractors_own(sounds: Path, tmp_path: Path) -> None:
@@ -225,7 +226,7 @@ MISTAKES = [
     ("fit {train} -o {tmp}", "is a folder; name a file, such as"),
     ("fit {train} -o {tmp}/no/m.asd", "no such folder to write the model to"),
     ("fit {train} -o {new} --detector gmn", "unknown detector 'gmn'; did you mean"),
-    ("fit {train} -o {new} --detector.clusters 3", "detector 'pca-residual' has no parameter 'clusters'"),
+    ("fit {train} -o {new} --detector.clusters 3", "detector 'knn' has no parameter 'clusters'"),
     (
         "fit {train} -o {new} --detector gmm --detector.components=x",
         "parameter 'components' takes a whole number, got 'x'",

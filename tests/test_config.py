@@ -33,9 +33,9 @@ def test_toml_and_round_trip(tmp_path: Path) -> None:
 
 def test_defaults_are_resolved_from_the_specs() -> None:
     resolved = Config().resolved()
-    assert resolved.frontend == Choice("mel-image")
-    assert resolved.extractor == Choice("squeezenet1_0")
-    assert resolved.detector == Choice("pca-residual")
+    assert resolved.frontend == Choice("efficientat-mel")
+    assert resolved.extractor == Choice("efficientat-mn04")
+    assert resolved.detector == Choice("knn", {"local_density": True})
     assert resolved.pca == 0.98
     assert Config.from_mapping({"detector": "small-dcae"}).resolved().pca is None
     assert Config.from_mapping({"pca": "none"}).resolved().pca is None

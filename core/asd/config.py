@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asd.audio import Channel
-from asd.defaults import DEFAULT_PCA, DEFAULTS
+from asd.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.installed import registry
 from asd.parameters import convert_all
@@ -31,6 +31,9 @@ class Choice:
         return {"name": self.name, **self.parameters}
 
 
+DEFAULT_DETECTOR = Choice(DEFAULTS["detector"], DEFAULT_DETECTOR_PARAMETERS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole pipeline.
@@ -38,8 +41,8 @@ class Config:
     Parameters
     ----------
     frontend, extractor, detector : Choice or None
-        Components with their parameters. None: the extractor's own front end, ``squeezenet1_0`` (or what the
-        detector asks for), ``pca-residual``.
+        Components with their parameters. None: the extractor's own front end, ``efficientat-mn04`` (or what the
+        detector asks for), ``knn`` with local density.
     standardise : bool
         Shift and scale each feature to mean 0 and deviation 1 on the training windows.
     deviation_floor : float
@@ -122,7 +125,7 @@ class Config:
 
     def resolved(self) -> Config:
         """Return the configuration with every component named and nothing left to ``auto``."""
-        detector = self.detector or Choice(DEFAULTS["detector"])
+        detector = self.detector or DEFAULT_DETECTOR
         detector_spec = registry().find("detector", detector.name).spec
         extractor = self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
         extractor_spec = registry().find("extractor", extractor.name).spec

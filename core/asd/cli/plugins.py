@@ -36,7 +36,7 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
     rows = [_row(component) for component in found] + [_broken_row(plugin) for plugin in broken]
     remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
     if not rows:
-        click.echo("No plugins are installed: pip install asd-frontends asd-imagenet asd-sklearn")
+        click.echo("No plugins are installed: pip install asd-audioset asd-sklearn")
         return
     print_table(("kind", "name", "summary", "distribution", "licence", "state"), rows)
     for remark in remarks:

@@ -85,3 +85,9 @@ def test_auto_takes_the_gpu() -> None:
     major, _ = torch.cuda.get_device_capability(0)
     assert plan.device.type == "cuda"
     assert plan.dtype == (torch.bfloat16 if major >= 8 else torch.float32)
+
+
+def test_a_network_can_say_what_auto_means_for_it() -> None:
+    assert asd_torch.plan(Runtime(device="cpu"), auto="fp32").dtype == torch.float32
+    assert asd_torch.plan(Runtime(device="cpu"), auto="bf16").dtype == torch.bfloat16
+    assert asd_torch.plan(Runtime(device="cpu", precision="bf16"), auto="fp32").dtype == torch.bfloat16

@@ -11,7 +11,7 @@ import torch
 
 import asd_torch
 from asd.errors import ConfigError
-from asd.interfaces import Frontend, Runtime
+from asd.interfaces import Frontend
 from asd.records import Audio, Float32, Float64, Representation, Windows
 from asd_audioset import logmel
 from asd_audioset.logmel import LogMel
@@ -179,8 +179,8 @@ def _samples(audio: Audio) -> torch.Tensor:
 
 def _shared(transform: LogMel) -> Transform:
     """Return `transform` with its frames shared among the processor's cores."""
-    plan = asd_torch.plan(Runtime(device="cpu", precision="fp32"))
-    return asd_torch.share_windows(transform, plan, _FRAMES_EACH)
+    here = asd_torch.Plan(torch.device("cpu"), torch.float32, "where the samples are")
+    return asd_torch.share_windows(transform, here, _FRAMES_EACH)
 
 
 def _cut(bands: Float32, length: int, hop: int) -> Float32:

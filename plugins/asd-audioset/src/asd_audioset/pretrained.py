@@ -7,7 +7,6 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +43,7 @@ class PretrainedExtractor(Extractor):
     _name: str
     """What messages call the network."""
 
-    _auto_precision: Literal["auto", "fp32"] = "fp32"
+    _auto_precision: Literal["fp32"] | None = "fp32"
     """What ``auto`` means. bfloat16 turns EfficientAT's embeddings of machine sound to a cosine of 0.993 and is hardly
     faster on so narrow a network."""
 
@@ -104,8 +103,7 @@ class PretrainedExtractor(Extractor):
 
     @cached_property
     def _plan(self) -> asd_torch.Plan:
-        precision = self._auto_precision if self.runtime.precision == "auto" else self.runtime.precision
-        return asd_torch.plan(replace(self.runtime, precision=precision))
+        return asd_torch.plan(self.runtime, auto=self._auto_precision)
 
     @cached_property
     def _network(self) -> Network:

@@ -39,7 +39,7 @@ class VGGish(PretrainedExtractor):
     """
 
     _name = "VGGish"
-    _auto_precision = "auto"  # nine plain layers keep a cosine of 0.9999 in bfloat16
+    _auto_precision = None  # nine plain layers keep a cosine of 0.9999 in bfloat16
     _values_each = 4 * 96 * 64
 
     def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asd.cache import content_of
-from asd.config import Choice, Config
-from asd.defaults import DEFAULTS
+from asd.config import DEFAULT_DETECTOR, Choice, Config
 from asd.errors import PluginError
 from asd.identity import identity_of
 from asd.installed import registry
@@ -142,7 +141,7 @@ def _content(path: Path) -> Any:
 
 
 def _label(config: Config) -> str:
-    detector = config.detector or Choice(DEFAULTS["detector"])
+    detector = config.detector or DEFAULT_DETECTOR
     parts = [_named(detector)]
     extractor = config.extractor
     if extractor is not None and extractor.name != "identity":

@@ -6,6 +6,7 @@ import functools
 import logging
 import platform
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -35,26 +36,30 @@ class Plan:
     reason: str
 
 
-def plan(runtime: Runtime) -> Plan:
+def plan(runtime: Runtime, *, auto: Literal["fp32", "bf16"] | None = None) -> Plan:
     """Resolve the device and the precision that `runtime` asks for; the log says once what was chosen.
 
     Parameters
     ----------
     runtime : Runtime
         Device ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; precision ``auto``, ``fp32`` or ``bf16``.
+    auto : {"fp32", "bf16"} or None
+        What ``auto`` means for a network that is known to need it; None: what the hardware computes best.
 
     Raises
     ------
     ConfigError
         If the device is not on this machine, or the precision is unknown.
     """
-    return _plan(runtime.device, runtime.precision)
+    return _plan(runtime.device, runtime.precision, auto)
 
 
 @functools.cache
-def _plan(device_name: str, precision: str) -> Plan:
+def _plan(device_name: str, precision: str, auto: str | None) -> Plan:
     device = _device(device_name)
-    if precision == "auto":
+    if precision == "auto" and auto:
+        dtype, reason = _DTYPES[auto], "best for this network"
+    elif precision == "auto":
         fast, reason = _bfloat16_support(device)
         dtype = torch.bfloat16 if fast else torch.float32
     elif precision in _DTYPES:
