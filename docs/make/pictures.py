@@ -77,22 +77,23 @@ def draw_patches() -> None:
 
 
 def draw_p_value() -> None:
-    """Draw held-out scores of healthy clips and a new clip among them."""
+    """Draw how held-out healthy clips compare with a new clip, each by the detector that had not heard it."""
     import asd
+    from asd.training import pool_scores
 
     model = asd.fit(DATA / "train")
     verdicts = [v for v in asd.score(model, DATA / "test" / "anomalous") if isinstance(v, asd.Verdict)]
     verdict = min(verdicts, key=lambda v: abs(v.p_value - 0.2))
-    scores = np.sort(model.calibration.scores)
-    above = round(verdict.p_value * (len(scores) + 1)) - 1
+    values = model.pipeline.embed(verdict.clip).values
+    new = np.array([pool_scores(member.score(values), model.config) for member in model.members])
+    healthy = model.calibration.scores - new[model.calibration.member]
+    above = healthy >= 0
     figure, axes = _figure(8.6, 1.6)
-    axes.scatter(
-        scores[: len(scores) - above], [0] * (len(scores) - above), s=60, color=TEAL, label="healthy, held out"
-    )
-    axes.scatter(scores[len(scores) - above :], [0] * above, s=60, facecolor="white", edgecolor=TEAL, label="… as high")
-    axes.axvline(verdict.score, color=RED, label=f"new clip: p = ({above} + 1) / ({len(scores)} + 1)")
-    axes.set(yticks=[], xlabel="anomaly score", ylim=(-1, 2.5))
-    axes.legend(loc="upper center", ncols=3, frameon=False)
+    axes.scatter(healthy[~above], [0] * (~above).sum(), s=60, color=TEAL, label="healthy, held out")
+    axes.scatter(healthy[above], [0] * above.sum(), s=60, facecolor="white", edgecolor=TEAL, label="… as high")
+    axes.axvline(0, color=RED, label=f"new clip: p = ({above.sum()} + 1) / ({len(healthy)} + 1)")
+    axes.set(yticks=[], xlabel="score minus the new clip's, by the same detector", ylim=(-1, 2.5))
+    axes.legend(loc="upper left", ncols=3, frameon=False)
     figure.tight_layout()
     _save(figure, "p-value.png")
 
