@@ -231,3 +231,10 @@ def test_the_citation_names_this_version() -> None:
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {project['version']}\n" in citation
     assert f"\nlicense: {project['license']}\n" in citation
+
+
+def test_every_extractor_is_compared() -> None:
+    from asd.installed import registry
+
+    table = (ROOT / "docs" / "extractors.md").read_text(encoding="utf-8")
+    assert [c.spec.name for c in registry().of_kind("extractor") if f"`{c.spec.name}`" not in table] == []
