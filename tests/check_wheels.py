@@ -5,6 +5,7 @@ Not a test of pytest's: it needs minutes and gigabytes. CI runs it as ``python t
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,10 +40,11 @@ def main() -> None:
         pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("torch")]
         run(python, "-m", "pip", "install", "--quiet", *pins, *wheels, cwd=folder)
         run(python, "-m", "pip", "check", cwd=folder)
-        listing = run(folder / "clean" / "bin" / "asd", "plugins", cwd=folder)
-        assert "squeezenet1_0" in listing, listing
-        assert "broken" not in listing, listing
-        assert "missing requirement" not in listing, listing
+        listing = json.loads(run(folder / "clean" / "bin" / "asd", "plugins", "--json", cwd=folder))
+        assert "squeezenet1_0" in {component["name"] for component in listing}
+        waiting = {component["name"]: component["state"] for component in listing if component["state"] != "ready"}
+        # Essentia is an extra: AGPL and 290 MB.
+        assert all("pip install 'essentia-tensorflow" in state for state in waiting.values()), waiting
         demo = run(folder / "clean" / "bin" / "asd", "demo", cwd=folder)
         assert "AUC" in demo, demo
         print(f"{len(wheels)} wheels built and installed into a clean environment; the demo runs there.")
