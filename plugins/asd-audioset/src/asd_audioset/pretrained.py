@@ -50,7 +50,7 @@ class PretrainedExtractor(Extractor):
     _values_each = 32 * 128 * 100
     """Values of spectrogram that a core takes at a time: fewer leave it waiting, more leave its cache."""
 
-    def __init__(self, *, weights: str, weights_sha256: str | None, seed: int) -> None:
+    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
         self.weights = weights
         self.weights_sha256 = weights_sha256
         self.seed = seed

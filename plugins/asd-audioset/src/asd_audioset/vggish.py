@@ -42,9 +42,6 @@ class VGGish(PretrainedExtractor):
     _auto_precision = None  # nine plain layers keep a cosine of 0.9999 in bfloat16
     _values_each = 4 * 96 * 64
 
-    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
-        super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
-
     @property
     def consumes(self) -> Representation:
         """Log-mel patches (96 frames, 64 bands)."""

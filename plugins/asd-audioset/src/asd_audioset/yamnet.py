@@ -57,9 +57,6 @@ class YAMNet(PretrainedExtractor):
 
     _name = "YAMNet"
 
-    def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
-        super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
-
     @property
     def consumes(self) -> Representation:
         """Log-mel patches (96 frames, 64 bands)."""
