@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
+from asd.cli.dotted import DottedCommand
 from asd.cli.flags import json_option, strict_option, verbose_option
-from asd.cli.options import PipelineCommand, config_from, pipeline_options, runtime_from, runtime_options
+from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.decision import Decision
 from asd.errors import ModelFileError
 
 
-@click.command(cls=PipelineCommand)
+@click.command(cls=DottedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
 @click.option("--force", is_flag=True, help="Overwrite an existing model file.")

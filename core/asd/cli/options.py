@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from asd.cli.dotted import given_parameters
+from asd.cli.flags import offline_option
 from asd.config import Config, read_toml
 from asd.errors import ConfigError
 from asd.interfaces import Runtime
@@ -17,38 +18,6 @@ from asd.parameters import describe, parameters_of
 from asd_registry import PIPELINE_KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_DOTTED = re.compile(rf"--({'|'.join(PIPELINE_KINDS)})\.([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
-_META = "asd.component_parameters"
-
-
-class PipelineCommand(click.Command):
-    """A command that takes ``--KIND.PARAMETER VALUE`` for whatever parameters the chosen components have."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the dotted options out, then parse the rest as usual."""
-        rest: list[str] = []
-        found: dict[str, dict[str, str]] = {}
-        remaining = iter(args)
-        for argument in remaining:
-            match = _DOTTED.fullmatch(argument)
-            if match is None:
-                rest.append(argument)
-                continue
-            value = match[3] if match[3] is not None else next(remaining, None)
-            if value is None:
-                raise click.UsageError(f"{argument} needs a value")
-            found.setdefault(match[1], {})[match[2].replace("-", "_")] = value
-        ctx.meta[_META] = found
-        return super().parse_args(ctx, rest)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say how component parameters are given."""
-        formatter.write_paragraph()
-        formatter.write_text(
-            "Component parameters: --frontend.NAME, --extractor.NAME and --detector.NAME followed by a value; "
-            "'asd plugins show NAME' lists them. --plugin-file FILE.py loads components of your own."
-        )
 
 
 def pipeline_options(command: F) -> F:
@@ -84,7 +53,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
         chosen = given.get(kind)
         if names[kind] is not None and names[kind] != (chosen.get("name") if isinstance(chosen, dict) else chosen):
             given[kind] = names[kind]  # another component's parameters would not fit
-    for kind, parameters in ctx.meta[_META].items():
+    for kind, parameters in given_parameters(ctx).items():
         chosen = given.get(kind) or getattr(Config.from_mapping(given).resolved(), kind).as_dict()
         given[kind] = {**(chosen if isinstance(chosen, dict) else {"name": chosen}), **parameters}
     return Config.from_mapping(given)
@@ -93,7 +62,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
 def runtime_options(command: F) -> F:
     """Add ``--device``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
     for option in (
-        click.option("--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Use no network."),
+        offline_option,
         click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
         click.option("--batch-size", default="auto", show_default=True, metavar="N|auto", help="Windows at a time."),
         click.option(
@@ -107,11 +76,6 @@ def runtime_options(command: F) -> F:
     ):
         command = option(command)
     return command
-
-
-def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> None:
-    if offline:
-        os.environ["ASD_OFFLINE"] = "1"
 
 
 def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import json_option, verbose_option
+from asd.cli.flags import json_option, offline_option, verbose_option
 from asd.cli.output import print_json, print_table, reporting
 from asd.errors import DataError
 from asd.installed import registry
 from asd.records import RemoteFile
-from asd_bench.data_command_options import DatasetCommand, dataset_from, go_offline
+from asd_bench.data_command_options import DatasetCommand, dataset_from
 from asd_bench.datasets.checks import Part, absent_from, parts_of, problems_of
 
 _LABELS = ("normal", "anomalous", "unlabelled")
@@ -76,7 +76,7 @@ def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verb
 @click.argument("name", metavar="DATASET")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--keep", is_flag=True, help="Keep the archives after unpacking them.")
-@click.option("--offline", is_flag=True, expose_value=False, callback=go_offline, help="Use no network.")
+@offline_option
 @json_option
 @verbose_option
 @click.pass_context
