@@ -5,11 +5,17 @@ What varies along time is averaged over the window's frames; so the layers befor
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
+from asd import weights
+from asd.audio import digest_of
 from asd.errors import ConfigError
+from asd.interfaces import Extractor
 from asd_essentia.plugin import Layer, Model
+from asd_registry import WeightFile
 
 BASE_SIZES = {"mean-pool": 753, "max-pool": 753, "penultimate": 200, "taggram": 50}
 """What an engine computes, and the length of it."""
@@ -24,10 +30,43 @@ PARTS = {
 """Where the mean pooling holds the means of earlier layers."""
 
 
-def check_model(model: str) -> None:
-    """Raise a ConfigError if there is no MusiCNN called `model`."""
-    if model not in get_args(Model):
-        raise ConfigError(f"there is no MusiCNN {model!r}; there are {' and '.join(get_args(Model))}")
+class LayeredMusicnn(Extractor):
+    """What the engines have in common: which MusiCNN, which of its layers, and the file of its weights.
+
+    Parameters
+    ----------
+    model : {"mtt", "msd"}
+        What it was trained on: MagnaTagATune or the Million Song Dataset.
+    layer : str
+        Names of layers, separated by commas; their activations are concatenated.
+    """
+
+    _files: ClassVar[Mapping[Model, WeightFile]]
+    """What the engine reads."""
+
+    def __init__(self, *, model: Model = "mtt", layer: str = "mean-pool") -> None:
+        self.model = model
+        self.layer = layer
+        if model not in get_args(Model):
+            raise ConfigError(f"there is no MusiCNN {model!r}; there are {' and '.join(get_args(Model))}")
+        parse(layer)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return dimension(parse(self.layer))
+
+    def weight_hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the weight file by its name."""
+        return dict(self._hashes)
+
+    def _file(self) -> Path:
+        return weights.locate(self._files[self.model])
+
+    @functools.cached_property
+    def _hashes(self) -> dict[str, str]:
+        path = self._file()
+        return {path.name: digest_of(path)}
 
 
 def parse(layer: str) -> tuple[str, ...]:

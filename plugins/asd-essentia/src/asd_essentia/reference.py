@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from asd import weights
-from asd.audio import digest_of
 from asd.errors import AsdError
-from asd.interfaces import Extractor
 from asd.records import Float32, Representation
 from asd_essentia import layers
 from asd_essentia.engine import Framing
 from asd_essentia.melbank import FRAME, HOP, SAMPLE_RATE
-from asd_essentia.plugin import GRAPHS, Model
+from asd_essentia.plugin import GRAPHS
 
 _ALGORITHM = "TensorflowPredictMusiCNN"
 _NODES = {
@@ -28,7 +25,7 @@ _DEFAULT_BATCH_SIZE = 16
 _LARGEST_BATCH_SIZE = 40
 
 
-class MusicnnEssentia(Extractor):
+class MusicnnEssentia(layers.LayeredMusicnn):
     """Activations of the music tagger MusiCNN by Essentia's TensorflowPredictMusiCNN, in a worker process.
 
     Parameters
@@ -47,21 +44,12 @@ class MusicnnEssentia(Extractor):
     # Importing TensorFlow before Essentia, which brings its own, aborts the interpreter.
     isolation = "process"
 
-    def __init__(self, *, model: Model = "mtt", layer: str = "mean-pool") -> None:
-        self.model = model
-        self.layer = layer
-        layers.check_model(model)
-        layers.parse(layer)
+    _files = GRAPHS
 
     @property
     def consumes(self) -> Representation:
         """A waveform at 16 kHz of any number of samples from 512 on."""
         return Representation("waveform", (None,), SAMPLE_RATE)
-
-    @property
-    def dimension(self) -> int:
-        """Length of an embedding."""
-        return layers.dimension(layers.parse(self.layer))
 
     def embed(self, values: Any) -> Float32:
         """Return embeddings, float32[n_windows, dimension].
@@ -88,17 +76,12 @@ class MusicnnEssentia(Extractor):
         computed = {base: self._computed(base, framing, windows) for base in layers.needed(names)}
         return np.concatenate(layers.picked(names, computed), axis=1)
 
-    def weight_hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of the graph by its name."""
-        path = weights.locate(GRAPHS[self.model])
-        return {path.name: digest_of(path)}
-
     def _computed(self, base: str, framing: Framing, windows: Float32) -> Float32:
         return framing.predict(
             windows,
             _ALGORITHM,
             size=layers.BASE_SIZES[base],
-            graphFilename=str(weights.locate(GRAPHS[self.model])),
+            graphFilename=str(self._file()),
             output=_NODES[base],
             patchSize=framing.patch,
             batchSize=min(self.runtime.batch_size or _DEFAULT_BATCH_SIZE, _LARGEST_BATCH_SIZE),
