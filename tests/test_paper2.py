@@ -38,7 +38,7 @@ def test_row_runs(extractor: str, clips: list[str], tmp_path: Path) -> None:
     options = ["--extractor", extractor, "--detector", "gmm", "--detector.components", "20", "--pca", "0.98"]
     if extractor != "musicnn-mtt":
         options += ["--extractor.weights", "random"]
-    fit_and_score(options, clips, tmp_path)
+    assert fit_and_score(options, clips, tmp_path)[1:] == [extractor, "gmm"]
 
 
 @pytest.mark.slow
