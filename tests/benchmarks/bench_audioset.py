@@ -11,14 +11,12 @@
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timing import in_turns
 
 from asd.audio import Clip, read
 from asd.components import create
@@ -30,17 +28,6 @@ from asd.records import Audio
 
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 WINDOWS = ((1.0, 0.5), (2.0, 1.0), (10.0, 10.0))
-
-
-def in_turns(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median seconds of each function, called in turns so that a drift of the machine meets all alike."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            began = time.perf_counter()
-            function()
-            times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def extractor(precision: Any) -> Any:

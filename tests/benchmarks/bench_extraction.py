@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timing import in_turns
 
 from asd.audio import Clip
 from asd.components import create
@@ -48,22 +47,6 @@ def pipeline(extractor: str, weights: str, precision: Any = "auto") -> Pipeline:
 def embeddings(chain: Pipeline, clips: list[Clip], workers: int = 1) -> list[np.ndarray]:
     """Return each clip's embeddings."""
     return [f.values for f in chain.embed_all(clips, workers=workers) if isinstance(f, ClipFeatures)]
-
-
-def seconds(function: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
-
-
-def in_turns(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median seconds of each function, called in turns so that a drift of the machine meets all alike."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            times[name].append(seconds(function))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def straightforward(clips: list[Clip], network: torch.nn.Module) -> list[np.ndarray]:
