@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ def check(
         raise click.UsageError("name what to check (a component, a distribution or a file), or use --all")
     if not verbose:  # that weights are random, or a fit did not converge, is no matter here
         logging.getLogger("asd").setLevel(logging.ERROR)
+    # Up to three processes compute at once; with all cores' threads in each they would wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     reports = []
     for report in _reports(what, kind):
         reports.append(report)

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -110,9 +111,11 @@ class Fresh:
 
 
 def begin(subject: Subject) -> Fresh:
-    """Start the component's fresh process, which needs what the component learned here; once for all checks."""
+    """Start the component's fresh process, which needs what the component learned here, and the companion; once."""
 
     def start() -> Fresh:
+        if subject.registered is not None:
+            _companion().warm_up(_others(subject))
         return Fresh(subject, subject.ready.get_state() if subject.kind == "detector" else None)
 
     return subject.once("starting another process", start)
@@ -125,14 +128,17 @@ def fresh(subject: Subject) -> Answer:
 
 def ask_companion(subject: Subject) -> Answer:
     """Use a component in a process that has imported every other installed component."""
+    return _companion().ask(_written(subject, "companion", ["others", "use", "end"], _others(subject)))
+
+
+def _others(subject: Subject) -> list[str]:
+    """Return the modules of all other components."""
     targets = {
         component.spec.target.partition(":")[0]
         for component in registry().components
         if not component.problem and component != subject.registered
     }
-    own = subject.description["module"]
-    folder = _written(subject, "companion", ["others", "use", "end"], sorted(targets - {own}))
-    return _companion().ask(folder)
+    return sorted(targets - {subject.description["module"]})
 
 
 class _Companion:
@@ -141,11 +147,29 @@ class _Companion:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._path: list[str] = []
+        self._asked: list[Path] = []  # what it has not answered yet
         atexit.register(self.end)
 
+    def warm_up(self, others: list[str]) -> None:
+        """Let a process that is not there yet import `others` while the caller goes on."""
+        if self._process is not None and self._path == _path():
+            return
+        folder = Path(tempfile.mkdtemp(prefix="asd-companion-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "request.json").write_text(json.dumps({"component": {}, "steps": ["others"], "others": others}))
+        np.savez(folder / "inputs.npz")
+        self._send(folder)
+
     def ask(self, folder: Path) -> Answer:
-        if self._answered(f"{folder}\n"):
-            return _read(folder)
+        """Return the answer to a request, after what it was asked before."""
+        self._send(folder)
+        while self._asked:
+            if not self._answers():
+                self._tell_death(self._asked[0])
+            self._asked.pop(0)
+        return _read(folder)
+
+    def _tell_death(self, folder: Path) -> NoReturn:
         code = self.end(patience=5.0)
         doing = (folder / "progress").read_text() if (folder / "progress").exists() else ""
         if doing.startswith("importing"):
@@ -155,19 +179,23 @@ class _Companion:
             'set isolation = "process"'
         )
 
-    def _answered(self, request: str) -> bool:
-        """Return whether the process answered, instead of dying or being ended for taking too long."""
+    def _send(self, folder: Path) -> None:
         process = self._running()
         assert process.stdin is not None
+        self._asked.append(folder)
+        with contextlib.suppress(BrokenPipeError):  # that it has died is told when its answer is due
+            process.stdin.write(f"{folder}\n")
+            process.stdin.flush()
+
+    def _answers(self) -> bool:
+        """Return whether the process answers, instead of dying or being ended for taking too long."""
+        process = self._process
+        assert process is not None
         assert process.stdout is not None
         limit = threading.Timer(_PATIENCE, process.kill)
         limit.start()
         try:
-            process.stdin.write(request)
-            process.stdin.flush()
             return process.stdout.readline() == "done\n"
-        except BrokenPipeError:
-            return False
         finally:
             limit.cancel()
 
@@ -184,6 +212,7 @@ class _Companion:
     def end(self, patience: float = 0.0) -> int:
         """End the process, which gets so many seconds to do it by itself, and return its exit code."""
         process, self._process = self._process, None
+        self._asked = []
         if process is None:
             return 0
         with contextlib.suppress(subprocess.TimeoutExpired):
