@@ -17,7 +17,6 @@ clips, which makes their differences paired.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -136,11 +135,10 @@ def combine(metric: Metric, parts: Iterable[tuple[str, npt.ArrayLike]]) -> Float
 
     Their mean: of the AUCs up to 2020, harmonic of AUCs and pAUCs from 2021 on.
     """
-    chosen = np.array([value for name, value in parts if name in _SCORED[metric]], dtype=np.float64)
+    chosen = [value for name, value in parts if name in _SCORED[metric]]
     if metric in ("auc", "dcase2020"):
-        return np.asarray(chosen.mean(axis=0))
-    # The official evaluators keep the harmonic mean defined where a part is 0.
-    return np.asarray(len(chosen) / (1 / np.maximum(chosen, sys.float_info.epsilon)).sum(axis=0))
+        return np.asarray(np.array(chosen, dtype=np.float64).mean(axis=0))
+    return official.harmonic_mean(chosen)
 
 
 def interval(draws: Float64, level: float = 0.95) -> tuple[float, float]:

@@ -84,7 +84,7 @@ class OfficialScores:
         """
         if self.protocol == "dcase2020":
             return float(np.mean(list(self.by_machine("auc").values()))) if self.parts else math.nan
-        return harmonic_mean(part.measures[name] for part in self.parts for name in SCORED[self.protocol])
+        return float(harmonic_mean(part.measures[name] for part in self.parts for name in SCORED[self.protocol]))
 
     def by_machine(self, measure: str) -> dict[str, float]:
         """Return each machine's arithmetic mean of `measure` over its sections."""
@@ -99,15 +99,16 @@ class OfficialScores:
         return tuple(note for part in self.parts for note in part.notes)
 
 
-def harmonic_mean(values: Iterable[float]) -> float:
-    """Return the harmonic mean, a value below the machine epsilon counting as that, as the evaluators have it.
+def harmonic_mean(values: Iterable[npt.ArrayLike]) -> Float64:
+    """Return the harmonic mean of numbers, or of arrays of one shape element by element.
 
-    NaN if a value is NaN, or there is none.
+    A value below the machine epsilon counts as that, as the evaluators have it, so that the mean of a 0 is defined. NaN
+    where a value is NaN, or if there is none.
     """
-    array = np.fromiter(values, dtype=np.float64)
-    if not len(array) or np.isnan(array).any():
-        return math.nan
-    return float(len(array) / (1 / np.maximum(array, sys.float_info.epsilon)).sum())
+    array = np.array(list(values), dtype=np.float64)
+    if not len(array):
+        return np.asarray(math.nan)
+    return np.asarray(len(array) / (1 / np.maximum(array, sys.float_info.epsilon)).sum(axis=0))
 
 
 def official_scores(
