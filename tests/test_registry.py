@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,13 +44,18 @@ def plugin_source(
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Return a function that lays a distribution with one plugin module on the import path."""
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Return a function that lays a distribution with one plugin module on the import path.
+
+    What was imported is forgotten afterwards: another test's plugin may have a module of the same name.
+    """
     monkeypatch.syspath_prepend(str(tmp_path))
+    laid: list[str] = []
 
     def install(distribution: str, source: str, version: str = "1.0") -> None:
         module = distribution.replace("-", "_") + "_plugin"
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        laid.append(module)
+        sys.modules.pop(module, None)
         importlib.invalidate_caches()
         (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
         info = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
@@ -58,7 +63,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[asd.plugins]\n{distribution} = {module}\n")
 
-    return install
+    yield install
+    for module in laid:
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture(autouse=True)
