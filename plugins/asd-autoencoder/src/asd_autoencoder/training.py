@@ -13,6 +13,7 @@ import torch
 
 from asd.errors import ConfigError
 from asd.progress import track
+from asd_autoencoder.adam import Adam
 from asd_autoencoder.checkpoint import Checkpoint
 from asd_autoencoder.networks import Reconstruction
 from asd_torch import Plan
@@ -83,9 +84,7 @@ class Training:
         if settings.early_stop is not None:
             self._learned, self._held_out = split(len(windows), settings.held_out, settings.seed)
         self._best: dict[str, torch.Tensor] = {}
-        self._optimizer = torch.optim.Adam(
-            autoencoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self._adam = Adam(autoencoder.parameters(), settings.learning_rate, settings.weight_decay)
 
     def run(self, checkpoint: Checkpoint) -> None:
         """Train to the end, from the checkpoint's state if it has one; the checkpoint is deleted at the end.
@@ -128,10 +127,8 @@ class Training:
         losses = []
         self.autoencoder.train()
         for batch in self._batches(order):
-            self._optimizer.zero_grad()
             loss = self._loss(batch)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
-            self._optimizer.step()
+            self._adam.step(loss)
             losses.append(loss.detach() * len(batch))
         # Summed at the end: asking a GPU for each batch's loss would make it wait.
         self.training_loss.append(float(torch.stack(losses).cpu().double().sum()) / len(order))
@@ -165,8 +162,7 @@ class Training:
     def _state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor for name, tensor in self.autoencoder.state_dict().items()}
         state |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+        state |= {f"adam.{name}": tensor for name, tensor in self._adam.state().items()}
         state["training_loss"] = torch.tensor(self.training_loss, dtype=torch.float64)
         state["held_out_loss"] = torch.tensor(self.held_out_loss, dtype=torch.float64)
         return state
@@ -174,11 +170,7 @@ class Training:
     def _restore(self, state: dict[str, torch.Tensor]) -> None:
         self.autoencoder.load_state_dict(_section(state, "model"))
         self._best = {name: tensor.to(self.plan.device) for name, tensor in _section(state, "best").items()}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in _section(state, "optimizer").items():
-            index, _, moment = name.partition(".")
-            moments.setdefault(int(index), {})[moment] = tensor
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        self._adam.restore(_section(state, "adam"))
         self.training_loss = state["training_loss"].tolist()
         self.held_out_loss = state["held_out_loss"].tolist()
         _log.info(
