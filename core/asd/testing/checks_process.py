@@ -20,6 +20,7 @@ def constructor_touches_nothing(subject: Subject) -> None:
 @check("detector")
 def state_round_trips(subject: Subject) -> None:
     """What a model file keeps gives the same scores in a fresh process."""
+    subject.ready.get_state()  # what it raises is to be told here
     restored = fresh(subject).output("restored", "restore")
     require_close(restored, subject.results, "restored from a model file", 1e-6)
 

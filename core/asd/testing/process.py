@@ -62,19 +62,13 @@ class Answer:
 class Fresh:
     """A process that constructs, restores, uses and measures a component in an empty home folder; then it ends.
 
-    Parameters
-    ----------
-    subject : Subject
-        What is checked.
-    state : dict of array or None
-        What a fitted detector gave, to be read back from a model file there.
+    It starts at once; what a fitted detector learned here, which it reads back from a model file, it gets by `learn`.
     """
 
-    def __init__(self, subject: Subject, state: dict[str, Array] | None) -> None:
-        steps = ["construct", *(["restore"] if state is not None else []), "use", "memory", "end"]
-        self._folder = _written(subject, "fresh", steps, [])
-        if state is not None:
-            modelfile.write(self._folder / "model.asd", {"made by": "asd.testing"}, state)
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        restored = ["restore"] if subject.kind == "detector" else []
+        self._folder = _written(subject, "fresh", ["construct", *restored, "use", "memory", "end"], [])
         sandbox = self._folder.parent / "sandbox"
         self._empty = (sandbox / "home", sandbox / "work")
         for place in self._empty:
@@ -82,8 +76,27 @@ class Fresh:
         command = [sys.executable, "-c", _START, json.dumps(_path()), str(self._folder), tempfile.gettempdir()]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._empty[1], env=_environment(self._empty[0]), stdout=log, stderr=log
+                command,
+                cwd=self._empty[1],
+                env=_environment(self._empty[0]),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             )
+
+    def learn(self) -> None:
+        """Let it go on with what the component learned here, and the companion import all others meanwhile."""
+        waits = self._process.stdin
+        if waits is None or waits.closed:
+            return
+        with contextlib.suppress(BrokenPipeError), waits:  # that it has died is told by `collect`
+            if self._subject.kind == "detector":
+                # A state that cannot be had is told by the check that is about it.
+                with contextlib.suppress(Exception):
+                    state = self._subject.ready.get_state()
+                    modelfile.write(self._folder / "model.asd", {"made by": "asd.testing"}, state)
+        if self._subject.registered is not None:
+            _companion().warm_up(_others(self._subject))
 
     def collect(self) -> Answer:
         """Wait for the answer.
@@ -93,6 +106,7 @@ class Fresh:
         CheckFailedError
             If the process dies or does not end.
         """
+        self.learn()
         try:
             code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
@@ -106,19 +120,15 @@ class Fresh:
 
     def close(self) -> None:
         """End the process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._process.kill()
         self._process.wait()
 
 
 def begin(subject: Subject) -> Fresh:
-    """Start the component's fresh process, which needs what the component learned here, and the companion; once."""
-
-    def start() -> Fresh:
-        if subject.registered is not None:
-            _companion().warm_up(_others(subject))
-        return Fresh(subject, subject.ready.get_state() if subject.kind == "detector" else None)
-
-    return subject.once("starting another process", start)
+    """Start the component's fresh process, once."""
+    return subject.once("starting another process", lambda: Fresh(subject))
 
 
 def fresh(subject: Subject) -> Answer:

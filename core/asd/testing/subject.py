@@ -218,22 +218,25 @@ class Subject:
         return self.once("preparing it", self.prepare)
 
     @property
-    def second(self) -> Any:
-        """Another one like `ready`, fitted on read-only features."""
-        return self.once("fitting it on read-only features", self._second)
+    def repeated(self) -> Array:
+        """What another one like `ready`, fitted on read-only features, makes of `values`."""
+        return self.once("fitting it on read-only features", self._repeated)
 
-    def _second(self) -> Any:
+    def _repeated(self) -> Array:
         training = None if self.training is None else self.training.copy()
         if training is not None:
             training.flags.writeable = False
         before = _global_random_numbers()
         with without_weights():
             second = prepared(self.make(), self.name, training)
-            compute(second, self.values)
+            try:
+                results = compute(second, self.values)
+            finally:
+                release(second)
         self.draws_globally = before != _global_random_numbers()
         if training is not None and not np.array_equal(training, self.features.training):
             raise CheckFailedError("fitting changes the features: work on a copy")
-        return second
+        return results
 
     def compute(self, values: Array, component: Any = None) -> Array:
         """Return what the component makes of `values`."""
@@ -258,7 +261,6 @@ class Subject:
             "class": cls.__qualname__,
             "source": source,
             "parameters": self.parameters,
-            "windows": self.kind == "extractor",
         }
 
     def close(self) -> None:
