@@ -16,6 +16,7 @@ from asd_essentia.frontend import log_mel
 from asd_essentia.graph import nodes
 from asd_essentia.model import EssentiaModel
 from asd_essentia.plugin import GRAPHS
+from asd_essentia.trial import averaging, node
 
 MUSICNN = locate(GRAPHS["mtt"])
 MUSICNN_METADATA = {
@@ -31,42 +32,9 @@ MUSICNN_METADATA = {
 }
 
 
-def number(value: int) -> bytes:
-    """Encode a number of variable length."""
-    value &= (1 << 64) - 1
-    encoded = b""
-    while value >= 0x80:
-        encoded += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return encoded + bytes([value])
-
-
-def field(index: int, content: bytes | int) -> bytes:
-    """Encode a field of a protocol buffer message."""
-    if isinstance(content, int):
-        return number(index << 3) + number(content)
-    return number(index << 3 | 2) + number(len(content)) + content
-
-
-def node(name: str, operation: str, *inputs: str, **attributes: bytes) -> bytes:
-    """Encode a node of a TensorFlow graph."""
-    parts = [field(1, name.encode()), field(2, operation.encode()), *(field(3, i.encode()) for i in inputs)]
-    parts += [field(5, field(1, key.encode()) + field(2, value)) for key, value in attributes.items()]
-    return field(1, b"".join(parts))
-
-
-FLOAT, INTEGER = field(6, 1), field(6, 3)
-
-
 def averaging_graph(path: Path, source: str, shape: tuple[int, ...], output: str) -> Path:
     """Write a graph that averages what it is given over its second dimension."""
-    sizes = field(7, b"".join(field(2, field(1, size)) for size in shape))
-    axis = field(8, field(1, 3) + field(2, field(2, field(1, 1))) + field(4, (1).to_bytes(4, "little")))
-    path.write_bytes(
-        node(source, "Placeholder", dtype=FLOAT, shape=sizes)
-        + node("axis", "Const", dtype=INTEGER, value=axis)
-        + node(output, "Mean", source, "axis", T=FLOAT, Tidx=INTEGER, keep_dims=field(5, 0))
-    )
+    path.write_bytes(averaging(source, shape, output))
     return path
 
 

@@ -110,6 +110,23 @@ class MusicnnWaveform(_Frames):
         return self._windows(cut[:: self.window_hop])
 
 
+class EffnetWaveform(MusicnnWaveform):
+    """Cut sound into windows as long as the patches that Essentia's networks of Discogs take.
+
+    Parameters
+    ----------
+    window : float
+        Length of a window in seconds, rounded down to frames of 512 samples every 256; the networks take 2.048.
+    hop : float
+        From the start of one window to the start of the next in seconds, rounded down likewise.
+    """
+
+    _name = "effnet-waveform"
+
+    def __init__(self, *, window: float = 2.048, hop: float = 1.024) -> None:
+        super().__init__(window=window, hop=hop)
+
+
 def log_mel(samples: Float32) -> Float32:
     """Return MusiCNN's input for a stretch of sound: log10(1 + 10000 × mel power).
 

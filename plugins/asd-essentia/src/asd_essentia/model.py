@@ -17,6 +17,7 @@ from asd.interfaces import Extractor
 from asd.records import Float32, Representation
 from asd_essentia import engine, graph
 from asd_essentia.published import PUBLISHED, Published
+from asd_essentia.trial import trial_graph
 from asd_registry import WeightFile
 
 _SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
@@ -69,6 +70,11 @@ class EssentiaModel(Extractor):
         self.input = input
         self.output = output
         self._check()
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, Any]:
+        """Return the path of a small random network; see `asd.interfaces.Component`."""
+        return {"graph": str(trial_graph(folder))}
 
     def _check(self) -> None:
         if self.model is not None and self.model not in PUBLISHED:
@@ -134,6 +140,8 @@ class EssentiaModel(Extractor):
             parameters["input"] = self._input
         if self.runtime.batch_size:
             parameters["batchSize"] = self.runtime.batch_size
+        if not len(windows):
+            return np.zeros((0, self.dimension or 0), np.float32)
         if algorithm in engine.FRAMINGS:
             return _by_patches(windows, algorithm, self.consumes.sample_rate, parameters)
         return _by_windows(windows, algorithm, parameters)

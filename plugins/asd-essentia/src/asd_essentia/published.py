@@ -29,6 +29,8 @@ class Published:
         The node that gives its embedding.
     dimension : int
         Length of the embedding.
+    frontend : str
+        Front end whose windows are long enough for it.
     """
 
     summary: str
@@ -38,6 +40,7 @@ class Published:
     algorithm: str
     output: str
     dimension: int
+    frontend: str
 
 
 PUBLISHED = {
@@ -49,6 +52,7 @@ PUBLISHED = {
         algorithm="TensorflowPredictVGGish",
         output="model/vggish/embeddings",
         dimension=128,
+        frontend="waveform",
     ),
     "discogs-effnet": Published(
         summary="EfficientNet trained on the music styles of Discogs",
@@ -58,5 +62,6 @@ PUBLISHED = {
         algorithm="TensorflowPredictEffnetDiscogs",
         output="PartitionedCall:1",
         dimension=1280,
+        frontend="effnet-waveform",
     ),
 }
