@@ -209,6 +209,30 @@ def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None
     assert "[18–20 s]" in scored.stdout
     single = asd("fit", sounds / "train", "-o", tmp_path / "one.asd", "--folds", "1", *QUICK).stdout
     assert "judged by 3 clips held out" in single
+
+
+def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_path: Path) -> None:
+    def notes(model: Path, clip: Path) -> list[str]:
+        (told,) = json.loads(asd("score", model, clip, "--json", code=None).stdout)["clips"]
+        return list(told["notes"])
+
+    low, high = hum(tmp_path / "low.wav", seed=1, rate=8000), hum(tmp_path / "high.wav", seed=1, rate=48000)
+    assert notes(model, low) == [
+        "recorded at 8000 Hz, the model learned from 16000 Hz: nothing above 4000 Hz can be heard"
+    ]
+    assert notes(model, high) == []  # the pipeline itself hears nothing above 8000 Hz
+    for i in range(6):
+        hum(tmp_path / "train" / f"{i}.wav", seed=i, rate=8000)
+    fitted = asd("fit", tmp_path / "train", "-o", tmp_path / "low.asd", *QUICK)
+    assert "recorded at 8000 Hz: nothing above 4000 Hz can be heard" in fitted.stderr
+    assert notes(tmp_path / "low.asd", low) == []
+    assert notes(tmp_path / "low.asd", high) == [
+        "recorded at 48000 Hz, the model learned from 8000 Hz: what is above 4000 Hz is new to it (fit anew with such "
+        "recordings)"
+    ]
+
+
+def test_mixed_rates_are_told(tmp_path: Path) -> None:
     for i, rate in enumerate((4000, 16000, 44100, 192000, 8000)):
         hum(tmp_path / "mixed" / f"{i}.wav", seed=i, rate=rate)
     mixed = asd("fit", tmp_path / "mixed", "-o", tmp_path / "mixed.asd", *QUICK)
@@ -268,12 +292,13 @@ def test_force_overwrites(sounds: Path, tmp_path: Path) -> None:
     asd("score", tmp_path / "m.asd", sounds / "train" / "00.wav")
 
 
-def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     output = tmp_path / "m.asd"
+    cache = tmp_path_factory.mktemp("cache")  # where the training would go on
     process = subprocess.Popen(
         [ASD, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
          "--detector", "lenet-dcae", "--detector.train_batch", "4", "--detector.epochs", "100000"],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache)},
     )  # fmt: skip
     time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
     assert process.poll() is None

@@ -121,7 +121,7 @@ class ClipReader:
                 raise AudioError(
                     f"{self.clip.path}: damaged: {_reason(error)}; copy it again from its source"
                 ) from error
-            self._note(file.samplerate, peak)
+            self._note(peak)
 
     def _resampler(self, file_rate: int) -> Any:
         if self.sample_rate in (None, file_rate):
@@ -130,13 +130,11 @@ class ClipReader:
 
         return soxr.ResampleStream(file_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
 
-    def _note(self, file_rate: int, peak: float) -> None:
+    def _note(self, peak: float) -> None:
         if self.silent:
             self.notes.append("digital silence: is the microphone connected?")
         elif peak >= 1.0:
             self.notes.append("clipped: the level reaches full scale")
-        if self.sample_rate is not None and file_rate < self.sample_rate:
-            self.notes.append(f"recorded at {file_rate} Hz: nothing above {file_rate // 2} Hz can be heard")
 
 
 def read(clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix") -> Audio:

@@ -82,6 +82,8 @@ class Model:
         ``name`` and ``sha256`` of each training recording.
     clips : int
         How many clips it learned from.
+    rates : tuple of int
+        Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not tell.
     failures : list of Failure
         Training clips that could not be used (empty after loading).
     """
@@ -93,6 +95,7 @@ class Model:
         self.decision = decision
         self.training: list[dict[str, str]] = []
         self.clips = 0
+        self.rates: tuple[int, int] = (0, pipeline.frontend.sample_rate)
         self.failures: list[Failure] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
@@ -140,6 +143,7 @@ class Model:
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
         model.clips = len(features)
+        model.rates = (min(f.file_rate for f in features), max(f.file_rate for f in features))
         model.failures = failures
         return model
 
@@ -153,7 +157,7 @@ class Model:
         windows = np.stack([member.score(features.values) for member in self.members])
         scores = np.array([pool_scores(own, self.config) for own in windows])
         p_value = self.calibration.p_value(scores)
-        notes = list(features.notes)
+        notes = [*features.notes, *self._note_on_rate(features.file_rate)]
         usual = self.calibration.clip_seconds
         if not 0.5 <= features.seconds / usual <= 2:
             notes.append(
@@ -169,6 +173,17 @@ class Model:
             window_start=features.start + features.clip.start,
             notes=tuple(notes),
         )
+
+    def _note_on_rate(self, rate: int) -> Iterator[str]:
+        """Yield what is to be said of a recording whose band is not that of the training recordings."""
+        most = self.pipeline.frontend.sample_rate
+        lowest, highest = (min(known, most) for known in self.rates)
+        if min(rate, most) < lowest:
+            told = f"nothing above {rate // 2} Hz can be heard"
+            yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
+        elif min(rate, most) > highest:
+            told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
+            yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all; errors as for `asd.modelfile.write`."""
@@ -202,6 +217,7 @@ class Model:
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
             "clips": self.clips,
+            "rates": list(self.rates),
             "training": self.training,
         }
 
@@ -240,6 +256,8 @@ class Model:
         model = cls(pipeline, members, calibration, Decision(**manifest["decision"]))
         model.training = manifest["training"]
         model.clips = manifest["clips"]
+        lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell
+        model.rates = (lowest, highest)
         model.fitted_with = manifest["fitted_with"]
         model._pinned_weights = manifest["weights"]
         return model

@@ -66,7 +66,7 @@ def extract(
         _log.warning("left out: %s", result.error)
         failures.append(result)
     _check_count(len(features), len(clips))
-    _log_mixed_rates(features)
+    _log_rates([f.file_rate for f in features], pipeline.frontend.sample_rate)
     return features, failures
 
 
@@ -143,8 +143,11 @@ def _check_count(usable: int, given: int) -> None:
     )
 
 
-def _log_mixed_rates(features: list[ClipFeatures]) -> None:
-    rates, counts = np.unique([f.file_rate for f in features], return_counts=True)
+def _log_rates(file_rates: list[int], most: int) -> None:
+    """Tell what the recordings' sample rates keep from a pipeline that computes at `most` Hz."""
+    rates, counts = np.unique(file_rates, return_counts=True)
     if len(rates) > 1:
         listed = ", ".join(f"{count} at {rate} Hz" for rate, count in zip(rates, counts, strict=True))
         _log.warning("mixed sample rates (%s): all are resampled, but a low rate lacks the high band", listed)
+    elif rates[0] < most:
+        _log.info("recorded at %d Hz: nothing above %d Hz can be heard", rates[0], rates[0] // 2)

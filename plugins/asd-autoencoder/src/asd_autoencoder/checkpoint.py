@@ -22,7 +22,7 @@ from asd.records import Float32
 SECONDS_BETWEEN = 5.0
 """Least time between two checkpoints: a short epoch is cheaper to repeat than to write."""
 
-_FORMAT = 1
+_FORMAT = 2
 _ABANDONED_SECONDS = 30 * 24 * 3600.0
 _log = logging.getLogger("asd")
 
