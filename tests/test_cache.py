@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import subprocess
@@ -16,6 +17,7 @@ from asd.audio import Clip
 from asd.cache import EmbeddingCache, describe, embed_all, key_of
 from asd.config import Choice, Config
 from asd.errors import CacheError
+from asd.interfaces import Runtime
 from asd.pipeline import Failure, Pipeline
 
 CONFIG = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
@@ -74,6 +76,17 @@ def test_a_copy_under_another_name_is_the_same_clip(clips: list[Clip], tmp_path:
 )
 def test_whatever_changes_embeddings_changes_the_key(clips: list[Clip], other: Config) -> None:
     assert key_of(describe(Pipeline(other)), clips[0]) != key_of(describe(Pipeline(CONFIG)), clips[0])
+
+
+def test_another_library_or_hardware_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    automatic, asked = Pipeline(CONFIG), Pipeline(CONFIG, Runtime(device="cpu", precision="fp32"))
+    before = describe(automatic)
+    assert before["libraries"]["numpy"] == importlib.metadata.version("numpy")
+    assert "soxr" in before["libraries"]
+    assert before["runtime"]["hardware"]
+    assert "hardware" not in describe(asked)["runtime"]
+    monkeypatch.setattr("asd.identity._hardware", lambda: "another processor")
+    assert describe(automatic) != before
 
 
 def test_a_file_that_changes_is_embedded_anew(clips: list[Clip], cache: EmbeddingCache) -> None:

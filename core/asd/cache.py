@@ -1,7 +1,8 @@
 """The embedding cache: what a front end and an extractor made of a clip, computed once.
 
 An entry's key covers all that decides its values: the content of the clip, front end and extractor with every
-parameter, the versions of their distributions, the weights' hashes, the device and the precision. It is one SQLite file
+parameter, the versions of their distributions and of the libraries these ask for, the weights' hashes, the device and
+the precision (for ``auto``, the hardware that it is chosen by). It is one SQLite file
 in WAL mode below `asd.folders.cache_folder`: several processes may use it at once, each clip is committed by itself,
 and a kill leaves whole entries only. A cache that cannot be used costs time, never a result: that is logged once, and
 the run goes on.
@@ -28,7 +29,7 @@ from asd.audio import Clip, digest_of
 from asd.database import open_database
 from asd.errors import CacheError
 from asd.folders import cache_folder
-from asd.identity import identity_of
+from asd.identity import identity_of, libraries_of, runtime_identity
 from asd.memory import peak_memory
 from asd.pipeline import ClipFeatures, Failure, Pipeline
 
@@ -229,8 +230,9 @@ def describe(pipeline: Pipeline) -> dict[str, Any]:
         },
         "channel": config.channel,
         "short": config.short,
-        "runtime": {"device": pipeline.runtime.device, "precision": pipeline.runtime.precision},
+        "runtime": runtime_identity(pipeline.runtime),
         "framework": importlib.metadata.version("asd-framework"),
+        "libraries": dict(libraries_of("asd-framework")),
     }
 
 

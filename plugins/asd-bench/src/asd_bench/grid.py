@@ -13,7 +13,7 @@ from typing import Any
 from asd.cache import content_of
 from asd.config import DEFAULT_DETECTOR, Choice, Config
 from asd.errors import PluginError
-from asd.identity import identity_of
+from asd.identity import identity_of, runtime_identity
 from asd.installed import registry
 from asd.interfaces import Runtime
 from asd_registry import PIPELINE_KINDS, Kind
@@ -89,7 +89,7 @@ def digest_of_cell(pipeline: Pipelined | None, unit_digest: str, metric: str, se
         "unit": unit_digest,
         "metric": metric,
         "seed": seed,
-        "runtime": asdict(runtime),
+        "runtime": {**asdict(runtime), **runtime_identity(runtime)},
         "pipeline": _described(pipeline.config) if pipeline else LOUDNESS,
     }
     return hashlib.sha256(_json(described).encode()).hexdigest()
