@@ -299,11 +299,15 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         [ASD, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
          "--detector", "lenet-dcae", "--detector.train_batch", "4", "--detector.epochs", "100000"],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
-    time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 2
     assert "asd: error: interrupted; nothing was written" in stderr
     assert "Traceback" not in stderr
