@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for distribution in distributions:
-            run(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "wheels", cwd=distribution)
+            run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder / "wheels", cwd=distribution)
         wheels = sorted((folder / "wheels").glob("*.whl"))
         assert len(wheels) == len(distributions), wheels
         venv.create(folder / "clean", with_pip=True)
