@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def main() -> None:
     draw_pipeline()
     draw_patches()
     draw_p_value()
+    draw_window_scores()
 
 
 def draw_pipeline() -> None:
@@ -98,10 +100,45 @@ def draw_p_value() -> None:
     _save(figure, "p-value.png")
 
 
-def _figure(width: float, height: float, columns: int = 1, **options: Any) -> Any:
+def draw_window_scores() -> None:
+    """Draw a generated machine whose belt squeals for two of ten seconds, and the score of each window below it."""
+    import soundfile
+
+    import asd
+    from asd.mel import mel_spectrogram, power_to_db
+    from asd.testing.machines import Machine
+
+    machine, from_, to = Machine(sample_rate=32000), 4, 6
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for seed in range(20):
+            soundfile.write(folder / f"{seed}.wav", machine.record(10.0, seed=seed).audio.samples[0], 32000)
+        model = asd.fit(folder)
+        samples = machine.record(10.0, seed=100).audio.samples[0].copy()
+        squealing = machine.record(10.0, seed=100, anomaly="belt-squeal").audio.samples[0]
+        samples[from_ * 32000 : to * 32000] = squealing[from_ * 32000 : to * 32000]
+        faulty = folder / "faulty.wav"
+        soundfile.write(faulty, samples, 32000)
+        (verdict,) = asd.score(model, faulty)
+        assert isinstance(verdict, asd.Verdict)
+    mel = mel_spectrogram(samples, sample_rate=32000, n_fft=1024, hop_length=512, n_mels=64)
+    figure, (above, below) = _figure(8.6, 3.6, rows=2, sharex=True, height_ratios=(2, 1))
+    above.imshow(power_to_db(mel), origin="lower", aspect="auto", extent=(0.0, 10.0, 0, 64), cmap="viridis")
+    above.set(ylabel="mel band", title=f"p = {verdict.p_value:.2f}, most unusual at {verdict.peak:.1f} s")
+    window = model.pipeline.frontend.window_length / 32000
+    below.bar(verdict.window_start + window / 2, verdict.window_scores, width=0.4, color=TEAL)
+    below.set(xlabel="seconds", ylabel="window score", xlim=(0, 10))
+    for axes in (above, below):
+        for edge in (from_, to):
+            axes.axvline(edge, color=RED, ls="--")
+    figure.tight_layout()
+    _save(figure, "window-scores.png")
+
+
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> Any:
     import matplotlib.pyplot as plt
 
-    return plt.subplots(1, columns, figsize=(width, height), **options)
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
 def _rectangle(*arguments: Any, **options: Any) -> Any:
