@@ -16,7 +16,7 @@ from asd_openl3.network import build, random_weights
 
 _log = logging.getLogger("asd")
 _BATCH_SIZE = 32
-_WINDOWS_PER_CORE = 4  # feature maps are large: so few keep a core busy, and more do not fit its cache
+_WINDOWS_PER_CORE = 2  # feature maps are large: so few keep a core busy, and more do not fit its cache
 
 
 class TorchEngine:
@@ -41,7 +41,6 @@ class TorchEngine:
         self._plan = asd_torch.plan(runtime)
         self._batch_size = runtime.batch_size
         self._normalisation, network = build(pooling, tensors, source)
-        self._on_cpu = self._plan.device.type == "cpu"
         prepared = asd_torch.prepare(network, self._plan)
         self._network = asd_torch.share_windows(prepared, self._plan, _WINDOWS_PER_CORE)
 
@@ -50,5 +49,6 @@ class TorchEngine:
         if not hasattr(values, "__array__"):
             values = torch.utils.dlpack.from_dlpack(values)
         pictures = (values * self._normalisation.scale + self._normalisation.shift)[:, None]
-        default = _WINDOWS_PER_CORE * torch.get_num_threads() if self._on_cpu else _BATCH_SIZE
+        # After each batch the cores wait for one another: a batch is much more than each takes at a time.
+        default = max(_BATCH_SIZE, _WINDOWS_PER_CORE * torch.get_num_threads())
         return asd_torch.run(self._network, pictures, self._plan, self._batch_size, default)
