@@ -30,8 +30,9 @@ def main() -> None:
     distributions = [ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        build = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder / "wheels")
         for distribution in distributions:
-            run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder / "wheels", cwd=distribution)
+            run(*build, cwd=distribution)
         wheels = sorted((folder / "wheels").glob("*.whl"))
         assert len(wheels) == len(distributions), wheels
         venv.create(folder / "clean", with_pip=True)
