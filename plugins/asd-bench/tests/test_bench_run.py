@@ -159,6 +159,8 @@ def test_what_is_missing_or_fails_is_a_row_and_the_others_go_on(
     assert "resnet34-b627a593.pth: no good copy is here, and the network is forbidden" in failed["resnet34 → knn"]
     assert "100000" in failed["mel-stack → gmm (components 100000)"]
     assert len([row for row in found["rows"] if not row["failed"]]) == 8
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet file is written")
+    assert parquet.read_table(tmp_path / "out" / "rows.parquet").to_pylist() == found["rows"]
 
 
 def test_a_clip_that_cannot_be_read_is_left_out_and_counted(

@@ -135,9 +135,8 @@ def _ranked(results: Results, line: Line) -> dict[str, Any]:
 
 
 def _csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, _columns(rows), lineterminator="\n")
         writer.writeheader()
         writer.writerows(_without_nan(rows))
     return path
@@ -145,8 +144,14 @@ def _csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def _parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
     pyarrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    parquet.write_table(pyarrow.Table.from_pylist(_without_nan(rows)), path)
+    columns = {name: [_without_nan(row.get(name)) for row in rows] for name in _columns(rows)}
+    parquet.write_table(pyarrow.table(columns), path)
     return path
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the columns of all rows: one that failed has fewer."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _without_nan(value: Any) -> Any:
