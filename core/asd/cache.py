@@ -2,10 +2,9 @@
 
 An entry's key covers all that decides its values: the content of the clip, front end and extractor with every
 parameter, the versions of their distributions and of the libraries these ask for, the weights' hashes, the device and
-the precision (for ``auto``, the hardware that it is chosen by). It is one SQLite file
-in WAL mode below `asd.folders.cache_folder`: several processes may use it at once, each clip is committed by itself,
-and a kill leaves whole entries only. A cache that cannot be used costs time, never a result: that is logged once, and
-the run goes on.
+the precision (for ``auto``, the hardware that it is chosen by). It is one SQLite file in WAL mode below
+`asd.folders.cache_folder`: several processes may use it at once, each clip is committed by itself, and a kill leaves
+whole entries only. A cache that cannot be used costs time, never a result: that is logged once, and the run goes on.
 """
 
 from __future__ import annotations

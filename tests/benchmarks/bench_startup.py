@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
+
+from timing import in_turns
 
 ASD = Path(sys.executable).with_name("asd")
 LIGHT = "import click, rich.table, pluggy, importlib.metadata, numpy"
@@ -38,13 +39,6 @@ print(time.perf_counter() - began)
 """
 
 
-def seconds(*command: str | Path) -> float:
-    """Return the wall time of a whole process."""
-    began = time.perf_counter()
-    subprocess.run(command, check=False, capture_output=True)
-    return time.perf_counter() - began
-
-
 def main() -> None:
     """Measure in turns, so that a drift of the machine meets all alike; print medians and ratios."""
     parser = argparse.ArgumentParser()
@@ -61,12 +55,12 @@ def main() -> None:
             "torch imports": (sys.executable, "-c", TORCH),
             "asd score": (ASD, "score", model, clip),
         }
-        times: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(runs):
-            for name, command in commands.items():
-                times[name].append(seconds(*command))
+        processes = {
+            name: partial(subprocess.run, command, check=False, capture_output=True)
+            for name, command in commands.items()
+        }
+        median = in_turns(runs, **processes)
         done = subprocess.run([sys.executable, "-c", FORWARD, clip], check=True, capture_output=True, text=True)
-    median = {name: statistics.median(values) for name, values in times.items()}
     forward = float(done.stdout)
     for name, value in median.items():
         print(f"{name:<15} {value:6.3f} s")

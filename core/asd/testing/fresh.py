@@ -129,8 +129,8 @@ class _Trial:
 
     def _memory(self) -> None:
         """Measure by how much what stays allocated grows from call to call, until it does not or it is too late."""
-        values = self.inputs["values"]
-        values = values[: max(1, _BATCH * len(values) // values.nbytes)]
+        given = self.inputs["values"]
+        values = given[: max(1, _BATCH * len(given) // given.nbytes)]
         limits = (_NOISE + values.nbytes / 100, values.nbytes / 2)
         held: list[tuple[int, int]] = []
         growing = [0.0, 0.0]

@@ -50,5 +50,6 @@ class TorchEngine:
             values = torch.utils.dlpack.from_dlpack(values)
         pictures = (values * self._normalisation.scale + self._normalisation.shift)[:, None]
         # After each batch the cores wait for one another: a batch is much more than each takes at a time.
-        default = max(_BATCH_SIZE, _WINDOWS_PER_CORE * torch.get_num_threads())
+        cores = torch.get_num_threads() if self._plan.device.type == "cpu" else 0
+        default = max(_BATCH_SIZE, _WINDOWS_PER_CORE * cores)
         return asd_torch.run(self._network, pictures, self._plan, self._batch_size, default)
