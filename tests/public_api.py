@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-MODULES = ("asd", "asd.errors", "asd.testing", "asd.testing.machines", "asd_registry")
+MODULES = ("asd", "asd.command", "asd.errors", "asd.experiment", "asd.plugin", "asd.testing", "asd_registry")
 """Every public name of these."""
 
-NAMES = ("asd.mel.mel_spectrogram", "asd.progress.track", "asd.weights.locate")
+NAMES = ("asd.sound.mel.mel_spectrogram", "asd.progress.track", "asd.files.weights.locate")
 """What plugins need besides."""
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from asd.scaffold import write_plugin
+from asd_registry import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
@@ -18,6 +24,8 @@ HEAVY = {
     *("torch", "torchvision", "tensorflow", "essentia", "sklearn", "scipy", "matplotlib", "pandas", "librosa"),
     *("transformers", "huggingface_hub"),
 }
+BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing"}
+"""What a plugin, an example or a page may import of ``asd``; asd.testing in tests alone."""
 LIBRARIES = {"asd_torch"}
 """Plain libraries among the distributions: no components, so that whoever writes a plugin may use them."""
 
@@ -32,6 +40,26 @@ def imports(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield path, node.module.split(".")[0]
 
 
+def asd_modules(text: str) -> set[str]:
+    """Return the modules of ``asd`` that a source imports, with the full path of each."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "asd":
+            found |= {f"asd.{alias.name}" for alias in node.names if f"asd.{alias.name}" not in _public_names()}
+            found.add("asd")
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.split(".")[0] == "asd"}
+
+
+def _public_names() -> set[str]:
+    import asd
+
+    return {f"asd.{name}" for name in asd.__all__}
+
+
 def package_of(plugin: Path) -> str:
     return next(path.parent.name for path in (plugin / "src").glob("*/__init__.py"))
 
@@ -44,12 +72,69 @@ def test_the_registry_imports_nothing_of_ours() -> None:
 def test_the_core_imports_only_what_it_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    # whoever tests a plugin with asd.testing has pytest
-    found = {m for path, m in imports(ROOT / "core") if m != "pytest" or path.parent.name != "testing"}
+    # asd.testing stands for a distribution of its own, and says so where that is not installed
+    found = {m for path, m in imports(ROOT / "core") if m != "asd_testing" or path.name != "testing.py"}
     found -= sys.stdlib_module_names
     # requests comes with pooch, whose downloader's errors are requests'
     assert found - {"asd", "asd_registry", "requests"} <= declared
     assert not found & HEAVY
+
+
+def rooms() -> dict[str, set[str]]:
+    """Return which rooms (files and folders) of the core each of them imports."""
+    core = ROOT / "core" / "asd"
+    found: dict[str, set[str]] = {}
+    for path in sorted(core.rglob("*.py")):
+        own = path.relative_to(core).with_suffix("").parts[0]
+        modules = asd_modules(path.read_text(encoding="utf-8")) - {"asd"}
+        found.setdefault(own, set()).update({module.split(".")[1] for module in modules} - {own})
+    return {room: needs for room, needs in found.items() if room not in ("__init__", "__main__")}
+
+
+def test_rooms_import_downwards_without_a_circle() -> None:
+    order = list(TopologicalSorter(rooms()).static_order())
+    assert {"plugin", "command", "experiment", "cli"}.isdisjoint(order[: order.index("detection")]), order
+
+
+def test_the_house_stays_small() -> None:
+    assert len(rooms()) <= 14, sorted(rooms())
+    assert sum(map(len, rooms().values())) <= 45
+
+
+def _outside() -> list[Path]:
+    folders = [ROOT / "examples", *(plugin for plugin in PLUGINS)]
+    return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", _outside(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_plugins_and_examples_keep_to_the_boundary(path: Path) -> None:
+    assert asd_modules(path.read_text(encoding="utf-8")) <= BOUNDARY
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_keeps_to_the_boundary(kind: Kind, tmp_path: Path) -> None:
+    written = sorted(write_plugin("my-own", kind, tmp_path).rglob("*.py"))
+    assert written
+    for path in written:
+        assert asd_modules(path.read_text(encoding="utf-8")) <= BOUNDARY, path
+
+
+def test_the_documentation_keeps_to_the_boundary() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")]
+    for page in pages:
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            assert asd_modules(block) <= BOUNDARY, page
+
+
+@pytest.mark.parametrize("old", ["interfaces", "records_of_old", "testing.machines", "cli.check"])
+def test_an_import_of_old_names_the_new_place(old: str) -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module(f"asd.{old}")
+    moved = {
+        "interfaces": "import its names from asd.plugin",
+        "testing.machines": "import its names from asd.experiment",
+    }
+    assert moved.get(old, "No module named") in str(caught.value)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.audio import Channel, Clip, ClipReader, digest_of, duration_of, read
 from asd.errors import AudioError
+from asd.files.digest import digest_of
+from asd.records import Channel, Clip
+from asd.sound.reading import ClipReader, duration_of, read
 
 
 def tone(path: Path, *, rate: int = 16000, seconds: float = 1.0, channels: int = 1, frequency: float = 440.0) -> Path:

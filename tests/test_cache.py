@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.audio import Clip
-from asd.cache import EmbeddingCache, describe, embed_all, key_of
-from asd.config import Choice, Config
+from asd.contract.interfaces import Runtime
+from asd.detection.config import Choice, Config
+from asd.detection.embeddings import EmbeddingCache, describe, embed_all, key_of
+from asd.detection.pipeline import Failure, Pipeline
 from asd.errors import CacheError
-from asd.interfaces import Runtime
-from asd.pipeline import Failure, Pipeline
+from asd.records import Clip
 
 CONFIG = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
 
@@ -85,7 +85,7 @@ def test_another_library_or_hardware_changes_the_key(monkeypatch: pytest.MonkeyP
     assert "soxr" in before["libraries"]
     assert before["runtime"]["hardware"]
     assert "hardware" not in describe(asked)["runtime"]
-    monkeypatch.setattr("asd.identity._hardware", lambda: "another processor")
+    monkeypatch.setattr("asd.detection.identity._hardware", lambda: "another processor")
     assert describe(automatic) != before
 
 
@@ -135,8 +135,8 @@ def test_a_cache_that_cannot_be_used_costs_time_only(
 @pytest.mark.slow
 def test_two_processes_fill_one_cache_at_once(clips: list[Clip], cache: EmbeddingCache) -> None:
     script = (
-        "import sys; from pathlib import Path; from asd.audio import Clip; from asd.cache import *\n"
-        "from asd.config import *; from asd.pipeline import Pipeline\n"
+        "import sys; from pathlib import Path; from asd.records import Clip; from asd.detection.embeddings import *\n"
+        "from asd.detection.config import *; from asd.detection.pipeline import Pipeline\n"
         "config = Config(frontend=Choice('mel-stack'), extractor=Choice('identity'))\n"
         "clips = [Clip(Path(p)) for p in sys.argv[2:]]\n"
         "print(len([values for values, _ in embed_all(Pipeline(config), clips, EmbeddingCache(Path(sys.argv[1])))]))"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.components import create
-from asd.config import Choice, Config, read_toml
+from asd.contract.create import create
+from asd.detection.config import Choice, Config, read_toml
+from asd.detection.transform import FeatureTransform
 from asd.errors import ConfigError, PluginError
-from asd.features import FeatureTransform
 
 TOML = """
 pca = 0.98

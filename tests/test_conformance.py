@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from asd.installed import registry
-from asd.testing import checks, kit, parametrize_with_checks
-from asd.testing.subject import subject_of
+from asd.contract.installed import registry
+from asd.testing import checks, parametrize_with_checks
+from asd_testing import kit
+from asd_testing.subject import subject_of
 
 OWN = {path.parent.name for path in (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")}
 COMPONENTS = [component for component in registry().of_kind() if component.plugin.distribution in OWN]

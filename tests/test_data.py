@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.data import find_clips
 from asd.errors import DataError
+from asd.sound.finding import find_clips
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_unreadable_folder(folder: Path) -> None:
     (folder / "sub").chmod(0)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"from asd.data import find_clips; find_clips([{str(folder)!r}])"],
+            [sys.executable, "-c", f"from asd.sound.finding import find_clips; find_clips([{str(folder)!r}])"],
             capture_output=True, text=True, check=False, preexec_fn=_obey_permissions,
         )  # fmt: skip
     finally:

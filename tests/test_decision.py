@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asd.decision import Calibration, round_up
+from asd.detection.calibration import Calibration, round_up
 from asd.errors import CalibrationError
 
 

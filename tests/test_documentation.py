@@ -133,7 +133,7 @@ def run_console(block: Block) -> None:
 
 
 def check_pipeline(block: Block) -> None:
-    from asd.config import Config
+    from asd.detection.config import Config
 
     Config.from_mapping(tomllib.loads(block.text)).resolved()
 
@@ -185,7 +185,7 @@ def pages(reference: ModuleType) -> dict[str, str]:
 
 
 def test_every_component_is_documented_with_its_parameters_and_licence(pages: dict[str, str]) -> None:
-    from asd.installed import registry
+    from asd.contract.installed import registry
 
     for component in registry().components:
         assert f"### `{component.spec.name}` {{ #{component.spec.kind}-" in pages["reference/components.md"]
@@ -206,8 +206,8 @@ def test_every_command_and_option_is_documented(pages: dict[str, str]) -> None:
 
 
 def test_every_hook_check_and_option_is_documented(pages: dict[str, str]) -> None:
-    from asd.config import Config
-    from asd.parameters import parameters_of
+    from asd.contract.parameters import parameters_of
+    from asd.detection.config import Config
     from asd.testing import checks
 
     hooks = re.findall(r"^def (asd_\w+)", (ROOT / "registry/asd_registry/hookspecs.py").read_text(), re.MULTILINE)
@@ -234,7 +234,7 @@ def test_the_citation_names_this_version() -> None:
 
 
 def test_every_extractor_is_compared() -> None:
-    from asd.installed import registry
+    from asd.contract.installed import registry
 
     table = (ROOT / "docs" / "extractors.md").read_text(encoding="utf-8")
     assert [c.spec.name for c in registry().of_kind("extractor") if f"`{c.spec.name}`" not in table] == []

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.mel import hz_to_mel, mel_filter_bank, mel_spectrogram, mel_to_hz, pcen, power_spectrogram, power_to_db
 from asd.records import Float32
+from asd.sound.mel import hz_to_mel, mel_filter_bank, mel_spectrogram, mel_to_hz, pcen, power_spectrogram, power_to_db
 
 
 @pytest.fixture(scope="module")

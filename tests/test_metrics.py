@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asd.detection.metrics import auc, bootstrap_interval, partial_auc
 from asd.errors import DataError
-from asd.metrics import auc, bootstrap_interval, partial_auc
 
 
 def test_by_hand() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd import modelfile
+from asd.detection import modelfile
 from asd.errors import ModelFileError
 
 ARRAYS = {
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
         import resource, signal
         import numpy as np
         from pathlib import Path
-        from asd import modelfile
+        from asd.detection import modelfile
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         modelfile.write(Path({str(path)!r}), {{}}, {{"large": np.zeros(1_000_000)}})

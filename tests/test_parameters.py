@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import pytest
 
+from asd.contract.parameters import convert, convert_all, describe, parameters_of
 from asd.errors import ConfigError
-from asd.parameters import convert, convert_all, describe, parameters_of
 
 
 class Example:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd import pipeline as pipeline_module
-from asd.audio import Clip
-from asd.config import Config
+from asd.detection import pipeline as pipeline_module
+from asd.detection.config import Config
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.prefetch import prefetch
 from asd.errors import AudioError, ConfigError
-from asd.pipeline import ClipFeatures, Failure, Pipeline
-from asd.prefetch import prefetch
+from asd.records import Clip
 
 VECTORS = {"frontend": "mel-stack", "extractor": "identity"}
 

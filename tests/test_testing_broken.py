@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from asd.installed import registry
-from asd.testing import check_component, checks, kit
-from asd.testing.subject import Subject, subject_of
+from asd.contract import installed
+from asd.testing import check_component, checks
+from asd_testing import kit
+from asd_testing.subject import Subject, subject_of
 
 BROKEN = Path(__file__).resolve().parent / "broken"
 DISTRIBUTIONS = {
@@ -31,7 +32,7 @@ EXAMPLES = [
     ("contract-version-is-known", "modern", "needs plugin contract 2, this asd-framework has 1"),
     ("target-exists", "nowhere", "cannot import its target 'broken_components:Nowhere': AttributeError"),
     ("target-exists", "nomodule", "cannot import its target 'no_such_module:Detector': ModuleNotFoundError"),
-    ("target-exists", "impostor", "is not a subclass of asd.interfaces.Detector"),
+    ("target-exists", "impostor", "is not a subclass of asd.plugin.Detector"),
     ("spec-is-complete", "unlicensed", "its licence is 'unknown': name it"),
     ("spec-is-complete", "alone", "its spec names a frontend that is not there"),
     ("spec-is-complete", "silent", "its spec lacks sample_rate = 8000, and no parameter decides that"),
@@ -67,7 +68,7 @@ EXAMPLES = [
     ("state-round-trips", "stateless", "restored from a model file: results differ by"),
     ("same-in-another-process", "processbound", "in another process: results differ by"),
     ("no-network", "calling", "reaches for the network: socket.getaddrinfo 127.0.0.1"),
-    ("no-stray-files", "littering", "notes-of-a-detector.txt; keep to asd.folders.cache_folder()"),
+    ("no-stray-files", "littering", "notes-of-a-detector.txt; keep to asd.plugin.cache_folder()"),
     ("memory-stays", "hoarding", "bytes of every batch"),
     ("works-beside-others", "jealous", "beside all other components: results differ by"),
     ("works-beside-others", "dying", "beside all other installed components its process ended with exit code 70"),
@@ -78,7 +79,7 @@ SOUND = ["soundfrontend", "soundextractor", "asd-broken:sounddetector", "soundda
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def broken_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install the broken plugins, and nothing else, in a folder of their own."""
     folder = tmp_path_factory.mktemp("site")
     for distribution, module in DISTRIBUTIONS.items():
@@ -92,9 +93,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.syspath_prepend(str(folder))
         patch.syspath_prepend(str(BROKEN))
         patch.chdir(tmp_path_factory.mktemp("here"))
-        registry.cache_clear()
+        installed._registry.cache_clear()
         yield
-    registry.cache_clear()
+    installed._registry.cache_clear()
     assert {thread.name for thread in set(threading.enumerate()) - before} <= {"left-behind"}
 
 

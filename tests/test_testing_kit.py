@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
+from asd.contract.interfaces import Detector
 from asd.errors import ConfigError, PluginError
-from asd.interfaces import Detector
 from asd.records import Float32, Float64
 from asd.testing import Report, Result, check_component, checks
 
@@ -111,7 +111,7 @@ def asd(*arguments: str | Path, code: int, **environment: str) -> subprocess.Com
 
 
 def test_the_command_checks_a_file_and_counts() -> None:
-    out = asd("check", EXAMPLE, code=0, ASD_PLUGINS="").stdout
+    out = asd("check", EXAMPLE, code=0, ASD_PLUGINS="asd-testing").stdout
     assert "own_detector.py:distance (detector)" in out
     assert "OK: " in out
     assert " passed" in out
@@ -120,7 +120,7 @@ def test_the_command_checks_a_file_and_counts() -> None:
 def test_the_command_fails_with_exit_code_1_and_json(tmp_path: Path) -> None:
     file = tmp_path / "wrong_way.py"
     file.write_text(EXAMPLE.read_text().split("@hookimpl")[0].replace("return abs(", "return -abs("))
-    reports: list[dict[str, Any]] = json.loads(asd("check", file, "--json", code=1, ASD_PLUGINS="").stdout)
+    reports: list[dict[str, Any]] = json.loads(asd("check", file, "--json", code=1, ASD_PLUGINS="asd-testing").stdout)
     assert [report["component"] for report in reports] == ["Distance"]
     assert reports[0]["counts"]["failed"] == 1
     failed = [result for result in reports[0]["results"] if result["outcome"] == "failed"]

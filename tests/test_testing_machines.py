@@ -11,7 +11,7 @@ import soundfile
 
 from asd.errors import ConfigError
 from asd.records import Float32
-from asd.testing.machines import ANOMALY_KINDS, AnomalyKind, Machine, write_recordings
+from asd.sound.machines import ANOMALY_KINDS, AnomalyKind, Machine, write_recordings
 
 RATE = 16000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SEEN = """
-    from asd.installed import registry
+    from asd.contract.installed import registry
     def seen():
         return {plugin.distribution for plugin in registry().plugins}
 """
@@ -89,13 +89,13 @@ def test_a_run_that_knows_nothing_of_it_is_left_alone(tmp_path: Path) -> None:
         import sys
         def test_nothing_is_imported_for_it():
             assert [name for name in sys.modules if name.startswith("asd.") and name not in BEFORE] == []
-        """.replace("BEFORE", "{'asd.testing', 'asd.testing.pytest_plugin', 'asd.installed'}"),
+        """.replace("BEFORE", "{'asd.contract', 'asd.contract.installed'}"),
     )
     assert "1 passed" in out
 
 
-@pytest.mark.parametrize("module", ["asd.testing.pytest_plugin"])
+@pytest.mark.parametrize("module", ["asd_testing.pytest_plugin"])
 def test_loading_it_imports_nothing_of_asd_but_itself(module: str) -> None:
     script = f"import sys, pytest; before = set(sys.modules); import {module}\nprint(sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['asd', 'asd.testing', 'asd.testing.pytest_plugin']"
+    assert done.stdout.strip() == "['asd_testing', 'asd_testing.pytest_plugin']"

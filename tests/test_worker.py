@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd import worker
+from asd.contract import isolation as worker
+from asd.contract.interfaces import Runtime
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Runtime
 from asd.records import Audio
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests send signals and look into /proc")
@@ -32,7 +32,7 @@ COMPONENTS = """
     from typing import Literal
     import numpy as np
     from asd.errors import ConfigError
-    from asd.interfaces import Extractor, Frontend
+    from asd.contract.interfaces import Extractor, Frontend
     from asd.records import Representation, Windows
     from asd_registry import ComponentSpec, hookimpl
 
@@ -286,7 +286,7 @@ def test_an_interrupted_batch_leaves_no_answer_behind(levels: Callable[..., Any]
 SCRIPT = """
     import numpy as np, sys
     import worker_components
-    from asd.worker import isolated
+    from asd.contract.isolation import isolated
     extractor = isolated(worker_components.Levels(act=sys.argv[1], file=sys.argv[2]), "levels")
     print(extractor.embed(np.zeros((2, 8), np.float32)).shape, flush=True)
 """
@@ -345,6 +345,8 @@ def test_the_command_runs_components_in_workers(site: Path, tmp_path: Path) -> N
 
 
 def test_nothing_of_it_loads_without_need() -> None:
-    check = "import sys, asd.pipeline; print({'asd.worker', 'multiprocessing'} & set(sys.modules))"
+    check = (
+        "import sys, asd.detection.pipeline; print({'asd.contract.isolation', 'multiprocessing'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

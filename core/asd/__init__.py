@@ -10,38 +10,38 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asd.api import fit, load, score
-    from asd.audio import Clip
-    from asd.config import Config
+    from asd.contract.installed import use_plugin_file
+    from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
+    from asd.detection.config import Config
+    from asd.detection.model import Model, Verdict
     from asd.errors import AsdError
-    from asd.installed import use_plugin_file
-    from asd.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
-    from asd.model import Model, Verdict
-    from asd.records import Audio, Recording, RemoteFile, Representation, Windows
+    from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
     "AsdError": "asd.errors",
     "Audio": "asd.records",
-    "Clip": "asd.audio",
-    "Config": "asd.config",
-    "Dataset": "asd.interfaces",
-    "Detector": "asd.interfaces",
-    "Extractor": "asd.interfaces",
-    "Frontend": "asd.interfaces",
-    "Model": "asd.model",
+    "Clip": "asd.records",
+    "Config": "asd.detection.config",
+    "Dataset": "asd.contract.interfaces",
+    "Detector": "asd.contract.interfaces",
+    "Extractor": "asd.contract.interfaces",
+    "Frontend": "asd.contract.interfaces",
+    "Model": "asd.detection.model",
     "Recording": "asd.records",
     "RemoteFile": "asd.records",
     "Representation": "asd.records",
-    "Runtime": "asd.interfaces",
-    "Verdict": "asd.model",
+    "Runtime": "asd.contract.interfaces",
+    "Verdict": "asd.detection.model",
     "Windows": "asd.records",
     "fit": "asd.api",
     "load": "asd.api",
     "score": "asd.api",
-    "use_plugin_file": "asd.installed",
+    "use_plugin_file": "asd.contract.installed",
 }
 
 __all__ = [
@@ -72,3 +72,26 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'asd' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+_MOVED = {
+    "asd.plugin": "audio components data database download folders installed interfaces mel parameters weights",
+    "asd.experiment": (
+        "cache config decision defaults evaluation features identity memory metrics model modelfile pipeline training "
+        "worker testing.machines"
+    ),
+}
+"""The modules of version 0.1 that plugins imported, by where their public names are now."""
+
+
+class _Moved:
+    """Answers an import of a module that has moved with its new place; asked only for what is not found."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        for new, modules in _MOVED.items():
+            if name.startswith("asd.") and name.removeprefix("asd.") in modules.split():
+                raise ModuleNotFoundError(f"{name} has moved: import its names from {new}", name=name)
+
+
+sys.meta_path.append(_Moved)

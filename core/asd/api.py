@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asd.config import Config
-from asd.data import find_clips
-from asd.interfaces import Runtime
-from asd.model import Model, Verdict
-from asd.pipeline import Failure
+from asd.contract.interfaces import Runtime
+from asd.detection.config import Config
+from asd.detection.model import Model, Verdict
+from asd.detection.pipeline import Failure
+from asd.sound.finding import find_clips
 
 Data = str | Path | Iterable[str | Path]
 
@@ -58,7 +58,7 @@ def score(model: Model | str | Path, data: Data, *, workers: int = 1) -> Iterato
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None) -> Model:
-    """Read a model file; errors as for `asd.model.Model.load`."""
+    """Read a model file; errors as for `asd.detection.model.Model.load`."""
     return Model.load(path, runtime=runtime)
 
 

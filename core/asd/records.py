@@ -13,6 +13,9 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
+Channel = Literal["mix"] | int
+"""``"mix"`` (the mean of all channels) or the number of one channel, counted from 1."""
+
 
 @dataclass(frozen=True)
 class Audio:
@@ -31,6 +34,30 @@ class Audio:
     samples: Float32
     sample_rate: int
     source: str | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording, or a part of one, that is judged as a unit.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start : float
+        Start of the part in seconds.
+    duration : float or None
+        Length of the part in seconds; None: to the end of the file.
+    """
+
+    path: Path
+    start: float = 0.0
+    duration: float | None = None
+
+    def __str__(self) -> str:
+        if self.duration is None:
+            return str(self.path)
+        return f"{self.path} [{self.start:g}–{self.start + self.duration:g} s]"
 
 
 @dataclass(frozen=True)

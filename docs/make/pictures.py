@@ -60,8 +60,9 @@ def draw_pipeline() -> None:
 
 def draw_patches() -> None:
     """Draw log-mel spectrograms of a healthy and a faulty clip, with one window outlined."""
-    from asd.audio import Clip, read
-    from asd.mel import mel_spectrogram, power_to_db
+    from asd.plugin import Clip
+    from asd.sound.mel import mel_spectrogram, power_to_db
+    from asd.sound.reading import read
 
     figure, panels = _figure(8.6, 3.0, columns=2, sharey=True)
     clips = {"healthy": "normal/fan_id_00_normal_01.flac", "faulty": "anomalous/fan_id_00_anomalous_00.flac"}
@@ -81,7 +82,7 @@ def draw_patches() -> None:
 def draw_p_value() -> None:
     """Draw how held-out healthy clips compare with a new clip, each by the detector that had not heard it."""
     import asd
-    from asd.training import pool_scores
+    from asd.detection.training import pool_scores
 
     model = asd.fit(DATA / "train")
     verdicts = [v for v in asd.score(model, DATA / "test" / "anomalous") if isinstance(v, asd.Verdict)]
@@ -105,8 +106,8 @@ def draw_window_scores() -> None:
     import soundfile
 
     import asd
-    from asd.mel import mel_spectrogram, power_to_db
-    from asd.testing.machines import Machine
+    from asd.sound.machines import Machine
+    from asd.sound.mel import mel_spectrogram, power_to_db
 
     machine, from_, to = Machine(sample_rate=32000), 4, 6
     with tempfile.TemporaryDirectory() as name:

@@ -55,7 +55,7 @@ def pages() -> dict[str, str]:
 
 def components() -> str:
     """Return the page of all installed components with their parameters."""
-    from asd.installed import registry
+    from asd.contract.installed import registry
 
     parts = [
         "# Components",
@@ -68,9 +68,9 @@ def components() -> str:
 
 
 def _component(component: Any) -> str:
-    from asd.components import parameters
+    from asd.contract.create import parameters
+    from asd.contract.parameters import REQUIRED, describe
     from asd.errors import PluginError
-    from asd.parameters import REQUIRED, describe
 
     spec = component.spec
     facts = {
@@ -127,8 +127,8 @@ def _help(context: click.Context) -> str:
 
 def configuration() -> str:
     """Return the page of the pipeline's options and the environment variables."""
-    from asd.config import Config
-    from asd.parameters import describe, parameters_of
+    from asd.contract.parameters import describe, parameters_of
+    from asd.detection.config import Config
 
     rows = []
     for p in parameters_of(Config).values():
@@ -155,14 +155,18 @@ def python() -> str:
     parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
     parts += ["## `asd.errors`", "::: asd.errors"]
     parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]
-    parts += ["## `asd.testing.machines`", "::: asd.testing.machines"]
-    parts += ["## What plugins need besides"]
-    parts += ["::: asd.mel.mel_spectrogram", "::: asd.progress.track", "::: asd.weights.locate"]
-    return _page(parts)
+    for name in ("plugin", "command", "experiment"):
+        module = importlib.import_module(f"asd.{name}")
+        parts += [f"## `asd.{name}`", inspect.getdoc(module) or ""]
+        parts += [f"::: {home}" for each in module.__all__ if (home := _home(module, each)).startswith("asd")]
+    return _page(list(dict.fromkeys(parts)))
 
 
 def _home(module: Any, name: str) -> str:
-    return f"{getattr(module, name).__module__}.{name}"
+    value = getattr(module, name)
+    if not callable(value) or not hasattr(value, "__qualname__"):
+        return f"`{name}`"
+    return f"{value.__module__}.{value.__qualname__}"
 
 
 def hooks() -> str:
@@ -194,7 +198,7 @@ def checks() -> str:
 
 def licences() -> str:
     """Return the page of the licences of code, weights and recordings."""
-    from asd.installed import registry
+    from asd.contract.installed import registry
 
     found = registry().of_kind()
     rows = [(c.spec.kind, f"`{c.spec.name}`", c.plugin.distribution, c.spec.licence) for c in found]

@@ -47,7 +47,7 @@ KNOWN_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     ),
     "asd-openl3": ("openl3-env", "openl3-mel", "openl3-music"),
     "asd-transformers": ("huggingface",),
-    "asd-bench": (
+    "asd-data": (
         "dcase2020",
         "dcase2021",
         "dcase2022",

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from timing import in_turns
 
-from asd.audio import Clip, read
-from asd.components import create
-from asd.config import Config
-from asd.data import find_clips
-from asd.interfaces import Runtime
-from asd.pipeline import Pipeline
-from asd.records import Audio
+from asd.contract.create import create
+from asd.contract.interfaces import Runtime
+from asd.detection.config import Config
+from asd.detection.pipeline import Pipeline
+from asd.records import Audio, Clip
+from asd.sound.finding import find_clips
+from asd.sound.reading import read
 
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"
 WINDOWS = ((1.0, 0.5), (2.0, 1.0), (10.0, 10.0))

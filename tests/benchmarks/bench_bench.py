@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asd.cache import EmbeddingCache
+from asd.detection.embeddings import EmbeddingCache
 from asd_bench import recipe as recipes
 from asd_bench.runner import Row, Run, read_data
 from asd_bench.store import Store

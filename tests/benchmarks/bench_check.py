@@ -17,7 +17,7 @@ from typing import Any
 
 from timing import seconds
 
-from asd.installed import registry
+from asd.contract.installed import registry
 
 ASD = Path(sys.executable).with_name("asd")
 

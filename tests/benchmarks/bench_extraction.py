@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from timing import in_turns
 
-from asd.audio import Clip
-from asd.components import create
-from asd.config import Config
-from asd.data import find_clips
-from asd.features import FeatureTransform
-from asd.interfaces import Runtime
-from asd.pipeline import ClipFeatures, Pipeline
+from asd.contract.create import create
+from asd.contract.interfaces import Runtime
+from asd.detection.config import Config
+from asd.detection.pipeline import ClipFeatures, Pipeline
+from asd.detection.transform import FeatureTransform
+from asd.records import Clip
+from asd.sound.finding import find_clips
 from asd_torch import plan
 
 _BATCH = 32  # asd-imagenet's own
@@ -78,7 +78,7 @@ def bare_network(chain: Pipeline, clips: list[Clip]) -> Callable[[], None]:
     reader = chain.frontend
     ready = []
     for clip in clips:
-        from asd.audio import read
+        from asd.sound.reading import read
 
         values = torch.from_numpy(np.ascontiguousarray(reader(read(clip, sample_rate=reader.sample_rate)).values))
         ready.append(values.to(chosen.device, chosen.dtype, memory_format=torch.channels_last))

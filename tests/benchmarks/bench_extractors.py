@@ -15,14 +15,14 @@ import statistics
 import time
 from pathlib import Path
 
-from asd.audio import duration_of
-from asd.components import load_class
-from asd.config import Config
-from asd.data import find_clips
+from asd.contract.create import load_class
+from asd.contract.installed import registry
+from asd.contract.parameters import parameters_of
+from asd.detection.config import Config
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.errors import AsdError
-from asd.installed import registry
-from asd.parameters import parameters_of
-from asd.pipeline import ClipFeatures, Failure, Pipeline
+from asd.sound.finding import find_clips
+from asd.sound.reading import duration_of
 from asd_registry import Component
 
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data" / "train"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no type information
 
-from asd.components import create
+from asd.contract.create import create
 
 SIZES = {"small": (2000, 128, 20, 5), "full": (20_000, 512, 80, 1)}
 """Windows, features, components, rounds."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asd.audio import Clip
-from asd.config import Config
-from asd.pipeline import Pipeline
+from asd.detection.config import Config
+from asd.detection.pipeline import Pipeline
+from asd.records import Clip
 
 ASD = Path(sys.executable).with_name("asd")
 SAMPLES = Path(__file__).resolve().parents[2] / "examples" / "data"

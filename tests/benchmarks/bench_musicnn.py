@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from asd.components import create
-from asd.interfaces import Runtime
+from asd.contract.create import create
+from asd.contract.interfaces import Runtime
+from asd.files.weights import locate
 from asd.records import Audio
-from asd.weights import locate
 from asd_essentia.plugin import GRAPHS
 from asd_torch import plan
 

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from asd.components import create
-from asd.interfaces import Runtime
+from asd.contract.create import create
+from asd.contract.interfaces import Runtime
 from asd.records import Audio
 from asd_torch import plan
 

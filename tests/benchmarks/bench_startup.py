@@ -24,9 +24,10 @@ LIGHT = "import click, rich.table, pluggy, importlib.metadata, numpy"
 TORCH = "import torch"
 FORWARD = """
 import time
-from asd.audio import Clip, read
-from asd.config import Config
-from asd.pipeline import Pipeline
+from asd.records import Clip
+from asd.sound.reading import read
+from asd.detection.config import Config
+from asd.detection.pipeline import Pipeline
 from pathlib import Path
 import sys
 pipeline = Pipeline(Config())

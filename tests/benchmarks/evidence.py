@@ -1,7 +1,7 @@
 """Which pipeline should `asd fit` take by itself? Chosen on generated faults, then measured on real ones.
 
 1. Choosing sees healthy training clips alone. A quarter of them is held out; each of those also gets two generated
-   faults (`asd.testing.machines.spoil`: harmonics, knocks, whine, clicks, squeal, drop-outs, 15 to 35 dB below the
+   faults (`asd.sound.machines.spoil`: harmonics, knocks, whine, clicks, squeal, drop-outs, 15 to 35 dB below the
    machine). Every pipeline whose weights are embedded learns from the other clips, and the official DCASE score ranks
    them: the harmonic mean of AUC on source and target clips and of the partial AUC.
 2. Cars: a second look without faults. Each of ToyCar's cars B, C, D is left out once; its healthy clips stand for
@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asd.audio import Clip, read
-from asd.testing.machines import ANOMALY_KINDS, spoil
+from asd.records import Clip
+from asd.sound.machines import ANOMALY_KINDS, spoil
+from asd.sound.reading import read
 from asd_bench.recipe import shipped
 
 HELD_OUT = 4

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, State
 from asd.errors import ConfigError, DataError
-from asd.interfaces import Dataset, Detector, Extractor, Frontend, State
 from asd.records import Audio, Float32, Float64, Recording, Representation, Windows
 
 

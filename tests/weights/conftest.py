@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.installed import registry
+from asd.contract import installed
 from asd_registry import WeightFile
 
 CONTENT = np.random.default_rng(0).bytes(3_400_000)
@@ -185,10 +185,10 @@ def nets(server: Server, store: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("ASD_PLUGINS", "asd-nets")
-    registry.cache_clear()
+    installed._registry.cache_clear()
     listed = WeightFile(name="net.pth", licence="BSD-3-Clause", sha256=SHA256, url=url, size=3_400_000)
     shipped = WeightFile(name="small.safetensors", licence="BSD-2-Clause", sha256=small)
     yield Nets(site, listed, shipped, shipped_path)
-    registry.cache_clear()
+    installed._registry.cache_clear()
     for module in [name for name in sys.modules if name.partition(".")[0] == "asd_nets"]:
         del sys.modules[module]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from asd import weights
 from asd.errors import WeightError
+from asd.files import weights
 from asd.progress import rendered_by
 from asd_registry import WeightFile
 
@@ -142,7 +142,7 @@ def test_a_refusing_server_is_quoted(server: Any, store: Path, habit: str, answe
 
 
 def test_a_server_that_says_nothing_is_given_up(server: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asd.download._TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr("asd.files.fetch._TIMEOUT", (0.2, 0.2))
     with pytest.raises(WeightError, match=r"net\.pth: cannot reach 127\.0\.0\.1:\d+ \(timed out\); fetch "):
         weights.locate(server.weight("silent"))
 

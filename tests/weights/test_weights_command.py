@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from asd.cli.main import main
-from asd.installed import registry
+from asd.contract import installed
 
 
 @dataclass
@@ -33,7 +33,7 @@ def asd(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
             patch.setattr(sys, "argv", ["asd", "weights", *arguments])
             for name, value in environment.items():
                 patch.setenv(name, value)
-            registry.cache_clear()
+            installed._registry.cache_clear()
             with pytest.raises(SystemExit) as ended:
                 main()
         return Result(int(ended.value.code or 0), *capsys.readouterr())
@@ -148,7 +148,5 @@ def test_verify_finds_damage_and_says_how_to_mend_it(asd: Any, store: Path) -> N
 
 
 def test_importing_the_store_loads_no_network_library(asd: Any) -> None:
-    code = (
-        "import sys, asd.weights; print(sorted({'requests', 'pooch', 'rich', 'torch', 'filelock'} & set(sys.modules)))"
-    )
+    code = "import sys, asd.files.weights; print(sorted({'requests', 'rich', 'torch', 'filelock'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from asd import weights
+from asd.files import weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
 _LOCATE = """
 import sys
-from asd import weights
+from asd.files import weights
 from asd_registry import WeightFile
 print(weights.locate(WeightFile(name="net.pth", licence="MIT", sha256=sys.argv[2], url=sys.argv[1])))
 """
@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_old_files_whole_and_takes_no_space(server: Any, stor
 
 
 # Root may do anything, so it becomes nobody, after importing what it needs.
-_NOBODY = "import os, requests, pooch, filelock, asd.weights\nif os.getuid() == 0: os.setuid(65534)\n"
+_NOBODY = "import os, requests, pooch, filelock, asd.files.weights\nif os.getuid() == 0: os.setuid(65534)\n"
 
 
 def test_a_store_that_may_not_be_written_is_named(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def cache() -> None:
 @verbose_option
 def show(as_json: bool, verbose: bool) -> None:
     """List what is kept by front end and extractor."""
-    from asd.cache import EmbeddingCache
+    from asd.detection.embeddings import EmbeddingCache
 
     kept = EmbeddingCache()
     with reporting(verbose):
@@ -51,7 +51,7 @@ def show(as_json: bool, verbose: bool) -> None:
 @verbose_option
 def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
     """Remove embeddings that are not needed; they are computed again when they are."""
-    from asd.cache import EmbeddingCache
+    from asd.detection.embeddings import EmbeddingCache
 
     if not everything and unused_days is None and max_size is None:
         raise ConfigError("asd cache prune needs to know what: --unused-days DAYS, --max-size MB or --all")

@@ -29,10 +29,10 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
     """
     samples = data or sample_folder()
     with reporting(verbose), tempfile.TemporaryDirectory() as folder:
-        from asd.config import Config
-        from asd.data import find_clips
-        from asd.evaluation import measure
-        from asd.model import Model, Verdict
+        from asd.detection.config import Config
+        from asd.detection.evaluation import measure
+        from asd.detection.model import Model, Verdict
+        from asd.sound.finding import find_clips
 
         train = find_clips([samples / "train"])
         healthy, faulty = find_clips([samples / "test" / "normal"]), find_clips([samples / "test" / "anomalous"])

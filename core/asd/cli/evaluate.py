@@ -41,9 +41,9 @@ def evaluate(
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label).
     """
     with reporting(verbose):
-        from asd.data import find_clips
-        from asd.evaluation import evaluate as measure
-        from asd.model import Model
+        from asd.detection.evaluation import evaluate as measure
+        from asd.detection.model import Model
+        from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
         if false_alarm_rate is not None:
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def print_evaluation(result: Any, model: Any) -> None:
-    """Show an `asd.evaluation.Evaluation` as tables a newcomer understands."""
+    """Show an `asd.detection.evaluation.Evaluation` as tables a newcomer understands."""
     low, high = result.auc_interval
     print_table(
         ("measure", "value", "meaning"),

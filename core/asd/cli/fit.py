@@ -11,7 +11,7 @@ from asd.cli.dotted import DottedCommand
 from asd.cli.flags import json_option, strict_option, verbose_option
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
-from asd.decision import Decision
+from asd.detection.calibration import Decision
 from asd.errors import ModelFileError
 
 
@@ -49,8 +49,8 @@ def fit(
     _check_output(output, force)
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
-        from asd.data import find_clips
-        from asd.model import Model
+        from asd.detection.model import Model
+        from asd.sound.finding import find_clips
 
         config = config_from(ctx, config_file, options)
         clips = find_clips(data, segment=config.segment, label="normal", split="train")

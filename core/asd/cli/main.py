@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
+from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError
-from asd.installed import registry, use_plugin_file
 from asd_registry.discovery import import_target
 
 _COMMANDS = {
@@ -24,7 +24,6 @@ _COMMANDS = {
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
     "cache": ("asd.cli.cache:cache", "Show and prune the embeddings that are kept between runs."),
-    "check": ("asd.cli.check:check", "Check whether components keep the framework's promises."),
     "new-plugin": ("asd.cli.new_plugin:new_plugin", "Write a plugin of your own that works, to start from."),
 }
 

@@ -1,4 +1,4 @@
-"""Options that several commands share; the pipeline's are generated from `asd.config.Config`."""
+"""Options that several commands share; the pipeline's are generated from `asd.detection.config.Config`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import click
 
 from asd.cli.dotted import given_parameters
 from asd.cli.flags import offline_option
-from asd.config import Config, read_toml
+from asd.contract.interfaces import Runtime
+from asd.contract.parameters import describe, parameters_of
+from asd.detection.config import Config, read_toml
 from asd.errors import ConfigError
-from asd.interfaces import Runtime
-from asd.parameters import describe, parameters_of
 from asd_registry import PIPELINE_KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,9 +8,9 @@ import click
 
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table
-from asd.defaults import DEFAULTS
+from asd.contract.installed import registry
+from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
-from asd.installed import registry
 from asd_registry import KINDS, Component, Plugin
 from asd_registry.targets import missing_target
 
@@ -51,8 +51,8 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
 def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
     """Show a component: parameters with defaults, representation, dimension, weight files."""
     # The parameters are those of the class: only here is it imported, with whatever it needs.
-    from asd.components import parameters
-    from asd.parameters import REQUIRED, describe
+    from asd.contract.create import parameters
+    from asd.contract.parameters import REQUIRED, describe
 
     component = registry().find(kind, name)
     described = _as_dict(component)
@@ -78,7 +78,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
 
 def _contradictions(component: Component) -> list[str]:
     """Return where the plugin says something untrue of the component, as far as it can be made just so."""
-    from asd.components import contradictions, load_class
+    from asd.contract.create import contradictions, load_class
 
     try:
         return contradictions(component, load_class(component)(**component.spec.preset))

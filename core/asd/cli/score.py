@@ -48,9 +48,9 @@ def score(
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
     with reporting(verbose):
-        from asd.data import find_clips
-        from asd.model import Model
+        from asd.detection.model import Model
         from asd.progress import track
+        from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
         if false_alarm_rate is not None:
@@ -69,7 +69,7 @@ def score(
 
 
 def _row(result: Any, strict: bool) -> dict[str, Any]:
-    from asd.pipeline import Failure
+    from asd.detection.pipeline import Failure
 
     if isinstance(result, Failure):
         if strict:

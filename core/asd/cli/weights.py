@@ -10,9 +10,9 @@ import click
 
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table, reporting
-from asd.download import MEGABYTE
 from asd.errors import WeightError
-from asd.weights import Entry, State, catalogue, import_file, locate, store_folder
+from asd.files.fetch import MEGABYTE
+from asd.files.weights import Entry, State, catalogue, import_file, locate, store_folder
 from asd_registry import WeightFile
 
 _COLOURS: dict[State, str] = {"embedded": "green", "present": "green", "absent": "yellow", "damaged": "red"}

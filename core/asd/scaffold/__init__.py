@@ -15,8 +15,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
+from asd.contract.installed import registry
 from asd.errors import ConfigError
-from asd.installed import registry
 from asd_registry import Kind
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.audio import Clip, read
-from asd.components import create
-from asd.interfaces import Runtime
-from asd.records import Audio
+from asd.experiment import read
+from asd.plugin import Audio, Clip, Runtime, create
 from asd_audioset.labels import class_names
 
 RATE = 32000

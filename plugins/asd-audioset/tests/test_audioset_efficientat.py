@@ -10,10 +10,8 @@ import pytest
 import torch
 
 import asd_torch
-from asd.components import create, registry
-from asd.config import Config
-from asd.interfaces import Runtime
-from asd.pipeline import Pipeline
+from asd.experiment import Config, Pipeline
+from asd.plugin import Runtime, create, registry
 from asd_audioset import mobilenet
 from asd_audioset.published import EFFICIENTAT_MODELS
 

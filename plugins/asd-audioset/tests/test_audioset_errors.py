@@ -9,9 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, WeightError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime, create
 from asd_audioset import mobilenet
 
 EMBEDDED = Path(mobilenet.__file__).parent / "weights" / "efficientat-mn04_as.safetensors"

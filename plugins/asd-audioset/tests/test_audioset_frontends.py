@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from asd.components import create
 from asd.errors import ConfigError
-from asd.records import Audio
+from asd.plugin import Audio, create
 
 FRONTENDS = [
     ("efficientat-mel", {}),

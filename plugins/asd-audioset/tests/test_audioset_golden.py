@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create
-from asd.interfaces import Runtime
-from asd.records import Audio
+from asd.plugin import Audio, Runtime, create
 
 pytestmark = pytest.mark.parity
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from asd.components import create
+from asd.plugin import create
 
 WINDOWS = {"efficientat": (3, 128, 100), "efficientat-mn04": (3, 128, 100), "yamnet": (3, 96, 64)}
 

@@ -11,10 +11,8 @@ import pytest
 import soundfile
 import soxr
 
-from asd.audio import Clip
-from asd.config import Config
-from asd.interfaces import Runtime
-from asd.pipeline import Pipeline
+from asd.experiment import Config, Pipeline
+from asd.plugin import Clip, Runtime
 
 Rumble = Callable[[int], Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from asd.records import Float32
+from asd.plugin import Float32
 
 SIDE = 16
 

@@ -31,7 +31,7 @@ def test_steps_equal_those_of_the_optimiser_class(weight_decay: float):
 
 def test_a_training_does_not_import_the_compiler():
     program = (
-        "import sys, numpy as np; from asd.components import create\n"
+        "import sys, numpy as np; from asd.plugin import create\n"
         "detector = create('detector', 'dense-ae', {'epochs': 1, 'train_batch': 8})\n"
         "features = np.random.default_rng(0).normal(size=(40, 640)).astype('float32')\n"
         "detector.fit(features).score(features); print('torch._dynamo' in sys.modules)"

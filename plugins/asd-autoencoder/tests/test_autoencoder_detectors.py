@@ -12,10 +12,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from asd import modelfile
-from asd.components import create
-from asd.interfaces import Detector, Runtime
-from asd.progress import rendered_by
+from asd.experiment import read_model_file, rendered_by, write_model_file
+from asd.plugin import Detector, Runtime, create
 from asd_autoencoder import networks, training
 
 Patches = Callable[..., npt.NDArray[np.float32]]
@@ -111,8 +109,8 @@ def test_fitting_works_where_gradients_are_off(patches: Patches):
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_survive_a_model_file(name: str, patches: Patches, tmp_path: Path):
     detector = quick(name, epochs=2).fit(patches(64))
-    modelfile.write(tmp_path / "model.asd", {}, detector.get_state())
-    _, state = modelfile.read(tmp_path / "model.asd")
+    write_model_file(tmp_path / "model.asd", {}, detector.get_state())
+    _, state = read_model_file(tmp_path / "model.asd")
     restored = quick(name, epochs=2)
     restored.set_state(state)
     assert np.array_equal(restored.score(patches(20, seed=1)), detector.score(patches(20, seed=1)))

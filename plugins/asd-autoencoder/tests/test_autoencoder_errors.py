@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime, create
 
 Patches = Callable[..., npt.NDArray[np.float32]]
 NAMES = ("dense-ae", "lenet-dcae", "small-dcae")

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from asd.components import create, parameters, registry
 from asd.errors import ConfigError
+from asd.experiment import parameters
+from asd.plugin import create, registry
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from asd.audio import Clip, read
-from asd.components import create
-from asd.mel import mel_spectrogram, power_to_db
+from asd.experiment import read
+from asd.plugin import Clip, create, mel_spectrogram, power_to_db
 
 Features = npt.NDArray[np.float32]
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from asd.components import create
 from asd.errors import ConfigError
-from asd.progress import rendered_by
+from asd.experiment import rendered_by
+from asd.plugin import create
 from asd_autoencoder import checkpoint
 
 Patches = Callable[..., npt.NDArray[np.float32]]
@@ -57,7 +57,7 @@ def fit_elsewhere(cache: Path, features: Path, result: Path, name: str, *, kill_
     program = textwrap.dedent(f"""
         import os, signal, sys
         import numpy as np, torch
-        from asd.components import create
+        from asd.plugin import create
         from asd.progress import rendered_by
         from asd_autoencoder import checkpoint
         torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.cli.main import cli
+from asd.command import cli
 
 RECIPE = """
 dataset = { name = "mimii", snr = -6 }

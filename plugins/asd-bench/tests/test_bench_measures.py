@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from asd.errors import DataError
-from asd.metrics import auc, bootstrap_interval, partial_auc
-from asd.records import Recording
+from asd.experiment import auc, bootstrap_interval, partial_auc
+from asd.plugin import Recording
 from asd_bench.measures import Bootstrap, combine, interval
 from asd_bench.official import official_scores
 from asd_bench.recipe import Metric

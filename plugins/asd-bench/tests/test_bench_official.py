@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asd.errors import DataError
-from asd.records import Recording
+from asd.plugin import Recording
 from asd_bench.official import OfficialScores, PartScore, Protocol, harmonic_mean, official_scores, write_results
 
 

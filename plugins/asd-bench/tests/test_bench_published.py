@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.installed import registry
+from asd.plugin import registry
 from asd_bench.official import OfficialScores, PartScore
 from asd_bench.published import published_tables
 

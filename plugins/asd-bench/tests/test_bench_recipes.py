@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asd.cli.main import cli
+from asd.command import cli
 from asd.errors import AsdError, ConfigError
 from asd_bench import recipe
 

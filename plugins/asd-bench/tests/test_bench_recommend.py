@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asd.cli.main import cli
+from asd.command import cli
 from asd.errors import DataError
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data"

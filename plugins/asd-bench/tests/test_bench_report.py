@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from asd.cache import EmbeddingCache
-from asd.cli.main import cli
-from asd.progress import track
+from asd.command import cli
+from asd.experiment import EmbeddingCache
+from asd.plugin import track
 from asd_bench import recipe as recipes
 from asd_bench.live import watched
 from asd_bench.report import write_report

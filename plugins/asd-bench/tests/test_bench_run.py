@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.cli.main import cli
+from asd.command import cli
 from asd.errors import AsdError
 
 RECIPE = """
@@ -116,7 +116,7 @@ def test_a_second_run_computes_nothing_and_tells_the_same(
     first = run(recipe, data, tmp_path / "out", capsys)
     shutil.rmtree(tmp_path / "cache")
     script = (
-        "import sys; sys.argv = ['asd', *sys.argv[1:]]\nfrom asd.cli.main import main\n"
+        "import sys; sys.argv = ['asd', *sys.argv[1:]]\nfrom asd.command import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'sklearn', 'scipy', 'soundfile', 'matplotlib'} & set(sys.modules)"
     )
@@ -189,7 +189,7 @@ def test_data_without_a_split_asks_for_one(recipe: Path, data: Path, tmp_path: P
 
 
 def command(recipe: Path, data: Path, out: Path) -> list[str]:
-    start = "import sys; sys.argv[0] = 'asd'; from asd.cli.main import main; main()"
+    start = "import sys; sys.argv[0] = 'asd'; from asd.command import main; main()"
     return [sys.executable, "-c", start, "bench", str(recipe), "--data", str(data), "-o", str(out), "--json"]
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create
 from asd.errors import ConfigError
-from asd.mel import mel_filter_bank
-from asd.records import Audio
+from asd.plugin import Audio, create, mel_filter_bank
 from asd_essentia.frontend import MusicnnMel, MusicnnWaveform, log_mel
 from asd_essentia.melbank import mel_bank
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, WeightError
-from asd.weights import locate
+from asd.plugin import create, locate
 from asd_essentia.frontend import log_mel
 from asd_essentia.graph import nodes
 from asd_essentia.model import EssentiaModel

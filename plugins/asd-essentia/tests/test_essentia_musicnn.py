@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create, registry
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Extractor, Runtime
-from asd.records import Audio
+from asd.plugin import Audio, Extractor, Runtime, create, registry
 from asd_essentia.frontend import MusicnnMel
 from asd_essentia.layers import PARTS
 from asd_essentia.plugin import TENSORS

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.audio import Clip
-from asd.config import Config
-from asd.pipeline import Pipeline
+from asd.experiment import Config, Pipeline
+from asd.plugin import Clip
 
 Rumble = Callable[[int], Any]
 

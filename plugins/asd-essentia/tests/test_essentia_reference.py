@@ -16,13 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.audio import Clip
-from asd.components import create
-from asd.config import Config
 from asd.errors import AsdError
-from asd.interfaces import Runtime
-from asd.pipeline import Pipeline
-from asd.records import Audio
+from asd.experiment import Config, Pipeline
+from asd.plugin import Audio, Clip, Runtime, create
 from asd_essentia.frontend import MusicnnWaveform
 from asd_essentia.plugin import GRAPHS
 
@@ -146,9 +142,7 @@ import sys
 {first}
 import numpy as np
 from pathlib import Path
-from asd.audio import Clip
-from asd.config import Config
-from asd.pipeline import Pipeline
+from asd.experiment import Clip, Config, Pipeline
 values = Pipeline(Config.from_mapping({{"extractor": "musicnn-mtt-essentia"}})).embed(Clip(Path(sys.argv[1]))).values
 assert values.shape[1] == 753 and np.isfinite(values).all()
 {last}

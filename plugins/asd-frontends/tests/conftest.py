@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from asd.audio import Clip, read
+from asd.experiment import read
+from asd.plugin import Clip
 
 if TYPE_CHECKING:
-    from asd.records import Audio, Float32
+    from asd.plugin import Audio, Float32
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.interfaces import Frontend
-from asd.records import Audio, Float32, Representation
+from asd.plugin import Audio, Float32, Frontend, Representation
 from asd_frontends.identity import Identity
 from asd_frontends.image import MelImage
 from asd_frontends.patch import MelPatch
@@ -119,7 +118,7 @@ def test_identity_takes_a_tensor_of_another_library() -> None:
 def test_front_ends_need_no_heavy_library() -> None:
     program = (
         "import sys, numpy, asd_frontends.image, asd_frontends.stack, asd_frontends.waveform, asd_frontends.identity\n"
-        "from asd.records import Audio\n"
+        "from asd.plugin import Audio\n"
         "asd_frontends.image.MelImage()(Audio(numpy.ones((1, 20000), 'float32'), 16000))\n"
         "print([name for name in ('torch', 'scipy', 'sklearn', 'matplotlib', 'librosa') if name in sys.modules])"
     )

@@ -7,8 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from asd.mel import mel_spectrogram
-from asd.records import Audio, Float32
+from asd.plugin import Audio, Float32, mel_spectrogram
 from asd_frontends.colours import ColourMap, colour_index, colour_table
 from asd_frontends.image import MelImage
 from asd_frontends.patch import MelPatch

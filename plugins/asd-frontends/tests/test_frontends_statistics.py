@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asd.components import create
-from asd.config import Config
 from asd.errors import AsdError
-from asd.pipeline import Pipeline
+from asd.experiment import Config, Pipeline
+from asd.plugin import create
 
 
 def test_means_and_deviations_of_each_band() -> None:

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from asd.interfaces import Runtime
-from asd.records import Float32
+from asd.plugin import Float32, Runtime
 from asd_imagenet.extractor import ImageNetExtractor
 
 Reference = Callable[..., tuple[nn.Module, Path]]

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from asd.components import create, registry
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Runtime
-from asd.records import Float32
+from asd.plugin import Float32, Runtime, create, registry
 from asd_imagenet.extractor import ImageNetExtractor
 
 Exact = Callable[..., ImageNetExtractor]

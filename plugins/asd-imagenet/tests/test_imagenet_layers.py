@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from asd.errors import ConfigError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_imagenet.extractor import ImageNetExtractor
 
 Exact = Callable[..., ImageNetExtractor]

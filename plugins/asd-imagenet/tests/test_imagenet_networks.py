@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from asd.errors import ConfigError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_imagenet import models
 from asd_imagenet.extractor import ImageNetExtractor
 from asd_imagenet.plugin import asd_components

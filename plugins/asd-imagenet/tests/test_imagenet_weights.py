@@ -16,7 +16,7 @@ from torchvision import models
 
 import asd_torch
 from asd.errors import AsdError, ConfigError, WeightError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_imagenet.extractor import ImageNetExtractor
 from asd_imagenet.models import known_models, weight_sets
 from asd_imagenet.plugin import EMBEDDED, asd_components, official_weight

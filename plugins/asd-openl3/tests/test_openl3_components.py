@@ -15,15 +15,9 @@ import pytest
 import soundfile
 import torch
 
-from asd import pipeline as pipeline_module
-from asd.audio import Clip
-from asd.components import create, registry
-from asd.config import Config
 from asd.errors import AsdError, AudioError, ConfigError
-from asd.interfaces import Runtime
-from asd.model import Model
-from asd.pipeline import Pipeline
-from asd.records import Audio
+from asd.experiment import Config, Model, Pipeline
+from asd.plugin import Audio, Clip, Runtime, create, registry
 
 Array = npt.NDArray[Any]
 PARAMETERS = {"representation": "mel128", "weights": "random"}
@@ -110,7 +104,7 @@ def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.Monke
     (whole,) = pipeline.windows(reader)
     windows = int(np.ceil((5.17 - 1 + 0.5 * center) / 0.3)) + 1
     np.testing.assert_allclose(whole.start, np.arange(windows) * 0.3 - 0.5 * center)
-    monkeypatch.setattr(pipeline_module, "_BLOCK_SECONDS", 0.7)
+    monkeypatch.setattr("asd.detection.pipeline._BLOCK_SECONDS", 0.7)
     blocks = list(pipeline.windows(reader))
     assert len(blocks) > 3
     np.testing.assert_allclose(np.concatenate([block.start for block in blocks]), whole.start)
@@ -183,7 +177,7 @@ def test_a_model_is_fitted_saved_and_tells_noise_from_a_whine(tmp_path: Path, we
 
 def test_asd_plugins_shows_licence_and_parameters() -> None:
     arguments = ["asd", "plugins", "show", "openl3-music", "--json"]
-    script = f"import sys; sys.argv = {arguments!r}; from asd.cli.main import main; main()"
+    script = f"import sys; sys.argv = {arguments!r}; from asd.command import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     shown = json.dumps(json.loads(done.stdout))
     for expected in ("CC-BY-4.0", "representation", "embedding_size", "weights_sha256", "engine"):

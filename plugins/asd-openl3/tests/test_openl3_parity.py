@@ -13,11 +13,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from asd.audio import Clip
-from asd.config import Config
-from asd.interfaces import Runtime
-from asd.pipeline import Pipeline
-from asd.records import Audio
+from asd.experiment import Config, Pipeline
+from asd.plugin import Audio, Clip, Runtime
 from asd_openl3.frontend import OpenL3Spectrogram
 from asd_openl3.representations import SPECTROGRAMS
 

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from asd.audio import Clip, ClipReader
-from asd.config import Config
-from asd.pipeline import Pipeline
+from asd.experiment import Config, Pipeline
+from asd.plugin import Clip, ClipReader
 
 Array = npt.NDArray[Any]
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from asd.errors import ConfigError, WeightError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime
 from asd_openl3 import sources
 from asd_openl3.extractor import OpenL3
 from asd_openl3.hdf5 import layout, read_weights

@@ -1,4 +1,4 @@
-"""What every detector of the distribution keeps: the contract of asd.interfaces.Detector."""
+"""What every detector of the distribution keeps: the contract of asd.plugin.Detector."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
-from asd.interfaces import Detector
+from asd.plugin import Detector, create
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "gmm": {"components": 6},
@@ -227,7 +226,7 @@ def test_scoring_imports_neither_scikit_learn_nor_scipy(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", **fitted(name).get_state())
     script = (
         "import sys, numpy as np\n"
-        "from asd.components import create\n"
+        "from asd.plugin import create\n"
         f"for name, parameters in {PARAMETERS!r}.items():\n"
         "    detector = create('detector', name, parameters)\n"
         "    detector.set_state(dict(np.load(f'{name}.npz')))\n"

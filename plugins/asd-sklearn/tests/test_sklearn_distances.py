@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, DataError
+from asd.plugin import create
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = RNG.normal(size=(60, 5)), RNG.normal(size=(20, 5))

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError, PluginError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime, create
 from asd_sklearn.ensemble import Ensemble, _folds
 
 RNG = np.random.default_rng(0)

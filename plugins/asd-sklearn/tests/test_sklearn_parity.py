@@ -13,7 +13,7 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.neighbors import KernelDensity, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
-from asd.components import create
+from asd.plugin import create
 
 pytestmark = pytest.mark.parity
 

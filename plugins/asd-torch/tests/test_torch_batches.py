@@ -11,8 +11,7 @@ import torch
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Runtime
-from asd.records import Float32
+from asd.plugin import Float32, Runtime
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 PLAN = asd_torch.plan(Runtime("cpu", "fp32"))

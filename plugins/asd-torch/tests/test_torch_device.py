@@ -10,7 +10,7 @@ import torch
 
 import asd_torch
 from asd.errors import ConfigError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime
 from asd_torch import device
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.interfaces import Runtime
+from asd.plugin import Runtime
 from asd_torch.network import fold_batch_norm
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")

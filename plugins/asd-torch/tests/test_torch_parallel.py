@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from asd.interfaces import Runtime
+from asd.plugin import Runtime
 from asd_torch import plan, share_windows
 
 pytestmark = pytest.mark.skipif(

@@ -15,7 +15,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from asd.records import Float32
+from asd.plugin import Float32
 
 _BODY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
 _SPEECH = {**_BODY, "conv_dim": (8,) * 7, "num_conv_pos_embedding_groups": 2}

@@ -125,7 +125,7 @@ def ask(*questions: tuple[str, str | None, bool], endpoint: str) -> list[str]:
     script = (
         "import os, time\n"
         "time.sleep = lambda seconds: None\n"  # huggingface_hub tries again for 23 s
-        "from asd.errors import AsdError\nfrom asd.components import create\n"
+        "from asd.errors import AsdError\nfrom asd.plugin import create\n"
         f"for model, revision, offline in {list(questions)!r}:\n"
         "    os.environ['ASD_OFFLINE'] = str(int(offline))\n"
         "    try:\n"
@@ -291,7 +291,7 @@ def test_code_of_the_model_runs_only_with_the_permission_of_who_runs_it(
 
 
 def test_code_of_other_repositories_and_kernels_are_refused(own_copy: Copies) -> None:
-    from asd.components import create
+    from asd.command import create
     from asd.errors import ConfigError
 
     folder = own_copy("wavlm")

@@ -16,11 +16,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from asd.components import create
-from asd.config import Config
 from asd.errors import AsdError, ConfigError, WeightError
-from asd.pipeline import Pipeline
-from asd.records import Float32
+from asd.experiment import Config, Pipeline
+from asd.plugin import Float32, create
 
 Copies = Callable[[str], Path]
 Noise = Callable[..., Float32]

@@ -14,9 +14,7 @@ import pytest
 import torch
 import transformers
 
-from asd.components import create
-from asd.interfaces import Runtime
-from asd.records import Float32, Representation
+from asd.plugin import Float32, Representation, Runtime, create
 
 FAMILIES = ("ast", "clap", "clap-fused", "data2vec", "hubert", "sew", "wav2vec2", "wav2vec2-bert", "wavlm", "whisper")
 SIZES = {"clap": (8, 16, 16), "clap-fused": (8, 16, 16), "whisper": (16,) * 3}
@@ -190,7 +188,7 @@ def test_nothing_is_printed(published: Published, noise: Noise, capfd: pytest.Ca
 
 def test_its_rate_is_told_without_loading_anything_heavy(published: Published) -> None:
     script = (
-        "import sys; from asd.components import create\n"
+        "import sys; from asd.plugin import create\n"
         f"made = create('extractor', 'huggingface', {{'model': {str(published('clap'))!r}}})\n"
         "assert made.consumes.sample_rate == 48000\n"
         "print(sorted({'torch', 'transformers', 'huggingface_hub', 'safetensors'} & sys.modules.keys()))"

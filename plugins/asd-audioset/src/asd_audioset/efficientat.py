@@ -13,7 +13,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.records import Float32, Representation
+from asd.plugin import Float32, Representation
 from asd_audioset import mobilenet
 from asd_audioset.frontends import MIN_FRAMES
 from asd_audioset.layers import GlobalMean, TimeMean

@@ -11,8 +11,7 @@ import torch
 
 import asd_torch
 from asd.errors import ConfigError
-from asd.interfaces import Frontend
-from asd.records import Audio, Float32, Float64, Representation, Windows
+from asd.plugin import Audio, Float32, Float64, Frontend, Representation, Windows
 from asd_audioset import logmel
 from asd_audioset.logmel import LogMel
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from asd.records import Float64
+from asd.plugin import Float64
 
 
 def mel(frequency: Float64) -> Float64:

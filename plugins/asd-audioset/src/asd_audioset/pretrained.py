@@ -15,10 +15,8 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.audio import digest_of
 from asd.errors import AsdError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation, digest_of
 from asd_audioset import weight_files
 from asd_registry import WeightFile
 

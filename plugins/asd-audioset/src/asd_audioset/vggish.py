@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.records import Representation
+from asd.plugin import Representation
 from asd_audioset.pretrained import PretrainedExtractor
 from asd_audioset.published import VGGISH
 from asd_registry import WeightFile

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from asd.audio import digest_of
 from asd.errors import ConfigError, WeightError
+from asd.plugin import digest_of
 from asd_registry import WeightFile
 
 _ALTERNATIVE = "efficientat-mn04"
@@ -66,6 +66,6 @@ def _is_url(weights: str) -> bool:
 
 
 def _stored(weight: WeightFile) -> Path:
-    from asd.weights import locate
+    from asd.plugin import locate
 
     return locate(weight, alternative=None if weight.url is None else _ALTERNATIVE)

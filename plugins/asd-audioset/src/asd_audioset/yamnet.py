@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from asd.errors import WeightError
-from asd.records import Representation
+from asd.plugin import Representation
 from asd_audioset.layers import GlobalMean
 from asd_audioset.pretrained import PretrainedExtractor
 from asd_audioset.published import YAMNET

@@ -16,8 +16,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import ConfigError, DataError, ModelFileError
-from asd.interfaces import Detector, Runtime, State
-from asd.records import Float32, Float64
+from asd.plugin import Detector, Float32, Float64, Runtime, State
 from asd_autoencoder import checks
 from asd_autoencoder.checkpoint import Checkpoint
 from asd_autoencoder.networks import Reconstruction
@@ -79,7 +78,7 @@ class ReconstructionDetector(Detector):
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, Any]:
-        """Return parameters for a short training; see `asd.interfaces.Component`."""
+        """Return parameters for a short training; see `asd.plugin.Component`."""
         return {"epochs": 1, "train_batch": 8, "learning_rate": 1e-3}
 
     @abstractmethod

@@ -16,8 +16,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from asd.folders import cache_folder
-from asd.records import Float32
+from asd.plugin import Float32, cache_folder
 
 SECONDS_BETWEEN = 5.0
 """Least time between two checkpoints: a short epoch is cheaper to repeat than to write."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.records import Float32
+from asd.plugin import Float32
 
 
 def whole_number(owner: str, parameter: str, value: Any, minimum: int) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from asd.errors import ConfigError
-from asd.progress import track
+from asd.plugin import track
 from asd_autoencoder.adam import Adam
 from asd_autoencoder.checkpoint import Checkpoint
 from asd_autoencoder.networks import Reconstruction

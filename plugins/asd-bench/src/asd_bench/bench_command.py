@@ -8,15 +8,12 @@ from pathlib import Path
 
 import click
 
-from asd.cache import EmbeddingCache, content_of
-from asd.cli.flags import json_option, verbose_option
-from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import print_json, print_table, reporting
+from asd.command import json_option, print_json, print_table, reporting, runtime_from, runtime_options, verbose_option
 from asd.errors import ConfigError, DataError
-from asd.interfaces import Runtime
+from asd.experiment import EmbeddingCache, content_of, duplicates
+from asd.plugin import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
-from asd_bench.datasets.checks import duplicates
 from asd_bench.live import watched
 from asd_bench.recipe import Recipe
 from asd_bench.recommend import Limits, recommend, write_config

@@ -11,19 +11,24 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from asd import cache
-from asd.audio import Clip, ClipReader
-from asd.config import Choice, Config
 from asd.errors import AsdError, AudioError, ConfigError, DataError
-from asd.features import FeatureTransform
-from asd.installed import registry
-from asd.interfaces import Detector
-from asd.memory import peak_memory, reset_peak
-from asd.pipeline import ClipFeatures, Failure, Pipeline
-from asd.progress import track
-from asd.records import Float32, Recording
-from asd.training import Member, new_detector, new_transform, pool_scores
-from asd.weights import locate
+from asd.experiment import (
+    Choice,
+    ClipFeatures,
+    Config,
+    Cost,
+    Failure,
+    FeatureTransform,
+    Member,
+    Pipeline,
+    embed_all,
+    new_detector,
+    new_transform,
+    peak_memory,
+    pool_scores,
+    reset_peak,
+)
+from asd.plugin import Clip, ClipReader, Detector, Float32, Recording, locate, registry, track
 from asd_bench.grid import Pipelined, licence_of_weights
 from asd_bench.runner import Run, Task, failed
 from asd_bench.store import Cell
@@ -32,7 +37,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("asd")
 
-Embedded = dict[Path, Failure | tuple[ClipFeatures, cache.Cost]]
+Embedded = dict[Path, Failure | tuple[ClipFeatures, Cost]]
 
 
 class Computing:
@@ -134,7 +139,7 @@ class Computing:
 
     def _embed(self, pipeline: Pipelined, paths: list[Path]) -> Embedded:
         network = self._networks.get(pipeline.sound(), lambda: Pipeline(pipeline.config, self.run.runtime))
-        results = cache.embed_all(network, [Clip(path) for path in paths], self.run.cache, workers=self.run.workers)
+        results = embed_all(network, [Clip(path) for path in paths], self.run.cache, workers=self.run.workers)
         extractor = pipeline.config.extractor
         assert isinstance(extractor, Choice)
         found = dict(zip(paths, track(results, f"listening, {extractor.name}", len(paths)), strict=True))

@@ -10,12 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asd.cache import content_of
-from asd.config import DEFAULT_DETECTOR, Choice, Config
 from asd.errors import PluginError
-from asd.identity import identity_of, runtime_identity
-from asd.installed import registry
-from asd.interfaces import Runtime
+from asd.experiment import DEFAULT_DETECTOR, Choice, Config, content_of, identity_of, runtime_identity
+from asd.plugin import Runtime, registry
 from asd_registry import PIPELINE_KINDS, Kind
 
 _FORMAT = 1

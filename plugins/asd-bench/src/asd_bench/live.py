@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from asd.progress import rendered_by
+from asd.experiment import rendered_by
 from asd_bench.grid import LOUDNESS
 from asd_bench.recipe import Recipe
 from asd_bench.results import results_of

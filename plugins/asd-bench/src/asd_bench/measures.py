@@ -10,9 +10,9 @@
     For each section AUC of source and target, each with that domain's normal clips against the anomalous clips of both,
     and pAUC of all clips; the score is the harmonic mean. From 2022 on. (The AUC of all clips is told beside it.)
 
-pAUC goes up to a false positive rate of 0.1 and is McClish-standardised, as in `asd.metrics`. The bootstrap draws clips
-with replacement within each section, domain and label; the same draws serve every pipeline that is tested on the same
-clips, which makes their differences paired.
+pAUC goes up to a false positive rate of 0.1 and is McClish-standardised, as `asd.experiment.partial_auc` is. The
+bootstrap draws clips with replacement within each section, domain and label; the same draws serve every pipeline that
+is tested on the same clips, which makes their differences paired.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.records import Float64, Recording
+from asd.plugin import Float64, Recording
 from asd_bench import official
 from asd_bench.recipe import Metric
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.metrics import auc, partial_auc
-from asd.records import Float64, Recording
+from asd.experiment import auc, partial_auc
+from asd.plugin import Float64, Recording
 
 Protocol = Literal["dcase2020", "dcase2021", "dcase2022"]
 """``"dcase2022"`` holds from 2022 on."""

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_bench.results import Line, Results
 from asd_bench.runner import Row
 

@@ -32,9 +32,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from asd.config import Choice, Config
 from asd.errors import ConfigError, PluginError
-from asd.installed import registry
+from asd.experiment import Choice, Config
+from asd.plugin import registry
 from asd_bench.published import published_tables
 from asd_registry import Kind
 

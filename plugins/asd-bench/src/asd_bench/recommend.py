@@ -10,9 +10,9 @@ from typing import Any
 
 import tomli_w
 
-from asd.config import Config
 from asd.errors import DataError, PluginError
-from asd.installed import registry
+from asd.experiment import Config
+from asd.plugin import registry
 from asd_bench.results import Line, Results
 from asd_registry import PIPELINE_KINDS
 

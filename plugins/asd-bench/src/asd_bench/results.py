@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_bench.grid import LOUDNESS, Pipelined
 from asd_bench.measures import combine, interval
 from asd_bench.recipe import Metric, Recipe

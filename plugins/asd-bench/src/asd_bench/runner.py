@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from asd.cache import EmbeddingCache
-from asd.components import create
-from asd.interfaces import Dataset, Runtime
-from asd.records import Float64, Recording
+from asd.experiment import EmbeddingCache
+from asd.plugin import Dataset, Float64, Recording, Runtime, create
 from asd_bench.grid import LOUDNESS, Pipelined, digest_of_cell, pipelined
 from asd_bench.measures import Bootstrap, combine
 from asd_bench.recipe import Recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.output import print_table
+from asd.command import print_table
 from asd_bench.compare import Comparison, comparisons
 from asd_bench.results import Line, Results
 from asd_bench.runner import Row

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from asd.database import open_database
 from asd.errors import DataError
-from asd.records import Float64
+from asd.plugin import Float64, open_database
 
 T = TypeVar("T")
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.pipeline import Failure
-from asd.records import Recording
-from asd.training import learn, pool_scores
+from asd.experiment import Failure, learn, pool_scores
+from asd.plugin import Recording
 from asd_bench.computing import Computing
 from asd_bench.grid import Pipelined
 from asd_bench.official import write_results

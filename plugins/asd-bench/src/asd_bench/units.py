@@ -10,9 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
-from asd.cache import content_of
 from asd.errors import DataError
-from asd.records import Recording
+from asd.experiment import content_of
+from asd.plugin import Recording
 from asd_bench.recipe import Recipe, Split
 
 

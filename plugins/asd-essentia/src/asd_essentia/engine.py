@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_essentia.published import REQUIREMENT
 
 

@@ -7,9 +7,7 @@ import math
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.interfaces import Frontend
-from asd.mel import filtered_spectrogram
-from asd.records import Audio, Float32, Float64, Representation, Windows
+from asd.plugin import Audio, Float32, Float64, Frontend, Representation, Windows, filtered_spectrogram
 from asd_essentia.melbank import BANDS, FRAME, HOP, SAMPLE_RATE, mel_bank
 
 

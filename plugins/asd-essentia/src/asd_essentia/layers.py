@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
-from asd import weights
-from asd.audio import digest_of
 from asd.errors import ConfigError
-from asd.interfaces import Extractor
+from asd.plugin import Extractor, digest_of, locate
 from asd_essentia.plugin import Layer, Model
 from asd_registry import WeightFile
 
@@ -61,7 +59,7 @@ class LayeredMusicnn(Extractor):
         return dict(self._hashes)
 
     def _file(self) -> Path:
-        return weights.locate(self._files[self.model])
+        return locate(self._files[self.model])
 
     @functools.cached_property
     def _hashes(self) -> dict[str, str]:

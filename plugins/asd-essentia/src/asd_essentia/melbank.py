@@ -1,7 +1,8 @@
 """The mel filters of MusiCNN's front end, rounded as Essentia rounds them.
 
-The filters are those of `asd.mel.mel_filter_bank`, but Essentia adds up the mel scale in single precision. That changes
-weights by 3e-5: enough for a difference of 1e-3 in the logarithm beside a loud tone, which the network makes larger.
+The filters are those of `asd.plugin.mel_filter_bank`, but Essentia adds up the mel scale in single precision. That
+changes weights by 3e-5: enough for a difference of 1e-3 in the logarithm beside a loud tone, which the network makes
+larger.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from asd.records import Float32, Float64
+from asd.plugin import Float32, Float64
 
 SAMPLE_RATE = 16000
 """In Hz."""

@@ -10,11 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from asd import weights
-from asd.audio import digest_of
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation, digest_of, locate
 from asd_essentia import engine, graph
 from asd_essentia.published import PUBLISHED, Published
 from asd_essentia.trial import trial_graph
@@ -73,7 +70,7 @@ class EssentiaModel(Extractor):
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, Any]:
-        """Return the path of a small random network; see `asd.interfaces.Component`."""
+        """Return the path of a small random network; see `asd.plugin.Component`."""
         return {"graph": str(trial_graph(folder))}
 
     def _check(self) -> None:
@@ -156,7 +153,7 @@ class EssentiaModel(Extractor):
         if _is_url(source):
             licence = self._published.licence if self._published else "by model"
             name = source.rpartition("/")[2]
-            return weights.locate(WeightFile(name=name, licence=licence, url=source, sha256=self.sha256 or ""))
+            return locate(WeightFile(name=name, licence=licence, url=source, sha256=self.sha256 or ""))
         path = Path(source).expanduser()
         if not path.is_file():
             raise AsdError(f"{path}: no such graph; fetch a .pb file from https://essentia.upf.edu/models")

@@ -10,7 +10,7 @@ import torch
 
 import asd_torch
 from asd.errors import AsdError
-from asd.records import Float32, Representation
+from asd.plugin import Float32, Representation
 from asd_essentia import layers
 from asd_essentia.melbank import BANDS, SAMPLE_RATE
 from asd_essentia.network import Network

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError
-from asd.records import Float32, Representation
+from asd.plugin import Float32, Representation
 from asd_essentia import layers
 from asd_essentia.engine import Framing
 from asd_essentia.melbank import FRAME, HOP, SAMPLE_RATE

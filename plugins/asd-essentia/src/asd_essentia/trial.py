@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_essentia.published import PUBLISHED, Published
 
 _INPUTS = {

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.mel import mel_filter_bank
+from asd.plugin import mel_filter_bank
 
 
 def check_positive(owner: str, **values: float) -> None:

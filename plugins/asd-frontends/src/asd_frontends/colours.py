@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from asd.records import Float32
+from asd.plugin import Float32
 
 ColourMap = Literal["viridis", "magma", "inferno", "plasma", "gray"]
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from asd.records import Audio, Float32, Representation, Windows
+from asd.plugin import Audio, Float32, Representation, Windows
 from asd_frontends.checks import check_choice, check_positive
 from asd_frontends.colours import ColourMap, colour_index, colour_table
 from asd_frontends.patch import MelPatch, Reference, Scaling

@@ -7,9 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.interfaces import Frontend
-from asd.mel import mel_spectrogram, pcen, power_to_db
-from asd.records import Audio, Float32, Float64, Representation, Windows
+from asd.plugin import Audio, Float32, Float64, Frontend, Representation, Windows, mel_spectrogram, pcen, power_to_db
 from asd_frontends.checks import check_choice, check_mel, check_positive
 
 Reference = Literal["fixed", "clip", "patch"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asd.interfaces import Frontend
-from asd.mel import mel_spectrogram, power_to_db
-from asd.records import Audio, Representation, Windows
+from asd.plugin import Audio, Frontend, Representation, Windows, mel_spectrogram, power_to_db
 from asd_frontends.checks import check_mel, check_positive
 
 

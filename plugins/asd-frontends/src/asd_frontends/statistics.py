@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation
 
 
 class MelStatistics(Extractor):

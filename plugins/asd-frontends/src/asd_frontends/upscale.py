@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from asd.records import Float32
+from asd.plugin import Float32
 
 # Output pixels at a time. Each depends on few input pixels, so that most of a whole weight matrix would be zeros; and
 # matrix products this small are not spread over threads by OpenBLAS (its limit is 2**18 multiplications), whose

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.interfaces import Frontend
-from asd.records import Audio, Representation, Windows
+from asd.plugin import Audio, Frontend, Representation, Windows
 from asd_frontends.checks import check_positive
 
 

@@ -12,10 +12,8 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.audio import digest_of
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation, digest_of
 from asd_imagenet import layers, models, sources
 from asd_imagenet.plugin import DIMENSIONS
 from asd_imagenet.pooling import Pool, default_pool, pooled

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.audio import digest_of
 from asd.errors import ConfigError, WeightError
+from asd.plugin import digest_of
 from asd_imagenet.models import weight_sets
 from asd_imagenet.plugin import EMBEDDED, official_weight
 from asd_registry import WeightFile
@@ -97,7 +97,7 @@ def _file_name(url: str) -> str:
 
 
 def _fetch(weight: WeightFile) -> Path:
-    from asd.weights import locate
+    from asd.plugin import locate
 
     return locate(weight, alternative="squeezenet1_0")
 

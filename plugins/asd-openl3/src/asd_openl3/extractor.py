@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from asd.audio import digest_of
 from asd.errors import AsdError, ConfigError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation, digest_of
 from asd_openl3 import sources
 from asd_openl3.representations import SPECTROGRAMS, Content, Name, Size, record
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from asd.audio import digest_of
-from asd.download import TransferError, download
 from asd.errors import WeightError
-from asd.weights import is_offline, locate, store_folder
+from asd.plugin import TransferError, digest_of, download, is_offline, locate, store_folder
 from asd_openl3.hdf5 import read_weights
 from asd_registry import WeightFile
 

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 
 from asd.errors import AudioError, ConfigError
-from asd.interfaces import Frontend
-from asd.mel import mel_filter_bank
-from asd.records import Audio, Float32, Representation, Windows
+from asd.plugin import Audio, Float32, Frontend, Representation, Windows, mel_filter_bank
 from asd_openl3.representations import HOP_LENGTH, SAMPLE_RATE, SPECTROGRAMS, Name, Spectrogram, record
 
 # kapre 0.1.4, which OpenL3 was trained with.

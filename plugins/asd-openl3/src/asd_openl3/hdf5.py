@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import WeightError
-from asd.records import Float32
+from asd.plugin import Float32
 
 CHANNELS = (1, 64, 64, 128, 128, 256, 256, 512, 512)
 """Of the picture and of the feature map after each convolution; all three spectrograms have the same network."""

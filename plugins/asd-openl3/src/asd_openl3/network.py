@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import asd_torch
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_openl3.hdf5 import CHANNELS, layout
 
 # The batch norms' epsilon is Keras' default.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_openl3.hdf5 import read_weights, uncompressed
 
 _BATCH_SIZE = 32  # the package's own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from asd.records import Representation
+from asd.plugin import Representation
 
 SAMPLE_RATE = 48000
 """Hz; a window has as many samples."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from asd.audio import digest_of
 from asd.errors import ConfigError, WeightError
+from asd.plugin import digest_of
 from asd_openl3.first_use import locate_first_use
 from asd_openl3.plugin import MUSIC_MEL256, URL, WEIGHT_LICENCE
 from asd_registry import WeightFile
@@ -67,7 +67,7 @@ def _default(name: str, sha256: str | None) -> Path:
 
 
 def _stored(weight: WeightFile) -> Path:
-    from asd.weights import locate
+    from asd.plugin import locate
 
     return locate(weight, alternative=_ALTERNATIVE)
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 import asd_torch
-from asd.interfaces import Runtime
-from asd.records import Float32
+from asd.plugin import Float32, Runtime
 from asd_openl3.hdf5 import read_weights
 from asd_openl3.network import build, random_weights
 

@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from asd.errors import ConfigError, ModelFileError
-from asd.interfaces import Detector, State
-from asd.records import Float32, Float64
+from asd.plugin import Detector, Float32, Float64, State
 from asd_sklearn import checks
 from asd_sklearn.checks import Features
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector, logsumexp
 from asd_sklearn.checks import Features

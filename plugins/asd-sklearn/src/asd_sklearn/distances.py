@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn.checks import Features
 
 

@@ -8,11 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from asd.components import create
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
-from asd.interfaces import Detector, State
-from asd.parameters import parameters_of
-from asd.records import Float64
+from asd.plugin import Detector, Float64, State, create, parameters_of
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector
 from asd_sklearn.checks import Features

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector, quiet
 from asd_sklearn.checks import Features

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector, log, logsumexp, quiet
 from asd_sklearn.checks import Features

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import ConfigError, DataError
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector
 from asd_sklearn.checks import Features

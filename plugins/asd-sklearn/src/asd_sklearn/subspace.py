@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.records import Float64
+from asd.plugin import Float64
 from asd_sklearn import checks
 from asd_sklearn.base import FeatureDetector, log
 from asd_sklearn.checks import Features

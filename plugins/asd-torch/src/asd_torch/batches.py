@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from asd.errors import AsdError, ConfigError
-from asd.records import Float32
+from asd.plugin import Float32
 from asd_torch.device import Plan
 
 _log = logging.getLogger("asd")

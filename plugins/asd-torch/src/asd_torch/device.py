@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from asd.errors import ConfigError
-from asd.interfaces import Runtime
+from asd.plugin import Runtime
 
 _log = logging.getLogger("asd")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

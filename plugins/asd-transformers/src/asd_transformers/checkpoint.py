@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asd.audio import digest_of
 from asd.errors import ConfigError, WeightError
+from asd.plugin import digest_of
 from asd_transformers.sources import Source, open_source
 
 _WEIGHTS = "model.safetensors"

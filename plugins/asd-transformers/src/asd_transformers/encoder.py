@@ -10,8 +10,7 @@ import torch
 
 import asd_torch
 from asd.errors import ConfigError
-from asd.interfaces import Runtime
-from asd.records import Float32
+from asd.plugin import Float32, Runtime
 from asd_transformers.checkpoint import Checkpoint
 from asd_transformers.network import load, quiet
 from asd_transformers.pooling import heard_positions, longest_window, pool_state

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.interfaces import Extractor
-from asd.records import Float32, Representation
+from asd.plugin import Extractor, Float32, Representation
 from asd_transformers.checkpoint import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class HuggingFace(Extractor):
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, Any]:
-        """Return a tiny network with random weights, written to `folder`; see `asd.interfaces.Component`."""
+        """Return a tiny network with random weights, written to `folder`; see `asd.plugin.Component`."""
         from asd_transformers.example import write
 
         return {"model": str(write(folder))}

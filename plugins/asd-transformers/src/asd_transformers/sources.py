@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asd.errors import ConfigError, WeightError
-from asd.weights import is_offline
+from asd.plugin import is_offline
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 

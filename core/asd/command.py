@@ -1,0 +1,36 @@
+"""All that a command may use: options that commands share, tables and JSON, progress, components by name.
+
+A command of a plugin is a `click.Command` that a `asd_registry.CommandSpec` names.
+"""
+
+from __future__ import annotations
+
+from asd.cli.dotted import DottedCommand, given_parameters
+from asd.cli.flags import json_option, offline_option, strict_option, verbose_option
+from asd.cli.main import cli, main
+from asd.cli.options import runtime_from, runtime_options
+from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.contract.create import create
+from asd.contract.installed import registry
+from asd.progress import rendered_by, track
+
+__all__ = [
+    "DottedCommand",
+    "cli",
+    "create",
+    "emphasised",
+    "given_parameters",
+    "json_option",
+    "main",
+    "offline_option",
+    "print_json",
+    "print_table",
+    "registry",
+    "rendered_by",
+    "reporting",
+    "runtime_from",
+    "runtime_options",
+    "strict_option",
+    "track",
+    "verbose_option",
+]

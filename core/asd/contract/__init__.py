@@ -1,0 +1,1 @@
+"""What components are: their interfaces and parameters, how they are made by name, and in a process of their own."""

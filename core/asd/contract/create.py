@@ -1,0 +1,94 @@
+"""Create components by name from the installed plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asd.contract import interfaces
+from asd.contract.installed import registry
+from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of
+from asd.errors import ConfigError
+from asd_registry import Component as Registered
+from asd_registry import Kind, PluginError
+from asd_registry.discovery import load_target
+
+_INTERFACES: dict[Kind, type[interfaces.Component]] = {
+    "frontend": interfaces.Frontend,
+    "extractor": interfaces.Extractor,
+    "detector": interfaces.Detector,
+    "dataset": interfaces.Dataset,
+}
+
+
+def load_class(registered: Registered) -> type[interfaces.Component]:
+    """Import the class of a registered component.
+
+    Raises
+    ------
+    PluginError
+        If a requirement is missing, the class cannot be imported, or it does not implement its kind's interface.
+    """
+    target = load_target(registered)
+    interface = _INTERFACES[registered.spec.kind]
+    if not (isinstance(target, type) and issubclass(target, interface)):
+        raise PluginError(
+            f"{registered.qualified_name}: target {registered.spec.target!r} is not a subclass of "
+            f"asd.plugin.{interface.__name__}"
+        )
+    return target
+
+
+def create(kind: Kind, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Create the component called `name` (``name`` or ``distribution:name``).
+
+    Parameters
+    ----------
+    kind : {"frontend", "extractor", "detector", "dataset"}
+        What to create.
+    name : str
+        Its registered name.
+    parameters : mapping of str to Any, optional
+        Constructor parameters; text is converted as on the command line.
+
+    Raises
+    ------
+    PluginError
+        If the component is unknown, ambiguous, broken or lacks a requirement.
+    ConfigError
+        If a parameter is unknown, fixed by the name, missing or of the wrong type.
+    """
+    registered = registry().find(kind, name)
+    cls = load_class(registered)
+    preset = registered.spec.preset
+    given = convert_all(cls, f"{kind} {name!r}", parameters or {})
+    for key in given.keys() & preset.keys():
+        if given[key] != preset[key]:
+            raise ConfigError(f"{kind} {name!r} fixes {key} = {preset[key]!r}; leave it out or choose another {kind}")
+    merged = {**preset, **given}
+    missing = [p.name for p in parameters_of(cls).values() if p.default is REQUIRED and p.name not in merged]
+    if missing:
+        raise ConfigError(f"{kind} {name!r} needs --{kind}.{missing[0]}")
+    return cls(**merged)
+
+
+def contradictions(registered: Registered, component: Any) -> list[str]:
+    """Return where a front end or an extractor, made with its defaults, is not what its plugin declares."""
+    spec = registered.spec
+    found: list[str] = []
+    if spec.kind not in ("frontend", "extractor"):
+        return found
+    if spec.kind == "frontend" and spec.sample_rate not in (None, component.sample_rate):
+        found.append(f"declares {spec.sample_rate} Hz, but needs {component.sample_rate} Hz")
+    shape = (component.produces if spec.kind == "frontend" else component.consumes).shape
+    if spec.shape is not None and tuple(spec.shape) != tuple(shape):
+        found.append(f"declares windows of shape {spec.shape}, but has {shape}")
+    if spec.kind == "extractor" and spec.dimension not in (None, component.dimension):
+        found.append(f"declares dimension {spec.dimension}, but its dimension is {component.dimension}")
+    return found
+
+
+def parameters(registered: Registered) -> list[Parameter]:
+    """Return the parameters that a user may set: those of the class that the component's name does not fix."""
+    cls = load_class(registered)
+    return [p for p in parameters_of(cls).values() if p.name not in registered.spec.preset]

@@ -1,0 +1,188 @@
+"""The four interfaces that plugins implement.
+
+A constructor stores its keyword parameters, checks them, and does nothing else. Weights load at first use. A complete
+detector::
+
+    class Distance(Detector):
+        def __init__(self, *, power: float = 2.0) -> None:
+            self.power = power
+
+        def fit(self, features):
+            self.centre_ = features.mean(axis=0)
+            return self
+
+        def score(self, features):
+            return (abs(features - self.centre_) ** self.power).sum(axis=1)
+
+Attributes that end in an underscore are what was learned: the model file keeps those that are arrays or numbers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from asd.contract.parameters import parameters_of
+from asd.records import Audio, Channel, Float32, Float64, Recording, RemoteFile, Representation, Windows
+
+State = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to compute, as opposed to what.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    precision : {"auto", "fp32", "bf16"}
+        ``"auto"`` takes bfloat16 only where the hardware computes in it.
+    batch_size : int or None
+        Windows at a time; None lets the component choose.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    batch_size: int | None = None
+
+
+class Component:
+    """What front ends, extractors, detectors and datasets have in common."""
+
+    runtime: Runtime = Runtime()
+    """Set by the pipeline before first use; components that compute nothing heavy ignore it."""
+
+    isolation: Literal["process"] | None = None
+    """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
+    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the constructor's parameters as they were given or defaulted."""
+        return {name: getattr(self, name) for name in parameters_of(type(self))}
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, Any]:
+        """Return parameters for a quick trial by `asd.testing`: small, without the network.
+
+        Parameters
+        ----------
+        folder : Path
+            An empty folder for files that the parameters name, such as a tiny network or a tiny data set.
+        """
+        return {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+
+class Frontend(Component, ABC):
+    """Turns sound into windows of a representation.
+
+    The core feeds it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
+    the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
+    blocks without a seam. What belongs to the recording's ends, `pad_start` and `pad_end`, is the core's work. A front
+    end that needs the whole recording at once says ``window_length = None``; it is not padded.
+    """
+
+    sample_rate: int
+    """Rate in Hz that the front end needs."""
+
+    pad_start: int = 0
+    """Samples of silence that the core puts before a recording; the first window starts that much before it."""
+
+    pad_end: bool = False
+    """Whether the core fills the last window up with silence; otherwise up to one hop at the end is not looked at."""
+
+    @property
+    @abstractmethod
+    def produces(self) -> Representation:
+        """What one window holds."""
+
+    @property
+    @abstractmethod
+    def window_length(self) -> int | None:
+        """Samples that one window looks at, or None if it looks at the whole recording."""
+
+    @property
+    @abstractmethod
+    def window_hop(self) -> int:
+        """Samples from the start of one window to the start of the next."""
+
+    @abstractmethod
+    def __call__(self, audio: Audio) -> Windows:
+        """Cut `audio` (one channel at `sample_rate`) into windows."""
+
+
+class Extractor(Component, ABC):
+    """Turns windows into embeddings."""
+
+    @property
+    @abstractmethod
+    def consumes(self) -> Representation:
+        """What it takes; kind ``"any"`` takes everything."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int | None:
+        """Length of an embedding; None if it follows the input."""
+
+    @abstractmethod
+    def embed(self, values: Any) -> Float32:
+        """Return the embeddings, float32[n_windows, dimension], of n_windows windows."""
+
+    def weight_hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of each weight file in use, by file name; the model file pins them."""
+        return {}
+
+
+class Detector(Component, ABC):
+    """Learns normal features and scores others: higher is more anomalous, everywhere, without exception."""
+
+    @abstractmethod
+    def fit(self, features: Float32) -> Self:
+        """Learn from float32[n, d] features of normal windows."""
+
+    @abstractmethod
+    def score(self, features: Float32) -> Float64:
+        """Return one anomaly score per row of `features`, float64[n]; higher is more anomalous."""
+
+    def get_state(self) -> State:
+        """Return what was learned as arrays: every attribute whose name ends in one underscore."""
+        return {
+            name: np.asarray(value)
+            for name, value in vars(self).items()
+            if name.endswith("_") and not name.startswith("_")
+        }
+
+    def set_state(self, state: State) -> None:
+        """Restore what `get_state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class Dataset(Component, ABC):
+    """Knows the layout of a published collection: which file is which machine, split, label and domain."""
+
+    channel: Channel = "mix"
+    """The channel of its recordings that an experiment listens to, as `asd.Config.channel` names it."""
+
+    def downloads(self) -> Sequence[RemoteFile]:
+        """Return the files to fetch for what the parameters choose; none: there is nothing to fetch."""
+        return ()
+
+    @abstractmethod
+    def recordings(self, folder: Path) -> Sequence[Recording]:
+        """Return the recordings below `folder`, ordered by path, from names and label files alone.
+
+        Raises
+        ------
+        DataError
+            If the folder does not hold this dataset (what was found, what was expected), or is incomplete.
+        """

@@ -1,0 +1,1 @@
+"""From clips to verdicts: configuration, pipeline, embeddings, training, calibration, model, measures."""

@@ -1,0 +1,170 @@
+"""One configuration says all of a pipeline; TOML files, command-line options and model files use the same names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from asd.contract.installed import registry
+from asd.contract.parameters import convert_all
+from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
+from asd.errors import ConfigError
+from asd.records import Channel
+from asd_registry import PIPELINE_KINDS, Kind
+
+Pooling = Literal["mean", "max", "top"]
+Short = Literal["pad", "refuse"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component chosen by name, with the parameters that the user set."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the table that a TOML file would hold."""
+        return {"name": self.name, **self.parameters}
+
+
+DEFAULT_DETECTOR = Choice(DEFAULTS["detector"], DEFAULT_DETECTOR_PARAMETERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole pipeline.
+
+    Parameters
+    ----------
+    frontend, extractor, detector : Choice or None
+        Components with their parameters. None: the extractor's own front end, ``efficientat-mn04`` (or what the
+        detector asks for), ``knn`` with local density.
+    standardise : bool
+        Shift and scale each feature to mean 0 and deviation 1 on the training windows.
+    deviation_floor : float
+        Least deviation that a feature is divided by, as a multiple of the median deviation; 0: plain standardisation,
+        as in the papers.
+    pca : float, "auto" or None
+        Keep the principal components that explain this fraction of the variance (0–1); None: keep the features;
+        auto: 0.98, but None for detectors that work on spectrograms.
+    pooling : {"mean", "max", "top"}
+        How window scores become the clip's score; ``"top"`` is the mean of the highest `top_fraction`.
+    top_fraction : float
+        Fraction (0–1] of the windows that ``"top"`` takes.
+    channel : "mix" or int
+        Mean of all channels, or one channel counted from 1.
+    segment : float or None
+        Cut longer recordings into clips of this many seconds; None: each file is a clip.
+    short : {"pad", "refuse"}
+        What happens to a clip shorter than one window.
+    folds : int
+        Detectors to train, each without the clips that calibrate it; 1: one detector, with one clip in five held out.
+    false_alarm_rate : float or None
+        Alarms that healthy sound may cause in an hour; None: 1, or the lowest that the clips support.
+    seed : int
+        Seed of everything random.
+    """
+
+    frontend: Choice | None = None
+    extractor: Choice | None = None
+    detector: Choice | None = None
+    standardise: bool = True
+    deviation_floor: float = 1.0
+    pca: float | Literal["auto"] | None = "auto"
+    pooling: Pooling = "mean"
+    top_fraction: float = 0.1
+    channel: Channel = "mix"
+    segment: float | None = None
+    short: Short = "pad"
+    folds: int = 5
+    false_alarm_rate: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        fits = self.pca in (None, "auto") or (isinstance(self.pca, float) and 0 < self.pca <= 1)
+        _require(fits, "pca", self.pca, "a fraction above 0, at most 1, or auto, or none")
+        _require(self.deviation_floor >= 0, "deviation_floor", self.deviation_floor, "a number from 0")
+        _require(0 < self.top_fraction <= 1, "top_fraction", self.top_fraction, "a fraction above 0, at most 1")
+        _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
+        _require(self.folds >= 1, "folds", self.folds, "1 or more")
+        _require(self.channel == "mix" or self.channel >= 1, "channel", self.channel, "mix, or a number from 1")
+        rate = self.false_alarm_rate
+        _require(rate is None or rate > 0, "false_alarm_rate", rate, "alarms per hour above 0, or none")
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Config:
+        """Return the configuration that names like those of a TOML file give.
+
+        Parameters
+        ----------
+        options : mapping of str to Any
+            Field names; a component is a name, or a mapping with ``name`` and its parameters.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown or a value does not fit.
+        """
+        plain = {key: value for key, value in options.items() if key not in PIPELINE_KINDS}
+        chosen: dict[str, Any] = {
+            kind: _choice(kind, options[kind]) for kind in PIPELINE_KINDS if options.get(kind) is not None
+        }
+        return cls(**convert_all(cls, "the configuration", plain), **chosen)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Return what `from_mapping` takes, as plain data for JSON or TOML."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PIPELINE_KINDS}
+        chosen: dict[str, Any] = {
+            kind: choice.as_dict() for kind in PIPELINE_KINDS if (choice := getattr(self, kind)) is not None
+        }
+        return {**plain, **chosen}
+
+    def resolved(self) -> Config:
+        """Return the configuration with every component named and nothing left to ``auto``."""
+        detector = self.detector or DEFAULT_DETECTOR
+        detector_spec = registry().find("detector", detector.name).spec
+        extractor = self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
+        extractor_spec = registry().find("extractor", extractor.name).spec
+        frontend = self.frontend
+        if frontend is None:
+            wished = extractor_spec.frontend or detector_spec.frontend
+            if wished is None:
+                raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
+            frontend = Choice(wished)
+        pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
+        return replace(self, frontend=frontend, extractor=extractor, detector=detector, pca=pca)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the options in a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read this configuration ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _choice(kind: Kind, given: Any) -> Choice:
+    if isinstance(given, Choice):
+        return given
+    if isinstance(given, str):
+        return Choice(given)
+    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
+        return Choice(given["name"], {key: value for key, value in given.items() if key != "name"})
+    raise ConfigError(f"{kind} takes a name, or a table with 'name' and parameters, got {given!r}")
+
+
+def _require(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} takes {expected}, got {value!r}")

@@ -1,0 +1,308 @@
+"""A fitted model: learn from healthy clips, score others, save and load."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd.contract.installed import registry
+from asd.contract.interfaces import Component, Runtime
+from asd.detection import modelfile
+from asd.detection.calibration import Calibration, Decision
+from asd.detection.config import Config
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
+from asd.errors import ModelFileError, PluginError
+from asd.files.digest import digest_of
+from asd.records import Clip, Float64
+from asd_registry import PIPELINE_KINDS
+from asd_registry.files import remedy
+
+_log = logging.getLogger("asd")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the model says about a clip.
+
+    Parameters
+    ----------
+    clip : Clip
+        The clip.
+    score : float
+        Anomaly score, the mean over the model's members; higher = more anomalous; comparable within one model only.
+    p_value : float
+        Cross-conformal p-value: about the chance that a healthy clip looks at least as unusual.
+    anomalous : bool
+        Whether the p-value is at most the decision's level.
+    window_scores : float64 array of shape (n_windows,)
+        Score of each window, the mean over the members.
+    window_start : float64 array of shape (n_windows,)
+        Start of each window in seconds.
+    notes : tuple of str
+        What the user should know about the clip.
+    """
+
+    clip: Clip
+    score: float
+    p_value: float
+    anomalous: bool
+    window_scores: Float64 = field(repr=False, compare=False)
+    window_start: Float64 = field(repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def peak(self) -> float:
+        """Start in seconds of the window that sounds most anomalous."""
+        return float(self.window_start[int(np.argmax(self.window_scores))])
+
+
+class Model:
+    """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        From clips to features.
+    members : list of Member
+        One detector per fold, each trained without the clips that calibrate it.
+    calibration : Calibration
+        Scores of held-out normal clips.
+    decision : Decision
+        When a clip is anomalous; set it to ``calibration.decide(rate)`` for another false alarm rate.
+    training : list of dict
+        ``name`` and ``sha256`` of each training recording.
+    clips : int
+        How many clips it learned from.
+    rates : tuple of int
+        Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not tell.
+    failures : list of Failure
+        Training clips that could not be used (empty after loading).
+    """
+
+    def __init__(self, pipeline: Pipeline, members: list[Member], calibration: Calibration, decision: Decision) -> None:
+        self.pipeline = pipeline
+        self.members = members
+        self.calibration = calibration
+        self.decision = decision
+        self.training: list[dict[str, str]] = []
+        self.clips = 0
+        self.rates: tuple[int, int] = (0, pipeline.frontend.sample_rate)
+        self.failures: list[Failure] = []
+        self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
+        self._pinned_weights: dict[str, str] | None = None
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration."""
+        return self.pipeline.config
+
+    @classmethod
+    def fit(
+        cls,
+        clips: Sequence[Clip],
+        config: Config | None = None,
+        *,
+        runtime: Runtime | None = None,
+        workers: int = 1,
+        strict: bool = False,
+    ) -> Model:
+        """Learn from clips of a healthy machine.
+
+        Parameters
+        ----------
+        clips : sequence of Clip
+            At least `asd.detection.training.MINIMUM_CLIPS` that can be used.
+        config : Config, optional
+            The pipeline; default: the default pipeline.
+        runtime : Runtime, optional
+            Device, precision and batch size.
+        workers : int
+            Threads that decode ahead of the network.
+        strict : bool
+            Raise at the first clip that cannot be used, instead of leaving it out.
+
+        Raises
+        ------
+        AsdError
+            If a component, a clip (`strict`) or the number of clips does not allow a model.
+        """
+        pipeline = Pipeline(config or Config(), runtime)
+        new_detector(pipeline.config, pipeline.runtime)  # a mistake in its parameters is said before the listening
+        features, failures = extract(pipeline, clips, workers=workers, strict=strict)
+        members, calibration = learn(pipeline.config, features, pipeline.runtime)
+        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarm_rate))
+        paths = dict.fromkeys(f.clip.path for f in features)
+        model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
+        model.clips = len(features)
+        model.rates = (min(f.file_rate for f in features), max(f.file_rate for f in features))
+        model.failures = failures
+        return model
+
+    def score(self, clips: Sequence[Clip], *, workers: int = 1) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure for a clip that cannot be read, in order."""
+        self._check_weights()
+        for result in self.pipeline.embed_all(list(clips), workers=workers):
+            yield result if isinstance(result, Failure) else self._judge(result)
+
+    def _judge(self, features: ClipFeatures) -> Verdict:
+        windows = np.stack([member.score(features.values) for member in self.members])
+        scores = np.array([pool_scores(own, self.config) for own in windows])
+        p_value = self.calibration.p_value(scores)
+        notes = [*features.notes, *self._note_on_rate(features.file_rate)]
+        usual = self.calibration.clip_seconds
+        if not 0.5 <= features.seconds / usual <= 2:
+            notes.append(
+                f"lasts {features.seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
+                "the p-value is a guess (fit with --segment)"
+            )
+        return Verdict(
+            clip=features.clip,
+            score=float(scores.mean()),
+            p_value=p_value,
+            anomalous=p_value <= self.decision.level,
+            window_scores=windows.mean(axis=0),
+            window_start=features.start + features.clip.start,
+            notes=tuple(notes),
+        )
+
+    def _note_on_rate(self, rate: int) -> Iterator[str]:
+        """Yield what is to be said of a recording whose band is not that of the training recordings."""
+        most = self.pipeline.frontend.sample_rate
+        lowest, highest = (min(known, most) for known in self.rates)
+        if min(rate, most) < lowest:
+            told = f"nothing above {rate // 2} Hz can be heard"
+            yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
+        elif min(rate, most) > highest:
+            told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
+            yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`."""
+        arrays: modelfile.Arrays = {
+            "calibration.scores": self.calibration.scores,
+            "calibration.member": self.calibration.member,
+        }
+        for i, member in enumerate(self.members):
+            for part, state in (("transform", member.transform.get_state()), ("detector", member.detector.get_state())):
+                arrays |= {f"{i}.{part}.{name}": value for name, value in state.items()}
+        modelfile.write(Path(path), self._manifest(), arrays)
+
+    def full_config(self) -> dict[str, Any]:
+        """Return the configuration with every parameter of every component spelled out, as plain data."""
+        parts: dict[str, Component] = {
+            "frontend": self.pipeline.frontend,
+            "extractor": self.pipeline.extractor,
+            "detector": self.members[0].detector,
+        }
+        return {**self.config.as_mapping(), **{kind: self._pinned(kind, part) for kind, part in parts.items()}}
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "asd_framework": importlib.metadata.version("asd-framework"),
+            "config": self.full_config(),
+            "plugins": self._plugins(),
+            "weights": self._pinned_weights or self.pipeline.extractor.weight_hashes(),
+            "members": len(self.members),
+            "calibration": {"clip_seconds": self.calibration.clip_seconds},
+            "decision": asdict(self.decision),
+            "fitted_with": self.fitted_with,
+            "clips": self.clips,
+            "rates": list(self.rates),
+            "training": self.training,
+        }
+
+    def _pinned(self, kind: Any, part: Component) -> dict[str, Any]:
+        """Return the choice with every parameter spelled out: a later default must not change an old model."""
+        registered = registry().find(kind, getattr(self.config, kind).name)
+        params = {k: v for k, v in part.get_params().items() if k not in registered.spec.preset}
+        return {"name": registered.qualified_name, **params}
+
+    def _plugins(self) -> dict[str, str]:
+        found = [registry().find(kind, getattr(self.config, kind).name).plugin for kind in PIPELINE_KINDS]
+        return {plugin.distribution: plugin.version for plugin in found}
+
+    @classmethod
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None) -> Model:
+        """Read a model file. Nothing from the file is executed, nor anything that it names.
+
+        A network that brings its own code needs the permission of who loads the model: ``ASD_TRUST_REMOTE_CODE=1``.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is missing, cut off, altered or of a newer format, or asks for foreign code to run.
+        PluginError
+            If it needs a plugin that is not installed (the text gives the pip command).
+        """
+        manifest, arrays = modelfile.read(Path(path))
+        _check_plugins(Path(path), manifest["plugins"])
+        _check_permission(Path(path), manifest["config"])
+        config = Config.from_mapping(manifest["config"])
+        pipeline = Pipeline(config, runtime)
+        members = [_restored(config, pipeline.runtime, _section(arrays, str(i))) for i in range(manifest["members"])]
+        calibration = Calibration(
+            arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
+        )
+        model = cls(pipeline, members, calibration, Decision(**manifest["decision"]))
+        model.training = manifest["training"]
+        model.clips = manifest["clips"]
+        lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell
+        model.rates = (lowest, highest)
+        model.fitted_with = manifest["fitted_with"]
+        model._pinned_weights = manifest["weights"]
+        return model
+
+    def _check_weights(self) -> None:
+        if self._pinned_weights is None:
+            return
+        present = self.pipeline.extractor.weight_hashes()
+        for name, sha256 in self._pinned_weights.items():
+            if present.get(name) != sha256:
+                raise ModelFileError(
+                    f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
+                    f"{str(present.get(name))[:12]}…: install the weights it was fitted with, or fit anew"
+                )
+
+
+def _check_plugins(path: Path, needed: dict[str, str]) -> None:
+    installed = {plugin.distribution: plugin for plugin in registry().plugins}
+    for distribution, version in needed.items():
+        if distribution not in installed:
+            raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
+        if distribution.endswith(".py") and installed[distribution].version != version:
+            _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
+
+
+def _check_permission(path: Path, config: dict[str, Any]) -> None:
+    """Refuse a component's ``trust_remote_code``: whoever made a model file cannot speak for whoever loads it."""
+    for kind in PIPELINE_KINDS:
+        table = config.get(kind)
+        if not isinstance(table, dict) or table.get("trust_remote_code") in (None, False):
+            continue
+        if os.environ.get("ASD_TRUST_REMOTE_CODE") != "1":
+            raise ModelFileError(
+                f"{path}: its {kind} runs code that comes with its network ({table.get('model')}); a model file cannot "
+                "permit that: if you trust that code, set ASD_TRUST_REMOTE_CODE=1"
+            )
+
+
+def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:
+    transform = new_transform(config)
+    transform.set_state(_section(state, "transform"))
+    detector = new_detector(config, runtime)
+    detector.set_state(_section(state, "detector"))
+    return Member(transform, detector)
+
+
+def _section(arrays: modelfile.Arrays, prefix: str) -> modelfile.Arrays:
+    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,152 @@
+"""What a model learns: detectors on the features of healthy clips, and the calibration on clips held out of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asd.contract.interfaces import Detector, Runtime
+from asd.detection.calibration import Calibration
+from asd.detection.config import Choice, Config
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, create_seeded
+from asd.detection.transform import FeatureTransform
+from asd.errors import AudioError, CalibrationError
+from asd.progress import track
+from asd.records import Clip, Float32, Float64
+
+MINIMUM_CLIPS = 5
+"""Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
+
+SINGLE_HELD_OUT = 5
+"""With a single member, one clip in five is held out."""
+
+_log = logging.getLogger("asd")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A detector with the transform of its features, both learned without the clips that calibrate it."""
+
+    transform: FeatureTransform
+    detector: Detector
+
+    def score(self, values: Float32) -> Float64:
+        """Return the score of each window, float64[n_windows], from its embedding, float32[n_windows, dimension]."""
+        return self.detector.score(self.transform.transform(values))
+
+
+def extract(
+    pipeline: Pipeline, clips: Sequence[Clip], *, workers: int, strict: bool
+) -> tuple[list[ClipFeatures], list[Failure]]:
+    """Return the features of the clips that can be learned from, and the clips that cannot.
+
+    Raises
+    ------
+    AudioError
+        If `strict` and a clip cannot be used.
+    CalibrationError
+        If too few clips can.
+    """
+    _check_count(len(clips), len(clips))
+    features, failures = [], []
+    for result in track(pipeline.embed_all(list(clips), workers=workers), "listening", len(clips)):
+        if isinstance(result, ClipFeatures) and result.silent:
+            silent = AudioError(f"{result.clip}: digital silence teaches nothing; is the microphone connected?")
+            result = Failure(result.clip, silent)
+        if isinstance(result, ClipFeatures):
+            features.append(result)
+            continue
+        if strict:
+            raise result.error
+        _log.warning("left out: %s", result.error)
+        failures.append(result)
+    _check_count(len(features), len(clips))
+    _log_rates([f.file_rate for f in features], pipeline.frontend.sample_rate)
+    return features, failures
+
+
+def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tuple[list[Member], Calibration]:
+    """Train one member per fold on the other folds, and score each fold's clips by its member.
+
+    Raises
+    ------
+    CalibrationError
+        If the number of clips cannot support the false alarm rate asked for; said before the training, not after it.
+    """
+    fold = assign_folds([f.clip for f in features], config.folds, config.seed)
+    held_out = np.flatnonzero(fold >= 0)
+    seconds = float(np.mean([f.seconds for f in features]))
+    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarm_rate)
+    members = []
+    for k in track(range(int(fold.max()) + 1), "learning"):
+        values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
+        transform = new_transform(config).fit(values)
+        members.append(Member(transform, new_detector(config, runtime).fit(transform.transform(values))))
+    scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
+    return members, Calibration(scores, fold[held_out], seconds)
+
+
+def new_transform(config: Config) -> FeatureTransform:
+    """Return the configured transform, unfitted; `config` must be resolved."""
+    assert not isinstance(config.pca, str)
+    return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
+
+
+def new_detector(config: Config, runtime: Runtime) -> Detector:
+    """Create the configured detector, unfitted; errors as for `asd.contract.create.create`."""
+    choice = config.detector
+    assert isinstance(choice, Choice)
+    detector: Detector = create_seeded("detector", choice, config.seed)
+    detector.runtime = runtime
+    return detector
+
+
+def pool_scores(scores: Float64, config: Config) -> float:
+    """Return a clip's score from its windows' scores, float64[n_windows]."""
+    if config.pooling == "max":
+        return float(scores.max())
+    if config.pooling == "top":
+        count = max(1, round(config.top_fraction * len(scores)))
+        return float(np.sort(scores)[-count:].mean())
+    return float(scores.mean())
+
+
+def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the fold that holds each clip out, int64[n_clips]; -1: none does.
+
+    Parts of one recording resemble each other more than parts of two: whole recordings are held out where there are
+    enough of them, otherwise stretches of neighbouring clips. One fold holds out one clip in five.
+    """
+    parts = SINGLE_HELD_OUT if folds == 1 else min(folds, len(clips))
+    recordings = list(dict.fromkeys(clip.path for clip in clips))
+    if len(recordings) < parts:
+        fold = np.arange(len(clips)) * parts // len(clips)
+    else:
+        order = np.random.default_rng(seed).permutation(len(recordings))
+        part_of = {recordings[index]: position % parts for position, index in enumerate(order)}
+        fold = np.array([part_of[clip.path] for clip in clips])
+    return np.where(fold == 0, 0, -1) if folds == 1 else fold
+
+
+def _check_count(usable: int, given: int) -> None:
+    if usable >= MINIMUM_CLIPS:
+        return
+    found = f"{given} clips" if usable == given else f"{usable} of {given} clips can be used"
+    raise CalibrationError(
+        f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
+        "record more, or cut long recordings with --segment SECONDS"
+    )
+
+
+def _log_rates(file_rates: list[int], most: int) -> None:
+    """Tell what the recordings' sample rates keep from a pipeline that computes at `most` Hz."""
+    rates, counts = np.unique(file_rates, return_counts=True)
+    if len(rates) > 1:
+        listed = ", ".join(f"{count} at {rate} Hz" for rate, count in zip(rates, counts, strict=True))
+        _log.warning("mixed sample rates (%s): all are resampled, but a low rate lacks the high band", listed)
+    elif rates[0] < most:
+        _log.info("recorded at %d Hz: nothing above %d Hz can be heard", rates[0], rates[0] // 2)

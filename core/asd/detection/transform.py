@@ -1,0 +1,80 @@
+"""What happens to embeddings before the detector: standardisation and PCA, learned on training windows."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from asd.contract.interfaces import State
+from asd.records import Float32, Float64
+
+
+class FeatureTransform:
+    """Standardise features, then rotate them onto their principal components.
+
+    Parameters
+    ----------
+    standardise : bool
+        Shift and scale each feature to mean 0 and deviation 1; a feature that never varies is only shifted.
+    deviation_floor : float
+        Least deviation that a feature is divided by, as a multiple of the median deviation of the features that vary.
+        0 is plain standardisation, which blows up features that are almost always silent in training.
+    pca : float or None
+        Keep the components that together explain this fraction (0–1] of the variance; None: no PCA.
+    """
+
+    def __init__(self, *, standardise: bool = True, deviation_floor: float = 0.0, pca: float | None = None) -> None:
+        self.standardise = standardise
+        self.deviation_floor = deviation_floor
+        self.pca = pca
+
+    def fit(self, features: Float32) -> Self:
+        """Learn from float32[n, d] features."""
+        values = features.astype(np.float64)
+        self.mean = values.mean(axis=0) if self.standardise or self.pca is not None else np.zeros(values.shape[1])
+        self.scale = np.ones(values.shape[1])
+        if self.standardise:
+            deviation = values.std(axis=0)
+            # Rounding leaves a constant feature a tiny deviation: dividing by it would blow noise up.
+            varies = deviation > 1e-6 * np.maximum(np.abs(self.mean), 1e-6)
+            if varies.any():
+                floor = self.deviation_floor * float(np.median(deviation[varies]))
+                self.scale[varies] = np.maximum(deviation[varies], floor)
+        self.components: Float64 | None = None
+        if self.pca is not None:
+            self.components = _principal_components((values - self.mean) / self.scale, self.pca)
+        return self
+
+    def transform(self, features: Float32) -> Float32:
+        """Return the transformed features, float32[n, d or fewer]."""
+        values = (features - self.mean) / self.scale
+        if self.components is not None:
+            values = values @ self.components
+        return values.astype(np.float32)
+
+    def get_state(self) -> State:
+        """Return what was learned."""
+        state: State = {"mean": self.mean, "scale": self.scale}
+        if self.components is not None:
+            state["components"] = self.components
+        return state
+
+    def set_state(self, state: State) -> None:
+        """Restore what `get_state` returned."""
+        self.mean, self.scale = state["mean"], state["scale"]
+        self.components = state.get("components")
+
+
+def _principal_components(values: Float64, fraction: float) -> Float64:
+    """Return float64[d, k]: the fewest leading eigenvectors of the covariance that explain `fraction` of it."""
+    n, d = values.shape
+    if d <= n:
+        variances, vectors = np.linalg.eigh(values.T @ values)
+    else:  # the Gram matrix has the same non-zero eigenvalues and is the smaller one
+        variances, left = np.linalg.eigh(values @ values.T)
+        vectors = values.T @ (left / np.sqrt(np.maximum(variances, 1e-12)))
+    variances, vectors = np.maximum(variances[::-1], 0.0), vectors[:, ::-1]
+    explained = np.cumsum(variances) / max(variances.sum(), 1e-300)
+    count = min(int(np.searchsorted(explained, fraction - 1e-12)) + 1, int((variances > 1e-9 * variances[0]).sum()))
+    return np.ascontiguousarray(vectors[:, : max(count, 1)])

@@ -1,0 +1,85 @@
+"""All that a benchmark may use: embed clips through the cache, learn, score, judge, measure; generated sound.
+
+`asd.fit` and `asd.score` do the whole at once; here are its steps, for whoever compares many pipelines.
+"""
+
+from __future__ import annotations
+
+from asd.contract.create import contradictions, create, load_class, parameters
+from asd.contract.installed import registry
+from asd.contract.isolation import isolated
+from asd.contract.parameters import REQUIRED, convert_all, parameters_of
+from asd.detection.config import DEFAULT_DETECTOR, Choice, Config
+from asd.detection.embeddings import Cost, EmbeddingCache, content_of, embed_all
+from asd.detection.evaluation import Evaluation, evaluate, measure
+from asd.detection.identity import identity_of, runtime_identity
+from asd.detection.memory import peak_memory, reset_peak
+from asd.detection.metrics import auc, bootstrap_interval, partial_auc
+from asd.detection.model import Model, Verdict
+from asd.detection.modelfile import read as read_model_file
+from asd.detection.modelfile import write as write_model_file
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.training import Member, learn, new_detector, new_transform, pool_scores
+from asd.detection.transform import FeatureTransform
+from asd.files.digest import duplicates
+from asd.progress import rendered_by, track
+from asd.records import Clip
+from asd.sound.finding import find_clips
+from asd.sound.machines import ANOMALY_KINDS, Anomaly, AnomalyKind, Machine, Sound, spoil, write_recordings
+from asd.sound.reading import ClipReader, read
+
+__all__ = [
+    "ANOMALY_KINDS",
+    "DEFAULT_DETECTOR",
+    "REQUIRED",
+    "Anomaly",
+    "AnomalyKind",
+    "Choice",
+    "Clip",
+    "ClipFeatures",
+    "ClipReader",
+    "Config",
+    "Cost",
+    "EmbeddingCache",
+    "Evaluation",
+    "Failure",
+    "FeatureTransform",
+    "Machine",
+    "Member",
+    "Model",
+    "Pipeline",
+    "Sound",
+    "Verdict",
+    "auc",
+    "bootstrap_interval",
+    "content_of",
+    "contradictions",
+    "convert_all",
+    "create",
+    "duplicates",
+    "embed_all",
+    "evaluate",
+    "find_clips",
+    "identity_of",
+    "isolated",
+    "learn",
+    "load_class",
+    "measure",
+    "new_detector",
+    "new_transform",
+    "parameters",
+    "parameters_of",
+    "partial_auc",
+    "peak_memory",
+    "pool_scores",
+    "read",
+    "read_model_file",
+    "registry",
+    "rendered_by",
+    "reset_peak",
+    "runtime_identity",
+    "spoil",
+    "track",
+    "write_model_file",
+    "write_recordings",
+]

@@ -1,0 +1,76 @@
+"""All that a component may use: interfaces, records, reading sound, mel spectrograms, weight files, progress.
+
+A plugin's modules import from here, from `asd.command` (commands), `asd.experiment` (benchmarks), `asd.errors` and
+`asd_registry`; everything else of `asd` may move without notice.
+"""
+
+from __future__ import annotations
+
+from asd.contract.create import create
+from asd.contract.installed import registry
+from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Runtime, State
+from asd.contract.parameters import parameters_of
+from asd.files.database import open_database
+from asd.files.digest import digest_of
+from asd.files.fetch import TransferError, download, require_space
+from asd.files.folders import cache_folder
+from asd.files.weights import is_offline, locate, store_folder
+from asd.progress import track
+from asd.records import Audio, Channel, Clip, Float32, Float64, Recording, RemoteFile, Representation, Windows
+from asd.sound.finding import ANOMALOUS_LABELS, AUDIO_SUFFIXES, NORMAL_LABELS
+from asd.sound.mel import (
+    filtered_spectrogram,
+    hz_to_mel,
+    mel_filter_bank,
+    mel_spectrogram,
+    mel_to_hz,
+    pcen,
+    power_spectrogram,
+    power_to_db,
+)
+from asd.sound.reading import ClipReader, duration_of
+
+__all__ = [
+    "ANOMALOUS_LABELS",
+    "AUDIO_SUFFIXES",
+    "NORMAL_LABELS",
+    "Audio",
+    "Channel",
+    "Clip",
+    "ClipReader",
+    "Component",
+    "Dataset",
+    "Detector",
+    "Extractor",
+    "Float32",
+    "Float64",
+    "Frontend",
+    "Recording",
+    "RemoteFile",
+    "Representation",
+    "Runtime",
+    "State",
+    "TransferError",
+    "Windows",
+    "cache_folder",
+    "create",
+    "digest_of",
+    "download",
+    "duration_of",
+    "filtered_spectrogram",
+    "hz_to_mel",
+    "is_offline",
+    "locate",
+    "mel_filter_bank",
+    "mel_spectrogram",
+    "mel_to_hz",
+    "open_database",
+    "parameters_of",
+    "pcen",
+    "power_spectrogram",
+    "power_to_db",
+    "registry",
+    "require_space",
+    "store_folder",
+    "track",
+]

@@ -1,0 +1,217 @@
+"""What a plugin says of a component: light to list, complete, true."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from asd.errors import ConfigError, PluginError, WeightError
+from asd.experiment import REQUIRED, contradictions, load_class
+from asd.plugin import parameters_of, registry
+from asd_registry import API_VERSION
+from asd_registry.discovery import ENTRY_POINT_GROUP
+from asd_registry.known import distribution_of
+from asd_testing.compare import require
+from asd_testing.kit import CheckFailedError, SkippedError, check
+from asd_testing.subject import Subject
+
+SLOW = 1.0
+"""Seconds that importing a plugin's module may take: every listing waits for it."""
+
+HEAVY = frozenset(
+    {
+        *("torch", "torchvision", "torchaudio", "tensorflow", "keras", "jax", "onnxruntime", "essentia", "openl3"),
+        *("numpy", "scipy", "sklearn", "pandas", "matplotlib", "librosa", "soundfile", "soxr", "numba", "cv2"),
+        *("transformers", "huggingface_hub", "requests", "safetensors"),
+    }
+)
+_UNKNOWN_LICENCES = {"unknown", "none", "todo", "tbd", "?", "-"}
+_PATIENCE = 60
+
+_IMPORT = """
+import asd_registry, contextlib, importlib, io, json, sys, threading, time
+name, before, printed = sys.argv[1], set(sys.modules), io.StringIO()
+began = time.perf_counter()
+with contextlib.redirect_stdout(printed):
+    module = importlib.import_module(name)
+    for hook in ("asd_components", "asd_commands"):
+        list(getattr(module, hook, tuple)())
+print(json.dumps({
+    "seconds": time.perf_counter() - began,
+    "modules": sorted({m.partition(".")[0] for m in set(sys.modules) - before}),
+    "printed": printed.getvalue(),
+    "threads": [t.name for t in threading.enumerate() if t is not threading.main_thread()],
+}))
+sys.stdout.flush()
+import os
+os._exit(0)
+"""
+
+
+@dataclass(frozen=True)
+class _Import:
+    """What importing a plugin's module does in a process of its own."""
+
+    module: str
+    seconds: float
+    modules: tuple[str, ...]
+    printed: str
+    threads: tuple[str, ...]
+
+
+@check()
+def plugin_module_is_light(subject: Subject) -> None:
+    """Importing the plugin's module takes less than a second and imports nothing heavy."""
+    found = _imported(subject)
+    heavy = sorted(HEAVY & set(found.modules))
+    require(
+        not heavy,
+        f"importing {found.module} imports {', '.join(heavy)}, which every listing would wait for: keep to "
+        "asd_registry there, name the class as target",
+    )
+    require(found.seconds <= SLOW, f"importing {found.module} takes {found.seconds:.1f} s, at most {SLOW:g} s is fair")
+
+
+@check()
+def plugin_module_is_quiet(subject: Subject) -> None:
+    """Importing the plugin's module prints nothing and leaves no thread behind."""
+    found = _imported(subject)
+    first = found.printed.strip().partition("\n")[0]
+    require(not found.printed, f"importing {found.module} prints {first!r}: remove the print, or log it")
+    require(not found.threads, f"importing {found.module} leaves a thread behind: {', '.join(found.threads)}")
+
+
+@check()
+def name_is_free(subject: Subject) -> None:
+    """No other installed plugin offers a component of the same kind and name."""
+    own = subject.owner
+    others = [
+        component.qualified_name
+        for component in registry().of_kind(own.spec.kind)
+        if component.spec.name == own.spec.name and component != own
+    ]
+    require(not others, f"the name {own.spec.name!r} is taken by {', '.join(others)}: choose another")
+
+
+@check()
+def contract_version_is_known(subject: Subject) -> None:
+    """The component was written for a plugin contract that this asd-framework knows."""
+    wanted = subject.spec.api_version
+    require(
+        wanted <= API_VERSION,
+        f"needs plugin contract {wanted}, this asd-framework has {API_VERSION}: upgrade asd-framework, or lower "
+        "api_version",
+    )
+
+
+@check()
+def target_exists(subject: Subject) -> None:
+    """The spec's target can be imported and implements the interface of its kind."""
+    if subject.owner.problem:
+        raise SkippedError(subject.owner.problem)
+    try:
+        load_class(subject.owner)
+    except PluginError as error:
+        raise CheckFailedError(str(error)) from error
+
+
+@check()
+def spec_is_complete(subject: Subject) -> None:
+    """The spec names a licence, a front end that exists, and a rate, shape and dimension unless a parameter decides."""
+    spec = subject.spec
+    require(spec.licence.strip().lower() not in _UNKNOWN_LICENCES, f"its licence is {spec.licence!r}: name it")
+    for weight in spec.weights:
+        require(bool(weight.licence.strip()), f"the weights {weight.name} have no licence: name it")
+    for kind, name in (("frontend", spec.frontend), ("extractor", spec.extractor)):
+        if name is not None:
+            _require_known(kind, name)
+    missing = [] if _settable(subject) else _undeclared(subject)
+    require(
+        not missing, f"its spec lacks {' and '.join(missing)}, and no parameter decides that: declare what it always is"
+    )
+
+
+def _undeclared(subject: Subject) -> list[str]:
+    """Return which fields of the spec say nothing although the component's own value is fixed."""
+    spec, component = subject.spec, None if subject.kind in ("detector", "dataset") else _with_defaults(subject)
+    if component is None:
+        return []
+    is_frontend = subject.kind == "frontend"
+    shape = (component.produces if is_frontend else component.consumes).shape
+    fixed: dict[str, Any] = {"shape": shape if shape and None not in shape else None}
+    fixed |= {"sample_rate": component.sample_rate} if is_frontend else {"dimension": component.dimension}
+    return [f"{name} = {value}" for name, value in fixed.items() if value is not None and getattr(spec, name) is None]
+
+
+@check("frontend", "extractor")
+def spec_is_true(subject: Subject) -> None:
+    """Rate, shape and dimension are what the spec declares, with default parameters."""
+    spec, component = subject.spec, _with_defaults(subject)
+    found = contradictions(subject.owner, component)
+    require(not found, "; ".join(found))
+    is_default = "weights" in subject.parameters or subject.make().get_params() == component.get_params()
+    if subject.kind == "extractor" and spec.dimension is not None and is_default:
+        got = subject.results.shape[1]
+        require(got == spec.dimension, f"declares dimension {spec.dimension}, but gives embeddings of {got} values")
+
+
+def _with_defaults(subject: Subject) -> Any:
+    preset = dict(subject.spec.preset)
+    if any(p.default is REQUIRED and p.name not in preset for p in parameters_of(subject.cls).values()):
+        return subject.make()
+    try:
+        return subject.cls(**preset)
+    except (ConfigError, WeightError):
+        return subject.make()
+
+
+def _settable(subject: Subject) -> bool:
+    return bool(set(parameters_of(subject.cls)) - set(subject.spec.preset))
+
+
+def _require_known(kind: Any, name: str) -> None:
+    try:
+        registry().find(kind, name)
+    except PluginError as error:
+        if distribution_of(name) is None:
+            raise CheckFailedError(f"its spec names a {kind} that is not there: {error}") from error
+
+
+def _imported(subject: Subject) -> _Import:
+    plugin = subject.owner.plugin
+    first = _in_another_process(plugin.distribution, plugin.name)
+    if first.seconds <= SLOW:
+        return first
+    return min(
+        first, _in_another_process.__wrapped__(plugin.distribution, plugin.name), key=lambda found: found.seconds
+    )
+
+
+@cache
+def _in_another_process(distribution: str, name: str) -> _Import:
+    module = _module(distribution, name)
+    path = json.dumps(sys.path)
+    script = f"import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)){_IMPORT}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, path, module], capture_output=True, text=True, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        raise CheckFailedError(f"importing {module} takes more than {_PATIENCE} s") from None
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise CheckFailedError(f"{module} cannot be imported alone: {' '.join(last)}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return _Import(module, found["seconds"], tuple(found["modules"]), found["printed"], tuple(found["threads"]))
+
+
+def _module(distribution: str, name: str) -> str:
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
+        if entry_point.dist is not None and entry_point.dist.name == distribution:
+            return entry_point.module
+    raise SkippedError(f"{distribution} has no entry point {name!r} here")

@@ -1,0 +1,94 @@
+"""The checks as test items of pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asd.plugin import Component
+from asd_testing import kit
+from asd_testing.kit import Check, SkippedError
+from asd_testing.subject import Subject, subject_of
+
+_NONE: Mapping[str, str] = {}
+
+
+def parametrize_with_checks(
+    components: Iterable[str | Component | type[Component]], *, expected_failures: Mapping[str, str] = _NONE
+) -> Any:
+    """Return a decorator that runs a test once for each component and check.
+
+    Parameters
+    ----------
+    components : iterable of str, Component or type
+        Registered names, classes or instances, as for `check_component`.
+    expected_failures : mapping of str to str
+        Names of checks that are known to fail, each with the reason; they become strict xfails.
+
+    Raises
+    ------
+    PluginError, ConfigError
+        As for `check_component`, when the tests are collected; also if there is nothing to check.
+
+    Examples
+    --------
+    The whole conformance test of a plugin::
+
+        from asd.testing import parametrize_with_checks
+
+        @parametrize_with_checks(["my-detector"])
+        def test_conformance(check):
+            check()
+    """
+    import pytest
+
+    items = [
+        pytest.param(_Item(subject, each), id=f"{subject.name}-{each.name}", marks=_marks(each, expected_failures))
+        for subject in _subjects(components, expected_failures)
+        for each in kit.checks(subject.kind)
+    ]
+    return pytest.mark.parametrize("check", items)
+
+
+def _subjects(components: Any, expected_failures: Mapping[str, str]) -> list[Subject]:
+    from asd.errors import ConfigError
+
+    subjects = [subject_of(component) for component in components]
+    if not subjects:
+        raise ConfigError("parametrize_with_checks: no component was given; zero checks show nothing")
+    for subject in subjects:
+        kit.refuse_unknown(expected_failures, kit.checks(subject.kind))
+    return subjects
+
+
+def _marks(each: Check, expected_failures: Mapping[str, str]) -> list[Any]:
+    import pytest
+
+    if each.name not in expected_failures:
+        return []
+    return [pytest.mark.xfail(reason=expected_failures[each.name], strict=True)]
+
+
+class _Item:
+    """One check of one subject; what a subject holds is given back when the next one's turn has come."""
+
+    _last: Subject | None = None
+
+    def __init__(self, subject: Subject, each: Check) -> None:
+        self._subject = subject
+        self._check = each
+
+    def __call__(self) -> None:
+        """Run the check; skips the test if it cannot be made here."""
+        import pytest
+
+        if _Item._last is not None and _Item._last is not self._subject:
+            _Item._last.close()
+        _Item._last = self._subject
+        try:
+            kit.run(self._check, self._subject)
+        except SkippedError as skipped:
+            pytest.skip(str(skipped))
+
+    def __repr__(self) -> str:
+        return f"{self._subject.name}: {self._check.promise}"

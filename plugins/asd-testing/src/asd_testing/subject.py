@@ -1,0 +1,351 @@
+"""What is being checked: how it is made, what it is fed with, and what the checks of it share."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from asd.errors import AsdError, ConfigError, PluginError, WeightError
+from asd.experiment import REQUIRED, load_class
+from asd.plugin import Component, Dataset, Detector, Extractor, Frontend, create, parameters_of, registry
+from asd_registry import Component as Registered
+from asd_registry import ComponentSpec, Kind
+from asd_testing import sounds
+from asd_testing.kit import CheckFailedError, SkippedError
+from asd_testing.use import RUNTIME, Array, compute, prepared, release
+
+T = TypeVar("T")
+
+_TRAINING, _TEST = 40, 30
+_WINDOWS = 3
+_INTERFACES: dict[Kind, type[Component]] = {
+    "frontend": Frontend,
+    "extractor": Extractor,
+    "detector": Detector,
+    "dataset": Dataset,
+}
+
+
+class Subject:
+    """A component under check.
+
+    Parameters
+    ----------
+    kind : str
+        What it is checked as.
+    name : str
+        For messages.
+    registered : asd_registry.Component or None
+        What its plugin says of it; None for a class that no plugin offers.
+    given : Component, type or None
+        An instance or a class, where that is what is to be checked.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        registered: Registered | None = None,
+        given: Component | type[Component] | None = None,
+    ) -> None:
+        self.kind: Kind = kind
+        self.name = name
+        self.registered = registered
+        self._given = given
+        self.draws_globally = False
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._kept: dict[str, Any] = {}
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """Return what `make` gives, made once for all checks; where it failed, the first check has said why."""
+        if what not in self._kept:
+            try:
+                self._kept[what] = make()
+            except SkippedError as skipped:
+                self._kept[what] = skipped
+                raise
+            except Exception:
+                self._kept[what] = SkippedError(f"does not get there: {what} failed in an earlier check")
+                raise
+        kept = self._kept[what]
+        if isinstance(kept, SkippedError):
+            raise kept
+        found: T = kept
+        return found
+
+    @property
+    def spec(self) -> ComponentSpec:
+        """What the plugin says; a check that needs it does not concern a component that no plugin offers."""
+        return self.owner.spec
+
+    @property
+    def owner(self) -> Registered:
+        """The plugin's registration."""
+        if self.registered is None:
+            raise SkippedError("not registered: no plugin offers it")
+        return self.registered
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder for what the checks write, gone with `close`."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="asd-check-")
+        return Path(self._temporary.name)
+
+    @cached_property
+    def cls(self) -> type[Component]:
+        """The component's class."""
+        if self._given is not None:
+            return self._given if isinstance(self._given, type) else type(self._given)
+        if self.owner.problem:
+            raise SkippedError(self.owner.problem)
+        try:
+            return load_class(self.owner)
+        except PluginError as error:
+            raise SkippedError(f"its class is not to be had: {error}") from error
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that it is made with: preset, what it offers for a quick trial, and random weights at need."""
+        if isinstance(self._given, Component):
+            return self._given.get_params()
+        preset = dict(self.registered.spec.preset) if self.registered else {}
+        chosen = {**self.cls.example_parameters(self.folder), **preset}
+        missing = [p.name for p in parameters_of(self.cls).values() if p.default is REQUIRED and p.name not in chosen]
+        if missing:
+            raise SkippedError(
+                f"needs the parameter {missing[0]}: offer one by the class method example_parameters, "
+                "or check an instance"
+            )
+        try:
+            self.cls(**chosen)
+        except (ConfigError, WeightError) as error:
+            raise SkippedError(
+                f"cannot be made for a trial: {error}; offer parameters by the class method example_parameters"
+            ) from error
+        return self._with_random_weights(chosen)
+
+    def _with_random_weights(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Return parameters for random weights where the real ones are not here and the component offers them."""
+        if self.kind != "extractor" or "weights" not in parameters_of(self.cls) or "weights" in chosen:
+            return chosen
+        try:
+            self.cls(**chosen).weight_hashes()  # type: ignore[attr-defined]  # it is an extractor
+        except WeightError:
+            try:
+                random = {**chosen, "weights": "random"}
+                self.cls(**random).weight_hashes()  # type: ignore[attr-defined]
+            except (ConfigError, WeightError):
+                return chosen
+            return random
+        except Exception:
+            return chosen  # whatever is wrong, a check will say it
+        return chosen
+
+    def make(self) -> Any:
+        """Return a new component, as it is constructed."""
+        component = self.cls(**self.parameters)
+        component.runtime = RUNTIME
+        return component
+
+    @cached_property
+    def features(self) -> sounds.Features:
+        """What a detector is fed with: through the front end and the extractor that it names, if it does."""
+        spec = self.registered.spec if self.registered else None
+        if spec is None or spec.extractor is None or spec.frontend is None:
+            return sounds.plain_features()
+        try:
+            frontend, extractor = create("frontend", spec.frontend), create("extractor", spec.extractor)
+        except PluginError as error:
+            raise SkippedError(f"its features come from another component: {error}") from error
+        return sounds.features_through(frontend, extractor, training=_TRAINING, test=_TEST)
+
+    @cached_property
+    def training(self) -> Array | None:
+        """What a detector learns from; None for others."""
+        return self.features.training if self.kind == "detector" else None
+
+    @cached_property
+    def values(self) -> Array:
+        """What the component is fed with."""
+        if self.kind == "detector":
+            return np.concatenate([self.features.normal[:30], self.features.anomalous[:30]])
+        component = self.make()
+        if self.kind == "frontend":
+            length = component.window_length
+            count = 2 * component.sample_rate if length is None else length + 3 * component.window_hop
+            return sounds.samples(component.sample_rate, count)
+        return self._windows(component)
+
+    def _windows(self, extractor: Any) -> Array:
+        takes = extractor.consumes
+        named = self.registered.spec.frontend if self.registered else None
+        if named:
+            frontend = self._frontend(named, takes.sample_rate)
+            if frontend is not None and takes.accepts(frontend.produces):
+                return sounds.windows(prepared(frontend, named, None), _WINDOWS)
+        return sounds.noise_windows(takes, _WINDOWS)
+
+    def _frontend(self, name: str, sample_rate: int | None) -> Any:
+        try:
+            frontend = create("frontend", name)
+            if sample_rate not in (None, frontend.sample_rate) and "sample_rate" in parameters_of(type(frontend)):
+                frontend = create("frontend", name, {"sample_rate": sample_rate})
+        except AsdError:
+            return None
+        return frontend
+
+    def prepare(self) -> Any:
+        """Return a new component as a pipeline uses it: a detector is fitted."""
+        with without_weights():
+            return prepared(self.make(), self.name, self.training)
+
+    @property
+    def ready(self) -> Any:
+        """A prepared component that all checks may use and none may change."""
+        return self.once("preparing it", self.prepare)
+
+    @property
+    def repeated(self) -> Array:
+        """What another one like `ready`, fitted on read-only features, makes of `values`."""
+        return self.once("fitting it on read-only features", self._repeated)
+
+    def _repeated(self) -> Array:
+        training = None if self.training is None else self.training.copy()
+        if training is not None:
+            training.flags.writeable = False
+        before = _global_random_numbers()
+        with without_weights():
+            second = prepared(self.make(), self.name, training)
+            try:
+                results = compute(second, self.values)
+            finally:
+                release(second)
+        self.draws_globally = before != _global_random_numbers()
+        if training is not None and not np.array_equal(training, self.features.training):
+            raise CheckFailedError("fitting changes the features: work on a copy")
+        return results
+
+    def compute(self, values: Array, component: Any = None) -> Array:
+        """Return what the component makes of `values`."""
+        with without_weights():
+            return compute(self.ready if component is None else component, values)
+
+    @property
+    def results(self) -> Array:
+        """What the component makes of `values`, for others to compare with."""
+        return self.once("using it", lambda: self.compute(self.values))
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What another process needs to make the same component."""
+        cls = self.cls
+        if "<locals>" in cls.__qualname__:
+            raise SkippedError("its class is defined inside a function: another process cannot import it")
+        source = None if self.registered else inspect.getsourcefile(cls)
+        return {
+            "name": self.name,
+            "module": cls.__module__,
+            "class": cls.__qualname__,
+            "source": source,
+            "parameters": self.parameters,
+        }
+
+    def close(self) -> None:
+        """End its processes and give back the folder."""
+        for kept in self._kept.values():
+            release(kept)
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _global_random_numbers() -> str:
+    """Return the state of the generators that belong to nobody."""
+    return f"{random.getstate()} {np.random.get_state(legacy=False)}"
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Turn weights that are not here into a reason to skip."""
+    try:
+        yield
+    except WeightError as error:
+        raise SkippedError(f"its weights are not here: {error}") from error
+
+
+def subject_of(component: Any, kind: Kind | None = None) -> Subject:
+    """Return the subject that a registered name, a class or an instance is.
+
+    Raises
+    ------
+    PluginError, ConfigError
+        If the name is unknown or ambiguous, or what was given is no component.
+    """
+    if isinstance(component, str):
+        registered = registry().find(kind, component)
+        return Subject(registered.spec.kind, registered.qualified_name, registered=registered)
+    cls = component if isinstance(component, type) else type(component)
+    kinds = [each for each, interface in _INTERFACES.items() if issubclass(cls, interface)]
+    if not kinds:
+        raise ConfigError(f"{cls.__name__} is no component: derive it from Frontend, Extractor, Detector or Dataset")
+    offered = _registration(cls)
+    if offered is None:
+        return Subject(kind or kinds[0], cls.__qualname__, given=component)
+    given = None if isinstance(component, type) else component
+    return Subject(kinds[0], offered.qualified_name, registered=offered, given=given)
+
+
+def _registration(cls: type) -> Registered | None:
+    """Return under which name a class is registered, if it is under exactly one."""
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    found = [component for component in registry().components if component.spec.target == target]
+    return found[0] if len(found) == 1 else None
+
+
+def classes_in(path: Path) -> list[type[Component]]:
+    """Return the component classes that a Python file defines, in its order.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be imported or defines none.
+    """
+    try:
+        module = imported(path.stem, path)
+    except Exception as error:
+        raise ConfigError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, Component)
+        and item.__module__ == module.__name__
+        and not inspect.isabstract(item)
+    ]
+    if not found:
+        raise ConfigError(f"{path}: defines no component; derive a class from asd.Detector, Extractor, Frontend …")
+    return found
+
+
+def imported(name: str, path: Path) -> Any:
+    """Import a Python file as the module `name`."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+__all__ = ["CheckFailedError", "SkippedError", "Subject", "classes_in", "imported", "subject_of", "without_weights"]
