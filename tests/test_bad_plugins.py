@@ -29,8 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (info / "entry_points.txt").write_text(f"[asd.plugins]\n{name} = broken_{name}\n")
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(site), str(BROKEN)]),
-        "ASD_PLUGINS": ",".join(["asd-sklearn", *(f"asd-{name}" for name in PLUGINS)]),
+        "PYTHONPATH": os.pathsep.join([str(site), str(BROKEN), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "ASD_PLUGINS": ",".join(["asd-sklearn", "asd-testing", *(f"asd-{name}" for name in PLUGINS)]),
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -75,7 +75,8 @@ def test_a_window_depends_on_its_own_samples_alone() -> None:
     for index in range(5):
         begin = index * frontend.window_hop
         alone = frontend(audio(signal[begin : begin + frontend.window_length]))
-        np.testing.assert_array_equal(alone.values[0], whole.values[index])
+        # Some processors round a row by its place in a batch.
+        np.testing.assert_allclose(alone.values[0], whole.values[index], rtol=1e-6)
 
 
 def test_the_waveform_windows_are_those_of_the_spectrogram() -> None:
