@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+_COMMAND = Path(__file__).resolve().parent / "tests" / "command"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests start ``asd`` as ``ASD_COMMAND``, without the seconds of importing (see tests/command/server.py)."""
+    if "ASD_COMMAND" not in os.environ or hasattr(config, "workerinput"):
+        folder = Path(tempfile.mkdtemp(prefix="asd-command-"))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        script = folder / "asd"
+        server, place = str(_COMMAND / "server.py"), str(folder / "socket")
+        script.write_text(
+            f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(_COMMAND)!r})\n"
+            f"from client import main\nmain({server!r}, {place!r}, {str(os.getpid())!r})\n"
+        )
+        script.chmod(0o755)
+        os.environ["ASD_COMMAND"] = str(script)
+
 
 _SHARED = Path(os.environ.get("ASD_SHARED", Path(__file__).resolve().parent.parent / "shared"))
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
 BROKEN = Path(__file__).resolve().parent / "broken"
 PLUGINS = ("plugin", "copycat", "noisy", "raising", "slow", "threaded")
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
+INSTALLED = Path(sys.executable).with_name("asd")
 QUICK = (
     *("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9"),
     *("--detector", "gmm", "--detector.components", "2"),
@@ -296,7 +297,7 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
     output = tmp_path / "m.asd"
     cache = tmp_path_factory.mktemp("cache")  # where the training would go on
     process = subprocess.Popen(
-        [ASD, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
+        [INSTALLED, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
          "--detector", "lenet-dcae", "--detector.train_batch", "4", "--detector.epochs", "100000"],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it

@@ -92,7 +92,10 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         f'--target {site} "$@"\n'
     )
     pip.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{binaries}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH",
+        f"{Path(os.environ['ASD_COMMAND']).parent}:{binaries}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("ASD_CACHE", str(cache))
     monkeypatch.setenv("ASD_OFFLINE", "1")

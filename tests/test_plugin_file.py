@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from asd_registry import PluginError, Registry
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT / "examples" / "data"
 DETECTOR = ROOT / "examples" / "own_detector.py"

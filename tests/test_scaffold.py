@@ -14,7 +14,7 @@ import pytest
 
 from asd_registry import KINDS
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -70,10 +70,10 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scaffold")
     for kind in KINDS:
         run(ASD, "new-plugin", f"my-{kind}", "--kind", kind, cwd=folder)
-    for source in (ROOT, *folder.glob("asd-*")):
+    for source in (ROOT, ROOT / "plugins" / "asd-testing", *folder.glob("asd-*")):
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", cwd=source)
     wheels = sorted((folder / "wheels").glob("*.whl"))
-    assert len(wheels) == 5
+    assert len(wheels) == 6
     venv.create(folder / "clean", with_pip=True)
     run(folder / "clean" / "bin" / "python", "-m", "pip", "install", "--quiet", *wheels, "pytest", cwd=folder)
     return folder

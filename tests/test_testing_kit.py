@@ -18,7 +18,7 @@ from asd.errors import ConfigError, PluginError
 from asd.records import Float32, Float64
 from asd.testing import Report, Result, check_component, checks
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "own_detector.py"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(os.environ["ASD_COMMAND"])
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CHEAP = ("--detector", "gmm", "--detector.components", "2", "--folds", "2", "--device", "cpu")
 Copies = Callable[[str], Path]
