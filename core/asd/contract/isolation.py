@@ -23,7 +23,7 @@ import numpy as np
 
 from asd.contract.interfaces import Component, Extractor, Frontend
 from asd.contract.messages import Array, MessageError, as_array, receive, send
-from asd.contract.processes import end_process, python_command
+from asd.contract.processes import end_process, start_python
 from asd.errors import AsdError, PluginError
 from asd.records import Audio, Float32, Windows
 
@@ -141,7 +141,7 @@ class _Isolated:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid():  # a forked copy of this process starts its own
             self._owner = os.getpid()
-            self._process = subprocess.Popen(python_command(_START), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._process = start_python(_START, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             weakref.finalize(self, _end, self._process, self._owner)
         return self._process
 

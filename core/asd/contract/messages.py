@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _TYPES = {np.dtype(code).name: np.dtype(code) for code in f"?{np.typecodes['AllInteger']}efdg"}
-_MOST_LINE = 2**20
+_MOST_LINE = 2**24
 _MOST_BYTES = 2**32
 
 

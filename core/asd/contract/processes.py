@@ -8,31 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _PREPARE = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
 
 
-def python_command(code: str, *arguments: str | Path) -> list[str]:
-    """Return the command line of a Python process that runs `code` with the import path of this process.
+def start_python(
+    code: str, *arguments: str | Path, environment: Mapping[str, str] = os.environ, **options: Any
+) -> subprocess.Popen[Any]:
+    """Start a Python process that runs `code` with the import path of this process.
+
+    Relative entries of ``sys.path`` and ``PYTHONPATH``, such as the current folder's ``""``, are left out.
 
     Parameters
     ----------
     code : str
         Python statements.
     *arguments : str or Path
-        What `code` finds in ``sys.argv[1:]``.
-
-    Returns
-    -------
-    list of str
-        For `subprocess`. Relative entries of ``sys.path``, such as the current folder's ``""``, are left out.
+        ``sys.argv[1:]`` of the process.
+    environment : mapping of str to str
+        Its environment variables; default: those of this process.
+    **options : Any
+        Further options of `subprocess.Popen`.
     """
     path = [folder for folder in map(str, sys.path) if Path(folder).is_absolute()]
-    return [sys.executable, "-P", "-c", _PREPARE + code, json.dumps(path), *map(str, arguments)]
+    command = [sys.executable, "-P", "-c", _PREPARE + code, json.dumps(path), *map(str, arguments)]
+    searched = filter(os.path.isabs, environment.get("PYTHONPATH", "").split(os.pathsep))
+    return subprocess.Popen(command, env={**environment, "PYTHONPATH": os.pathsep.join(searched)}, **options)
 
 
 def end_process(process: subprocess.Popen[Any], patience: float = 0.0) -> int:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from asd.errors import ConfigError, PluginError, WeightError
-from asd.experiment import REQUIRED, contradictions, load_class, python_command
+from asd.experiment import REQUIRED, contradictions, end_process, load_class, start_python
 from asd.plugin import parameters_of, registry
 from asd_registry import API_VERSION
 from asd_registry.discovery import ENTRY_POINT_GROUP
@@ -176,15 +176,17 @@ def _imported(tested: ComponentUnderTest) -> _Import:
 @cache
 def _in_another_process(distribution: str, name: str) -> _Import:
     module = _module(distribution, name)
-    command = python_command("from asd_testing.import_probe import main; main()", module)
+    code, pipe = "from asd_testing.import_probe import main; main()", subprocess.PIPE
+    process = start_python(code, module, stdout=pipe, stderr=pipe, text=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+        printed, errors = process.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
         raise CheckFailedError(f"importing {module} takes more than {_TIMEOUT} s") from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise CheckFailedError(f"{module} cannot be imported alone: {' '.join(last)}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    finally:
+        end_process(process)
+    if process.returncode:
+        raise CheckFailedError(f"{module} cannot be imported alone: {' '.join(errors.strip().splitlines()[-1:])}")
+    found = json.loads(printed.splitlines()[-1])
     return _Import(module, found["seconds"], tuple(found["modules"]), found["printed"], tuple(found["threads"]))
 
 

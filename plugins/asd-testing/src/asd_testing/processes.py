@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.experiment import end_process, python_command, write_model_file
+from asd.experiment import end_process, start_python, write_model_file
 from asd.plugin import cache_folder, registry
 from asd_testing.errors import CheckFailedError, SkippedError
 from asd_testing.under_test import ComponentUnderTest
@@ -72,10 +73,12 @@ class CleanProcess:
         for place in self._empty:
             place.mkdir(parents=True)
         with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                python_command(_START, self._folder, tempfile.gettempdir()),
+            self._process = start_python(
+                _START,
+                self._folder,
+                tempfile.gettempdir(),
+                environment=_environment(self._empty[0]),
                 cwd=self._empty[1],
-                env=_environment(self._empty[0]),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -153,13 +156,13 @@ class _SharedProcess:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._command: list[str] = []
+        self._path: list[str] = []
         self._pending: list[Path] = []  # requests without an answer
         atexit.register(self.end)
 
     def start_imports(self, others: list[str]) -> None:
         """If the process does not run yet, start it and let it import `others`; does not wait."""
-        if self._process is not None and self._command == python_command(_START):
+        if self._process is not None and self._path == sys.path:
             return
         folder = Path(tempfile.mkdtemp(prefix="asd-shared-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -207,13 +210,12 @@ class _SharedProcess:
             limit.cancel()
 
     def _running(self) -> subprocess.Popen[str]:
-        command = python_command(_START)
-        if self._command != command:  # the import path has changed
+        if self._path != sys.path:
             self.end()
         if self._process is None:
-            self._command = command
+            self._path = list(sys.path)
             pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, text=True)
+            self._process = start_python(_START, stdin=pipe, stdout=pipe, stderr=nothing, text=True)
         return self._process
 
     def end(self, patience: float = 0.0) -> int:
