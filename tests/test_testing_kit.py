@@ -106,10 +106,8 @@ def test_every_check_says_its_promise_in_a_sentence() -> None:
 
 def test_its_modules_import_each_other_without_a_circle() -> None:
     found = re.compile(r"^ *from asd_testing(?:\.| import )(\w+)", re.MULTILINE)
-    modules = {
-        path.stem: path.read_text() for path in Path(kit.__file__).parent.glob("*.py") if path.stem != "__init__"
-    }
-    imports = {name: set(found.findall(text)) for name, text in modules.items()}
+    paths = [path for path in Path(kit.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    imports = {path.stem: set(found.findall(path.read_text())) for path in paths}
     assert imports["kit"] >= {"errors", "report", "under_test"}
     assert list(TopologicalSorter(imports).static_order())
 
