@@ -252,9 +252,9 @@ def giving(site: Path) -> Callable[[str], Any]:
 @pytest.mark.parametrize(
     ("returned", "text"),
     [
-        ("None", f"an array of type object and shape (); {NO_NUMBERS}"),
-        ("np.array([{}] * 7)", f"an array of type object and shape (7,); {NO_NUMBERS}"),
-        ("embeddings.astype(complex)", f"an array of type complex128 and shape (7, 4); {NO_NUMBERS}"),
+        ("None", f"an array of type 'object' and shape (); {NO_NUMBERS}"),
+        ("np.array([{}] * 7)", f"an array of type 'object' and shape (7,); {NO_NUMBERS}"),
+        ("embeddings.astype(complex)", f"an array of type 'complex128' and shape (7, 4); {NO_NUMBERS}"),
         ("embeddings[:-1]", "arrays of shape (6, 4); expected (7, 4)"),
         ("embeddings[:0]", "arrays of shape (0, 4); expected (7, 4)"),
         ("embeddings[:, :3]", "arrays of shape (7, 3); expected (7, 4)"),
@@ -285,7 +285,7 @@ def test_a_list_of_unequal_rows_is_a_named_error(giving: Callable[[str], Any]) -
         ("Windows(values, windows.start, float('nan'))", "3 windows, 3 starts and the duration nan; expected a start"),
         ("Windows(values, windows.start, -1)", "3 windows, 3 starts and the duration -1.0; expected a start for each"),
         ("Windows(values[:, 1:], windows.start, 0.5)", "arrays of shape (3, 3999), (3,); expected (None, 4000), (None"),
-        ("Windows(None, windows.start, 0.5)", f"an array of type object and shape (); {NO_NUMBERS}"),
+        ("Windows(None, windows.start, 0.5)", f"an array of type 'object' and shape (); {NO_NUMBERS}"),
     ],
 )
 def test_wrong_windows_are_a_named_error(site: Path, returned: str, text: str) -> None:

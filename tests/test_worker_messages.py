@@ -46,13 +46,13 @@ def test_scalars_and_views_arrive() -> None:
 @pytest.mark.parametrize(
     ("array", "kind"),
     [
-        (np.asarray(None), "object and shape ()"),
-        (np.array([{}] * 7), "object and shape (7,)"),
-        (VALUES.astype(complex), "complex128 and shape (7, 4)"),
-        (VALUES.astype("U5"), "str160 and shape (7, 4)"),
-        (VALUES.astype("S5"), "bytes40 and shape (7, 4)"),
-        (VALUES.astype("M8[s]"), "datetime64[s] and shape (7, 4)"),
-        (VALUES.view("f8,f8,f8,f8"), "void256 and shape (7, 1)"),
+        (np.asarray(None), "'object' and shape ()"),
+        (np.array([{}] * 7), "'object' and shape (7,)"),
+        (VALUES.astype(complex), "'complex128' and shape (7, 4)"),
+        (VALUES.astype("U5"), "'str160' and shape (7, 4)"),
+        (VALUES.astype("S5"), "'bytes40' and shape (7, 4)"),
+        (VALUES.astype("M8[s]"), "'datetime64[s]' and shape (7, 4)"),
+        (VALUES.view("f8,f8,f8,f8"), "'void256' and shape (7, 1)"),
     ],
 )
 def test_other_types_are_refused(array: np.ndarray, kind: str) -> None:
@@ -68,9 +68,9 @@ def header(dtype: object, shape: object) -> bytes:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (header("float32", [7, 10**9]), "an array of type float32 and shape (7, 1000000000); expected at most 4 GiB"),
-        (header("object", [7, 4]), f"an array of type object and shape (7, 4); {NO_NUMBERS}"),
-        (header("O", [7, 4]), f"an array of type O and shape (7, 4); {NO_NUMBERS}"),
+        (header("float32", [7, 10**9]), "an array of type 'float32' and shape (7, 1000000000); expected at most 4 GiB"),
+        (header("object", [7, 4]), f"an array of type 'object' and shape (7, 4); {NO_NUMBERS}"),
+        (header("O", [7, 4]), f"an array of type 'O' and shape (7, 4); {NO_NUMBERS}"),
         (header("float32", [0, 10**30]), "instead of a message"),
         (header("float32", [-7, 4]), "instead of a message"),
         (header("float32", [-7, -4]), "instead of a message"),
@@ -84,6 +84,7 @@ def header(dtype: object, shape: object) -> bytes:
         (b'{"arrays": [{"dtype": "float32"}]}\n', "instead of a message"),
         (b'{"arrays": 7}\n', "instead of a message"),
         (b'{"arrays": [7]}\n', "instead of a message"),
+        (header("\x1b[2J" * 2**20, [7, 4]), r"an array of type '\x1b[2J"),  # escaped for the terminal
         (b"{}\n", "instead of a message"),
         (b"[]\n", "instead of a message"),
         (b"[" * 100_000 + b"\n", "instead of a message"),

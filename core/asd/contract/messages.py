@@ -74,7 +74,7 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], list[Array]]:
 
 
 def _read(stream: Any, dtype: str, shape: list[int]) -> Array:
-    what = f"an array of type {dtype} and shape {tuple(shape)}"
+    what = f"an array of type {dtype!r:.40} and shape {tuple(shape)!r:.80}"
     if dtype not in _TYPES:
         raise MessageError(f"{what}; expected real numbers, not None or other objects")
     if math.prod(shape) * _TYPES[dtype].itemsize > _MOST_BYTES:
