@@ -76,7 +76,7 @@ class ComponentUnderTest:
                 self._kept[what] = skipped
                 raise
             except Exception:
-                self._kept[what] = SkippedError(f"does not get there: {what} failed in an earlier check")
+                self._kept[what] = SkippedError(f"not reached: {what} failed in an earlier check")
                 raise
         kept = self._kept[what]
         if isinstance(kept, SkippedError):
