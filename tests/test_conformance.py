@@ -10,7 +10,7 @@ import pytest
 from asd.contract.installed import registry
 from asd.testing import checks, parametrize_with_checks
 from asd_testing import kit
-from asd_testing.subject import subject_of
+from asd_testing.under_test import component_under_test
 
 OWN = {path.parent.name for path in (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")}
 COMPONENTS = [component for component in registry().of_kind() if component.plugin.distribution in OWN]
@@ -38,11 +38,11 @@ def test_conformance_of_large_networks(check: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_specs_of_the_others_are_true(name: str) -> None:
-    subject = subject_of(name)
+    tested = component_under_test(name)
     try:
-        results = [kit.outcome(check, subject, None) for check in checks(subject.kind) if check.name in SPEC]
+        results = [kit.outcome(check, tested, None) for check in checks(tested.kind) if check.name in SPEC]
     finally:
-        subject.close()
+        tested.close()
     assert [result for result in results if result.outcome == "failed"] == []
     assert len(results) >= 4
 

@@ -11,7 +11,7 @@ import pytest
 from asd.contract import installed
 from asd.testing import check_component, checks
 from asd_testing import kit
-from asd_testing.subject import Subject, subject_of
+from asd_testing.under_test import ComponentUnderTest, component_under_test
 
 BROKEN = Path(__file__).resolve().parent / "broken"
 DISTRIBUTIONS = {
@@ -104,17 +104,17 @@ def only(name: str) -> kit.Check:
 
 
 @pytest.fixture
-def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    made = subject_of(request.param)
+def tested(request: pytest.FixtureRequest) -> Iterator[ComponentUnderTest]:
+    made = component_under_test(request.param)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize(
-    ("check", "subject", "text"), EXAMPLES, indirect=["subject"], ids=[f"{c}-{n}" for c, n, _ in EXAMPLES]
+    ("check", "tested", "text"), EXAMPLES, indirect=["tested"], ids=[f"{c}-{n}" for c, n, _ in EXAMPLES]
 )
-def test_a_broken_component_is_caught_by_its_check(check: str, subject: Subject, text: str) -> None:
-    result = kit.outcome(only(check), subject, None)
+def test_a_broken_component_is_caught_by_its_check(check: str, tested: ComponentUnderTest, text: str) -> None:
+    result = kit.outcome(only(check), tested, None)
     assert result.outcome == "failed"
     assert text in result.reason
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +19,7 @@ from asd.contract.interfaces import Detector
 from asd.errors import ConfigError, PluginError
 from asd.records import Float32, Float64
 from asd.testing import Report, Result, check_component, checks
+from asd_testing import kit
 
 ASD = Path(os.environ["ASD_COMMAND"])
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "own_detector.py"
@@ -99,6 +102,14 @@ def test_every_check_says_its_promise_in_a_sentence() -> None:
         assert check.promise.endswith("."), check.name
         assert "\n" not in check.promise
     assert len(checks("detector")) >= 25
+
+
+def test_its_modules_import_each_other_without_a_circle() -> None:
+    found = re.compile(r"^ *from asd_testing(?:\.| import )(\w+)", re.MULTILINE)
+    paths = [path for path in Path(kit.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    imports = {path.stem: set(found.findall(path.read_text())) for path in paths}
+    assert imports["kit"] >= {"errors", "report", "under_test"}
+    assert list(TopologicalSorter(imports).static_order())
 
 
 def asd(*arguments: str | Path, code: int, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,9 +21,12 @@ import numpy as np
 import pytest
 import soundfile
 
+import asd
+from asd.contract import installed
 from asd.contract import isolation as worker
 from asd.contract.interfaces import Runtime
-from asd.errors import AsdError, ConfigError
+from asd.contract.processes import start_python
+from asd.errors import AsdError, ConfigError, PluginError
 from asd.records import Audio
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests send signals and look into /proc")
@@ -51,15 +56,21 @@ COMPONENTS = """
             flat = values.reshape(len(values), -1)
             own = np.full(len(flat), os.getpid()), np.full(len(flat), self.runtime.batch_size or 0)
             mean, deviation = flat.mean(axis=1) * self.factors[0], flat.std(axis=1) * self.factors[1]
-            if self.act == "report_strides":
-                own[1][:] = values.strides[0]
-            return np.stack([mean, deviation, *own], axis=1).astype(np.float32)
+            embeddings = np.stack([mean, deviation, *own], axis=1).astype(np.float32)
+            return eval(Path(self.file).read_text()) if self.act == "give" else embeddings
 
         def weight_hashes(self):
             return {"levels": "00"}
 
         def _work(self): pass
-        def _report_strides(self): pass
+        def _give(self): pass
+        def _forge(self):
+            import asd.contract.worker_process as process
+            process.send = lambda stream, *_: stream.write(self.file.encode()) and stream.flush()
+        def _stop_short(self):
+            import asd.contract.worker_process as process
+            half = b'{"arrays": [{"dtype": "float32", "shape": [7, 4]}]}' + bytes([10] + [0] * 50)
+            process.send = lambda stream, *_: stream.write(half) and stream.flush() or os._exit(3)
         def _print(self): print("a library says hello")
         def _refuse(self): raise ConfigError("levels: too loud; turn it down")
         def _fail(self): raise ValueError("cannot reshape")
@@ -83,11 +94,13 @@ COMPONENTS = """
         window_length = 4000
         window_hop = 4000
 
-        def __init__(self) -> None: pass
+        def __init__(self, *, wrong: str = "") -> None:
+            self.wrong = wrong
 
         def __call__(self, audio):
             values = audio.samples[0][: len(audio.samples[0]) // 4000 * 4000].reshape(-1, 4000)
-            return Windows(values, np.arange(len(values)) * 0.5, 0.5)
+            windows = Windows(values, np.arange(len(values)) * 0.5, 0.5)
+            return eval(self.wrong) if self.wrong else windows
 
     @hookimpl
     def asd_components():
@@ -120,6 +133,20 @@ def levels(site: Path) -> Callable[..., Any]:
 
 
 WINDOWS = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt here, which a test run in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def environment(site: Path) -> dict[str, str]:
+    """Return this environment, where the plugin is installed and nothing is imported from the current folder."""
+    inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *inherited])}
 
 
 def process_ids(embeddings: np.ndarray) -> set[int]:
@@ -176,12 +203,18 @@ def test_one_process_takes_batches_of_any_size(levels: Callable[..., Any], monke
     assert len(process_ids(np.concatenate([small, large, cut]))) == 1
 
 
-def test_windows_that_overlap_are_copied_once(levels: Callable[..., Any]) -> None:
+def test_windows_that_overlap_arrive_as_they_are(levels: Callable[..., Any]) -> None:
     sound = np.random.default_rng(2).normal(size=1000).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(sound, 400)[::100]
-    result = levels(act="report_strides").embed(windows)
+    result = levels().embed(windows)
     np.testing.assert_allclose(result[:, 0], windows.mean(axis=1), rtol=1e-4, atol=1e-6)
-    assert set(result[:, 3]) == {400.0}
+
+
+def test_windows_of_any_number_type_arrive_as_they_are(levels: Callable[..., Any]) -> None:
+    extractor = levels()
+    for dtype in ("float64", "int16", "bool", ">f4"):
+        windows = (WINDOWS * 10).astype(dtype)
+        np.testing.assert_allclose(extractor.embed(windows)[:, 0], windows.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_a_front_end_can_have_a_worker(site: Path) -> None:
@@ -196,6 +229,106 @@ def test_a_front_end_can_have_a_worker(site: Path) -> None:
     assert windows.duration == 0.5
     assert (frontend.sample_rate, frontend.window_length, frontend.window_hop) == (8000, 4000, 4000)
     assert frontend.produces == local.produces
+
+
+NO_NUMBERS = "expected real numbers, not None or other objects"
+
+
+@pytest.fixture(scope="module")
+def giving(site: Path) -> Callable[[str], Any]:
+    """Return a function that lets an extractor return the value of an expression."""
+    import worker_components
+
+    file = site / "expression"
+    extractor = worker.isolated(worker_components.Levels(act="give", file=str(file)), "levels")
+
+    def embed(expression: str) -> Any:
+        file.write_text(expression)
+        return extractor.embed(WINDOWS)
+
+    return embed
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        ("None", f"an array of type 'object' and shape (); {NO_NUMBERS}"),
+        ("np.array([{}] * 7)", f"an array of type 'object' and shape (7,); {NO_NUMBERS}"),
+        ("embeddings.astype(complex)", f"an array of type 'complex128' and shape (7, 4); {NO_NUMBERS}"),
+        ("embeddings[:-1]", "arrays of shape (6, 4); expected (7, 4)"),
+        ("embeddings[:0]", "arrays of shape (0, 4); expected (7, 4)"),
+        ("embeddings[:, :3]", "arrays of shape (7, 3); expected (7, 4)"),
+        ("embeddings[:, 0]", "arrays of shape (7,); expected (7, 4)"),
+        ("1.0", "arrays of shape (); expected (7, 4)"),
+    ],
+)
+def test_a_wrong_result_is_a_named_error(giving: Callable[[str], Any], returned: str, text: str) -> None:
+    with pytest.raises(PluginError) as raised:
+        giving(returned)
+    assert str(raised.value) == f"levels: its worker process returned {text}"
+
+
+@pytest.mark.parametrize("returned", ["embeddings.astype('f8')", "embeddings.astype('>f4')", "embeddings.tolist()"])
+def test_numbers_of_another_type_are_taken(giving: Callable[[str], Any], returned: str) -> None:
+    np.testing.assert_allclose(giving(returned)[:, 0], WINDOWS.mean(axis=(1, 2)), rtol=1e-5)
+
+
+def test_a_list_of_unequal_rows_is_a_named_error(giving: Callable[[str], Any]) -> None:
+    with pytest.raises(RuntimeError, match=r"^levels: ValueError in its worker process: setting an array element"):
+        giving("[[1.0], [1.0, 2.0]]")
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        ("Windows(values, windows.start[:-1], 0.5)", "3 windows, 2 starts and the duration 0.5; expected a start for "),
+        ("Windows(values, windows.start, float('nan'))", "3 windows, 3 starts and the duration nan; expected a start"),
+        ("Windows(values, windows.start, -1)", "3 windows, 3 starts and the duration -1.0; expected a start for each"),
+        ("Windows(values[:, 1:], windows.start, 0.5)", "arrays of shape (3, 3999), (3,); expected (None, 4000), (None"),
+        ("Windows(None, windows.start, 0.5)", f"an array of type 'object' and shape (); {NO_NUMBERS}"),
+    ],
+)
+def test_wrong_windows_are_a_named_error(site: Path, returned: str, text: str) -> None:
+    import worker_components
+
+    frontend = worker.isolated(worker_components.Halves(wrong=returned), "halves")
+    with pytest.raises(PluginError) as raised:
+        frontend(Audio(np.zeros((1, 12345), np.float32), 8000, "a clip"))
+    assert str(raised.value).startswith(f"halves: its worker process returned {text}")
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            '{"arrays": [{"dtype": "float32", "shape": [7, 1000000000]}]}\n',
+            "and shape (7, 1000000000); expected",
+        ),
+        ('{"arrays": [{"dtype": "object", "shape": [7, 4]}]}\n', NO_NUMBERS),
+        ("x" * 2**16 + "\n", "instead of a message"),
+    ],
+    ids=["size", "type", "text"],
+)
+def test_a_forged_message_ends_the_worker(levels: Callable[..., Any], message: str, text: str) -> None:
+    extractor = levels(act="forge", file=message)
+    with pytest.raises(PluginError, match=f"^levels: its worker process returned .*{re.escape(text)}"):
+        extractor.embed(WINDOWS)
+    assert extractor.process_id is None  # the rest of the message is not read
+
+
+def test_a_forged_message_without_arrays_is_a_named_error(levels: Callable[..., Any]) -> None:
+    with pytest.raises(PluginError, match=r"^levels: its worker process returned arrays of shape ; expected \(7, 4\)$"):
+        levels(act="forge", file='{"arrays": []}\n').embed(WINDOWS)
+
+
+def test_a_forged_error_is_an_error(levels: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match=r"^levels: 7 in its worker process: None"):
+        levels(act="forge", file='{"error": 7, "module": "os", "arrays": []}\n').embed(WINDOWS)
+
+
+def test_an_answer_that_stops_short_is_a_named_error(levels: Callable[..., Any]) -> None:
+    with pytest.raises(AsdError, match=r"^levels: its worker process ended again on the same sound \(exit code 3\)"):
+        levels(act="stop_short").embed(WINDOWS)
 
 
 def test_an_error_arrives_as_it_was_raised(levels: Callable[..., Any]) -> None:
@@ -249,25 +382,32 @@ def test_what_a_component_prints_spoils_nothing(levels: Callable[..., Any], capf
 def test_a_worker_ends_with_its_wrapper(levels: Callable[..., Any], end: str) -> None:
     extractor = levels()
     (process_id,) = process_ids(extractor.embed(WINDOWS))
-    shared = shared_memory(process_id)
-    assert shared
-    assert all(file.exists() for file in shared)
     if end == "close":
         extractor.close()
     else:
         del extractor
         gc.collect()
     assert ends(process_id, within=1.0)
-    assert not any(file.exists() for file in shared)
 
 
-def shared_memory(process_id: int) -> list[Path]:
-    """Return the files of the shared memory that a process has open."""
-    fields = (line.split() for line in Path(f"/proc/{process_id}/maps").read_text().splitlines())
-    return [Path(field[-1]) for field in fields if field[-1].startswith("/dev/shm/")]
+def test_a_closed_worker_starts_again(levels: Callable[..., Any]) -> None:
+    extractor = levels()
+    (process_id,) = process_ids(extractor.embed(WINDOWS))
+    extractor.close()
+    extractor.close()
+    assert extractor.process_id is None
+    assert process_ids(extractor.embed(WINDOWS)) == {extractor.process_id} != {process_id}
 
 
-def test_an_interrupted_batch_leaves_no_answer_behind(levels: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_worker_takes_no_shared_memory(levels: Callable[..., Any]) -> None:
+    """A container often grants its processes 64 MB of it, and ends those that take more."""
+    before = set(Path("/dev/shm").iterdir())
+    extractor = levels()
+    extractor.embed(np.zeros((10, 1_000_000), np.float32))
+    assert set(Path("/dev/shm").iterdir()) <= before
+
+
+def test_an_interrupted_batch_leaves_no_answer_behind(levels: Callable[..., Any], tmp_path: Path, ctrl_c: None) -> None:
     file = tmp_path / "pid"
     extractor = levels(act="sleep_once", file=str(file))
 
@@ -292,13 +432,18 @@ SCRIPT = """
 """
 
 
-def script(site: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a plain script in a process group of its own, as a terminal does."""
-    (folder / "plain.py").write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(folder / "plain.py"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0)
+def script(site: Path, folder: Path, *arguments: str, text: str = SCRIPT) -> subprocess.Popen[str]:
+    """Start a plain script as a terminal does: in a process group of its own, and Ctrl-C interrupts it."""
+    (folder / "plain.py").write_text(textwrap.dedent(text))
+    return subprocess.Popen(
+        [sys.executable, str(folder / "plain.py"), *arguments],
+        env=environment(site),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
 
 
 def test_a_plain_script_is_not_run_twice(site: Path, tmp_path: Path) -> None:
@@ -310,11 +455,8 @@ def test_a_plain_script_is_not_run_twice(site: Path, tmp_path: Path) -> None:
 def test_a_busy_worker_dies_with_its_parent(site: Path, tmp_path: Path, kind: signal.Signals) -> None:
     with script(site, tmp_path, "sleep", str(tmp_path / "pid")) as parent:
         process_id = wait_for(tmp_path / "pid")
-        shared = shared_memory(process_id)
         parent.send_signal(kind)
         assert ends(process_id)
-    assert shared
-    assert not any(file.exists() for file in shared)
 
 
 def test_ctrl_c_ends_both(site: Path, tmp_path: Path) -> None:
@@ -326,22 +468,130 @@ def test_ctrl_c_ends_both(site: Path, tmp_path: Path) -> None:
     assert errors.count("KeyboardInterrupt") == 1  # the script's own, none of the worker
 
 
+FORKED = """
+    import numpy as np, os, sys
+    import worker_components
+    from asd.contract.isolation import isolated
+    extractor = isolated(worker_components.Levels(), "levels")
+    def used():
+        return int(extractor.embed(np.zeros((2, 8), np.float32))[0, 2])
+    first = used()
+    if (copy := os.fork()) == 0:
+        sys.exit(7 if used() != first else 1)  # at its end, what it owns is released
+    _, status = os.waitpid(copy, 0)
+    print(os.waitstatus_to_exitcode(status), used() == first, flush=True)
+"""
+
+
+def test_a_forked_copy_leaves_the_worker_alone_and_starts_its_own(site: Path, tmp_path: Path) -> None:
+    out, errors = script(site, tmp_path, text=FORKED).communicate(timeout=30)
+    assert (out, errors) == ("7 True\n", "")
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """Make a folder of modules that hide those of Python and NumPy, and leave a file behind if they are run."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("json", "numpy", "struct", "signal", "asd", "asd_registry", "encodings", "sitecustomize"):
+        (folder / f"{name}.py").write_text("open(__file__ + '.ran', 'w')\n")
+    return folder
+
+
+def test_a_worker_imports_nothing_from_the_current_folder(site: Path, tmp_path: Path, hostile: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(hostile)
+        out, errors = script(site, tmp_path, "work", "").communicate(timeout=30)
+    assert (out, errors) == ("(2, 4)\n", "")
+    assert list(hostile.glob("*.ran")) == []
+
+
+def test_relative_folders_are_left_out_of_the_import_path(monkeypatch: pytest.MonkeyPatch, hostile: Path) -> None:
+    monkeypatch.chdir(hostile)
+    monkeypatch.setattr(sys, "path", ["", ".", hostile.name, "..", *sys.path])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", hostile.name, str(hostile / "elsewhere")]))
+    code = "import json, numpy, struct, signal, os; print(sys.argv[1:], os.environ['PYTHONPATH'], *sys.path, sep='\\n')"
+    out, _ = start_python(code, "x", "y", stdout=subprocess.PIPE, text=True).communicate(timeout=30)
+    arguments, searched, *path = out.splitlines()
+    assert (arguments, searched) == ("['x', 'y']", str(hostile / "elsewhere"))
+    assert path == [entry for entry in sys.path if Path(entry).is_absolute()]
+    assert list(hostile.glob("*.ran")) == []
+
+
+def test_a_component_of_the_current_folder_is_told_how_to_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = textwrap.dedent(COMPONENTS).partition("@hookimpl")[0]
+    (tmp_path / "only_here.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    import only_here  # type: ignore[import-not-found]
+
+    with pytest.raises(PluginError) as raised:
+        worker.isolated(only_here.Levels(), "levels").embed(WINDOWS)
+    assert str(raised.value) == (
+        "Levels: No module named 'only_here': a worker process does not import from the current folder; install the "
+        "module, or name its folder in PYTHONPATH"
+    )
+
+
 @pytest.mark.slow
-def test_the_command_runs_components_in_workers(site: Path, tmp_path: Path) -> None:
+def test_checks_import_nothing_from_the_current_folder(site: Path, hostile: Path) -> None:
+    command = [Path(sys.executable).with_name("asd"), "check", "levels", "--json"]
+    settings = {**environment(site), "ASD_PLUGINS": "worker-components,asd-testing,asd-frontends"}
+    done = subprocess.run(command, cwd=hostile, env=settings, capture_output=True, text=True, timeout=120)
+    (report,) = json.loads(done.stdout)
+    results = {result["check"]: result for result in report["results"]}
+    for check in ("plugin-module-is-quiet", "results-are-well-formed", "constructor-touches-nothing", "memory-stays"):
+        assert results[check]["outcome"] == "passed", results[check]
+    for check in ("same-in-another-process", "works-beside-others"):  # its results hold the process id
+        assert "results differ" in results[check]["reason"]
+    assert list(hostile.glob("*.ran")) == []
+
+
+@pytest.fixture
+def recordings(site: Path, tmp_path: Path) -> Iterator[Path]:
+    """Make healthy clips, and let the registry of this process know the plugin."""
     random = np.random.default_rng(0)
     for index in range(6):
         soundfile.write(tmp_path / f"{index}.wav", random.normal(size=8000) * 0.1, 8000)
+    installed._registry.cache_clear()
+    yield tmp_path
+    installed._registry.cache_clear()
+
+
+def test_a_model_and_a_pipeline_end_their_workers(recordings: Path) -> None:
+    def processes(pipeline: Any) -> list[int]:
+        return [pipeline.frontend.process_id, pipeline.extractor.process_id]
+
+    config = {"extractor": "levels", "detector": "mahalanobis"}
+    with asd.fit(recordings, **config) as model:
+        started = processes(model.pipeline)
+        assert all(map(is_running, started))
+    assert all(ends(process_id, within=1.0) for process_id in started)
+    assert processes(model.pipeline) == [None, None]
+    assert len(list(asd.score(model, recordings))) == 6  # a closed model goes on
+    started = processes(model.pipeline)
+    model.close()
+    assert all(ends(process_id, within=1.0) for process_id in started)
+    with model.pipeline as pipeline:
+        pipeline.embed(asd.Clip(recordings / "0.wav"))
+        started = processes(pipeline)
+    assert all(ends(process_id, within=1.0) for process_id in started)
+
+
+@pytest.mark.slow
+def test_the_command_runs_components_in_workers(site: Path, recordings: Path, hostile: Path, tmp_path: Path) -> None:
     model = tmp_path / "fan.asd"
     command = [str(Path(sys.executable).parent / "asd")]
-    environment = {**os.environ, "PYTHONPATH": str(site), "ASD_CACHE": str(tmp_path / "cache")}
-    fit = [*command, "fit", str(tmp_path), "--extractor", "levels", "--detector", "mahalanobis", "-o", str(model)]
-    done = subprocess.run(fit, capture_output=True, text=True, env=environment, timeout=60)
+    settings: Any = {"cwd": hostile, "env": {**environment(site), "ASD_CACHE": str(tmp_path / "cache")}}
+    fit = [*command, "fit", str(recordings), "--extractor", "levels", "--detector", "mahalanobis", "-o", str(model)]
+    done = subprocess.run(fit, capture_output=True, text=True, timeout=60, **settings)
     assert done.returncode == 0, done.stderr
-    scored = subprocess.run(
-        [*command, "score", str(model), str(tmp_path)], capture_output=True, text=True, env=environment
-    )
+    scored = subprocess.run([*command, "score", str(model), str(tmp_path)], capture_output=True, text=True, **settings)
     assert scored.returncode in (0, 1), scored.stderr
     assert "5.wav" in scored.stdout
+    assert list(hostile.glob("*.ran")) == []
 
 
 def test_nothing_of_it_loads_without_need() -> None:

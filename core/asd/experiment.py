@@ -9,6 +9,7 @@ from asd.contract.create import contradictions, create, load_class, parameters
 from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
+from asd.contract.processes import end_process, start_python
 from asd.detection.config import DEFAULT_DETECTOR, Choice, Config
 from asd.detection.embeddings import Cost, EmbeddingCache, content_of, embed_all
 from asd.detection.evaluation import Evaluation, evaluate, measure
@@ -58,6 +59,7 @@ __all__ = [
     "create",
     "duplicates",
     "embed_all",
+    "end_process",
     "evaluate",
     "find_clips",
     "identity_of",
@@ -79,6 +81,7 @@ __all__ = [
     "reset_peak",
     "runtime_identity",
     "spoil",
+    "start_python",
     "track",
     "write_model_file",
     "write_recordings",

@@ -67,6 +67,9 @@ class Component:
         """Return the constructor's parameters as they were given or defaulted."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}
 
+    def close(self) -> None:
+        """Release what the component holds, such as a worker process; the next use takes it again. Default: nothing."""
+
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, Any]:
         """Return parameters for a quick trial by `asd.testing`: small, without the network.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class Verdict:
 class Model:
     """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
+    As a context manager, it closes itself at the end of the block.
+
     Attributes
     ----------
     pipeline : Pipeline
@@ -99,6 +101,18 @@ class Model:
         self.failures: list[Failure] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
+
+    def close(self) -> None:
+        """End the worker processes of its components; the next use starts them again."""
+        self.pipeline.close()
+        for member in self.members:
+            member.detector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def config(self) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class Failure:
 
 
 class Pipeline:
-    """A front end and an extractor that fit.
+    """A front end and an extractor that fit. As a context manager, it closes itself at the end of the block.
 
     Parameters
     ----------
@@ -96,6 +96,17 @@ class Pipeline:
             self.frontend = isolated(self.frontend, self.config.frontend.name)
             self.extractor = isolated(self.extractor, self.config.extractor.name)
         self.frontend.runtime = self.extractor.runtime = self.runtime
+
+    def close(self) -> None:
+        """End the worker processes of the components; the next use starts them again."""
+        self.frontend.close()
+        self.extractor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _misfit(self, frontend: str, extractor: str) -> str:
         """Return why the two do not fit and, if only the rate is wrong, what to add."""

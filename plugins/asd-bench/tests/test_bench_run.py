@@ -220,7 +220,12 @@ def test_toycar_end_to_end(shared: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 def test_an_interruption_says_that_the_run_goes_on(light_recipe: Path, data: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(light_recipe, data, tmp_path / "out"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(light_recipe, data, tmp_path / "out"),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
     while not (tmp_path / "out" / "cells.sqlite").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The conformance kit: checks that hold a component to what the framework promises its users.
+"""The conformance kit: checks that a component does what the framework promises its users.
 
 Three surfaces, one list of checks:
 
@@ -9,9 +9,9 @@ Three surfaces, one list of checks:
 >>> from asd.testing import check_component
 >>> check_component("gmm").raise_for_failures()  # doctest: +SKIP
 
-A component may help the kit by ``example_parameters`` (see `asd.plugin.Component`): small parameters for a quick
-trial. An extractor whose parameter ``weights`` takes ``"random"`` is checked with random weights where its own are not
-at hand. A dataset may offer a method ``write_example(folder)`` that writes a tiny tree of its layout, of empty files.
+A component can provide small parameters for a quick check by ``example_parameters`` (see `asd.plugin.Component`). An
+extractor whose parameter ``weights`` accepts ``"random"`` is checked with random weights if its own are missing. A
+dataset can provide a method ``write_example(folder)`` that writes a tiny tree of its layout, of empty files.
 """
 
 from __future__ import annotations

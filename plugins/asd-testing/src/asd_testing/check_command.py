@@ -37,9 +37,9 @@ def check(
     """
     if bool(what) == everything:
         raise click.UsageError("name what to check (a component, a distribution or a file), or use --all")
-    if not verbose:  # that weights are random, or a fit did not converge, is no matter here
+    if not verbose:  # warnings about random weights or convergence do not matter for a check
         logging.getLogger("asd").setLevel(logging.ERROR)
-    # Up to three processes compute at once; with all cores' threads in each they would wait for one another.
+    # Up to three processes compute at once; with one thread per core in each, they would slow each other down.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
     reports = []
     for report in _reports(what, kind):
@@ -85,8 +85,8 @@ def _named(name: str, kind: Kind | None) -> list[Any]:
 
 
 def _in_file(path: Path, kind: Kind | None) -> list[Any]:
-    """Return what a plugin file offers, or the component classes in a file that is none."""
-    from asd_testing.subject import classes_in
+    """Return the components of a plugin file, or the component classes of another Python file."""
+    from asd_testing.under_test import classes_in
 
     if path.is_file() and "asd_components" in path.read_text(encoding="utf-8"):
         return list(_offered(kind, registry().add_file(path).distribution))

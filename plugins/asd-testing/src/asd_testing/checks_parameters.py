@@ -1,4 +1,4 @@
-"""What a constructor may do, and that parameters come back."""
+"""Checks of the constructor and its parameters."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from asd.errors import AsdError
 from asd.experiment import convert_all
 from asd.plugin import parameters_of
 from asd_testing.compare import require, same
-from asd_testing.kit import CheckFailedError, check
-from asd_testing.subject import Subject
+from asd_testing.errors import CheckFailedError
+from asd_testing.kit import check
+from asd_testing.under_test import ComponentUnderTest
 
 
 @check()
-def constructor_stores(subject: Subject) -> None:
+def constructor_stores(tested: ComponentUnderTest) -> None:
     """The constructor stores every parameter under its own name, as it was given."""
-    for name, value, instance in _variations(subject):
+    for name, value, instance in _variations(tested):
         if not hasattr(instance, name):
             raise CheckFailedError(f"the parameter {name} is not stored: set self.{name} = {name} in the constructor")
         stored = getattr(instance, name)
         require(same(stored, value), f"was given {name} = {value!r}, stores {stored!r}: store it as it is")
 
 
-def _variations(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
+def _variations(tested: ComponentUnderTest) -> Iterator[tuple[str, Any, Any]]:
     """Yield (name, value given, instance) for every parameter, for numbers and flags also with another value."""
-    fixed = set(subject.registered.spec.preset) if subject.registered else set()
-    usual = copy.deepcopy(subject.parameters)
-    instance = subject.cls(**subject.parameters)
-    for name, parameter in parameters_of(subject.cls).items():
+    fixed = set(tested.registered.spec.preset) if tested.registered else set()
+    usual = copy.deepcopy(tested.parameters)
+    instance = tested.cls(**tested.parameters)
+    for name, parameter in parameters_of(tested.cls).items():
         value = usual.get(name, parameter.default)
         yield name, value, instance
         if name in fixed or not isinstance(value, bool | int | float):
@@ -40,21 +41,21 @@ def _variations(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
         other = not value if isinstance(value, bool) else -value if value else value + 1
         for changed in (other, value + 1 if not isinstance(value, bool) else other):
             try:
-                yield name, changed, subject.cls(**{**subject.parameters, name: changed})
+                yield name, changed, tested.cls(**{**tested.parameters, name: changed})
             except (AsdError, TypeError, ValueError):
                 continue  # refused: nothing is stored
 
 
 @check()
-def parameters_round_trip(subject: Subject) -> None:
+def parameters_round_trip(tested: ComponentUnderTest) -> None:
     """The parameters come back from JSON, as a model file keeps them, and make an equal component."""
-    given = subject.make().get_params()
+    given = tested.make().get_params()
     try:
         text = json.dumps(given)
     except TypeError as error:
         raise CheckFailedError(f"its parameters cannot be kept in a model file ({error}): take plain values") from error
-    converted = convert_all(subject.cls, subject.name, json.loads(text))
-    again = subject.cls(**converted).get_params()
+    converted = convert_all(tested.cls, tested.name, json.loads(text))
+    again = tested.cls(**converted).get_params()
     wrong = [name for name in given if not same(again.get(name), given[name])]
     require(
         not wrong,
@@ -64,13 +65,13 @@ def parameters_round_trip(subject: Subject) -> None:
 
 
 @check()
-def fit_for_workers(subject: Subject) -> None:
+def fit_for_workers(tested: ComponentUnderTest) -> None:
     """A new component can be pickled, or asks for a process of its own and can be made there."""
-    component = subject.make()
+    component = tested.make()
     if component.isolation == "process":
-        module = importlib.import_module(subject.cls.__module__)
-        found = getattr(module, subject.cls.__qualname__, None)
-        require(found is subject.cls, "a worker cannot import its class: define it at a module's top level")
+        module = importlib.import_module(tested.cls.__module__)
+        found = getattr(module, tested.cls.__qualname__, None)
+        require(found is tested.cls, "a worker cannot import its class: define it at a module's top level")
         return
     try:
         copied = pickle.loads(pickle.dumps(component))  # noqa: S301  # what was written in the line itself

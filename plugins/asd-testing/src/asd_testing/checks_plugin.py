@@ -1,24 +1,24 @@
-"""What a plugin says of a component: light to list, complete, true."""
+"""Checks of a plugin and its specs: quick to import, complete, true."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from asd.errors import ConfigError, PluginError, WeightError
-from asd.experiment import REQUIRED, contradictions, load_class
+from asd.experiment import REQUIRED, contradictions, end_process, load_class, start_python
 from asd.plugin import parameters_of, registry
 from asd_registry import API_VERSION
 from asd_registry.discovery import ENTRY_POINT_GROUP
 from asd_registry.known import distribution_of
 from asd_testing.compare import require
-from asd_testing.kit import CheckFailedError, SkippedError, check
-from asd_testing.subject import Subject
+from asd_testing.errors import CheckFailedError, SkippedError
+from asd_testing.kit import check
+from asd_testing.under_test import ComponentUnderTest
 
 SLOW = 1.0
 """Seconds that importing a plugin's module may take: every listing waits for it."""
@@ -31,31 +31,12 @@ HEAVY = frozenset(
     }
 )
 _UNKNOWN_LICENCES = {"unknown", "none", "todo", "tbd", "?", "-"}
-_PATIENCE = 60
-
-_IMPORT = """
-import asd_registry, contextlib, importlib, io, json, sys, threading, time
-name, before, printed = sys.argv[1], set(sys.modules), io.StringIO()
-began = time.perf_counter()
-with contextlib.redirect_stdout(printed):
-    module = importlib.import_module(name)
-    for hook in ("asd_components", "asd_commands"):
-        list(getattr(module, hook, tuple)())
-print(json.dumps({
-    "seconds": time.perf_counter() - began,
-    "modules": sorted({m.partition(".")[0] for m in set(sys.modules) - before}),
-    "printed": printed.getvalue(),
-    "threads": [t.name for t in threading.enumerate() if t is not threading.main_thread()],
-}))
-sys.stdout.flush()
-import os
-os._exit(0)
-"""
+_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
 class _Import:
-    """What importing a plugin's module does in a process of its own."""
+    """What importing a plugin's module does in a new process."""
 
     module: str
     seconds: float
@@ -65,9 +46,9 @@ class _Import:
 
 
 @check()
-def plugin_module_is_light(subject: Subject) -> None:
+def plugin_module_is_light(tested: ComponentUnderTest) -> None:
     """Importing the plugin's module takes less than a second and imports nothing heavy."""
-    found = _imported(subject)
+    found = _imported(tested)
     heavy = sorted(HEAVY & set(found.modules))
     require(
         not heavy,
@@ -78,18 +59,18 @@ def plugin_module_is_light(subject: Subject) -> None:
 
 
 @check()
-def plugin_module_is_quiet(subject: Subject) -> None:
+def plugin_module_is_quiet(tested: ComponentUnderTest) -> None:
     """Importing the plugin's module prints nothing and leaves no thread behind."""
-    found = _imported(subject)
+    found = _imported(tested)
     first = found.printed.strip().partition("\n")[0]
     require(not found.printed, f"importing {found.module} prints {first!r}: remove the print, or log it")
     require(not found.threads, f"importing {found.module} leaves a thread behind: {', '.join(found.threads)}")
 
 
 @check()
-def name_is_free(subject: Subject) -> None:
+def name_is_free(tested: ComponentUnderTest) -> None:
     """No other installed plugin offers a component of the same kind and name."""
-    own = subject.owner
+    own = tested.owner
     others = [
         component.qualified_name
         for component in registry().of_kind(own.spec.kind)
@@ -99,9 +80,9 @@ def name_is_free(subject: Subject) -> None:
 
 
 @check()
-def contract_version_is_known(subject: Subject) -> None:
+def contract_version_is_known(tested: ComponentUnderTest) -> None:
     """The component was written for a plugin contract that this asd-framework knows."""
-    wanted = subject.spec.api_version
+    wanted = tested.spec.api_version
     require(
         wanted <= API_VERSION,
         f"needs plugin contract {wanted}, this asd-framework has {API_VERSION}: upgrade asd-framework, or lower "
@@ -110,38 +91,38 @@ def contract_version_is_known(subject: Subject) -> None:
 
 
 @check()
-def target_exists(subject: Subject) -> None:
+def target_exists(tested: ComponentUnderTest) -> None:
     """The spec's target can be imported and implements the interface of its kind."""
-    if subject.owner.problem:
-        raise SkippedError(subject.owner.problem)
+    if tested.owner.problem:
+        raise SkippedError(tested.owner.problem)
     try:
-        load_class(subject.owner)
+        load_class(tested.owner)
     except PluginError as error:
         raise CheckFailedError(str(error)) from error
 
 
 @check()
-def spec_is_complete(subject: Subject) -> None:
+def spec_is_complete(tested: ComponentUnderTest) -> None:
     """The spec names a licence, a front end that exists, and a rate, shape and dimension unless a parameter decides."""
-    spec = subject.spec
+    spec = tested.spec
     require(spec.licence.strip().lower() not in _UNKNOWN_LICENCES, f"its licence is {spec.licence!r}: name it")
     for weight in spec.weights:
         require(bool(weight.licence.strip()), f"the weights {weight.name} have no licence: name it")
     for kind, name in (("frontend", spec.frontend), ("extractor", spec.extractor)):
         if name is not None:
             _require_known(kind, name)
-    missing = [] if _settable(subject) else _undeclared(subject)
+    missing = [] if _settable(tested) else _undeclared(tested)
     require(
         not missing, f"its spec lacks {' and '.join(missing)}, and no parameter decides that: declare what it always is"
     )
 
 
-def _undeclared(subject: Subject) -> list[str]:
+def _undeclared(tested: ComponentUnderTest) -> list[str]:
     """Return which fields of the spec say nothing although the component's own value is fixed."""
-    spec, component = subject.spec, None if subject.kind in ("detector", "dataset") else _with_defaults(subject)
+    spec, component = tested.spec, None if tested.kind in ("detector", "dataset") else _with_defaults(tested)
     if component is None:
         return []
-    is_frontend = subject.kind == "frontend"
+    is_frontend = tested.kind == "frontend"
     shape = (component.produces if is_frontend else component.consumes).shape
     fixed: dict[str, Any] = {"shape": shape if shape and None not in shape else None}
     fixed |= {"sample_rate": component.sample_rate} if is_frontend else {"dimension": component.dimension}
@@ -149,29 +130,29 @@ def _undeclared(subject: Subject) -> list[str]:
 
 
 @check("frontend", "extractor")
-def spec_is_true(subject: Subject) -> None:
+def spec_is_true(tested: ComponentUnderTest) -> None:
     """Rate, shape and dimension are what the spec declares, with default parameters."""
-    spec, component = subject.spec, _with_defaults(subject)
-    found = contradictions(subject.owner, component)
+    spec, component = tested.spec, _with_defaults(tested)
+    found = contradictions(tested.owner, component)
     require(not found, "; ".join(found))
-    is_default = "weights" in subject.parameters or subject.make().get_params() == component.get_params()
-    if subject.kind == "extractor" and spec.dimension is not None and is_default:
-        got = subject.results.shape[1]
+    is_default = "weights" in tested.parameters or tested.make().get_params() == component.get_params()
+    if tested.kind == "extractor" and spec.dimension is not None and is_default:
+        got = tested.results.shape[1]
         require(got == spec.dimension, f"declares dimension {spec.dimension}, but gives embeddings of {got} values")
 
 
-def _with_defaults(subject: Subject) -> Any:
-    preset = dict(subject.spec.preset)
-    if any(p.default is REQUIRED and p.name not in preset for p in parameters_of(subject.cls).values()):
-        return subject.make()
+def _with_defaults(tested: ComponentUnderTest) -> Any:
+    preset = dict(tested.spec.preset)
+    if any(p.default is REQUIRED and p.name not in preset for p in parameters_of(tested.cls).values()):
+        return tested.make()
     try:
-        return subject.cls(**preset)
+        return tested.cls(**preset)
     except (ConfigError, WeightError):
-        return subject.make()
+        return tested.make()
 
 
-def _settable(subject: Subject) -> bool:
-    return bool(set(parameters_of(subject.cls)) - set(subject.spec.preset))
+def _settable(tested: ComponentUnderTest) -> bool:
+    return bool(set(parameters_of(tested.cls)) - set(tested.spec.preset))
 
 
 def _require_known(kind: Any, name: str) -> None:
@@ -182,8 +163,8 @@ def _require_known(kind: Any, name: str) -> None:
             raise CheckFailedError(f"its spec names a {kind} that is not there: {error}") from error
 
 
-def _imported(subject: Subject) -> _Import:
-    plugin = subject.owner.plugin
+def _imported(tested: ComponentUnderTest) -> _Import:
+    plugin = tested.owner.plugin
     first = _in_another_process(plugin.distribution, plugin.name)
     if first.seconds <= SLOW:
         return first
@@ -195,18 +176,17 @@ def _imported(subject: Subject) -> _Import:
 @cache
 def _in_another_process(distribution: str, name: str) -> _Import:
     module = _module(distribution, name)
-    path = json.dumps(sys.path)
-    script = f"import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)){_IMPORT}"
+    code, pipe = "from asd_testing.import_probe import main; main()", subprocess.PIPE
+    process = start_python(code, module, stdout=pipe, stderr=pipe, text=True)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", script, path, module], capture_output=True, text=True, timeout=_PATIENCE
-        )
+        printed, errors = process.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise CheckFailedError(f"importing {module} takes more than {_PATIENCE} s") from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise CheckFailedError(f"{module} cannot be imported alone: {' '.join(last)}")
-    found = json.loads(done.stdout.splitlines()[-1])
+        raise CheckFailedError(f"importing {module} takes more than {_TIMEOUT} s") from None
+    finally:
+        end_process(process)
+    if process.returncode:
+        raise CheckFailedError(f"{module} cannot be imported alone: {' '.join(errors.strip().splitlines()[-1:])}")
+    found = json.loads(printed.splitlines()[-1])
     return _Import(module, found["seconds"], tuple(found["modules"]), found["printed"], tuple(found["threads"]))
 
 

@@ -1,65 +1,66 @@
-"""What only other processes can show: state, determinism, isolation, memory, the network, files, neighbours."""
+"""Checks that need other processes: saved state, determinism, memory, network, files, other components."""
 
 from __future__ import annotations
 
 from asd_testing.compare import require, require_close
-from asd_testing.kit import USERS, SkippedError, check
-from asd_testing.process import ask_companion, fresh
-from asd_testing.subject import Subject
+from asd_testing.errors import SkippedError
+from asd_testing.kit import USERS, check
+from asd_testing.processes import clean_process_answer, shared_process_answer
+from asd_testing.under_test import ComponentUnderTest
 
 
 @check(*USERS)
-def constructor_touches_nothing(subject: Subject) -> None:
+def constructor_touches_nothing(tested: ComponentUnderTest) -> None:
     """The constructor opens no file, starts no process and reaches no network."""
-    answer = fresh(subject)
+    answer = clean_process_answer(tested)
     answer.require("construct")
-    touches = answer.facts["touches"]
-    require(not touches, f"its constructor {'; '.join(touches[:3])}: do that at first use")
+    events = answer.facts["events"]
+    require(not events, f"its constructor {'; '.join(events[:3])}: do that at first use")
 
 
 @check("detector")
-def state_round_trips(subject: Subject) -> None:
-    """What a model file keeps gives the same scores in a fresh process."""
-    subject.ready.get_state()  # what it raises is to be told here
-    restored = fresh(subject).output("restored", "restore")
-    require_close(restored, subject.results, "restored from a model file", 1e-6)
+def state_round_trips(tested: ComponentUnderTest) -> None:
+    """A detector that is restored from a model file in a new process gives the same scores."""
+    tested.ready.get_state()  # an error of it belongs to this check
+    restored = clean_process_answer(tested).output("restored", "restore")
+    require_close(restored, tested.results, "restored from a model file", 1e-6)
 
 
 @check(*USERS)
-def same_in_another_process(subject: Subject) -> None:
+def same_in_another_process(tested: ComponentUnderTest) -> None:
     """Made and fitted in another process, it gives the same results."""
-    require_close(fresh(subject).output("results", "use"), subject.results, "in another process", 1e-5)
+    require_close(clean_process_answer(tested).output("results", "use"), tested.results, "in another process", 1e-5)
 
 
 @check(*USERS)
-def no_network(subject: Subject) -> None:
-    """Nothing reaches for the network while ASD_OFFLINE is set."""
-    attempts = fresh(subject).facts["network"]
+def no_network(tested: ComponentUnderTest) -> None:
+    """The component does not use the network while ASD_OFFLINE is set."""
+    attempts = clean_process_answer(tested).facts["network"]
     require(not attempts, f"reaches for the network: {'; '.join(attempts[:3])}; ask asd.plugin.is_offline() before")
 
 
 @check(*USERS)
-def no_stray_files(subject: Subject) -> None:
-    """Nothing is written outside asd's cache folder and the folder for temporary files."""
-    writes = fresh(subject).facts["writes"]
+def no_stray_files(tested: ComponentUnderTest) -> None:
+    """The component writes no file outside asd's cache folder and the folder for temporary files."""
+    writes = clean_process_answer(tested).facts["writes"]
     require(not writes, f"writes {', '.join(writes[:3])}; keep to asd.plugin.cache_folder()")
 
 
 @check(*USERS)
-def memory_stays(subject: Subject) -> None:
+def memory_stays(tested: ComponentUnderTest) -> None:
     """Memory does not grow from batch to batch."""
-    answer = fresh(subject)
+    answer = clean_process_answer(tested)
     answer.output("results", "use")
     answer.require("memory")
     batch, traced, resident = (answer.facts[name] for name in ("batch", "traced", "resident"))
-    require(not traced, f"keeps {traced:.0f} bytes of every batch ({batch} bytes): let them go")
+    require(not traced, f"keeps {traced:.0f} bytes of every batch ({batch} bytes): release them")
     require(not resident, f"the process grows by {resident:.0f} bytes with every batch ({batch} bytes)")
 
 
 @check(*USERS)
-def works_beside_others(subject: Subject) -> None:
+def works_beside_others(tested: ComponentUnderTest) -> None:
     """It gives the same results in a process that has imported every other installed component."""
-    if subject.registered is None:
+    if tested.registered is None:
         raise SkippedError("not registered: no plugin offers it")
-    answer = subject.once("companion", lambda: ask_companion(subject))
-    require_close(answer.output("results", "use"), subject.results, "beside all other components", 1e-5)
+    answer = tested.once("using it beside all others", lambda: shared_process_answer(tested))
+    require_close(answer.output("results", "use"), tested.results, "beside all other components", 1e-5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from asd_testing.kit import CheckFailedError
+from asd_testing.errors import CheckFailedError
 from asd_testing.use import Array
 
 CLOSE = 1e-4

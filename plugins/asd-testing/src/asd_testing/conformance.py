@@ -8,7 +8,7 @@ from asd.plugin import Component
 from asd_registry import Kind
 from asd_testing import kit
 from asd_testing.report import Report
-from asd_testing.subject import subject_of
+from asd_testing.under_test import component_under_test
 
 _NONE: Mapping[str, str] = {}
 
@@ -43,8 +43,8 @@ def check_component(
     ConfigError
         If what was given is no component, or an expected failure names no check or gives no reason.
     """
-    subject = subject_of(component, kind)
+    tested = component_under_test(component, kind)
     try:
-        return kit.report(subject, expected_failures)
+        return kit.report(tested, expected_failures)
     finally:
-        subject.close()
+        tested.close()

@@ -1,4 +1,4 @@
-"""The one list of checks, and how one is run."""
+"""The list of checks, and how a check runs."""
 
 from __future__ import annotations
 
@@ -13,36 +13,29 @@ from typing import TYPE_CHECKING
 
 from asd.errors import ConfigError
 from asd_registry import KINDS, PIPELINE_KINDS, Kind
+from asd_testing.errors import CheckFailedError, SkippedError
 from asd_testing.report import Outcome, Report, Result
 
 if TYPE_CHECKING:
-    from asd_testing.subject import Subject
+    from asd_testing.under_test import ComponentUnderTest
 
-Function = Callable[["Subject"], None]
-
-
-class CheckFailedError(AssertionError):
-    """A component broke its promise; the text says what was found, what was expected, and how to mend it."""
-
-
-class SkippedError(Exception):
-    """A check that cannot be made here; the text says what is missing."""
+Function = Callable[["ComponentUnderTest"], None]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise.
+    """One check.
 
     Parameters
     ----------
     name : str
-        What users type and read.
+        Shown in reports and used in ``expected_failures``.
     promise : str
-        The sentence that the check holds a component to.
+        One sentence: what the check requires of a component.
     kinds : tuple of str
-        Whom it concerns.
+        The kinds of components that it applies to.
     function : callable
-        Takes a `Subject`; raises `CheckFailedError` or `SkippedError`.
+        Takes a `ComponentUnderTest`; raises `CheckFailedError` or `SkippedError`.
     """
 
     name: str
@@ -67,7 +60,7 @@ def check(*kinds: Kind) -> Callable[[Function], Function]:
 
 def checks(kind: Kind | None = None) -> list[Check]:
     """Return all checks, or those of one kind of component, in the order in which they run."""
-    # Importing these modules fills the list, in this order.
+    # Importing a module adds its checks to the list.
     for module in ("plugin", "parameters", "use", "dataset", "process"):
         importlib.import_module(f"asd_testing.checks_{module}")
     return [each for each in _checks if kind is None or kind in each.kinds]
@@ -77,19 +70,19 @@ USERS = PIPELINE_KINDS
 """Kinds whose components compute something."""
 
 
-def run(each: Check, subject: Subject) -> None:
+def run(each: Check, tested: ComponentUnderTest) -> None:
     """Run a check, without the network; raises what it raises."""
     with offline():
-        each.function(subject)
+        each.function(tested)
 
 
-def outcome(each: Check, subject: Subject, expected: str | None) -> Result:
-    """Run a check and say what came of it; a failure that was expected and did not come is a failure."""
+def outcome(each: Check, tested: ComponentUnderTest, expected: str | None) -> Result:
+    """Run a check and return its result; an expected failure that does not happen is a failure."""
     began = time.perf_counter()
     found: Outcome = "passed"
     reason = ""
     try:
-        run(each, subject)
+        run(each, tested)
         if expected is not None:
             found, reason = "failed", f"expected to fail ({expected}), but passes: remove it from expected_failures"
     except SkippedError as skipped:
@@ -99,12 +92,12 @@ def outcome(each: Check, subject: Subject, expected: str | None) -> Result:
     return Result(each.name, found, reason, round(time.perf_counter() - began, 3))
 
 
-def report(subject: Subject, expected_failures: Mapping[str, str]) -> Report:
-    """Run every check of a subject."""
-    own = checks(subject.kind)
+def report(tested: ComponentUnderTest, expected_failures: Mapping[str, str]) -> Report:
+    """Run every check that concerns a component."""
+    own = checks(tested.kind)
     refuse_unknown(expected_failures, own)
-    results = [outcome(each, subject, expected_failures.get(each.name)) for each in own]
-    return Report(subject.name, subject.kind, tuple(results))
+    results = [outcome(each, tested, expected_failures.get(each.name)) for each in own]
+    return Report(tested.name, tested.kind, tuple(results))
 
 
 def refuse_unknown(expected_failures: Mapping[str, str], known: list[Check]) -> None:
@@ -118,7 +111,7 @@ def refuse_unknown(expected_failures: Mapping[str, str], known: list[Check]) -> 
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line; what a check says of its own stands alone."""
+    """Return an error as one line; an error that is no failed check is called unexpected."""
     text = " ".join(str(error).split())
     if isinstance(error, CheckFailedError):
         return text
@@ -127,7 +120,7 @@ def describe(error: BaseException) -> str:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Forbid components the network inside the block, as a user does by ASD_OFFLINE=1."""
+    """Set ASD_OFFLINE=1 inside the block, so that components do not use the network."""
     before = os.environ.get("ASD_OFFLINE")
     os.environ["ASD_OFFLINE"] = "1"
     try:

@@ -7,8 +7,9 @@ from typing import Any
 
 from asd.plugin import Component
 from asd_testing import kit
-from asd_testing.kit import Check, SkippedError
-from asd_testing.subject import Subject, subject_of
+from asd_testing.errors import SkippedError
+from asd_testing.kit import Check
+from asd_testing.under_test import ComponentUnderTest, component_under_test
 
 _NONE: Mapping[str, str] = {}
 
@@ -43,22 +44,22 @@ def parametrize_with_checks(
     import pytest
 
     items = [
-        pytest.param(_Item(subject, each), id=f"{subject.name}-{each.name}", marks=_marks(each, expected_failures))
-        for subject in _subjects(components, expected_failures)
-        for each in kit.checks(subject.kind)
+        pytest.param(_Item(tested, each), id=f"{tested.name}-{each.name}", marks=_marks(each, expected_failures))
+        for tested in _tested(components, expected_failures)
+        for each in kit.checks(tested.kind)
     ]
     return pytest.mark.parametrize("check", items)
 
 
-def _subjects(components: Any, expected_failures: Mapping[str, str]) -> list[Subject]:
+def _tested(components: Any, expected_failures: Mapping[str, str]) -> list[ComponentUnderTest]:
     from asd.errors import ConfigError
 
-    subjects = [subject_of(component) for component in components]
-    if not subjects:
+    found = [component_under_test(component) for component in components]
+    if not found:
         raise ConfigError("parametrize_with_checks: no component was given; zero checks show nothing")
-    for subject in subjects:
-        kit.refuse_unknown(expected_failures, kit.checks(subject.kind))
-    return subjects
+    for tested in found:
+        kit.refuse_unknown(expected_failures, kit.checks(tested.kind))
+    return found
 
 
 def _marks(each: Check, expected_failures: Mapping[str, str]) -> list[Any]:
@@ -70,25 +71,25 @@ def _marks(each: Check, expected_failures: Mapping[str, str]) -> list[Any]:
 
 
 class _Item:
-    """One check of one subject; what a subject holds is given back when the next one's turn has come."""
+    """One check of one component; the resources of a component are released when the next component is checked."""
 
-    _last: Subject | None = None
+    _last: ComponentUnderTest | None = None
 
-    def __init__(self, subject: Subject, each: Check) -> None:
-        self._subject = subject
+    def __init__(self, tested: ComponentUnderTest, each: Check) -> None:
+        self._tested = tested
         self._check = each
 
     def __call__(self) -> None:
         """Run the check; skips the test if it cannot be made here."""
         import pytest
 
-        if _Item._last is not None and _Item._last is not self._subject:
+        if _Item._last is not None and _Item._last is not self._tested:
             _Item._last.close()
-        _Item._last = self._subject
+        _Item._last = self._tested
         try:
-            kit.run(self._check, self._subject)
+            kit.run(self._check, self._tested)
         except SkippedError as skipped:
             pytest.skip(str(skipped))
 
     def __repr__(self) -> str:
-        return f"{self._subject.name}: {self._check.promise}"
+        return f"{self._tested.name}: {self._check.promise}"

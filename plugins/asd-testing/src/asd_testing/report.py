@@ -1,4 +1,4 @@
-"""What a check found, and what all checks of a component found."""
+"""The result of a check, and the report on a component."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Result:
     Parameters
     ----------
     check : str
-        Its name.
+        The name of the check.
     outcome : {"passed", "failed", "skipped", "expected failure"}
-        What came of it.
+        How it ended.
     reason : str
-        What was found and how to mend it, why it was skipped, or why the failure was expected.
+        What was found and how to mend it, why the check was skipped, or why the failure was expected.
     seconds : float
-        Time that it took.
+        Running time.
     """
 
     check: str
@@ -40,7 +40,7 @@ class Report:
     component : str
         ``distribution:name``, or the class that was given.
     kind : str
-        What it was checked as; ``"plugin"`` for a plugin that offers nothing because it is broken.
+        The kind that it was checked as; ``"plugin"`` for a broken plugin, which offers no components.
     results : tuple of Result
         In the order of the checks.
     """
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and something passed: a component for which no check ran has shown nothing."""
+        """Whether no check failed and at least one passed."""
         return not self.of("failed") and bool(self.of("passed"))
 
     @property

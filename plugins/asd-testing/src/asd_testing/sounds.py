@@ -1,4 +1,4 @@
-"""What the kit feeds components with: machine sound, cut and embedded as each of them takes it."""
+"""Input for the components: generated machine sound, its windows, its features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WINDOW_FRAMES = 4
 
 @dataclass(frozen=True)
 class Features:
-    """What a detector learns from and is tested with, each float32[n, d]."""
+    """Features to fit and to test a detector with, each float32[n, d]."""
 
     training: Float32
     normal: Float32
@@ -58,7 +58,7 @@ def _windows(seconds: float, seed: int, anomaly: AnomalyKind | None) -> Float32:
 
 
 def features_through(frontend: Any, extractor: Any, *, training: int, test: int) -> Features:
-    """Return the features that a front end and an extractor make of machine sound, so many windows of each."""
+    """Return features of machine sound through a front end and an extractor: `training` and `test` windows."""
 
     def embedded(count: int, seed: int, kinds: tuple[AnomalyKind | None, ...]) -> Float32:
         each = -(-count // len(kinds))
@@ -73,7 +73,7 @@ def features_through(frontend: Any, extractor: Any, *, training: int, test: int)
 
 
 def windows(frontend: Any, count: int, seed: int = 0, anomaly: AnomalyKind | None = None) -> Array:
-    """Return `count` windows of machine sound that a front end cuts."""
+    """Return `count` windows of machine sound from a front end."""
     rate = frontend.sample_rate
     length = frontend.window_length
     needed = 3 * rate if length is None else length + (count - 1) * frontend.window_hop
@@ -81,6 +81,6 @@ def windows(frontend: Any, count: int, seed: int = 0, anomaly: AnomalyKind | Non
 
 
 def noise_windows(representation: Representation, count: int) -> Float32:
-    """Return windows of noise in a shape that `representation` describes, where no front end is at hand."""
+    """Return windows of noise in the shape of `representation`, for extractors without a known front end."""
     shape = (64,) if representation.kind == "any" else tuple(size or 64 for size in representation.shape)
     return np.random.default_rng(0).normal(0, 0.5, (count, *shape)).astype(np.float32)

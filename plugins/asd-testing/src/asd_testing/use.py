@@ -1,4 +1,4 @@
-"""Use a component of any kind alike: prepare it, feed it an array, get an array."""
+"""Use components of all kinds in one way: prepare a component, give it an array, get an array."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from asd.plugin import Audio, Component, Detector, Extractor, Frontend, Runtime
 Array = npt.NDArray[Any]
 
 RUNTIME = Runtime(device="cpu", precision="fp32")
-"""What components are checked with: bfloat16 would hide small differences, a graphics card is not everywhere."""
+"""How components compute in checks: bfloat16 would hide small differences, and not every machine has a GPU."""
 
 
 def prepared(component: Any, name: str, training: Array | None) -> Any:
-    """Return the component as a pipeline would use it: with a runtime, in a worker process if it asks for one, fitted.
+    """Return the component as a pipeline uses it: with a runtime, in a worker process if it asks for one, and fitted.
 
     Parameters
     ----------
     component : Component
-        As it was constructed.
+        A new one.
     name : str
         For messages.
     training : float32 array of shape (n, d), or None
-        What a detector learns from.
+        Features for a detector's `fit`; None for other kinds.
     """
     if isinstance(component, Detector):
         component.runtime = RUNTIME
@@ -40,7 +40,7 @@ def prepared(component: Any, name: str, training: Array | None) -> Any:
 
 
 def compute(component: Component, values: Array) -> Array:
-    """Return what a component makes of an array.
+    """Return the component's output for an array.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def compute(component: Component, values: Array) -> Array:
     Returns
     -------
     array
-        The windows' values, the embeddings, or the scores; as the component made them.
+        The windows' values, the embeddings, or the scores, unchanged.
     """
     if isinstance(component, Frontend):
         return as_array(component(Audio(values, component.sample_rate, "generated sound")).values)
@@ -63,14 +63,7 @@ def compute(component: Component, values: Array) -> Array:
 
 
 def as_array(values: Any) -> Array:
-    """Return what a component gave as a NumPy array."""
+    """Return a component's output as a NumPy array."""
     if isinstance(values, np.ndarray) or not hasattr(values, "__dlpack__"):
         return np.asarray(values)
     return np.from_dlpack(values)
-
-
-def release(component: Any) -> None:
-    """End the worker process of an isolated component."""
-    close = getattr(component, "close", None)
-    if callable(close):
-        close()

@@ -1,4 +1,4 @@
-"""What is being checked: how it is made, what it is fed with, and what the checks of it share."""
+"""The component under test: how it is made, its input, and the results that its checks share."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from asd.plugin import Component, Dataset, Detector, Extractor, Frontend, create
 from asd_registry import Component as Registered
 from asd_registry import ComponentSpec, Kind
 from asd_testing import sounds
-from asd_testing.kit import CheckFailedError, SkippedError
-from asd_testing.use import RUNTIME, Array, compute, prepared, release
+from asd_testing.errors import CheckFailedError, SkippedError
+from asd_testing.use import RUNTIME, Array, compute, prepared
 
 T = TypeVar("T")
 
@@ -36,19 +36,19 @@ _INTERFACES: dict[Kind, type[Component]] = {
 }
 
 
-class Subject:
+class ComponentUnderTest:
     """A component under check.
 
     Parameters
     ----------
     kind : str
-        What it is checked as.
+        The kind that it is checked as.
     name : str
         For messages.
     registered : asd_registry.Component or None
-        What its plugin says of it; None for a class that no plugin offers.
+        Its registration; None for a class that no plugin offers.
     given : Component, type or None
-        An instance or a class, where that is what is to be checked.
+        The instance or the class to check; None for a registered name.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Subject:
         self._kept: dict[str, Any] = {}
 
     def once(self, what: str, make: Callable[[], T]) -> T:
-        """Return what `make` gives, made once for all checks; where it failed, the first check has said why."""
+        """Return the value of `make()`, computed once for all checks; after a failure, later checks are skipped."""
         if what not in self._kept:
             try:
                 self._kept[what] = make()
@@ -76,7 +76,7 @@ class Subject:
                 self._kept[what] = skipped
                 raise
             except Exception:
-                self._kept[what] = SkippedError(f"does not get there: {what} failed in an earlier check")
+                self._kept[what] = SkippedError(f"not reached: {what} failed in an earlier check")
                 raise
         kept = self._kept[what]
         if isinstance(kept, SkippedError):
@@ -86,19 +86,19 @@ class Subject:
 
     @property
     def spec(self) -> ComponentSpec:
-        """What the plugin says; a check that needs it does not concern a component that no plugin offers."""
+        """What the plugin declares; skips the check if no plugin offers the component."""
         return self.owner.spec
 
     @property
     def owner(self) -> Registered:
-        """The plugin's registration."""
+        """The registration; skips the check if no plugin offers the component."""
         if self.registered is None:
             raise SkippedError("not registered: no plugin offers it")
         return self.registered
 
     @cached_property
     def folder(self) -> Path:
-        """A folder for what the checks write, gone with `close`."""
+        """A folder for files of the checks; `close` deletes it."""
         self._temporary = tempfile.TemporaryDirectory(prefix="asd-check-")
         return Path(self._temporary.name)
 
@@ -112,11 +112,11 @@ class Subject:
         try:
             return load_class(self.owner)
         except PluginError as error:
-            raise SkippedError(f"its class is not to be had: {error}") from error
+            raise SkippedError(f"its class cannot be imported: {error}") from error
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """The parameters that it is made with: preset, what it offers for a quick trial, and random weights at need."""
+        """Constructor parameters: its preset, its `example_parameters`, random weights if its own are missing."""
         if isinstance(self._given, Component):
             return self._given.get_params()
         preset = dict(self.registered.spec.preset) if self.registered else {}
@@ -136,7 +136,7 @@ class Subject:
         return self._with_random_weights(chosen)
 
     def _with_random_weights(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        """Return parameters for random weights where the real ones are not here and the component offers them."""
+        """Return `chosen` with random weights if the real ones are missing and the component offers random ones."""
         if self.kind != "extractor" or "weights" not in parameters_of(self.cls) or "weights" in chosen:
             return chosen
         try:
@@ -149,18 +149,18 @@ class Subject:
                 return chosen
             return random
         except Exception:
-            return chosen  # whatever is wrong, a check will say it
+            return chosen  # a check reports the error
         return chosen
 
     def make(self) -> Any:
-        """Return a new component, as it is constructed."""
+        """Return a new component."""
         component = self.cls(**self.parameters)
         component.runtime = RUNTIME
         return component
 
     @cached_property
     def features(self) -> sounds.Features:
-        """What a detector is fed with: through the front end and the extractor that it names, if it does."""
+        """Features for a detector: from the front end and the extractor that its spec names, or plain ones."""
         spec = self.registered.spec if self.registered else None
         if spec is None or spec.extractor is None or spec.frontend is None:
             return sounds.plain_features()
@@ -172,12 +172,12 @@ class Subject:
 
     @cached_property
     def training(self) -> Array | None:
-        """What a detector learns from; None for others."""
+        """Features for a detector's `fit`; None for other kinds."""
         return self.features.training if self.kind == "detector" else None
 
     @cached_property
     def values(self) -> Array:
-        """What the component is fed with."""
+        """The component's input: samples, windows or features."""
         if self.kind == "detector":
             return np.concatenate([self.features.normal[:30], self.features.anomalous[:30]])
         component = self.make()
@@ -206,18 +206,18 @@ class Subject:
         return frontend
 
     def prepare(self) -> Any:
-        """Return a new component as a pipeline uses it: a detector is fitted."""
+        """Return a new component, ready for use; a detector is fitted."""
         with without_weights():
             return prepared(self.make(), self.name, self.training)
 
     @property
     def ready(self) -> Any:
-        """A prepared component that all checks may use and none may change."""
+        """A component ready for use, shared by all checks; they must not change it."""
         return self.once("preparing it", self.prepare)
 
     @property
     def repeated(self) -> Array:
-        """What another one like `ready`, fitted on read-only features, makes of `values`."""
+        """The output for `values` of a second component, fitted on read-only features."""
         return self.once("fitting it on read-only features", self._repeated)
 
     def _repeated(self) -> Array:
@@ -230,25 +230,25 @@ class Subject:
             try:
                 results = compute(second, self.values)
             finally:
-                release(second)
+                second.close()
         self.draws_globally = before != _global_random_numbers()
         if training is not None and not np.array_equal(training, self.features.training):
             raise CheckFailedError("fitting changes the features: work on a copy")
         return results
 
     def compute(self, values: Array, component: Any = None) -> Array:
-        """Return what the component makes of `values`."""
+        """Return the component's output for `values`."""
         with without_weights():
             return compute(self.ready if component is None else component, values)
 
     @property
     def results(self) -> Array:
-        """What the component makes of `values`, for others to compare with."""
+        """The component's output for its own input, the reference for comparisons."""
         return self.once("using it", lambda: self.compute(self.values))
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What another process needs to make the same component."""
+        """What another process needs to construct the same component."""
         cls = self.cls
         if "<locals>" in cls.__qualname__:
             raise SkippedError("its class is defined inside a function: another process cannot import it")
@@ -262,58 +262,59 @@ class Subject:
         }
 
     def close(self) -> None:
-        """End its processes and give back the folder."""
+        """End its processes and delete its folder."""
         for kept in self._kept.values():
-            release(kept)
+            if hasattr(kept, "close"):
+                kept.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
 
 def _global_random_numbers() -> str:
-    """Return the state of the generators that belong to nobody."""
+    """Return the state of the global random number generators."""
     return f"{random.getstate()} {np.random.get_state(legacy=False)}"
 
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Turn weights that are not here into a reason to skip."""
+    """Skip the check if weights are missing."""
     try:
         yield
     except WeightError as error:
         raise SkippedError(f"its weights are not here: {error}") from error
 
 
-def subject_of(component: Any, kind: Kind | None = None) -> Subject:
-    """Return the subject that a registered name, a class or an instance is.
+def component_under_test(component: Any, kind: Kind | None = None) -> ComponentUnderTest:
+    """Return the component under test for a registered name, a class or an instance.
 
     Raises
     ------
     PluginError, ConfigError
-        If the name is unknown or ambiguous, or what was given is no component.
+        If the name is unknown or ambiguous, or `component` is no component.
     """
     if isinstance(component, str):
         registered = registry().find(kind, component)
-        return Subject(registered.spec.kind, registered.qualified_name, registered=registered)
+        return ComponentUnderTest(registered.spec.kind, registered.qualified_name, registered=registered)
     cls = component if isinstance(component, type) else type(component)
     kinds = [each for each, interface in _INTERFACES.items() if issubclass(cls, interface)]
     if not kinds:
         raise ConfigError(f"{cls.__name__} is no component: derive it from Frontend, Extractor, Detector or Dataset")
     offered = _registration(cls)
     if offered is None:
-        return Subject(kind or kinds[0], cls.__qualname__, given=component)
+        return ComponentUnderTest(kind or kinds[0], cls.__qualname__, given=component)
     given = None if isinstance(component, type) else component
-    return Subject(kinds[0], offered.qualified_name, registered=offered, given=given)
+    return ComponentUnderTest(kinds[0], offered.qualified_name, registered=offered, given=given)
 
 
 def _registration(cls: type) -> Registered | None:
-    """Return under which name a class is registered, if it is under exactly one."""
+    """Return the registration of a class, if it is registered under exactly one name."""
     target = f"{cls.__module__}:{cls.__qualname__}"
     found = [component for component in registry().components if component.spec.target == target]
     return found[0] if len(found) == 1 else None
 
 
 def classes_in(path: Path) -> list[type[Component]]:
-    """Return the component classes that a Python file defines, in its order.
+    """Return the component classes that a Python file defines, in the order of the file.
 
     Raises
     ------
@@ -346,6 +347,3 @@ def imported(name: str, path: Path) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-__all__ = ["CheckFailedError", "SkippedError", "Subject", "classes_in", "imported", "subject_of", "without_weights"]

@@ -1,6 +1,7 @@
-"""What runs in another process (see `asd_testing.process`).
+"""What runs in another process for a check (see `asd_testing.processes`): steps such as construct, use, restore.
 
-A request is a folder with ``request.json`` and ``inputs.npz``; the answer is ``answer.json`` and ``outputs.npz`` in it.
+A request is a folder with ``request.json`` and ``inputs.npz``; the answer, ``answer.json`` and ``outputs.npz``, is
+written to the same folder.
 """
 
 from __future__ import annotations
@@ -20,38 +21,42 @@ import numpy as np
 from asd.errors import WeightError
 from asd.experiment import convert_all, read_model_file
 from asd.plugin import cache_folder
-from asd_testing.subject import imported
-from asd_testing.use import RUNTIME, Array, compute, prepared, release
-from asd_testing.watch import Watch
+from asd_testing.audit import AuditLog
+from asd_testing.under_test import imported
+from asd_testing.use import RUNTIME, Array, compute, prepared
 
 _CALLS, _MOST_CALLS = 6, 36
 _BATCH = 65536
-"""Bytes that are fed at a time: much more than noise, and soon computed."""
+"""Bytes of input in each call: much more than the noise below, and quickly computed."""
 _NOISE = 512
-"""Bytes a call that Python's own caches may keep."""
+"""Bytes by which Python's own caches may grow with each call."""
 
 
 def main() -> None:
-    """Answer one request (``FOLDER TEMPORARY_FOLDER``), or one a line until standard input ends (no arguments)."""
+    """Answer one request and end, or answer many.
+
+    With the arguments ``FOLDER TEMPORARY_FOLDER``: the request in that folder, under an `AuditLog`. Without arguments:
+    each line of standard input is the folder of a request.
+    """
     if len(sys.argv) > 1:
         folder, temporary = Path(sys.argv[1]), Path(sys.argv[2])
-        watch = Watch(tuple(place.resolve() for place in (folder, temporary, cache_folder())))
-        watch.install()
-        _Trial(folder, watch).run()
+        log = AuditLog(tuple(place.resolve() for place in (folder, temporary, cache_folder())))
+        log.install()
+        _StepRunner(folder, log).run()
         return
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a component prints must not mix with the answers
     for line in sys.stdin:
-        _Trial(Path(line.strip()), None).run()
+        _StepRunner(Path(line.strip()), None).run()
         print("done", file=answers, flush=True)
 
 
-class _Trial:
-    """One request: steps that each end in facts or in an error, which is told and ends the steps that need it."""
+class _StepRunner:
+    """Runs the steps of one request; the answer holds what each step found, or the error that it raised."""
 
-    def __init__(self, folder: Path, watch: Watch | None) -> None:
+    def __init__(self, folder: Path, log: AuditLog | None) -> None:
         self.folder = folder
-        self.watch = watch
+        self.log = log
         self.request: dict[str, Any] = json.loads((folder / "request.json").read_text())
         with np.load(folder / "inputs.npz") as inputs:
             self.inputs: dict[str, Array] = dict(inputs)
@@ -59,7 +64,7 @@ class _Trial:
         self.facts: dict[str, Any] = {"errors": {}}
 
     def run(self) -> None:
-        """Make all steps that were asked for, and write the answer."""
+        """Run all steps of the request, and write the answer."""
         for step in self.request["steps"]:
             self._progress(step)
             try:
@@ -67,8 +72,8 @@ class _Trial:
             except Exception as error:
                 kind = "weights" if isinstance(error, WeightError) else type(error).__name__
                 self.facts["errors"][step] = [kind, " ".join(str(error).split())]
-        if self.watch is not None:
-            self.facts |= {"network": self.watch.network, "writes": self.watch.writes}
+        if self.log is not None:
+            self.facts |= {"network": self.log.network, "writes": self.log.writes}
         np.savez(self.folder / "outputs.npz", **self.outputs)  # type: ignore[arg-type]  # numpy takes the last one for an option
         (self.folder / "answer.json").write_text(json.dumps(self.facts))
 
@@ -76,7 +81,7 @@ class _Trial:
         (self.folder / "progress").write_text(what)
 
     def _others(self) -> None:
-        """Import what all other components are made of."""
+        """Import the modules of all other components."""
         for target in self.request["others"]:
             self._progress(f"importing {target}")
             try:
@@ -100,20 +105,19 @@ class _Trial:
         return imported(which["module"], Path(which["source"]))
 
     def _construct(self) -> None:
-        """Construct it twice: what the first import touches is not the constructor's doing."""
-        assert self.watch is not None
+        """Construct the component twice and record the second time: the first time also imports modules."""
+        assert self.log is not None
         make: Callable[[], Any] = self._make()
         make()
-        self.watch.touches.clear()
-        self.watch.thorough = True
+        self.log.record_all = True
         try:
             make()
         finally:
-            self.watch.thorough = False
-        self.facts["touches"] = list(self.watch.touches)
+            self.log.record_all = False
+        self.facts["events"] = self.log.events
 
     def _restore(self) -> None:
-        """Score with a detector that knows only what a model file holds, once it is there: standard input ends then."""
+        """Score with a detector that is restored from the model file; standard input ends once the file is there."""
         sys.stdin.read()
         _, arrays = read_model_file(self.folder / "model.asd")
         detector = self._make()()
@@ -127,7 +131,7 @@ class _Trial:
         self.component = component
 
     def _memory(self) -> None:
-        """Measure by how much what stays allocated grows from call to call, until it does not or it is too late."""
+        """Measure by how much memory grows per call, until it no longer grows or the most calls are made."""
         given = self.inputs["values"]
         values = given[: max(1, _BATCH * len(given) // given.nbytes)]
         limits = (_NOISE + values.nbytes / 100, values.nbytes / 2)
@@ -145,12 +149,12 @@ class _Trial:
         self.facts |= {"traced": growing[0], "resident": growing[1], "batch": values.nbytes}
 
     def _end(self) -> None:
-        release(self.component)
+        self.component.close()
 
 
 def _resident(component: Any) -> int:
-    """Return the bytes of memory that this process and a component's worker hold; 0 where the system does not tell."""
-    worker = getattr(getattr(component, "_worker", None), "process_id", None)
+    """Return the bytes of memory of this process and of a component's worker process; 0 without ``/proc``."""
+    worker = getattr(component, "process_id", None)
     total = 0
     for process in ("self", worker):
         file = Path(f"/proc/{process}/statm")
