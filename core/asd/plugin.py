@@ -6,6 +6,8 @@ A plugin's modules import from here, from `asd.command` (commands), `asd.experim
 
 from __future__ import annotations
 
+from asd.contract.checked import CheckedDetector, CheckedExtractor
+from asd.contract.checks import Features, number, one_of, whole_number
 from asd.contract.create import create
 from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Runtime, State
@@ -36,12 +38,15 @@ __all__ = [
     "NORMAL_LABELS",
     "Audio",
     "Channel",
+    "CheckedDetector",
+    "CheckedExtractor",
     "Clip",
     "ClipReader",
     "Component",
     "Dataset",
     "Detector",
     "Extractor",
+    "Features",
     "Float32",
     "Float64",
     "Frontend",
@@ -64,6 +69,8 @@ __all__ = [
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",
+    "number",
+    "one_of",
     "open_database",
     "parameters_of",
     "pcen",
@@ -73,4 +80,5 @@ __all__ = [
     "require_space",
     "store_folder",
     "track",
+    "whole_number",
 ]
