@@ -11,6 +11,7 @@ from asd.contract.checks import Features, number, one_of, whole_number
 from asd.contract.create import create
 from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Runtime, State
+from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
 from asd.files.database import open_database
 from asd.files.digest import digest_of
@@ -50,6 +51,7 @@ __all__ = [
     "Float32",
     "Float64",
     "Frontend",
+    "OutlierDetector",
     "Recording",
     "RemoteFile",
     "Representation",

@@ -93,6 +93,11 @@ class Ensemble(FeatureDetector):
             remedy = re.sub(r"--detector\.(\w+)", r"the member's \1", remedy)
             raise type(error)(f"{self.name}: member {text!r}: {remedy}") from error
 
+    def check_saveable(self) -> None:
+        """Raise if a member's state cannot be saved."""
+        for text, member in zip(self.detectors, self._members, strict=True):
+            self._of_member(text, member.check_saveable)
+
     def _learn(self, features: Features) -> None:
         folds = min(self.folds, len(features) // 2)
         if folds < 2:
