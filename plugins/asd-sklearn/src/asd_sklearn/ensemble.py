@@ -63,11 +63,7 @@ class Ensemble(FeatureDetector):
         self.seed = whole_number(self, "seed", seed, 0)
         if not all(text.strip() for text in self.detectors or [""]):
             raise ConfigError(f"{self.name}: a detector's name is missing; write --detector.detectors gmm,knn")
-        self._members = self._created()
-
-    def _created(self) -> list[Detector]:
-        """Return new members that know nothing yet."""
-        return [self._of_member(text, lambda: self._member(text)) for text in self.detectors]  # noqa: B023
+        self._members = [self._of_member(text, lambda: self._member(text)) for text in self.detectors]  # noqa: B023
 
     def _member(self, text: str) -> Detector:
         name, *pairs = text.split()
@@ -79,9 +75,15 @@ class Ensemble(FeatureDetector):
             parameters[key] = value
         member: Detector = create("detector", name, parameters)
         if "seed" in parameters_of(type(member)) and "seed" not in parameters:
-            member = create("detector", name, {**parameters, "seed": self.seed})
-        member.runtime = self.runtime
+            member = type(member)(**{**member.get_params(), "seed": self.seed})
         return member
+
+    def _unfitted(self) -> list[Detector]:
+        """Return new members with the parameters of the present ones."""
+        members = [type(member)(**member.get_params()) for member in self._members]
+        for member in members:
+            member.runtime = self.runtime
+        return members
 
     def _of_member(self, text: str, action: Callable[[], T]) -> T:
         """Return the result of `action`; an error gets the member's name, and a remedy that fits here."""
@@ -125,7 +127,7 @@ class Ensemble(FeatureDetector):
         return scores
 
     def _fitted(self, features: Features) -> list[Detector]:
-        members = self._created()
+        members = self._unfitted()
         for text, member in zip(self.detectors, members, strict=True):
             self._of_member(text, lambda: member.fit(features))  # noqa: B023  # called at once
         return members
@@ -150,7 +152,7 @@ class Ensemble(FeatureDetector):
                 f"{self.name}: the model has {self.location_.size} members, the ensemble {len(self.detectors)}: "
                 f"fit it again"
             )
-        self._members = self._created()
+        self._members = self._unfitted()
         for number, (text, member) in enumerate(zip(self.detectors, self._members, strict=True)):
             own = {key.partition(".")[2]: array for key, array in state.items() if key.startswith(f"{number}.")}
             self._of_member(text, lambda: member.set_state(own))  # noqa: B023  # called at once
