@@ -235,6 +235,15 @@ def test_a_damaged_state_is_refused() -> None:
         Adapted(PLAIN["Pipeline"]).set_state(state)
 
 
+def test_damaged_trees_are_refused() -> None:
+    state = Forest().fit(TRAIN).get_state()
+    content = json.loads(state["estimator"].tobytes())
+    number = content["parts"][""]["attributes"]["estimators_"]["skops"]
+    state[f"estimator.{number}"] = state[f"estimator.{number}"][:-100]
+    with pytest.raises(ModelFileError, match=r"^Forest: the estimator in the model is damaged \(.*\): fit it again$"):
+        Forest().set_state(state)
+
+
 def test_the_state_of_another_estimator_is_refused() -> None:
     state = Adapted(PLAIN["OneClassSVM"]).fit(TRAIN).get_state()
     with refused(

@@ -2,7 +2,7 @@
 
 The attributes that fitting set are stored, and set on a new estimator when they are loaded; what its constructor stored
 is not. Numbers, text, arrays, and lists, tuples and dictionaries of them are stored as they are, other values by
-`skops.io` where it is installed: a format that names types, of which only harmless ones are loaded.
+`skops.io` where it is installed: a format that names types, of which only those that are trusted here are loaded.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _log = logging.getLogger("asd")
 
 KEY = "estimator"
 """Begins the name of every array."""
+
+_MEND = ": derive the detector from asd.plugin.CheckedDetector and keep arrays"
 
 _METRICS = ("Euclidean", "SEuclidean", "Manhattan", "Chebyshev", "Minkowski", "Mahalanobis", "Haversine")
 
@@ -63,7 +65,7 @@ def to_arrays(owner: str, estimator: Any) -> State:
 
 
 def from_arrays(owner: str, estimator: Any, state: State) -> None:
-    """Let a new estimator know what `to_arrays` returned for one that was made alike.
+    """Set the attributes of a new estimator to what `to_arrays` returned for one that was made alike.
 
     Raises
     ------
@@ -160,9 +162,6 @@ def _dumped(value: Any) -> bytes:
     return data
 
 
-_MEND = ": derive the detector from asd.plugin.CheckedDetector and keep arrays"
-
-
 def _loaded(stored: Any, state: State) -> Any:
     if not isinstance(stored, dict):
         return stored
@@ -182,9 +181,12 @@ def _undumped(data: bytes) -> Any:
         import skops.io
     except ImportError:
         raise _UnstorableError("was stored with the help of skops: pip install skops") from None
-    found = set(skops.io.get_untrusted_types(data=data))
-    if found - _TRUSTED:
-        raise _UnstorableError(
-            f"holds {', '.join(sorted(found - _TRUSTED))}, which must not be loaded from a file; ask where it is from"
-        )
-    return skops.io.loads(data, trusted=sorted(found))
+    try:
+        found = set(skops.io.get_untrusted_types(data=data))
+        if not found - _TRUSTED:
+            return skops.io.loads(data, trusted=sorted(found))
+    except Exception as error:  # of what kind depends on what is damaged
+        raise ValueError(str(error)) from error
+    raise _UnstorableError(
+        f"holds {', '.join(sorted(found - _TRUSTED))}, which must not be loaded from a file; ask where it is from"
+    )

@@ -154,7 +154,7 @@ class Detector(Component, ABC):
         """Return one anomaly score per row of `features`, float64[n]; higher is more anomalous."""
 
     def check_saveable(self) -> None:
-        """Find out whether what it will learn can be kept in a model file; called before a model listens.
+        """Find out whether what it will learn can be kept in a model file; called before any recording is read.
 
         Raises
         ------

@@ -136,7 +136,7 @@ class Model:
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
         pipeline = Pipeline(config or Config(), runtime)
-        # A mistake in its parameters, or a state that cannot be saved, is reported before the listening.
+        # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
