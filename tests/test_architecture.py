@@ -76,7 +76,8 @@ def test_the_core_imports_only_what_it_declares() -> None:
     found = {m for path, m in imports(ROOT / "core") if m != "asd_testing" or path.name != "testing.py"}
     found -= sys.stdlib_module_names
     # requests comes with pooch, whose downloader's errors are requests'
-    assert found - {"asd", "asd_registry", "requests"} <= declared
+    # skops is optional: it stores what estimators of a stranger's plugin learned, if that is more than arrays
+    assert found - {"asd", "asd_registry", "requests", "skops"} <= declared
     assert not found & HEAVY
 
 

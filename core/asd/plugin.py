@@ -6,9 +6,12 @@ A plugin's modules import from here, from `asd.command` (commands), `asd.experim
 
 from __future__ import annotations
 
+from asd.contract.checked import CheckedDetector, CheckedExtractor
+from asd.contract.checks import Features, number, one_of, whole_number
 from asd.contract.create import create
 from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Runtime, State
+from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
 from asd.files.database import open_database
 from asd.files.digest import digest_of
@@ -36,15 +39,19 @@ __all__ = [
     "NORMAL_LABELS",
     "Audio",
     "Channel",
+    "CheckedDetector",
+    "CheckedExtractor",
     "Clip",
     "ClipReader",
     "Component",
     "Dataset",
     "Detector",
     "Extractor",
+    "Features",
     "Float32",
     "Float64",
     "Frontend",
+    "OutlierDetector",
     "Recording",
     "RemoteFile",
     "Representation",
@@ -64,6 +71,8 @@ __all__ = [
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",
+    "number",
+    "one_of",
     "open_database",
     "parameters_of",
     "pcen",
@@ -73,4 +82,5 @@ __all__ = [
     "require_space",
     "store_folder",
     "track",
+    "whole_number",
 ]

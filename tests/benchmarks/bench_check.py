@@ -1,6 +1,8 @@
 """How long `asd check` takes, whole process: of each detector, and of all components.
 
-To hold on two cores: one detector under 20 s, every first-party component together under 600 s.
+To hold on two cores: one detector under 20 s, an autoencoder under 30 s, every first-party component together under
+600 s. An autoencoder may take longer because `torch.optim.Adam` imports PyTorch's compiler at its first use, about two
+seconds in each of the three processes: that is PyTorch's affair, and a training of its usual length does not notice.
 
     python tests/benchmarks/bench_check.py [--runs 3] [--no-all] [NAME ...]
 """

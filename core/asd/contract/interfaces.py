@@ -156,6 +156,15 @@ class Detector(Component, ABC):
     def score(self, features: Float32) -> Float64:
         """Return one anomaly score per row of `features`, float64[n]; higher is more anomalous."""
 
+    def check_saveable(self) -> None:
+        """Find out whether what it will learn can be kept in a model file; called before any recording is read.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot. The default raises nothing: arrays always can.
+        """
+
     def get_state(self) -> State:
         """Return what was learned as arrays: every attribute whose name ends in one underscore."""
         return {

@@ -150,7 +150,8 @@ class Model:
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
         pipeline = Pipeline(config or Config(), runtime)
-        new_detector(pipeline.config, pipeline.runtime)  # a mistake in its parameters is said before the listening
+        # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
+        new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
         model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarm_rate))

@@ -56,7 +56,7 @@ def test_other_bands_score_higher_than_the_learned_ones(name: str, scale: float,
 def test_a_score_is_the_mean_squared_error_in_the_features_units(name: str, patches: Patches):
     values = patches(64) * 3 + 7
     detector: Any = quick(name, epochs=1).fit(values)
-    autoencoder = detector._learned().eval()
+    autoencoder = detector._fitted().eval()
     with torch.no_grad():
         scaled = torch.from_numpy((values - autoencoder.level.numpy()) / autoencoder.scale.numpy())
         reproduced = autoencoder.network(scaled).numpy() * autoencoder.scale.numpy() + autoencoder.level.numpy()

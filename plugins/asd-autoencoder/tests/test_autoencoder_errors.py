@@ -33,7 +33,7 @@ def test_features_that_are_no_patches_name_the_front_end():
         "lenet-dcae: got 320 features a window, a patch of 64 × 64 has 4096; use --frontend mel-patch --extractor "
         "identity without PCA, or set --detector.shape to the patch's size",
     ):
-        create("detector", "lenet-dcae").fit(np.zeros((200, 320), np.float32))
+        create("detector", "lenet-dcae").fit(np.random.default_rng(0).normal(size=(200, 320)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,8 +60,8 @@ def test_features_that_are_not_numbers(value: float, patches: Patches):
     bad = patches(64)
     bad[[3, 9], 5] = value
     text = (
-        "small-dcae: 2 of 64 windows hold NaN or infinite features (the first is window 4); check those recordings "
-        "and the front end"
+        "small-dcae: 2 of 64 windows hold NaN or infinite features (the first is window 4); check those recordings, "
+        "the front end and the extractor"
     )
     with raises(DataError, text):
         quick("small-dcae").fit(bad)
@@ -73,15 +73,23 @@ def test_features_that_are_not_numbers(value: float, patches: Patches):
 def test_features_of_one_value():
     with raises(
         DataError,
+        "dense-ae: all 64 training windows have the same features, there is nothing to learn; check that the "
+        "recordings are not silent or copies of one",
+    ):
+        quick("dense-ae").fit(np.full((64, 320), -80, np.float32))
+    with raises(
+        DataError,
         "dense-ae: all 64 training windows hold nothing but the value -80, there is nothing to learn; check that the "
         "recordings are not silent",
     ):
-        quick("dense-ae").fit(np.full((64, 320), -80, np.float32))
+        quick("dense-ae").fit(np.linspace(-80, -80 + 1e-9, 64 * 320).reshape(64, 320))
 
 
 def test_features_without_rows():
     with raises(
-        DataError, "dense-ae: expected features of shape (windows, values), got (320,); give one row per window"
+        DataError,
+        "dense-ae: expected numbers of shape (windows, features), got shape (320,) of float32; reshape them to one row "
+        "per window",
     ):
         quick("dense-ae").fit(np.zeros(320, np.float32))
 
@@ -126,8 +134,8 @@ def test_scoring_features_of_another_length(patches: Patches):
     detector = quick("dense-ae").fit(patches(64))
     with raises(
         DataError,
-        "dense-ae: got 10 features a window, was fitted with 256; score with the front end and parameters of the fit, "
-        "or fit again",
+        "dense-ae: got 10 features a window, was fitted with 256; score with the front end, extractor and parameters "
+        "of the fit, or fit again",
     ):
         detector.score(np.zeros((3, 10), np.float32))
 
@@ -147,17 +155,26 @@ def test_a_state_of_another_network(patches: Patches):
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0; change --detector.epochs"),
-        ({"train_batch": 0}, "train_batch must be a whole number of at least 1, got 0; change --detector.train_batch"),
-        ({"early_stop": 0}, "early_stop must be a whole number of at least 1, got 0; change --detector.early_stop"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1; change --detector.seed"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0; use --detector.epochs 1 or more"),
+        (
+            {"train_batch": 0},
+            "train_batch must be a whole number of at least 1, got 0; use --detector.train_batch 1 or more",
+        ),
+        (
+            {"early_stop": 0},
+            "early_stop must be a whole number of at least 1, got 0; use --detector.early_stop 1 or more",
+        ),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1; use --detector.seed 0 or more"),
         ({"learning_rate": 0.0}, "learning_rate must be a number above 0, got 0.0; change --detector.learning_rate"),
         ({"held_out": 1.0}, "held_out must be a number above 0 and below 1, got 1.0; change --detector.held_out"),
         (
             {"weight_decay": -1.0},
             "weight_decay must be a number of at least 0, got -1.0; change --detector.weight_decay",
         ),
-        ({"bottleneck": 0}, "bottleneck must be a whole number of at least 1, got 0; change --detector.bottleneck"),
+        (
+            {"bottleneck": 0},
+            "bottleneck must be a whole number of at least 1, got 0; use --detector.bottleneck 1 or more",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
@@ -167,7 +184,9 @@ def test_parameters_out_of_range(name: str, parameters: dict[str, Any], text: st
 
 
 def test_widths_out_of_range():
-    with raises(ConfigError, "dense-ae: hidden must be a whole number of at least 1, got 0; change --detector.hidden"):
+    with raises(
+        ConfigError, "dense-ae: hidden must be a whole number of at least 1, got 0; use --detector.hidden 1 or more"
+    ):
         quick("dense-ae", hidden=(64, 0))
 
 

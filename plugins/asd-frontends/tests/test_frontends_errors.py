@@ -17,10 +17,22 @@ from asd_frontends.waveform import Waveform
 @pytest.mark.parametrize(
     ("cls", "parameters", "text"),
     [
-        (MelImage, {"n_fft": 0}, "mel-image: n_fft is 0, expected more than 0"),
-        (MelPatch, {"hop_length": -256}, "mel-patch: hop_length is -256, expected more than 0"),
-        (MelStack, {"frames": 0}, "mel-stack: frames is 0, expected more than 0"),
-        (Waveform, {"window": 0.0}, "waveform: window is 0, expected more than 0"),
+        (
+            MelImage,
+            {"n_fft": 0},
+            "mel-image: n_fft must be a whole number of at least 1, got 0; use --frontend.n_fft 1 or more",
+        ),
+        (
+            MelPatch,
+            {"hop_length": -256},
+            "mel-patch: hop_length must be a whole number of at least 1, got -256; use --frontend.hop_length 1 or more",
+        ),
+        (
+            MelStack,
+            {"frames": 0},
+            "mel-stack: frames must be a whole number of at least 1, got 0; use --frontend.frames 1 or more",
+        ),
+        (Waveform, {"window": 0.0}, "waveform: window must be a number above 0, got 0.0; change --frontend.window"),
         (Waveform, {"hop": 1e-5}, "waveform: hop is 1e-05 s, expected at least one sample (6.3e-05 s)"),
         (
             MelImage,
@@ -42,9 +54,14 @@ from asd_frontends.waveform import Waveform
         (
             MelImage,
             {"colour_map": "jet"},
-            "mel-image: colour_map is 'jet', expected one of viridis, magma, inferno, plasma, gray",
+            "mel-image: colour_map must be viridis, magma, inferno, plasma or gray, got 'jet'; "
+            "change --frontend.colour_map",
         ),
-        (MelImage, {"reference": "file"}, "mel-image: reference is 'file', expected one of fixed, clip, patch"),
+        (
+            MelImage,
+            {"reference": "file"},
+            "mel-image: reference must be fixed, clip or patch, got 'file'; change --frontend.reference",
+        ),
         (MelPatch, {"db_min": 30.0}, "mel-patch: db_min is 30 dB, expected less than db_max (20 dB)"),
         (
             MelPatch,

@@ -115,5 +115,6 @@ def test_an_empty_layer_is_refused(layer: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_pool_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pool must be one of default, average, max, 2x2, flatten, got 'min'"):
+    text = r"pool must be default, average, max, 2x2 or flatten, got 'min'; change --extractor\.pool$"
+    with pytest.raises(ConfigError, match=text):
         ImageNetExtractor(pool="min")  # type: ignore[arg-type]

@@ -80,9 +80,9 @@ def test_wrong_parameters_are_named_in_python_too() -> None:
     from asd_openl3.extractor import OpenL3
     from asd_openl3.frontend import OpenL3Spectrogram
 
-    with pytest.raises(ConfigError, match="embedding_size is 1024, expected one of 512, 6144"):
+    with pytest.raises(ConfigError, match="OpenL3: embedding_size must be 512 or 6144, got 1024"):
         OpenL3(content="env", embedding_size=1024)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="representation is 'mel64', expected one of mel256, mel128, linear"):
+    with pytest.raises(ConfigError, match="openl3-mel: representation must be mel256, mel128 or linear, got 'mel64'"):
         OpenL3Spectrogram(representation="mel64")  # type: ignore[arg-type]
 
 

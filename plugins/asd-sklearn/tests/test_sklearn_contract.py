@@ -17,15 +17,15 @@ from asd.errors import AsdError, ConfigError, DataError, ModelFileError
 from asd.plugin import Detector, create
 
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "gmm": {"components": 6},
-    "bayesian-gmm": {"components": 6},
+    "gmm": {"n_components": 6},
+    "bayesian-gmm": {"n_components": 6},
     "ocsvm": {"nu": 0.05},
-    "isolation-forest": {"trees": 32},
+    "isolation-forest": {"n_estimators": 32},
     "kde": {"bandwidth": 0.5},
     "mahalanobis": {},
-    "pca-residual": {"variance": 0.9},
+    "pca-residual": {"n_components": 0.9},
     "knn": {},
-    "ensemble": {"detectors": ("gmm components=6", "knn neighbours=2 local_density=yes")},
+    "ensemble": {"detectors": ("gmm n_components=6", "knn n_neighbors=2 local_density=yes")},
 }
 NAMES = list(PARAMETERS)
 
@@ -150,6 +150,26 @@ def test_parameters_are_given_back(name: str) -> None:
     assert create("detector", name, given).get_params() == given
 
 
+def test_former_names_lead_to_parameters_of_scikit_learn() -> None:
+    former = {name: dict(getattr(type(make(name)), "renamed", {})) for name in NAMES}
+    assert {name: pairs for name, pairs in former.items() if pairs} == {
+        "gmm": {"components": "n_components", "tolerance": "tol", "regularisation": "reg_covar"},
+        "bayesian-gmm": {
+            "components": "n_components",
+            "tolerance": "tol",
+            "regularisation": "reg_covar",
+            "weight_concentration": "weight_concentration_prior",
+        },
+        "isolation-forest": {"trees": "n_estimators"},
+        "pca-residual": {"variance": "n_components"},
+        "knn": {"neighbours": "n_neighbors", "density_neighbours": "n_density_neighbors"},
+    }
+    for name, pairs in former.items():
+        present = make(name).get_params()
+        assert set(pairs.values()) <= set(present)
+        assert set(pairs).isdisjoint(present)
+
+
 def refused(error: type[AsdError], action: Any) -> str:
     with pytest.raises(error) as caught:
         action()
@@ -160,7 +180,7 @@ def refused(error: type[AsdError], action: Any) -> str:
 def test_nan_is_refused_with_its_window(name: str) -> None:
     text = (
         f"{name}: 2 of 300 windows hold NaN or infinite features (the first is window 8); "
-        "check those recordings and the extractor's weights"
+        "check those recordings, the front end and the extractor"
     )
     for bad in (np.nan, np.inf, -np.inf):
         spoilt = TRAIN.copy()
@@ -202,7 +222,7 @@ def test_another_dimension_is_refused(name: str) -> None:
     detector = fitted(name)
     assert refused(DataError, lambda: detector.score(TRAIN[:, :5])) == (
         f"{name}: got 5 features a window, was fitted with 12; "
-        "score with the extractor and parameters of the fit, or fit again"
+        "score with the front end, extractor and parameters of the fit, or fit again"
     )
 
 

@@ -46,10 +46,10 @@ def test_local_density_is_the_documented_formula(metric: str, neighbours: int, d
         "knn",
         TRAIN,
         TEST,
-        neighbours=neighbours,
+        n_neighbors=neighbours,
         metric=metric,
         local_density=True,
-        density_neighbours=density_neighbours,
+        n_density_neighbors=density_neighbours,
     )
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
@@ -85,19 +85,19 @@ def test_a_training_window_is_at_distance_zero_far_from_the_origin() -> None:
 
 @pytest.mark.parametrize("name", ["knn", "kde", "ocsvm", "mahalanobis", "pca-residual"])
 def test_a_large_common_offset_costs_no_precision(name: str) -> None:
-    parameters = {"variance": 0.5} if name == "pca-residual" else {}
+    parameters = {"n_components": 0.5} if name == "pca-residual" else {}
     plain = scores(name, TRAIN, TEST, **parameters)
     np.testing.assert_allclose(scores(name, TRAIN + 1e8, TEST + 1e8, **parameters), plain, rtol=1e-5, atol=1e-7)
 
 
 def test_too_few_windows_for_the_neighbours() -> None:
-    assert refused(DataError, "knn", TRAIN[:5], neighbours=8) == (
-        "knn: 5 windows for 8 neighbours; record more or use --detector.neighbours 2"
+    assert refused(DataError, "knn", TRAIN[:5], n_neighbors=8) == (
+        "knn: 5 windows for 8 neighbours; record more or use --detector.n_neighbors 2"
     )
     assert refused(DataError, "knn", TRAIN[:4], local_density=True) == (
-        "knn: 4 windows for 4 density_neighbours; record more or use --detector.density_neighbours 2"
+        "knn: 4 windows for 4 neighbours; record more or use --detector.n_density_neighbors 2"
     )
-    assert np.isfinite(scores("knn", TRAIN[:4], TEST, density_neighbours=3, local_density=True)).all()
+    assert np.isfinite(scores("knn", TRAIN[:4], TEST, n_density_neighbors=3, local_density=True)).all()
 
 
 def test_an_underdetermined_covariance_is_refused() -> None:
@@ -133,7 +133,7 @@ def test_pca_residual_sees_what_leaves_the_plane() -> None:
 @pytest.mark.parametrize("name", ["kde", "knn", "ocsvm", "mahalanobis", "pca-residual", "isolation-forest"])
 @pytest.mark.parametrize("level", [1e4, 1e15, 1e38])
 def test_far_windows_have_finite_scores(name: str, level: float) -> None:
-    parameters = {"variance": 0.5} if name == "pca-residual" else {}
+    parameters = {"n_components": 0.5} if name == "pca-residual" else {}
     near, far = scores(name, TRAIN, np.concatenate([TEST, np.full((1, 5), level)]), **parameters)[[0, -1]]
     assert np.isfinite(far)
     assert far > near
@@ -142,15 +142,16 @@ def test_far_windows_have_finite_scores(name: str, level: float) -> None:
 @pytest.mark.parametrize(
     ("name", "parameter", "value", "expected"),
     [
-        ("ocsvm", "nu", 0.0, "ocsvm: nu must be above 0, got 0; use --detector.nu 1e-4"),
-        ("ocsvm", "nu", 1.5, "ocsvm: nu must be a number from 0 to 1, got 1.5; change --detector.nu"),
+        ("ocsvm", "nu", 0.0, "ocsvm: nu must be a number above 0 and at most 1, got 0.0; change --detector.nu"),
+        ("ocsvm", "nu", 1.5, "ocsvm: nu must be a number above 0 and at most 1, got 1.5; change --detector.nu"),
         ("ocsvm", "gamma", -1.0, "ocsvm: gamma must be a number above 0, got -1.0; change --detector.gamma"),
         ("kde", "bandwidth", 0.0, "kde: bandwidth must be a number above 0, got 0.0; change --detector.bandwidth"),
         (
             "isolation-forest",
-            "trees",
+            "n_estimators",
             0,
-            "isolation-forest: trees must be a whole number of at least 1, got 0; use --detector.trees 1 or more",
+            "isolation-forest: n_estimators must be a whole number of at least 1, got 0; "
+            "use --detector.n_estimators 1 or more",
         ),
         (
             "isolation-forest",
@@ -161,21 +162,21 @@ def test_far_windows_have_finite_scores(name: str, level: float) -> None:
         ),
         (
             "knn",
-            "neighbours",
+            "n_neighbors",
             0,
-            "knn: neighbours must be a whole number of at least 1, got 0; use --detector.neighbours 1 or more",
+            "knn: n_neighbors must be a whole number of at least 1, got 0; use --detector.n_neighbors 1 or more",
         ),
         (
             "mahalanobis",
             "shrinkage",
             1.1,
-            "mahalanobis: shrinkage must be a number from 0 to 1, got 1.1; change --detector.shrinkage",
+            "mahalanobis: shrinkage must be a number of at least 0 and at most 1, got 1.1; change --detector.shrinkage",
         ),
         (
             "pca-residual",
-            "variance",
+            "n_components",
             1.0,
-            "pca-residual: variance must be a number between 0 and 1, got 1.0; change --detector.variance",
+            "pca-residual: n_components must be a number above 0 and below 1, got 1.0; change --detector.n_components",
         ),
     ],
 )

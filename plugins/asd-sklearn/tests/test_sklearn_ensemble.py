@@ -13,7 +13,7 @@ from asd_sklearn.ensemble import Ensemble, _folds
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = RNG.normal(size=(200, 6)), RNG.normal(size=(50, 6)) * np.linspace(1, 3, 50)[:, np.newaxis]
-MEMBERS = ("mahalanobis", "knn metric=cosine neighbours=3")
+MEMBERS = ("mahalanobis", "knn metric=cosine n_neighbors=3")
 
 
 def refused(error: type[AsdError], action: Any) -> str:
@@ -26,7 +26,7 @@ def refused(error: type[AsdError], action: Any) -> str:
 def test_combines_scores_standardised_on_held_out_training_windows(combine: Any) -> None:
     members = [
         create("detector", "mahalanobis"),
-        create("detector", "knn", {"metric": "cosine", "neighbours": 3}),
+        create("detector", "knn", {"metric": "cosine", "n_neighbors": 3}),
     ]
     fold = np.arange(200) * 12 // 200 % 3
     standardised = []
@@ -70,10 +70,10 @@ def test_folds_are_stretches_that_cover_every_window() -> None:
 
 
 def test_parameters_from_the_command_line() -> None:
-    given = {"detectors": "gmm components=4 seed=3, knn neighbours=2", "combine": "minimum"}
+    given = {"detectors": "gmm n_components=4 seed=3, knn n_neighbors=2", "combine": "minimum"}
     detector = create("detector", "ensemble", given)
     assert detector.get_params() == {
-        "detectors": ("gmm components=4 seed=3", "knn neighbours=2"),
+        "detectors": ("gmm n_components=4 seed=3", "knn n_neighbors=2"),
         "combine": "minimum",
         "folds": 5,
         "seed": 0,
@@ -85,9 +85,11 @@ def test_members_take_the_ensembles_seed_unless_they_have_their_own() -> None:
     def scores(member: str, seed: int) -> np.ndarray:
         return Ensemble(detectors=(member,), seed=seed).fit(TRAIN).score(TEST)
 
-    assert np.abs(scores("isolation-forest trees=5", 0) - scores("isolation-forest trees=5", 1)).max() > 1e-3
+    assert (
+        np.abs(scores("isolation-forest n_estimators=5", 0) - scores("isolation-forest n_estimators=5", 1)).max() > 1e-3
+    )
     np.testing.assert_array_equal(
-        scores("isolation-forest trees=5 seed=7", 0), scores("isolation-forest trees=5 seed=7", 1)
+        scores("isolation-forest n_estimators=5 seed=7", 0), scores("isolation-forest n_estimators=5 seed=7", 1)
     )
 
 
@@ -109,7 +111,14 @@ def test_a_members_error_names_it_and_a_remedy_that_works_here() -> None:
     text = refused(DataError, lambda: Ensemble(detectors=("knn", "gmm")).fit(TRAIN[:50]))
     assert text == (
         "ensemble: member 'gmm': gmm: 40 windows for 80 components; "
-        "record more or use 'gmm components=20' as the member"
+        "record more or use 'gmm n_components=20' as the member"
+    )
+
+
+def test_a_members_parameter_out_of_range_is_the_members_not_the_ensembles() -> None:
+    assert refused(ConfigError, lambda: Ensemble(detectors=("ocsvm nu=2",))) == (
+        "ensemble: member 'ocsvm nu=2': ocsvm: nu must be a number above 0 and at most 1, got 2.0; "
+        "change the member's nu"
     )
 
 
@@ -138,11 +147,12 @@ def test_unknown_members_and_parameters_are_refused_at_once() -> None:
     assert refused(PluginError, lambda: Ensemble(detectors=("gmn",))).startswith(
         "ensemble: member 'gmn': unknown detector 'gmn'; did you mean gmm"
     )
-    assert refused(ConfigError, lambda: Ensemble(detectors=("gmm component=3",))) == (
-        "ensemble: member 'gmm component=3': detector 'gmm' has no parameter 'component'; did you mean components?"
+    assert refused(ConfigError, lambda: Ensemble(detectors=("gmm n_component=3",))) == (
+        "ensemble: member 'gmm n_component=3': detector 'gmm' has no parameter 'n_component'; "
+        "did you mean n_components?"
     )
     assert refused(ConfigError, lambda: Ensemble(detectors=("gmm 3",))) == (
-        "ensemble: member 'gmm 3': got '3' after the name; write parameters as 'gmm components=20'"
+        "ensemble: member 'gmm 3': got '3' after the name; write parameters as 'gmm n_components=20'"
     )
 
 

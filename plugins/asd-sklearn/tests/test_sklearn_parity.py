@@ -47,13 +47,13 @@ def test_gmm_with_the_papers_parameters() -> None:
 def test_gmm_of_features_far_from_zero() -> None:
     train, test = TRAIN + 1000, TEST + 1000
     model = GaussianMixture(8, covariance_type="diag", max_iter=150, random_state=0).fit(train)
-    assert_equal(restored_scores("gmm", train, test, components=8), -model.score_samples(test))
+    assert_equal(restored_scores("gmm", train, test, n_components=8), -model.score_samples(test))
 
 
 def test_gmm_of_standardised_single_precision_features_is_scikit_learns_own_fit() -> None:
     train = ((TRAIN - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)).astype(np.float32)
     model = GaussianMixture(8, covariance_type="diag", max_iter=150, random_state=0).fit(train)
-    ours = restored_scores("gmm", train, train, components=8)
+    ours = restored_scores("gmm", train, train, n_components=8)
     assert ours.mean() == pytest.approx(-model.score(train.astype(np.float64)), abs=1e-4)
 
 
@@ -66,7 +66,7 @@ def test_bayesian_gmm(concentration: float | None) -> None:
         random_state=0,
         weight_concentration_prior=concentration,
     ).fit(TRAIN)
-    parameters = {"components": 20, "max_iter": 500, "weight_concentration": concentration}
+    parameters = {"n_components": 20, "max_iter": 500, "weight_concentration_prior": concentration}
     assert_equal(restored_scores("bayesian-gmm", TRAIN, TEST, **parameters), -model.score_samples(TEST))
 
 
@@ -103,7 +103,9 @@ def test_isolation_forest_on_its_own_thresholds() -> None:
 
 def test_isolation_forest_of_few_windows() -> None:
     model = IsolationForest(n_estimators=10, random_state=3).fit(TRAIN[:5])
-    assert_equal(restored_scores("isolation-forest", TRAIN[:5], TEST, trees=10, seed=3), -model.score_samples(TEST))
+    assert_equal(
+        restored_scores("isolation-forest", TRAIN[:5], TEST, n_estimators=10, seed=3), -model.score_samples(TEST)
+    )
 
 
 @pytest.mark.parametrize("bandwidth", [0.1, 2.0, "scott", "silverman"])
@@ -119,7 +121,7 @@ def test_kde(bandwidth: Any) -> None:
 def test_knn(metric: str, neighbours: int) -> None:
     model = NearestNeighbors(n_neighbors=neighbours, metric=metric, algorithm="brute").fit(TRAIN)
     theirs = model.kneighbors(TEST)[0].mean(axis=1)
-    assert_equal(restored_scores("knn", TRAIN, TEST, metric=metric, neighbours=neighbours), theirs)
+    assert_equal(restored_scores("knn", TRAIN, TEST, metric=metric, n_neighbors=neighbours), theirs)
 
 
 def test_knn_of_a_window_without_direction() -> None:
@@ -146,4 +148,4 @@ def test_pca_residual(variance: float, windows: int) -> None:
     train = TRAIN[:windows]
     model = PCA(variance, svd_solver="full").fit(train)
     errors = TEST - model.inverse_transform(model.transform(TEST))
-    assert_equal(restored_scores("pca-residual", train, TEST, variance=variance), (errors**2).sum(axis=1))
+    assert_equal(restored_scores("pca-residual", train, TEST, n_components=variance), (errors**2).sum(axis=1))

@@ -13,7 +13,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Float32, Representation
+from asd.plugin import Float32, Representation, one_of
 from asd_audioset import mobilenet
 from asd_audioset.frontends import MIN_FRAMES
 from asd_audioset.layers import GlobalMean, TimeMean
@@ -61,13 +61,11 @@ class EfficientAT(PretrainedExtractor):
         super().__init__(weights=weights, weights_sha256=weights_sha256, seed=seed)
         self.model = model
         self.layer = layer
-        self.pool = pool
+        self.pool = one_of(self, "pool", pool, get_args(Pool))
         _check_model(model, weights, weights_sha256)
         if layer not in range(mobilenet.N_STAGES):
             stages = ", ".join(map(str, range(mobilenet.N_STAGES)))
             raise ConfigError(f"EfficientAT {model} has no layer {layer}; it has {stages} (--extractor.layer)")
-        if pool not in get_args(Pool):
-            raise ConfigError(f"pool is {pool!r}, expected one of {', '.join(get_args(Pool))} (--extractor.pool)")
 
     @property
     def consumes(self) -> Representation:

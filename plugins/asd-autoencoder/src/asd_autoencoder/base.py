@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import ConfigError, DataError, ModelFileError
-from asd.plugin import Detector, Float32, Float64, Runtime, State
-from asd_autoencoder import checks
+from asd.plugin import CheckedDetector, Features, Float32, Float64, Runtime, State, number, whole_number
 from asd_autoencoder.checkpoint import Checkpoint
 from asd_autoencoder.networks import Reconstruction
 from asd_autoencoder.training import Settings, Training, split
@@ -26,7 +26,7 @@ _SCORING_BATCH = 256
 _EXTRAS = ("dimension", "training_loss", "held_out_loss")
 
 
-class ReconstructionDetector(Detector):
+class ReconstructionDetector(CheckedDetector):
     """A detector whose score is the mean squared error of a network that reproduces its input.
 
     Attributes
@@ -43,7 +43,6 @@ class ReconstructionDetector(Detector):
     _threads: int | None = None
     """Processor threads to train with; None: as many as torch uses."""
 
-    dimension_: int
     training_loss_: Float64
     held_out_loss_: Float64
 
@@ -58,21 +57,13 @@ class ReconstructionDetector(Detector):
         held_out: float,
         seed: int,
     ) -> None:
-        checks.whole_number(self.name, "epochs", epochs, 1)
-        checks.whole_number(self.name, "train_batch", train_batch, 1)
-        checks.number(self.name, "learning_rate", learning_rate, above=0)
-        checks.number(self.name, "weight_decay", weight_decay, above=0, closed=True)
-        if early_stop is not None:
-            checks.whole_number(self.name, "early_stop", early_stop, 1)
-        checks.number(self.name, "held_out", held_out, above=0, below=1)
-        checks.whole_number(self.name, "seed", seed, 0)
-        self.epochs = epochs
-        self.train_batch = train_batch
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.early_stop = early_stop
-        self.held_out = held_out
-        self.seed = seed
+        self.epochs = whole_number(self, "epochs", epochs, 1)
+        self.train_batch = whole_number(self, "train_batch", train_batch, 1)
+        self.learning_rate = number(self, "learning_rate", learning_rate, above=0)
+        self.weight_decay = number(self, "weight_decay", weight_decay, at_least=0)
+        self.early_stop = early_stop if early_stop is None else whole_number(self, "early_stop", early_stop, 1)
+        self.held_out = number(self, "held_out", held_out, above=0, below=1)
+        self.seed = whole_number(self, "seed", seed, 0)
         self._autoencoder: Reconstruction | None = None
         self._ready: tuple[Runtime, asd_torch.Plan, nn.Module] | None = None
 
@@ -88,24 +79,24 @@ class ReconstructionDetector(Detector):
     def _check_dimension(self, dimension: int) -> None:
         """Raise ConfigError if windows of `dimension` values do not suit the network."""
 
-    def fit(self, features: Float32) -> Self:
-        """Train on float32[n, d] features of normal windows.
+    def _learn(self, features: Features) -> None:
+        """Train on features of normal windows.
 
         An earlier training on the same features with the same parameters that was stopped midway is continued.
 
         Raises
         ------
         DataError
-            If features are NaN, all the same, or too few for a batch.
+            If the windows are too few for a batch.
         ConfigError
             If the features do not suit the network, the loss stops being a number, or the device is absent or too
             small.
         """
-        values = checks.matrix(self.name, features)
-        self._check_dimension(values.shape[1])
-        self._check_count(len(values))
+        self._check_dimension(features.shape[1])
+        self._check_count(len(features))
+        values: Float32 = np.require(features, np.float32, ["C", "W"])  # torch warns of read-only memory
         plan = asd_torch.plan(self._runtime())
-        level, scale = checks.level_and_scale(self.name, values)
+        level, scale = _level_and_scale(self.name, values)
         # Layers draw their first weights from torch's global generator: it is given back as it was.
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.default_generator.manual_seed(self.seed)
@@ -119,7 +110,6 @@ class ReconstructionDetector(Detector):
                 "held_out_loss": np.asarray(training.held_out_loss),
             }
         )
-        return self
 
     def _train(self, autoencoder: Reconstruction, values: Float32, plan: asd_torch.Plan) -> Training:
         settings = Settings(
@@ -150,24 +140,11 @@ class ReconstructionDetector(Detector):
                 f"longer recordings, or use --detector.train_batch {max(1, learned // 4)}"
             )
 
-    def score(self, features: Float32) -> Float64:
-        """Return the mean squared reconstruction error of each row of `features`, float64[n].
-
-        Raises
-        ------
-        ConfigError
-            If the detector has learned nothing yet.
-        DataError
-            If features are NaN or have another length than those of the training.
-        """
+    def _score(self, features: Features) -> Float32:
+        """Return the mean squared reconstruction error of each window."""
         plan, network = self._prepared()
-        values = checks.matrix(self.name, features)
-        if values.shape[1] != self.dimension_:
-            raise DataError(
-                f"{self.name}: got {values.shape[1]} features a window, was fitted with {self.dimension_}; "
-                "score with the front end and parameters of the fit, or fit again"
-            )
-        return asd_torch.run(network, values, plan, self.runtime.batch_size, _SCORING_BATCH).astype(np.float64)
+        values = np.ascontiguousarray(features, np.float32)
+        return asd_torch.run(network, values, plan, self.runtime.batch_size, _SCORING_BATCH)
 
     def _runtime(self) -> Runtime:
         """Return the runtime with float32 for ``auto``: small errors are what the scores are made of."""
@@ -176,13 +153,13 @@ class ReconstructionDetector(Detector):
         return self.runtime
 
     def _prepared(self) -> tuple[asd_torch.Plan, nn.Module]:
-        autoencoder = self._learned()
+        autoencoder = self._fitted()
         if self._ready is None or self._ready[0] != self.runtime:
             plan = asd_torch.plan(self._runtime())
             self._ready = (self.runtime, plan, asd_torch.prepare(copy.deepcopy(autoencoder), plan))
         return self._ready[1:]
 
-    def _learned(self) -> Reconstruction:
+    def _fitted(self) -> Reconstruction:
         if self._autoencoder is None:
             raise ConfigError(f"{self.name}: not fitted yet; call fit or load a model before scoring")
         return self._autoencoder
@@ -190,7 +167,7 @@ class ReconstructionDetector(Detector):
     def get_state(self) -> State:
         """Return the weights, the batch norms' statistics, the input scaling and the course of the training."""
         return {
-            **_arrays(self._learned()),
+            **_arrays(self._fitted()),
             "dimension": np.asarray(self.dimension_),
             "training_loss": self.training_loss_,
             "held_out_loss": self.held_out_loss_,
@@ -227,6 +204,26 @@ def _limited_to(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _level_and_scale(owner: str, values: Float32) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all values together.
+
+    Raises
+    ------
+    DataError
+        If all values are the same in single precision.
+    """
+    level = float(values.mean(dtype=np.float64))
+    blocks = np.array_split(values, -(-values.size // 2**20))
+    square = sum(float(np.square(block - level, dtype=np.float64).sum()) for block in blocks)
+    scale = math.sqrt(square / values.size)
+    if scale == 0.0:
+        raise DataError(
+            f"{owner}: all {len(values)} training windows hold nothing but the value {level:g}, there is nothing to "
+            "learn; check that the recordings are not silent"
+        )
+    return level, scale
 
 
 def _arrays(autoencoder: Reconstruction) -> State:

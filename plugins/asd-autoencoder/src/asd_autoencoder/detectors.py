@@ -8,7 +8,8 @@ from typing import Literal
 from torch import nn
 
 from asd.errors import ConfigError
-from asd_autoencoder import checks, networks
+from asd.plugin import one_of, whole_number
+from asd_autoencoder import networks
 from asd_autoencoder.base import ReconstructionDetector
 
 
@@ -67,9 +68,7 @@ class ConvolutionalAutoencoder(ReconstructionDetector):
         held_out: float = 0.1,
         seed: int = 0,
     ) -> None:
-        if architecture not in networks.ARCHITECTURES:
-            known = " or ".join(networks.ARCHITECTURES)
-            raise ConfigError(f"convolutional autoencoder: architecture must be {known}, got {architecture!r}")
+        self.architecture = one_of(self, "architecture", architecture, networks.ARCHITECTURES)
         self.name = f"{architecture}-dcae"
         super().__init__(
             epochs=epochs,
@@ -80,7 +79,6 @@ class ConvolutionalAutoencoder(ReconstructionDetector):
             held_out=held_out,
             seed=seed,
         )
-        self.architecture = architecture
         reduction = networks.ARCHITECTURES[architecture].reduction
         if len(shape) != 2 or any(side < reduction or side % reduction for side in shape):
             raise ConfigError(
@@ -89,7 +87,7 @@ class ConvolutionalAutoencoder(ReconstructionDetector):
             )
         self.shape = shape
         if bottleneck is not None:
-            checks.whole_number(self.name, "bottleneck", bottleneck, 1)
+            whole_number(self, "bottleneck", bottleneck, 1)
         self.bottleneck = bottleneck
 
     def _network(self, dimension: int) -> nn.Module:
@@ -168,8 +166,8 @@ class DenseAutoencoder(ReconstructionDetector):
             seed=seed,
         )
         for width in hidden:
-            checks.whole_number(self.name, "hidden", width, 1)
-        checks.whole_number(self.name, "bottleneck", bottleneck, 1)
+            whole_number(self, "hidden", width, 1)
+        whole_number(self, "bottleneck", bottleneck, 1)
         self.hidden = hidden
         self.bottleneck = bottleneck
 

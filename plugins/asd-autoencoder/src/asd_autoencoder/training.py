@@ -13,7 +13,6 @@ import torch
 
 from asd.errors import ConfigError
 from asd.plugin import track
-from asd_autoencoder.adam import Adam
 from asd_autoencoder.checkpoint import Checkpoint
 from asd_autoencoder.networks import Reconstruction
 from asd_torch import Plan
@@ -84,7 +83,9 @@ class Training:
         if settings.early_stop is not None:
             self._learned, self._held_out = split(len(windows), settings.held_out, settings.seed)
         self._best: dict[str, torch.Tensor] = {}
-        self._adam = Adam(autoencoder.parameters(), settings.learning_rate, settings.weight_decay)
+        self._adam = torch.optim.Adam(
+            autoencoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
 
     def run(self, checkpoint: Checkpoint) -> None:
         """Train to the end, from the checkpoint's state if it has one; the checkpoint is deleted at the end.
@@ -128,7 +129,9 @@ class Training:
         self.autoencoder.train()
         for batch in self._batches(order):
             loss = self._loss(batch)
-            self._adam.step(loss)
+            self._adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            self._adam.step()
             losses.append(loss.detach() * len(batch))
         # Summed at the end: asking a GPU for each batch's loss would make it wait.
         self.training_loss.append(float(torch.stack(losses).cpu().double().sum()) / len(order))
@@ -162,7 +165,8 @@ class Training:
     def _state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor for name, tensor in self.autoencoder.state_dict().items()}
         state |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        state |= {f"adam.{name}": tensor for name, tensor in self._adam.state().items()}
+        for index, moments in self._adam.state_dict()["state"].items():
+            state |= {f"adam.{index}.{name}": tensor for name, tensor in moments.items()}
         state["training_loss"] = torch.tensor(self.training_loss, dtype=torch.float64)
         state["held_out_loss"] = torch.tensor(self.held_out_loss, dtype=torch.float64)
         return state
@@ -170,7 +174,11 @@ class Training:
     def _restore(self, state: dict[str, torch.Tensor]) -> None:
         self.autoencoder.load_state_dict(_section(state, "model"))
         self._best = {name: tensor.to(self.plan.device) for name, tensor in _section(state, "best").items()}
-        self._adam.restore(_section(state, "adam"))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in _section(state, "adam").items():
+            index, _, name = key.partition(".")
+            moments.setdefault(int(index), {})[name] = tensor
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": moments})
         self.training_loss = state["training_loss"].tolist()
         self.held_out_loss = state["held_out_loss"].tolist()
         _log.info(

@@ -1,26 +1,11 @@
-"""Checks of constructor parameters; their errors say what came, what was expected and how to mend it."""
+"""What the mel front ends check of their parameters together."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 import numpy as np
 
 from asd.errors import ConfigError
 from asd.plugin import mel_filter_bank
-
-
-def check_positive(owner: str, **values: float) -> None:
-    """Raise `ConfigError` unless every value is greater than zero."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ConfigError(f"{owner}: {name} is {value:g}, expected more than 0")
-
-
-def check_choice(owner: str, name: str, value: object, choices: Collection[str]) -> None:
-    """Raise `ConfigError` unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ConfigError(f"{owner}: {name} is {value!r}, expected one of {', '.join(choices)}")
 
 
 def check_mel(owner: str, *, sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float | None) -> None:

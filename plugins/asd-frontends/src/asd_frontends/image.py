@@ -7,8 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from asd.plugin import Audio, Float32, Representation, Windows
-from asd_frontends.checks import check_choice, check_positive
+from asd.plugin import Audio, Float32, Representation, Windows, one_of, whole_number
 from asd_frontends.colours import ColourMap, colour_index, colour_table
 from asd_frontends.patch import MelPatch, Reference, Scaling
 from asd_frontends.upscale import upscale
@@ -65,7 +64,7 @@ class MelImage(MelPatch):
     Müller et al. 2020, arXiv:2006.03429.
     """
 
-    _name = "mel-image"
+    name = "mel-image"
 
     def __init__(
         self,
@@ -106,9 +105,9 @@ class MelImage(MelPatch):
 
     def _check(self) -> None:
         super()._check()
-        check_choice(self._name, "colour_map", self.colour_map, get_args(ColourMap))
-        check_choice(self._name, "normalise", self.normalise, get_args(Normalise))
-        check_positive(self._name, size=self.size)
+        one_of(self, "colour_map", self.colour_map, get_args(ColourMap))
+        one_of(self, "normalise", self.normalise, get_args(Normalise))
+        whole_number(self, "size", self.size, 1)
 
     @property
     def produces(self) -> Representation:

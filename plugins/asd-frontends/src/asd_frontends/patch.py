@@ -7,8 +7,20 @@ from typing import Literal, get_args
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Audio, Float32, Float64, Frontend, Representation, Windows, mel_spectrogram, pcen, power_to_db
-from asd_frontends.checks import check_choice, check_mel, check_positive
+from asd.plugin import (
+    Audio,
+    Float32,
+    Float64,
+    Frontend,
+    Representation,
+    Windows,
+    mel_spectrogram,
+    one_of,
+    pcen,
+    power_to_db,
+    whole_number,
+)
+from asd_frontends.checks import check_mel
 
 Reference = Literal["fixed", "clip", "patch"]
 Scaling = Literal["log", "pcen"]
@@ -56,7 +68,7 @@ class MelPatch(Frontend):
     Müller et al. 2020, arXiv:2006.03429: 64 bands, Hann window 1024, hop 256, patches of 64 frames every 32 frames.
     """
 
-    _name = "mel-patch"
+    name = "mel-patch"
 
     def __init__(
         self,
@@ -89,38 +101,29 @@ class MelPatch(Frontend):
         self._check()
 
     def _check(self) -> None:
-        owner = self._name
-        check_positive(
-            owner,
-            sample_rate=self.sample_rate,
-            n_mels=self.n_mels,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            frames=self.frames,
-            frame_hop=self.frame_hop,
-        )
+        for parameter in ("sample_rate", "n_mels", "n_fft", "hop_length", "frames", "frame_hop"):
+            whole_number(self, parameter, getattr(self, parameter), 1)
         check_mel(
-            owner,
+            self.name,
             sample_rate=self.sample_rate,
             n_fft=self.n_fft,
             n_mels=self.n_mels,
             f_min=self.f_min,
             f_max=self.f_max,
         )
-        check_choice(owner, "scaling", self.scaling, get_args(Scaling))
-        check_choice(owner, "reference", self.reference, get_args(Reference))
+        one_of(self, "scaling", self.scaling, get_args(Scaling))
+        one_of(self, "reference", self.reference, get_args(Reference))
         self._check_scaling()
 
     def _check_scaling(self) -> None:
-        owner = self._name
         if self.scaling == "pcen" and (self.reference, self.db_min, self.db_max) != ("fixed", None, None):
             raise ConfigError(
-                f"{owner}: scaling pcen knows no decibels, got reference {self.reference}, db_min {self.db_min} and "
-                f"db_max {self.db_max}; leave these out or use scaling log"
+                f"{self.name}: scaling pcen knows no decibels, got reference {self.reference}, db_min {self.db_min} "
+                f"and db_max {self.db_max}; leave these out or use scaling log"
             )
         low, high = self._range
         if not low < high:
-            raise ConfigError(f"{owner}: db_min is {low:g} dB, expected less than db_max ({high:g} dB)")
+            raise ConfigError(f"{self.name}: db_min is {low:g} dB, expected less than db_max ({high:g} dB)")
 
     @property
     def _range(self) -> tuple[float, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from asd.plugin import Audio, Frontend, Representation, Windows, mel_spectrogram, power_to_db
-from asd_frontends.checks import check_mel, check_positive
+from asd.plugin import Audio, Frontend, Representation, Windows, mel_spectrogram, power_to_db, whole_number
+from asd_frontends.checks import check_mel
 
 
 class MelStack(Frontend):
@@ -35,6 +35,8 @@ class MelStack(Frontend):
     Purohit et al. 2019, arXiv:1909.09347: 64 bands, frames of 1024 samples every 512, 5 frames in a vector.
     """
 
+    name = "mel-stack"
+
     def __init__(
         self,
         *,
@@ -55,9 +57,9 @@ class MelStack(Frontend):
         self.frame_hop = frame_hop
         self.f_min = f_min
         self.f_max = f_max
-        sizes = {"n_mels": n_mels, "n_fft": n_fft, "hop_length": hop_length, "frames": frames, "frame_hop": frame_hop}
-        check_positive("mel-stack", sample_rate=sample_rate, **sizes)
-        check_mel("mel-stack", sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max)
+        for parameter in ("sample_rate", "n_mels", "n_fft", "hop_length", "frames", "frame_hop"):
+            whole_number(self, parameter, getattr(self, parameter), 1)
+        check_mel(self.name, sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, f_min=f_min, f_max=f_max)
 
     @property
     def produces(self) -> Representation:

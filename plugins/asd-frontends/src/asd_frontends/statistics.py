@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from asd.errors import AsdError
-from asd.plugin import Extractor, Float32, Representation
+from asd.plugin import CheckedExtractor, Float32, Representation
 
 
-class MelStatistics(Extractor):
+class MelStatistics(CheckedExtractor):
     """The mean of each mel band over the window, and its standard deviation: the simplest embedding there is.
 
     No network learned anything for it, so what it reaches is what a pretrained network has to beat.
     """
+
+    name = "mel-statistics"
 
     def __init__(self) -> None:
         pass
@@ -29,20 +28,6 @@ class MelStatistics(Extractor):
         """None: twice the number of bands, whatever it is."""
         return
 
-    def embed(self, values: Any) -> Float32:
-        """Return the means, then the standard deviations, float32[n_windows, 2 * bands].
-
-        Parameters
-        ----------
-        values : float32 array of shape (n_windows, bands, frames)
-            From front end ``mel-patch``.
-
-        Raises
-        ------
-        AsdError
-            If the windows have another shape.
-        """
-        array = np.asarray(values if isinstance(values, np.ndarray) else np.from_dlpack(values), dtype=np.float32)
-        if array.ndim != 3:
-            raise AsdError(f"mel-statistics takes windows of shape (bands, frames), got {array.shape[1:]}")
-        return np.concatenate([array.mean(axis=2), array.std(axis=2)], axis=1)
+    def _embed(self, windows: Float32) -> Float32:
+        """Return the means, then the standard deviations, float32[n_windows, 2 * bands]."""
+        return np.concatenate([windows.mean(axis=2), windows.std(axis=2)], axis=1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Audio, Frontend, Representation, Windows
-from asd_frontends.checks import check_positive
+from asd.plugin import Audio, Frontend, Representation, Windows, number, whole_number
 
 
 class Waveform(Frontend):
@@ -26,15 +25,16 @@ class Waveform(Frontend):
     Müller et al. 2020, arXiv:2012.06282: windows of 1 s every 0.5 s.
     """
 
+    name = "waveform"
+
     def __init__(self, *, sample_rate: int = 16000, window: float = 1.0, hop: float = 0.5) -> None:
-        self.sample_rate = sample_rate
-        self.window = window
-        self.hop = hop
-        check_positive("waveform", sample_rate=sample_rate, window=window, hop=hop)
+        self.sample_rate = whole_number(self, "sample_rate", sample_rate, 1)
+        self.window = number(self, "window", window, above=0)
+        self.hop = number(self, "hop", hop, above=0)
         for name, seconds in (("window", window), ("hop", hop)):
             if round(seconds * sample_rate) < 1:
                 raise ConfigError(
-                    f"waveform: {name} is {seconds:g} s, expected at least one sample ({1 / sample_rate:.2g} s)"
+                    f"{self.name}: {name} is {seconds:g} s, expected at least one sample ({1 / sample_rate:.2g} s)"
                 )
 
     @property

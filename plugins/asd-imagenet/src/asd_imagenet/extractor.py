@@ -13,7 +13,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of
+from asd.plugin import Extractor, Float32, Representation, digest_of, one_of
 from asd_imagenet import layers, models, sources
 from asd_imagenet.plugin import DIMENSIONS
 from asd_imagenet.pooling import Pool, default_pool, pooled
@@ -57,14 +57,12 @@ class ImageNetExtractor(Extractor):
     ) -> None:
         self.model = model
         self.layer = layer
-        self.pool = pool
+        self.pool = one_of(self, "pool", pool, get_args(Pool))
         self.weights = weights
         self.weights_sha256 = weights_sha256
         self.seed = seed
         models.check_model(model)
         sources.check_weights(model, weights, weights_sha256)
-        if pool not in get_args(Pool):
-            raise ConfigError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
         if layer is not None and (not layer or not all(layer)):
             raise ConfigError("layer is empty; name at least one, or leave it out for what the classifier is fed")
 

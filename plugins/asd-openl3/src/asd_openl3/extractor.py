@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of
+from asd.plugin import Extractor, Float32, Representation, digest_of, one_of
 from asd_openl3 import sources
 from asd_openl3.representations import SPECTROGRAMS, Content, Name, Size, record
 
@@ -66,9 +66,7 @@ class OpenL3(Extractor):
     def _check(self) -> None:
         choices = {"content": Content, "representation": Name, "embedding_size": Size, "engine": Engine}
         for name, choice in choices.items():
-            if (value := getattr(self, name)) not in get_args(choice):
-                known = ", ".join(map(str, get_args(choice)))
-                raise ConfigError(f"OpenL3: {name} is {value!r}, expected one of {known}")
+            one_of(self, name, getattr(self, name), get_args(choice))
         sources.check(self.weights, self.weights_sha256, content=self.content, representation=self.representation)
         if self.engine == "openl3" and self.weights == "random":
             raise ConfigError("OpenL3: random weights are for engine torch; give the engine openl3 default or a file")

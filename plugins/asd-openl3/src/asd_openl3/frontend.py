@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from asd.errors import AudioError, ConfigError
-from asd.plugin import Audio, Float32, Frontend, Representation, Windows, mel_filter_bank
+from asd.plugin import Audio, Float32, Frontend, Representation, Windows, mel_filter_bank, one_of
 from asd_openl3.representations import HOP_LENGTH, SAMPLE_RATE, SPECTROGRAMS, Name, Spectrogram, record
 
 # kapre 0.1.4, which OpenL3 was trained with.
@@ -41,16 +41,14 @@ class OpenL3Spectrogram(Frontend):
     github.com/marl/openl3, openl3/core.py and openl3/models.py; github.com/keunwoochoi/kapre.
     """
 
+    name = "openl3-mel"
     sample_rate = SAMPLE_RATE
     pad_end = True
 
     def __init__(self, *, representation: Name = "mel256", hop: float = 0.5, center: bool = True) -> None:
-        self.representation = representation
+        self.representation = one_of(self, "representation", representation, get_args(Name))
         self.hop = hop
         self.center = center
-        if representation not in get_args(Name):
-            known = ", ".join(get_args(Name))
-            raise ConfigError(f"openl3-mel: representation is {representation!r}, expected one of {known}")
         if not hop * SAMPLE_RATE >= 1:
             raise ConfigError(f"openl3-mel: hop is {hop:g} s, expected a time above 0 such as 0.5")
         self.pad_start = SAMPLE_RATE // 2 if center else 0

@@ -6,10 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.plugin import Features, Float64, number
 from asd_sklearn.base import FeatureDetector, logsumexp
-from asd_sklearn.checks import Features
 from asd_sklearn.distances import Points
 
 
@@ -36,7 +34,7 @@ class KernelDensity(FeatureDetector):
 
     def __init__(self, *, bandwidth: float | Literal["scott", "silverman"] = 0.1) -> None:
         is_rule = bandwidth in ("scott", "silverman")
-        self.bandwidth = bandwidth if is_rule else checks.number(self.name, "bandwidth", bandwidth, 0)
+        self.bandwidth = bandwidth if is_rule else number(self, "bandwidth", bandwidth, above=0)
 
     def _learn(self, features: Features) -> None:
         count, dimension = features.shape
@@ -48,9 +46,9 @@ class KernelDensity(FeatureDetector):
             self.bandwidth_ = self.bandwidth
         self.windows_ = features.copy()
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         count, dimension = self.windows_.shape
-        exponents = self._prepared(lambda: Points(self.windows_)).squared_distances(features)
+        exponents = self._derive(self.windows_, Points).squared_distances(features)
         exponents *= -0.5 / self.bandwidth_**2
         normaliser = np.log(count) + dimension * (np.log(self.bandwidth_) + 0.5 * np.log(2 * np.pi))
         return np.asarray(normaliser - logsumexp(exponents))

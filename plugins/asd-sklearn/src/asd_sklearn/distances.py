@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import Float64
-from asd_sklearn.checks import Features
+from asd.plugin import Features, Float64
 
 
 class Points:

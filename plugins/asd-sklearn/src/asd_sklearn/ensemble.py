@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
-from asd.plugin import Detector, Float64, State, create, parameters_of
-from asd_sklearn import checks
+from asd.plugin import Detector, Features, Float64, State, create, one_of, parameters_of, whole_number
 from asd_sklearn.base import FeatureDetector
-from asd_sklearn.checks import Features
 
 T = TypeVar("T")
+Combination = Literal["mean", "minimum"]
 
 _STRETCHES = 4
 """Stretches of windows that make up one fold."""
@@ -33,7 +32,7 @@ class Ensemble(FeatureDetector):
     ----------
     detectors : tuple of str
         Members: names of installed detectors, each with parameters after a space if wanted, such as
-        ``"gmm components=20,knn neighbours=3 metric=cosine"``.
+        ``"gmm n_components=20,knn n_neighbors=3 metric=cosine"``.
     combine : {"mean", "minimum"}
         ``"minimum"`` calls anomalous what every member calls anomalous.
     folds : int
@@ -54,25 +53,17 @@ class Ensemble(FeatureDetector):
         self,
         *,
         detectors: tuple[str, ...] = ("gmm", "knn"),
-        combine: Literal["mean", "minimum"] = "mean",
+        combine: Combination = "mean",
         folds: int = 5,
         seed: int = 0,
     ) -> None:
         self.detectors = tuple(detectors)
-        if combine not in ("mean", "minimum"):
-            raise ConfigError(
-                f"{self.name}: combine must be mean or minimum, got {combine!r}; change --detector.combine"
-            )
-        self.combine = combine
-        self.folds = checks.whole_number(self.name, "folds", folds, 2)
-        self.seed = checks.whole_number(self.name, "seed", seed, 0)
+        self.combine = one_of(self, "combine", combine, get_args(Combination))
+        self.folds = whole_number(self, "folds", folds, 2)
+        self.seed = whole_number(self, "seed", seed, 0)
         if not all(text.strip() for text in self.detectors or [""]):
             raise ConfigError(f"{self.name}: a detector's name is missing; write --detector.detectors gmm,knn")
-        self._members = self._created()
-
-    def _created(self) -> list[Detector]:
-        """Return new members that know nothing yet."""
-        return [self._of_member(text, lambda: self._member(text)) for text in self.detectors]  # noqa: B023
+        self._members = [self._of_member(text, lambda: self._member(text)) for text in self.detectors]  # noqa: B023
 
     def _member(self, text: str) -> Detector:
         name, *pairs = text.split()
@@ -80,21 +71,34 @@ class Ensemble(FeatureDetector):
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not (key and equals):
-                raise ConfigError(f"got {pair!r} after the name; write parameters as 'gmm components=20'")
+                raise ConfigError(f"got {pair!r} after the name; write parameters as 'gmm n_components=20'")
             parameters[key] = value
         member: Detector = create("detector", name, parameters)
         if "seed" in parameters_of(type(member)) and "seed" not in parameters:
-            member = create("detector", name, {**parameters, "seed": self.seed})
-        member.runtime = self.runtime
+            member = type(member)(**{**member.get_params(), "seed": self.seed})
         return member
+
+    def _unfitted(self) -> list[Detector]:
+        """Return new members with the parameters of the present ones."""
+        members = [type(member)(**member.get_params()) for member in self._members]
+        for member in members:
+            member.runtime = self.runtime
+        return members
 
     def _of_member(self, text: str, action: Callable[[], T]) -> T:
         """Return the result of `action`; an error gets the member's name, and a remedy that fits here."""
         try:
             return action()
         except AsdError as error:
-            told = re.sub(r"--detector\.(\w+) (\S+)", rf"'{text.split()[0]} \1=\2' as the member", str(error))
-            raise type(error)(f"{self.name}: member {text!r}: {told}") from error
+            name = text.split()[0]
+            remedy = re.sub(r"use --detector\.(\w+) (\S+)", rf"use '{name} \1=\2' as the member", str(error))
+            remedy = re.sub(r"--detector\.(\w+)", r"the member's \1", remedy)
+            raise type(error)(f"{self.name}: member {text!r}: {remedy}") from error
+
+    def check_saveable(self) -> None:
+        """Raise if a member's state cannot be saved."""
+        for text, member in zip(self.detectors, self._members, strict=True):
+            self._of_member(text, member.check_saveable)
 
     def _learn(self, features: Features) -> None:
         folds = min(self.folds, len(features) // 2)
@@ -123,12 +127,12 @@ class Ensemble(FeatureDetector):
         return scores
 
     def _fitted(self, features: Features) -> list[Detector]:
-        members = self._created()
+        members = self._unfitted()
         for text, member in zip(self.detectors, members, strict=True):
             self._of_member(text, lambda: member.fit(features))  # noqa: B023  # called at once
         return members
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         scores = np.array([member.score(features) for member in self._members]).T
         standardised = (scores - self.location_) / self.scale_
         return np.asarray(standardised.mean(axis=1) if self.combine == "mean" else standardised.min(axis=1))
@@ -142,13 +146,13 @@ class Ensemble(FeatureDetector):
 
     def set_state(self, state: State) -> None:
         """Restore what `get_state` returned."""
-        super().set_state(state)
+        super().set_state({name: array for name, array in state.items() if "." not in name})
         if self.location_.shape != (len(self.detectors),):
             raise ModelFileError(
                 f"{self.name}: the model has {self.location_.size} members, the ensemble {len(self.detectors)}: "
                 f"fit it again"
             )
-        self._members = self._created()
+        self._members = self._unfitted()
         for number, (text, member) in enumerate(zip(self.detectors, self._members, strict=True)):
             own = {key.partition(".")[2]: array for key, array in state.items() if key.startswith(f"{number}.")}
             self._of_member(text, lambda: member.set_state(own))  # noqa: B023  # called at once

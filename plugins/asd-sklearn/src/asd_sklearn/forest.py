@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.plugin import Features, Float64, whole_number
 from asd_sklearn.base import FeatureDetector, quiet
-from asd_sklearn.checks import Features
 
 
 class IsolationForest(FeatureDetector):
@@ -18,7 +17,7 @@ class IsolationForest(FeatureDetector):
 
     Parameters
     ----------
-    trees : int
+    n_estimators : int
         Trees; 128 in arXiv:2006.03429.
     max_samples : int
         Training windows drawn for each tree (all of them if there are fewer).
@@ -32,6 +31,7 @@ class IsolationForest(FeatureDetector):
     """
 
     name = "isolation-forest"
+    renamed: ClassVar[Mapping[str, str]] = {"trees": "n_estimators"}
     roots_: Any
     cut_features_: Any
     thresholds_: Any
@@ -40,16 +40,16 @@ class IsolationForest(FeatureDetector):
     depth_: Any
     expected_length_: Any
 
-    def __init__(self, *, trees: int = 128, max_samples: int = 256, seed: int = 0) -> None:
-        self.trees = checks.whole_number(self.name, "trees", trees, 1)
-        self.max_samples = checks.whole_number(self.name, "max_samples", max_samples, 2)
-        self.seed = checks.whole_number(self.name, "seed", seed, 0)
+    def __init__(self, *, n_estimators: int = 128, max_samples: int = 256, seed: int = 0) -> None:
+        self.n_estimators = whole_number(self, "n_estimators", n_estimators, 1)
+        self.max_samples = whole_number(self, "max_samples", max_samples, 2)
+        self.seed = whole_number(self, "seed", seed, 0)
 
     def _learn(self, features: Features) -> None:
         from sklearn.ensemble import IsolationForest as Model
 
         samples = min(self.max_samples, len(features))
-        model = Model(n_estimators=self.trees, max_samples=samples, random_state=self.seed)
+        model = Model(n_estimators=self.n_estimators, max_samples=samples, random_state=self.seed)
         with quiet(self.name):
             model.fit(features)
         trees = [estimator.tree_ for estimator in model.estimators_]
@@ -72,7 +72,7 @@ class IsolationForest(FeatureDetector):
         self.cut_features_ = np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees]))
         self.thresholds_ = np.concatenate([tree.threshold for tree in trees])
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         # scikit-learn grows and descends its trees in single precision, with thresholds in double.
         values = features.astype(np.float32)
         nodes = np.repeat(self.roots_[np.newaxis], len(values), axis=0)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.plugin import Features, Float64, number, whole_number
 from asd_sklearn.base import FeatureDetector, log, logsumexp, quiet
-from asd_sklearn.checks import Features
 
 _CANCELLATION = 1e-5
 """Largest relative error of a variance that rounding may cause in the expanded square E[x²] - E[x]²."""
@@ -24,16 +23,22 @@ class _DiagonalMixture(FeatureDetector):
     A window x scores ``-log Σₖ exp(offsetₖ - ½ Σⱼ precisionₖⱼ (xⱼ - meanₖⱼ)²)``.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "components": "n_components",
+        "tolerance": "tol",
+        "regularisation": "reg_covar",
+    }
+
     means_: Any
     precisions_: Any
     offsets_: Any
 
-    def __init__(self, *, components: int, max_iter: int, tolerance: float, regularisation: float, seed: int) -> None:
-        self.components = checks.whole_number(self.name, "components", components, 1)
-        self.max_iter = checks.whole_number(self.name, "max_iter", max_iter, 1)
-        self.tolerance = checks.number(self.name, "tolerance", tolerance, 0, closed=True)
-        self.regularisation = checks.number(self.name, "regularisation", regularisation, 0, closed=True)
-        self.seed = checks.whole_number(self.name, "seed", seed, 0)
+    def __init__(self, *, n_components: int, max_iter: int, tol: float, reg_covar: float, seed: int) -> None:
+        self.n_components = whole_number(self, "n_components", n_components, 1)
+        self.max_iter = whole_number(self, "max_iter", max_iter, 1)
+        self.tol = number(self, "tol", tol, at_least=0)
+        self.reg_covar = number(self, "reg_covar", reg_covar, at_least=0)
+        self.seed = whole_number(self, "seed", seed, 0)
 
     def _learn(self, features: Features) -> None:
         self._check_count(features)
@@ -47,11 +52,11 @@ class _DiagonalMixture(FeatureDetector):
             model, shift = self._fitted(kept - centre), centre
         if model is None:
             raise DataError(
-                f"{self.name}: a component has collapsed onto a few windows; use --detector.regularisation 1e-3 "
-                f"or fewer --detector.components"
+                f"{self.name}: a component has collapsed onto a few windows; use --detector.reg_covar 1e-3 "
+                f"or fewer --detector.n_components"
             )
         # A precision of zero leaves a feature out of every distance.
-        self.means_, self.precisions_ = np.zeros((2, self.components, len(varying)))
+        self.means_, self.precisions_ = np.zeros((2, self.n_components, len(varying)))
         self.means_[:, varying] = model.means_ + shift
         self.precisions_[:, varying] = np.square(model.precisions_cholesky_, dtype=np.float64)
         log_determinants = np.log(model.precisions_cholesky_, dtype=np.float64).sum(axis=1)
@@ -68,21 +73,21 @@ class _DiagonalMixture(FeatureDetector):
                 model = self._model().fit(features)
         except ValueError:  # the features are sound: scikit-learn has met a variance that is not positive
             return None
-        is_sound = features.dtype == np.float64 or model.covariances_.min() > 0.5 * self.regularisation
+        is_sound = features.dtype == np.float64 or model.covariances_.min() > 0.5 * self.reg_covar
         return model if is_sound else None
 
     def _check_count(self, features: Features) -> None:
         windows = len(features)
-        if windows < self.components:
+        if windows < self.n_components:
             raise DataError(
-                f"{self.name}: {windows} windows for {self.components} components; "
-                f"record more or use --detector.components {windows // 2}"
+                f"{self.name}: {windows} windows for {self.n_components} components; "
+                f"record more or use --detector.n_components {windows // 2}"
             )
-        distinct = checks.count_distinct(features, self.components)
-        if distinct < self.components:
+        distinct = _count_distinct(features, self.n_components)
+        if distinct < self.n_components:
             raise DataError(
-                f"{self.name}: only {distinct} of {windows} windows are distinct, for {self.components} components; "
-                f"check for silent or repeated recordings or use --detector.components {distinct // 2}"
+                f"{self.name}: only {distinct} of {windows} windows are distinct, for {self.n_components} components; "
+                f"check for silent or repeated recordings or use --detector.n_components {distinct // 2}"
             )
 
     def _varying(self, features: Features) -> npt.NDArray[np.bool_]:
@@ -108,7 +113,7 @@ class _DiagonalMixture(FeatureDetector):
     def _log_weights(self, model: Any) -> Float64:
         """Return the logarithm of what each component's density is multiplied with, float64[components]."""
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         centre = self.means_.mean(axis=0)
         means = self.means_ - centre  # the squares below would cancel far from the origin
         centred = features - centre
@@ -129,19 +134,29 @@ def _cancels(features: Features, centre: Float64) -> bool:
     return bool(error.max() > _CANCELLATION)
 
 
+def _count_distinct(features: Features, enough: int) -> int:
+    """Return how many rows differ from all before them, counting no further than `enough`."""
+    seen: set[bytes] = set()
+    for row in features:
+        seen.add((row + 0.0).tobytes())  # adding zero makes -0.0 and 0.0 one
+        if len(seen) >= enough:
+            break
+    return len(seen)
+
+
 class GaussianMixture(_DiagonalMixture):
     """Negative log-likelihood under a mixture of Gaussians with diagonal covariances.
 
     Parameters
     ----------
-    components : int
+    n_components : int
         Gaussians; 80 in arXiv:2006.03429, 20 in arXiv:2012.06282.
     max_iter : int
         Most iterations of expectation maximisation; a mixture that still improves then is used as it is, with a
         line in the log.
-    tolerance : float
+    tol : float
         Stop when the mean log-likelihood gains less than this in an iteration.
-    regularisation : float
+    reg_covar : float
         Added to each variance.
     seed : int
         Seed of the k-means initialisation.
@@ -157,25 +172,23 @@ class GaussianMixture(_DiagonalMixture):
     def __init__(
         self,
         *,
-        components: int = 80,
+        n_components: int = 80,
         max_iter: int = 150,
-        tolerance: float = 1e-3,
-        regularisation: float = 1e-6,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            components=components, max_iter=max_iter, tolerance=tolerance, regularisation=regularisation, seed=seed
-        )
+        super().__init__(n_components=n_components, max_iter=max_iter, tol=tol, reg_covar=reg_covar, seed=seed)
 
     def _model(self) -> Any:
         from sklearn.mixture import GaussianMixture as Model
 
         return Model(
-            self.components,
+            self.n_components,
             covariance_type="diag",
             max_iter=self.max_iter,
-            tol=self.tolerance,
-            reg_covar=self.regularisation,
+            tol=self.tol,
+            reg_covar=self.reg_covar,
             random_state=self.seed,
         )
 
@@ -188,16 +201,16 @@ class BayesianGaussianMixture(_DiagonalMixture):
 
     Parameters
     ----------
-    components : int
+    n_components : int
         Most Gaussians in use.
     max_iter : int
         Most iterations; a mixture that still improves then is used as it is, with a line in the log.
-    tolerance : float
+    tol : float
         Stop when the lower bound on the likelihood gains less than this in an iteration.
-    regularisation : float
+    reg_covar : float
         Added to each variance.
-    weight_concentration : float or None
-        Prior of the Dirichlet process: smaller values use fewer components; None: 1 / components.
+    weight_concentration_prior : float or None
+        Prior of the Dirichlet process: smaller values use fewer components; None: 1 / n_components.
     seed : int
         Seed of the k-means initialisation.
 
@@ -209,34 +222,36 @@ class BayesianGaussianMixture(_DiagonalMixture):
     """
 
     name = "bayesian-gmm"
+    renamed: ClassVar[Mapping[str, str]] = {
+        **_DiagonalMixture.renamed,
+        "weight_concentration": "weight_concentration_prior",
+    }
 
     def __init__(
         self,
         *,
-        components: int = 80,
+        n_components: int = 80,
         max_iter: int = 150,
-        tolerance: float = 1e-3,
-        regularisation: float = 1e-6,
-        weight_concentration: float | None = None,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        weight_concentration_prior: float | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            components=components, max_iter=max_iter, tolerance=tolerance, regularisation=regularisation, seed=seed
-        )
-        if weight_concentration is not None:
-            weight_concentration = checks.number(self.name, "weight_concentration", weight_concentration, 0)
-        self.weight_concentration = weight_concentration
+        super().__init__(n_components=n_components, max_iter=max_iter, tol=tol, reg_covar=reg_covar, seed=seed)
+        if weight_concentration_prior is not None:
+            number(self, "weight_concentration_prior", weight_concentration_prior, above=0)
+        self.weight_concentration_prior = weight_concentration_prior
 
     def _model(self) -> Any:
         from sklearn.mixture import BayesianGaussianMixture as Model
 
         return Model(
-            n_components=self.components,
+            n_components=self.n_components,
             covariance_type="diag",
             max_iter=self.max_iter,
-            tol=self.tolerance,
-            reg_covar=self.regularisation,
-            weight_concentration_prior=self.weight_concentration,
+            tol=self.tol,
+            reg_covar=self.reg_covar,
+            weight_concentration_prior=self.weight_concentration_prior,
             random_state=self.seed,
         )
 

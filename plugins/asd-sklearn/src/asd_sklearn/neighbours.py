@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from asd.errors import ConfigError, DataError
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.errors import DataError
+from asd.plugin import Features, Float64, one_of, whole_number
 from asd_sklearn.base import FeatureDetector
-from asd_sklearn.checks import Features
 from asd_sklearn.distances import Directions, Points
 
-_REFERENCES: dict[str, type[Points] | type[Directions]] = {"euclidean": Points, "cosine": Directions}
+Metric = Literal["euclidean", "cosine"]
+
+_REFERENCES: dict[Metric, Callable[[Features], Points | Directions]] = {"euclidean": Points, "cosine": Directions}
 
 _SMALLEST_RADIUS = 1e-3
 """Smallest local radius, relative to the mean one: copies among the training windows must not divide by zero."""
@@ -32,13 +33,13 @@ class NearestNeighbours(FeatureDetector):
 
     Parameters
     ----------
-    neighbours : int
+    n_neighbors : int
         Nearest training windows k that the distance is averaged over.
     metric : {"euclidean", "cosine"}
         Cosine distance is 1 - cos, and 1 for a window whose features are all zero.
     local_density : bool
         Divide by the neighbours' own radii.
-    density_neighbours : int
+    n_density_neighbors : int
         Nearest training windows that a radius is averaged over.
 
     Notes
@@ -49,25 +50,22 @@ class NearestNeighbours(FeatureDetector):
     """
 
     name = "knn"
+    renamed: ClassVar[Mapping[str, str]] = {"neighbours": "n_neighbors", "density_neighbours": "n_density_neighbors"}
     windows_: Any
     radii_: Any
 
     def __init__(
         self,
         *,
-        neighbours: int = 1,
-        metric: Literal["euclidean", "cosine"] = "euclidean",
+        n_neighbors: int = 1,
+        metric: Metric = "euclidean",
         local_density: bool = False,
-        density_neighbours: int = 4,
+        n_density_neighbors: int = 4,
     ) -> None:
-        self.neighbours = checks.whole_number(self.name, "neighbours", neighbours, 1)
-        if metric not in ("euclidean", "cosine"):
-            raise ConfigError(
-                f"{self.name}: metric must be euclidean or cosine, got {metric!r}; change --detector.metric"
-            )
-        self.metric = metric
+        self.n_neighbors = whole_number(self, "n_neighbors", n_neighbors, 1)
+        self.metric = one_of(self, "metric", metric, get_args(Metric))
         self.local_density = local_density
-        self.density_neighbours = checks.whole_number(self.name, "density_neighbours", density_neighbours, 1)
+        self.n_density_neighbors = whole_number(self, "n_density_neighbors", n_density_neighbors, 1)
 
     def _learn(self, features: Features) -> None:
         self._check_count(len(features))
@@ -77,13 +75,13 @@ class NearestNeighbours(FeatureDetector):
             self.radii_ = self._radii()
 
     def _check_count(self, windows: int) -> None:
-        needed = {"neighbours": self.neighbours}
+        needed = {"n_neighbors": self.n_neighbors}
         if self.local_density:  # a window is no neighbour of its own
-            needed["density_neighbours"] = self.density_neighbours + 1
+            needed["n_density_neighbors"] = self.n_density_neighbors + 1
         for parameter, count in needed.items():
             if windows < count:
                 raise DataError(
-                    f"{self.name}: {windows} windows for {getattr(self, parameter)} {parameter}; "
+                    f"{self.name}: {windows} windows for {getattr(self, parameter)} neighbours; "
                     f"record more or use --detector.{parameter} {windows // 2}"
                 )
 
@@ -91,24 +89,24 @@ class NearestNeighbours(FeatureDetector):
         radii = np.empty(len(self.windows_))
         for block in self._blocks(len(radii)):
             themselves = np.arange(block.start, block.stop)
-            _, distances = self._nearest(self.windows_[block], self.density_neighbours, themselves)
+            _, distances = self._nearest(self.windows_[block], self.n_density_neighbors, themselves)
             radii[block] = distances.mean(axis=1)
         if not radii.any():
             raise DataError(
-                f"{self.name}: every training window has {self.density_neighbours} or more copies, which makes the "
+                f"{self.name}: every training window has {self.n_density_neighbors} or more copies, which makes the "
                 f"local density infinite; check for repeated recordings or use --detector.local_density false"
             )
         return np.asarray(np.maximum(radii, _SMALLEST_RADIUS * radii.mean()))
 
-    def _score(self, features: Features) -> Float64:
-        indices, distances = self._nearest(features, self.neighbours)
+    def _score_block(self, features: Features) -> Float64:
+        indices, distances = self._nearest(features, self.n_neighbors)
         return np.asarray(distances.mean(axis=1) / self.radii_[indices].mean(axis=1))
 
     def _nearest(
         self, features: Features, count: int, themselves: npt.NDArray[np.intp] | None = None
     ) -> tuple[npt.NDArray[np.intp], Float64]:
         """Return indices and distances, [n_windows, count], of the nearest training windows but `themselves`."""
-        reference = self._prepared(lambda: _REFERENCES[self.metric](self.windows_))
+        reference = self._derive(self.windows_, _REFERENCES[self.metric])
         distances = reference.rough(features)
         if themselves is not None:
             distances[np.arange(len(distances)), themselves] = np.inf
@@ -117,4 +115,4 @@ class NearestNeighbours(FeatureDetector):
 
     def _values_per_row(self) -> int:
         windows, dimension = self.windows_.shape
-        return int(windows + (self.neighbours + self.density_neighbours) * dimension)
+        return int(windows + (self.n_neighbors + self.n_density_neighbors) * dimension)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.plugin import Features, Float64, number
 from asd_sklearn.base import FeatureDetector, log
-from asd_sklearn.checks import Features
 
 
 class Mahalanobis(FeatureDetector):
@@ -35,7 +34,7 @@ class Mahalanobis(FeatureDetector):
 
     def __init__(self, *, shrinkage: float | Literal["ledoit-wolf"] = "ledoit-wolf") -> None:
         is_rule = shrinkage == "ledoit-wolf"
-        self.shrinkage = shrinkage if is_rule else checks.number(self.name, "shrinkage", shrinkage, 0, 1, closed=True)
+        self.shrinkage = shrinkage if is_rule else number(self, "shrinkage", shrinkage, at_least=0, at_most=1)
 
     def _learn(self, features: Features) -> None:
         self.mean_ = features.mean(axis=0, dtype=np.float64)
@@ -57,7 +56,7 @@ class Mahalanobis(FeatureDetector):
         identity = np.trace(empirical) / len(empirical) * np.eye(len(empirical))
         return np.asarray((1 - shrinkage) * empirical + shrinkage * identity)
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         whitened = (features - self.mean_) @ self.whitening_
         return np.asarray(np.einsum("ij,ij->i", whitened, whitened))
 
@@ -70,7 +69,7 @@ class PCAResidual(FeatureDetector):
 
     Parameters
     ----------
-    variance : float
+    n_components : float
         Fraction (0–1, exclusive) of the variance that the components keep; 0.98 in arXiv:2012.06282. At least
         one direction is always left out, with a line in the log where that keeps less.
 
@@ -81,11 +80,12 @@ class PCAResidual(FeatureDetector):
     """
 
     name = "pca-residual"
+    renamed: ClassVar[Mapping[str, str]] = {"variance": "n_components"}
     mean_: Any
     components_: Any
 
-    def __init__(self, *, variance: float = 0.98) -> None:
-        self.variance = checks.number(self.name, "variance", variance, 0, 1)
+    def __init__(self, *, n_components: float = 0.98) -> None:
+        self.n_components = number(self, "n_components", n_components, above=0, below=1)
 
     def _learn(self, features: Features) -> None:
         if features.shape[1] < 2:
@@ -94,18 +94,18 @@ class PCAResidual(FeatureDetector):
 
         self.mean_ = features.mean(axis=0, dtype=np.float64)
         # Centred here too, since the fast solver's covariance would cancel far from the origin.
-        model = PCA(n_components=self.variance).fit(features - self.mean_)
+        model = PCA(n_components=self.n_components).fit(features - self.mean_)
         kept = min(len(model.components_), features.shape[1] - 1)
         if kept < len(model.components_):
             log.warning(
                 "%s: %g of the variance takes all %d features; the last principal component is left out all the same",
                 self.name,
-                self.variance,
+                self.n_components,
                 features.shape[1],
             )
         self.components_ = model.components_[:kept]
 
-    def _score(self, features: Features) -> Float64:
+    def _score_block(self, features: Features) -> Float64:
         residual = features - self.mean_
         residual -= residual @ self.components_.T @ self.components_
         return np.asarray(np.einsum("ij,ij->i", residual, residual))

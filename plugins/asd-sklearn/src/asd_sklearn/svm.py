@@ -6,11 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.errors import ConfigError
-from asd.plugin import Float64
-from asd_sklearn import checks
+from asd.plugin import Features, Float64, number
 from asd_sklearn.base import FeatureDetector, quiet
-from asd_sklearn.checks import Features
 from asd_sklearn.distances import Points
 
 
@@ -39,10 +36,8 @@ class OneClassSVM(FeatureDetector):
     gamma_: Any
 
     def __init__(self, *, nu: float = 1e-4, gamma: float | Literal["scale"] = "scale") -> None:
-        self.nu = checks.number(self.name, "nu", nu, 0, 1.0, closed=True)
-        if self.nu == 0:
-            raise ConfigError(f"{self.name}: nu must be above 0, got 0; use --detector.nu 1e-4")
-        self.gamma = gamma if gamma == "scale" else checks.number(self.name, "gamma", gamma, 0)
+        self.nu = number(self, "nu", nu, above=0, at_most=1)
+        self.gamma = gamma if gamma == "scale" else number(self, "gamma", gamma, above=0)
 
     def _learn(self, features: Features) -> None:
         from sklearn.svm import OneClassSVM as Model
@@ -60,8 +55,8 @@ class OneClassSVM(FeatureDetector):
         self.intercept_ = model.intercept_[0]
         self.gamma_ = gamma
 
-    def _score(self, features: Features) -> Float64:
-        kernel = self._prepared(lambda: Points(self.support_vectors_)).squared_distances(features)
+    def _score_block(self, features: Features) -> Float64:
+        kernel = self._derive(self.support_vectors_, Points).squared_distances(features)
         kernel *= -self.gamma_
         np.exp(kernel, out=kernel)
         return np.asarray(-(kernel @ self.coefficients_ + self.intercept_))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Extractor, Float32, Representation
+from asd.plugin import Extractor, Float32, Representation, one_of
 from asd_transformers.checkpoint import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class HuggingFace(Extractor):
         Allow a model that brings its own Python code to run it.
     """
 
+    name = "huggingface"
+
     def __init__(
         self,
         *,
@@ -47,12 +49,10 @@ class HuggingFace(Extractor):
         self.model = model
         self.revision = revision
         self.layer = layer
-        self.pool = pool
+        self.pool = one_of(self, "pool", pool, get_args(Pool))
         self.trust_remote_code = trust_remote_code
         if not model.strip():
             raise ConfigError("huggingface: model is empty, expected a folder or a name on the hub (owner/name)")
-        if pool not in get_args(Pool):
-            raise ConfigError(f"huggingface: pool is {pool!r}, expected {' or '.join(get_args(Pool))}")
         if len(set(self._layers)) != len(self._layers) or not self._layers:
             raise ConfigError(f"huggingface: layer is {layer!r}, expected one index or several different ones (3,6,9)")
 
