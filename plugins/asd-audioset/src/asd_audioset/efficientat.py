@@ -100,12 +100,8 @@ class EfficientAT(PretrainedExtractor):
         return EFFICIENTAT_MODELS[self.model]
 
     @property
-    def _default_weight(self) -> WeightFile | None:
-        published = self._published
-        if published.weight is None and self.weights_sha256 is not None:
-            name = published.url.rpartition("/")[2]
-            return WeightFile(name=name, licence="MIT", url=published.url, sha256=self.weights_sha256)
-        return published.weight
+    def _default_weight(self) -> WeightFile | str:
+        return self._published.weight or self._published.url
 
     def _check_windows(self, shape: tuple[int, ...]) -> None:
         super()._check_windows(shape)

@@ -13,9 +13,9 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of
+from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, resolve_weights
 from asd_imagenet import layers, models, sources
-from asd_imagenet.plugin import DIMENSIONS
+from asd_imagenet.plugin import DIMENSIONS, EMBEDDED_MODEL
 from asd_imagenet.pooling import Pool, default_pool, pooled
 
 _log = logging.getLogger("asd")
@@ -62,7 +62,7 @@ class ImageNetExtractor(Extractor):
         self.weights_sha256 = weights_sha256
         self.seed = seed
         models.check_model(model)
-        sources.check_weights(model, weights, weights_sha256)
+        check_weights(weights, ("random", *sources.published(model)), sha256=weights_sha256)
         if pool not in get_args(Pool):
             raise ConfigError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
         if layer is not None and (not layer or not all(layer)):
@@ -112,7 +112,8 @@ class ImageNetExtractor(Extractor):
     @functools.cached_property
     def _file(self) -> Path:
         """The weight file; verifying a large one takes a while."""
-        return sources.find_weights(self.model, self.weights, self.weights_sha256)
+        known = sources.published(self.model)
+        return resolve_weights(self.weights, known, sha256=self.weights_sha256, alternative=EMBEDDED_MODEL)
 
     @functools.cached_property
     def _hashes(self) -> dict[str, str]:
