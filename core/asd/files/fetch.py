@@ -207,7 +207,7 @@ class _Expected:
 
 def _fetch_part(url: str, part: Path, expected: _Expected) -> str:
     """Leave a good copy in `part` and return its checksum, or raise."""
-    if expected.checksum is None and not _kept_validator(part):
+    if not _is_resumable(part, expected):
         _discard(part)
     begun = part.is_file()
     if begun and expected.checksum:
@@ -271,11 +271,12 @@ def _download(url: str, part: Path, expected: _Expected) -> None:
                 reached = file.tell()
                 if reached == begun and longest < 0:
                     raise TransferError(f"cannot reach {urlsplit(url).netloc} ({_reason(error)})") from error
+                resumable = _is_resumable(part, expected)
                 if reached <= longest:
                     text = f"the download broke off at {reached / MEGABYTE:.1f} MB ({_reason(error)})"
-                    raise TransferError(text, unfinished=True) from error
+                    raise TransferError(text, unfinished=resumable) from error
                 longest = reached
-                if expected.checksum is None and not _kept_validator(part):
+                if not resumable:
                     file.truncate(0)
             except exceptions.RequestException as error:
                 raise TransferError(f"cannot fetch {url} ({_reason(error)})") from error
@@ -395,6 +396,11 @@ def _keep_validator(part: Path, validator: str) -> None:
 def _kept_validator(part: Path) -> str:
     file = _validator_file(part)
     return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _is_resumable(part: Path, expected: _Expected) -> bool:
+    """Return whether a change of the file since it was begun would be noticed."""
+    return expected.checksum is not None or bool(_kept_validator(part))
 
 
 def _discard(part: Path) -> None:

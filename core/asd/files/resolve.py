@@ -57,8 +57,8 @@ def check_weights(
                 f"{text} needs {hash_name}, the file's SHA-256, to be trusted; or fetch it yourself and give its path"
             )
     elif not Path(text).suffix and not re.search(r"[/\\]", text):
-        expected = ", ".join((*known, "a file or a URL"))
-        raise ConfigError(f"{name} is {text!r}, expected {expected}; write ./{text} for a file of that name")
+        hint = f"; write ./{text} for a file of that name" if text else ""
+        raise ConfigError(f"{name} is {text!r}, expected {', '.join((*known, 'a file or a URL'))}{hint}")
 
 
 def resolve_weights(

@@ -184,9 +184,7 @@ def test_a_full_disk_leaves_nothing_half(server: Server, tmp_path: Path, monkeyp
     # A double: no test may fill the machine's disk.
     monkeypatch.setattr(fetching, "require_space", full)
     (tmp_path / "other.part").write_text("half")
-    with pytest.raises(
-        DataError, match=r"\(No space left on device\); free some, or name a folder on another disk"
-    ):
+    with pytest.raises(DataError, match=r"\(No space left on device\); free some, or name a folder on another disk"):
         fetch([RemoteFile(f"{server.address}/dev_fan.zip")], tmp_path)
     assert not list(tmp_path.glob("*.part"))
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from asd import plugin
 from asd.errors import DataError
 from asd.plugin import RemoteFile, TransferError, require_space, track, writing
+from asd.plugin import fetch as fetch_file
 
 _log = logging.getLogger("asd.data")
 
@@ -66,7 +66,7 @@ def _download(remote: RemoteFile, archive: Path) -> str:
     """Leave a good copy in `archive`, and return its checksum."""
     expected = remote.checksum or _state(archive.parent).get(remote.url, {}).get("checksum")
     try:
-        found = plugin.fetch(remote.url, archive, checksum=expected, size=remote.size)
+        found = fetch_file(remote.url, archive, checksum=expected, size=remote.size)
     except TransferError as error:
         mend = f"or download {remote.url} elsewhere, put it at {archive} and run the command again"
         if error.unfinished:
