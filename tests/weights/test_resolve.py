@@ -39,14 +39,15 @@ def test_what_may_name_weights(text: str, sha256: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "sha256", "message"),
     [
-        ("net", None, "weights is 'net', expected default, random, a file or a URL; write ./net for a file of that name"),
-        ("", None, "weights is '', expected default, random, a file or a URL; write ./ for a file of that name"),
+        ("net", None, "weights is 'net', expected default, random, a file or a URL; write ./net for a file of that "
+         "name"),
+        ("", None, "weights is '', expected default, random, a file or a URL"),
         ("ftp://a.org/net.pth", DIGEST, "weights is 'ftp://a.org/net.pth', expected the https, http or file URL of a "
          "file"),
         ("https://a.org/", DIGEST, "weights is 'https://a.org/', expected the https, http or file URL of a file"),
         ("https://a.org", DIGEST, "weights is 'https://a.org', expected the https, http or file URL of a file"),
-        ("https://a.org/net.pth", None, "https://a.org/net.pth needs weights_sha256, the file's SHA-256, to be trusted; "
-         "or fetch it yourself and give its path"),
+        ("https://a.org/net.pth", None, "https://a.org/net.pth needs weights_sha256, the file's SHA-256, to be "
+         "trusted; or fetch it yourself and give its path"),
         ("net.pth", "ABCDEF01", "weights_sha256 is 'ABCDEF01', expected 8 to 64 hexadecimal digits in lower case"),
         ("net.pth", DIGEST[:7], f"weights_sha256 is {DIGEST[:7]!r}, expected 8 to 64 hexadecimal digits in lower case"),
         ("net.pth", DIGEST + "0", f"weights_sha256 is '{DIGEST}0', expected 8 to 64 hexadecimal digits in lower case"),
@@ -97,15 +98,11 @@ def test_a_published_file_without_a_hash_needs_the_users(server: Any, store: Pat
 
 def test_another_file_than_expected_is_named(server: Any, store: Path, tmp_path: Path) -> None:
     known = {"default": server.weight("whole")}
-    mend = "correct weights_sha256 or fetch the file again"
+    told = "another file than expected: its sha256 is .*, expected 00000000; correct weights_sha256 or fetch the file"
     for text in ("default", str(store / "net.pth")):
-        with pytest.raises(
-            WeightError, match=rf"another file than expected: its sha256 is .*, expected 0{{8}}; {mend}"
-        ):
+        with pytest.raises(WeightError, match=told):
             resolve_weights(text, known, sha256="0" * 8)
-    with pytest.raises(
-        WeightError, match=rf"^{tmp_path}/lost\.pth: no such weight file; give default, a file or a URL$"
-    ):
+    with pytest.raises(WeightError, match=r"/lost\.pth: no such weight file; give default, a file or a URL$"):
         resolve_weights(str(tmp_path / "lost.pth"), known)
 
 
@@ -152,9 +149,7 @@ def test_a_first_file_that_is_not_what_is_wanted_is_not_kept(server: Any, store:
         raise AsdError("no network")
 
     url = f"{server.address}/whole/net.pth"
-    with pytest.raises(
-        WeightError, match=rf"^net\.pth: {re.escape(url)} gave another file \(no network\); it was not k"
-    ):
+    with pytest.raises(WeightError, match=rf"^net\.pth: {re.escape(url)} gave another file \(no network\); it was"):
         locate_on_first_use("net.pth", url, refused)
     assert [path.name for path in store.iterdir()] == [".locks"]
 

@@ -158,9 +158,7 @@ def test_a_graph_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_graph_with_another_hash_is_refused() -> None:
-    with pytest.raises(
-        WeightError, match=rf"its sha256 is {GRAPHS['mtt'].sha256}, expected {'0' * 64}; correct sha256"
-    ):
+    with pytest.raises(WeightError, match=rf"its sha256 is {GRAPHS['mtt'].sha256}, expected {'0' * 64}; correct"):
         EssentiaModel(graph=str(MUSICNN), sha256="0" * 64).weight_hashes()
 
 
