@@ -138,7 +138,7 @@ def test_another_content_is_not_kept(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{STATED}, expected {len(ARCHIVE) + 1} bytes\)"):
         fetch([RemoteFile(f"{server.address}/dev_fan.zip", checksum=MD5, size=len(ARCHIVE) + 1)], tmp_path)
     with pytest.raises(
-        DataError, match=r"login\.zip: not a sound zip archive \(File is not a zip file\); it was not kept"
+        DataError, match=r"login\.zip: not a valid zip archive \(File is not a zip file\); it was not kept"
     ):
         fetch([RemoteFile(f"{server.address}/login.zip")], tmp_path)
     assert not list(tmp_path.glob("*.zip*"))

@@ -31,7 +31,7 @@ class EfficientAT(PretrainedExtractor):
     Parameters
     ----------
     model : str
-        mn01_as to mn40_as_ext; mn04_as is included, the greater ones are the better.
+        mn01_as to mn40_as_ext; mn04_as is included, larger ones are more accurate.
     layer : int
         Stage whose activations are taken, 0 to 16, the last.
     pool : {"global", "time"}

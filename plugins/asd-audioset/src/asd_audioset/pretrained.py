@@ -1,4 +1,4 @@
-"""What the extractors of this package have in common."""
+"""Base class of the extractors of this package."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class PretrainedExtractor(Extractor):
     """What messages call the network."""
 
     _auto_precision: Literal["fp32"] | None = "fp32"
-    """What ``auto`` means. bfloat16 turns EfficientAT's embeddings of machine sound to a cosine of 0.993 and is hardly
-    faster on so narrow a network."""
+    """What precision ``auto`` means. With bfloat16, EfficientAT's embeddings of machine sound have a cosine of 0.993 to
+    the exact ones, and so narrow a network is hardly faster."""
 
     _values_each = 32 * 128 * 100
-    """Values of spectrogram that a core takes at a time: fewer leave it waiting, more leave its cache."""
+    """Values of spectrogram that a core takes at a time: fewer keep it idle, more do not fit its cache."""
 
     def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
         self.weights = weights

@@ -78,7 +78,7 @@ def _download(remote: RemoteFile, archive: Path) -> str:
 
 
 def _place(remote: RemoteFile, archive: Path, folder: Path, keep: bool) -> str:
-    """Put a file where it belongs, and return the path of (the first of) what came of it, below `folder`."""
+    """Move or unpack a file to where it belongs; return the path, below `folder`, of it or of the first unpacked."""
     home = folder / remote.folder
     if archive.suffix == ".zip":
         first = unpack(archive, home)
@@ -92,7 +92,7 @@ def _place(remote: RemoteFile, archive: Path, folder: Path, keep: bool) -> str:
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """Unpack a zip archive and return its first file; what is there already, of the same size, stays.
+    """Unpack a zip archive and return its first file; files that are there already with the same size stay.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def unpack(archive: Path, into: Path) -> Path:
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         archive.unlink()
         raise DataError(
-            f"{archive.name}: not a sound zip archive ({error}); it was not kept, fetch it again"
+            f"{archive.name}: not a valid zip archive ({error}); it was not kept, fetch it again"
         ) from error
     return into / members[0].filename
 

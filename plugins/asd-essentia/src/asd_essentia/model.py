@@ -1,4 +1,4 @@
-"""Any network that Essentia can run, from its graph."""
+"""Any network that Essentia runs, from its graph."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from asd_essentia.published import PUBLISHED, Published
 _SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
 _USUAL_SAMPLE_RATE = 16000
 _PARAMETERS = ("graph", "sha256")
-_DIGITS = 64
+_DIGITS = 64  # a graph is a program: the leading digits of its hash are not enough
 
 
 class EssentiaModel(Extractor):
-    """A node's output of a network that Essentia runs, averaged over the patches of a window; in a worker process.
+    """Output of a node of a network that Essentia runs in a worker process, averaged over the patches of a window.
 
     Parameters
     ----------
     model : str or None
-        A model of Essentia's site by name (vggish, discogs-effnet), which settles the algorithm and the output.
+        A model of Essentia's site by name (vggish, discogs-effnet), which determines the algorithm and the output.
     graph : str or None
         The network: a .pb file, or its URL together with sha256. None: the named model's URL.
     sha256 : str or None
-        SHA-256 that the graph must have; a URL is not used without it.
+        SHA-256 that the graph must have, all 64 digits; a URL is not used without it.
     metadata : str or None
-        The .json file that Essentia's site offers with the graph; none: the one beside the graph, if there is one.
+        The .json file that Essentia's site offers with the graph. None: the one beside the graph, if there is one.
     algorithm : str or None
-        Essentia's algorithm (TensorflowPredictVGGish …); none: as the metadata say.
+        Essentia's algorithm (TensorflowPredictVGGish …). None: as the metadata state.
     input : str or None
-        Node that takes the windows; none: as the metadata say, else the algorithm's usual one.
+        Node that takes the windows. None: as the metadata state, else the algorithm's usual one.
     output : str or None
-        Node whose output is the embedding; none: as the metadata say.
+        Node whose output is the embedding. None: as the metadata state.
 
     References
     ----------
@@ -95,14 +95,14 @@ class EssentiaModel(Extractor):
 
     @property
     def consumes(self) -> Representation:
-        """A waveform at the rate of the network."""
+        """A waveform at the network's sample rate."""
         stated = self._stated.get("inference", {}).get("sample_rate")
         rate = stated or _SAMPLE_RATES.get(self.algorithm or "", _USUAL_SAMPLE_RATE)
         return Representation("waveform", (None,), int(rate))
 
     @property
     def dimension(self) -> int | None:
-        """Length of an embedding as the metadata say; None if they do not."""
+        """Length of an embedding as the metadata state; None if they do not."""
         if self._published:
             return self._published.dimension
         shape = next((o.get("shape") or [None] for o in self._outputs if o.get("name") == self._output), [None])
@@ -146,7 +146,7 @@ class EssentiaModel(Extractor):
 
     @functools.cached_property
     def _stated(self) -> dict[str, Any]:
-        """What the metadata say; nothing if there are none."""
+        """The metadata; empty if there are none."""
         path = Path(self.metadata or Path(self._source or "").with_suffix(".json")).expanduser()
         if self.metadata is None and not path.is_file():  # as beside a URL
             return {}

@@ -40,7 +40,7 @@ class ImageNetExtractor(Extractor):
         default (the file that ships with squeezenet1_0, torchvision's best for others), a weight set of torchvision
         such as IMAGENET1K_V1, a file, a URL, or random.
     weights_sha256 : str or None
-        SHA-256 that a file or URL must have; a URL is not used without it.
+        SHA-256 that the file must have, or its first 8 digits or more; a URL is not used without it.
     seed : int
         Determines random weights.
     """
