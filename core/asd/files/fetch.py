@@ -185,11 +185,11 @@ class _Expected:
     def examine(self, path: Path) -> tuple[str, str | None]:
         """Return a file's checksum, and in words how it differs from what is expected, None if it does not."""
         algorithm = (self.checksum or "sha256").partition(":")[0]
-        size, digest = path.stat().st_size, digest_of(path, algorithm)
-        checksum = f"{algorithm}:{digest}"
-        return checksum, self._mismatch(path, size, checksum)
+        checksum = f"{algorithm}:{digest_of(path, algorithm)}"
+        return checksum, self._mismatch(path, checksum)
 
-    def _mismatch(self, path: Path, size: int, checksum: str) -> str | None:
+    def _mismatch(self, path: Path, checksum: str) -> str | None:
+        size = path.stat().st_size
         found = f"{size} bytes, {checksum.replace(':', ' ')}"
         if self.checksum and not checksum.startswith(self.checksum):
             more = "…" if len(self.checksum) < len(checksum) else ""
@@ -210,20 +210,16 @@ def _fetch_part(url: str, part: Path, expected: _Expected) -> str:
     if not _is_resumable(part, expected):
         _discard(part)
     begun = part.is_file()
-    if begun and expected.checksum:
-        found, mismatch = expected.examine(part)
-        if mismatch is None:  # a kill came between the last byte and the name
-            return found
-    _transfer(url, part, expected)
-    found, mismatch = expected.examine(part)
-    if mismatch and begun:  # the beginning may be that of another version of the file
-        _discard(part)
+    # A good part that was begun: a kill came between the last byte and the name.
+    if not begun or expected.checksum is None or expected.examine(part)[1]:
         _transfer(url, part, expected)
-        found, mismatch = expected.examine(part)
-    if mismatch:
-        _discard(part)
-        raise TransferError(f"{url} gave another file ({mismatch}); {_NOT_KEPT}")
-    return found
+    found, mismatch = expected.examine(part)
+    if mismatch is None:
+        return found
+    _discard(part)
+    if begun:  # the beginning may be that of another version of the file
+        return _fetch_part(url, part, expected)
+    raise TransferError(f"{url} gave another file ({mismatch}); {_NOT_KEPT}")
 
 
 def _transfer(url: str, part: Path, expected: _Expected) -> None:
@@ -320,10 +316,9 @@ def _blocks(response: requests.Response, pace: _Pace) -> Iterator[bytes]:
 
 def _write(url: str, blocks: Iterator[bytes], file: BinaryIO, total: int | None, expected: _Expected) -> None:
     """Append `blocks` to `file`, within the limits of size; show the progress in megabytes."""
-    if total is not None and expected.size is not None and total > expected.size:
-        _refuse(file, f"{url} offers {total} bytes, expected {expected.size}; {_NOT_KEPT}")
-    known = total if expected.size is None else expected.size
-    limit = _LARGEST if known is None else known
+    limit = next(size for size in (expected.size, total, _LARGEST) if size is not None)
+    if total is not None and total > limit:
+        _refuse(file, f"{url} offers {total} bytes, expected {limit}; {_NOT_KEPT}")
 
     def megabytes() -> Iterator[int]:
         shown = 0
