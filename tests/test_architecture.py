@@ -75,9 +75,8 @@ def test_the_core_imports_only_what_it_declares() -> None:
     # asd.testing stands for a distribution of its own, and says so where that is not installed
     found = {m for path, m in imports(ROOT / "core") if m != "asd_testing" or path.name != "testing.py"}
     found -= sys.stdlib_module_names
-    # requests comes with pooch, whose downloader's errors are requests'
     # skops is optional: it stores what estimators of a stranger's plugin learned, if that is more than arrays
-    assert found - {"asd", "asd_registry", "requests", "skops"} <= declared
+    assert found - {"asd", "asd_registry", "skops"} <= declared
     assert not found & HEAVY
 
 
@@ -177,4 +176,4 @@ def test_listing_and_help_import_nothing_heavy(command: list[str]) -> None:
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "asd_registry" in loaded
     assert not loaded & HEAVY
-    assert not loaded & {"soundfile", "soxr", "safetensors", "pooch", "requests"}
+    assert not loaded & {"soundfile", "soxr", "safetensors", "requests", "urllib3"}

@@ -15,9 +15,10 @@ from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
 from asd.files.database import open_database
 from asd.files.digest import digest_of
-from asd.files.fetch import TransferError, download, require_space
+from asd.files.fetch import TransferError, fetch, is_offline, require_space, writing
 from asd.files.folders import cache_folder
-from asd.files.weights import is_offline, locate, store_folder
+from asd.files.resolve import check_weights, resolve_weights
+from asd.files.weights import locate, locate_on_first_use
 from asd.progress import track
 from asd.records import Audio, Channel, Clip, Float32, Float64, Recording, RemoteFile, Representation, Windows
 from asd.sound.finding import ANOMALOUS_LABELS, AUDIO_SUFFIXES, NORMAL_LABELS
@@ -60,14 +61,16 @@ __all__ = [
     "TransferError",
     "Windows",
     "cache_folder",
+    "check_weights",
     "create",
     "digest_of",
-    "download",
     "duration_of",
+    "fetch",
     "filtered_spectrogram",
     "hz_to_mel",
     "is_offline",
     "locate",
+    "locate_on_first_use",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",
@@ -80,7 +83,8 @@ __all__ = [
     "power_to_db",
     "registry",
     "require_space",
-    "store_folder",
+    "resolve_weights",
     "track",
     "whole_number",
+    "writing",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import re
@@ -68,6 +69,73 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _silent(self) -> None:
         time.sleep(1.0)
 
+    def _endless(self) -> None:
+        """Send bytes for ever, and no length."""
+        self.send_response(200)
+        self.end_headers()
+        while True:
+            self.wfile.write(bytes(100_000))
+
+    def _larger(self) -> None:
+        """State a length that the file does not have."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.state.content) + 1))
+        self.end_headers()
+
+    def _dripping(self) -> None:
+        """Send a byte now and then."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.state.content)))
+        self.end_headers()
+        for byte in self.server.state.content:
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.02)
+
+    def _chunked(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        content = self.server.state.content
+        for start in range(0, len(content), 100_000):
+            block = content[start : start + 100_000]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _compressed(self) -> None:
+        """Compress although nobody asked for it."""
+        packed = gzip.compress(self.server.state.content, compresslevel=1)
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(packed)))
+        self.end_headers()
+        self.wfile.write(packed)
+
+    def _tagged(self) -> None:
+        self._send_tagged(None)
+
+    def _tagged_cut(self) -> None:
+        self._send_tagged(1_500_000)
+
+    def _tagged_stuck(self) -> None:
+        """Never get beyond the first 100 kB."""
+        start, _ = self._asked()
+        self._send_tagged(0 if start else 100_000)
+
+    def _tagged_careless(self) -> None:
+        """Send the range whatever If-Range says, with the tag of today's file."""
+        self._send(*self._asked(), tag=self._tag())
+
+    def _send_tagged(self, bytes_sent: int | None) -> None:
+        """Send the range if the file has not changed, else the whole (RFC 9110, section 13.1.5)."""
+        changed = self.headers["If-Range"] not in (None, self._tag())
+        start, status = (0, 200) if changed else self._asked()
+        self._send(start, status, bytes_sent=bytes_sent, tag=self._tag())
+
+    def _tag(self) -> str:
+        return f'"{hashlib.sha256(self.server.state.content).hexdigest()[:8]}"'
+
     def _redirect(self) -> None:
         self.send_response(302)
         self.send_header("Location", "/whole/net.pth")
@@ -101,13 +169,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         found = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         return (int(found[1]), 206) if found else (0, 200)
 
-    def _send(self, start: int, status: int, *, bytes_sent: int | None = None, seconds_per_block: float = 0.0) -> None:
+    def _send(
+        self,
+        start: int,
+        status: int,
+        *,
+        bytes_sent: int | None = None,
+        seconds_per_block: float = 0.0,
+        tag: str | None = None,
+    ) -> None:
         content = self.server.state.content
         if start >= len(content):
             self.send_error(416)
             return
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) - start))
+        if tag:
+            self.send_header("ETag", tag)
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()

@@ -96,20 +96,20 @@ def test_a_whole_part_needs_no_network(server: Any, store: Path, monkeypatch: py
 
 def test_a_connection_that_breaks_is_taken_up_again(server: Any, store: Path) -> None:
     assert weights.locate(server.weight("cut")).read_bytes() == server.content
-    assert [asked and megabytes(asked) for _, asked in server.requests] == [None, 1.4, 2.8]
+    assert [asked and megabytes(asked) for _, asked in server.requests] == [None, 1.5, 3.0]
 
 
 def test_a_download_that_breaks_for_good_goes_on_next_time(server: Any, store: Path) -> None:
     weight = server.weight("cut-no-range")
     with pytest.raises(WeightError) as caught:
         weights.locate(weight)
-    reason = r"broke off at 1\.4 MB \(.*1500000 bytes read, 1900000 more expected.*\)"
+    reason = r"broke off at 1\.5 MB \(.*1500000 bytes read, 1900000 more expected.*\)"
     mend = "run the command again, it goes on from there"
     assert re.fullmatch(rf"net\.pth: the download {reason}; {mend}", str(caught.value))
     assert len(server.requests) == 2
     assert files_in(store) == {"net.pth.part"}
     assert weights.locate(server.weight("whole")).read_bytes() == server.content
-    assert megabytes(server.requests[-1][1]) == 1.4
+    assert megabytes(server.requests[-1][1]) == 1.5
 
 
 def test_a_damaged_file_is_fetched_again(server: Any, store: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_wrong_file_is_not_kept(server: Any, store: Path) -> None:
         f"net.pth: {weight.url} gave another file (3400000 bytes, sha256 {got}, expected {'12' * 32}); it was not "
         "kept: the publisher may have changed it, or a proxy's login page may have answered; fetch "
         f"{weight.url} elsewhere and run 'asd weights import net.pth FILE --sha256 {'12' * 32}', which puts it at "
-        f"{store / 'net.pth'}"
+        f"{store / ('12' * 32) / 'net.pth'}"
     )
     assert files_in(store) == set()
 
@@ -161,7 +161,7 @@ def test_without_a_network_the_user_learns_the_other_ways(nets: Any, store: Path
         weights.locate(weight, alternative="squeezenet1_0")
     assert str(caught.value) == (
         f"net.pth: cannot reach 127.0.0.1:{port} (Connection refused); fetch {url} elsewhere and run "
-        f"'asd weights import net.pth FILE --sha256 11111111', which puts it at {store / 'net.pth'}; "
+        f"'asd weights import net.pth FILE --sha256 11111111', which puts it at {store / '11111111' / 'net.pth'}; "
         "or use squeezenet1_0, which needs no download"
     )
 
@@ -244,9 +244,11 @@ def test_import_takes_the_right_file_only(server: Any, store: Path, tmp_path: Pa
     )
     assert not store.exists()
     stick.write_bytes(server.content)
-    assert weights.import_file(weight, stick) == store / "net.pth"
-    assert weights.locate(weight).read_bytes() == server.content
-    assert files_in(store) == {"net.pth"}
+    place = store / weight.sha256 / "net.pth"  # no component lists it
+    assert weights.import_file(weight, stick) == place
+    assert weights.locate(weight) == place
+    assert place.read_bytes() == server.content
+    assert files_in(place.parent) == {"net.pth"}
     assert server.requests == []
 
 

@@ -66,7 +66,8 @@ def test_a_process_that_waits_says_so_and_takes_over_from_one_that_is_killed(ser
     wait_for(store / "net.pth.part", 100_000)
     second = start(server.weight("whole"), first="import logging; logging.basicConfig(level=logging.INFO)\n")
     assert second.stderr is not None
-    assert second.stderr.readline() == "INFO:asd.weights:another process is bringing net.pth; waiting for it\n"
+    line = f"INFO:asd.files:another process is fetching net.pth into {store}; waiting for it\n"
+    assert second.stderr.readline() == line
     first.kill()
     first.communicate()
     out, err = second.communicate(timeout=60)
@@ -92,7 +93,7 @@ def test_a_full_disk_leaves_old_files_whole_and_takes_no_space(server: Any, stor
 
 
 # Root may do anything, so it becomes nobody, after importing what it needs.
-_NOBODY = "import os, requests, pooch, filelock, asd.files.weights\nif os.getuid() == 0: os.setuid(65534)\n"
+_NOBODY = "import os, requests, urllib3, filelock, asd.files.weights\nif os.getuid() == 0: os.setuid(65534)\n"
 
 
 def test_a_store_that_may_not_be_written_is_named(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

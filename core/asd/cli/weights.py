@@ -1,4 +1,4 @@
-"""``asd weights``: what pretrained weights there are, which are here, and how to bring the others."""
+"""``asd weights``: which pretrained weights there are, which are here, and how to get the others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_(as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
-    """Download and verify what is not here; print the paths."""
+    """Download and verify the files that are not here; print the paths."""
     chosen = dict.fromkeys(entry.weight for name in names for entry in _named(name))
     with reporting(verbose):
         found = [locate(weight) for weight in chosen]
@@ -59,9 +59,9 @@ def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: bool) -> None:
-    """Keep FILE, a copy brought by other means, as NAME.
+    """Copy FILE, which came by other means, into the store as NAME.
 
-    It is verified first. Prints the path where it is kept.
+    It is verified first. Prints the path of the copy.
     """
     weight = _one_named(name) if sha256 is None else _unlisted(name, file, sha256)
     with reporting(verbose):

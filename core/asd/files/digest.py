@@ -1,4 +1,4 @@
-"""What a file's content is known by, and files of the same content."""
+"""Identify a file by its content, and find files of the same content."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from asd.records import Recording
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
+def digest_of(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's content in hexadecimal, by an algorithm of `hashlib`."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def duplicates(
@@ -37,6 +37,6 @@ def duplicates(
         if size in by_size:  # only files of one size can be alike
             if size not in by_digest:
                 by_digest[size] = {digest(recording.path): recording for recording in by_size[size]}
-            if twin := by_digest[size].get(digest(other.path)):
-                found.append((twin, other))
+            if same := by_digest[size].get(digest(other.path)):
+                found.append((same, other))
     return found

@@ -1,46 +1,35 @@
-"""The weight store: pretrained weights, fetched once, verified by their SHA-256 at every use.
+"""The weight store: pretrained weights, downloaded once, verified by their SHA-256 at every use.
 
 A component asks for the file that its spec names::
 
     path = asd.plugin.locate(spec.weights[0])
 
-The store is the folder ``weights`` of the cache folder (`asd.files.folders`); each file lies there under its own name.
-While it comes, it is ``NAME.part``; it gets its name when its hash is right.
+The store is the folder ``weights`` of the cache folder (`asd.files.folders`). A published file lies there under its own
+name; a file that only a user names, by an address or an import, lies in a folder named by its hash, so that it never
+takes the place of a published one.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import logging
-import os
-import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from math import ceil
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
 from asd.contract.installed import registry
 from asd.errors import WeightError
 from asd.files.digest import digest_of
-from asd.files.fetch import MEGABYTE, TransferError, download, require_space
+from asd.files.fetch import TransferError, fetch, writing
 from asd.files.folders import cache_folder
-from asd.progress import track
 from asd_registry import Component, WeightFile
 
 State = Literal["embedded", "present", "absent", "damaged"]
 """``embedded``: whole, inside its distribution; ``present``: whole, in the store."""
 
-_log = logging.getLogger("asd.weights")
-
-_PATIENCE = 1.0
-"""Seconds to wait for another process before saying so."""
-
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_log = logging.getLogger("asd.files")
 
 
 @dataclass(frozen=True)
@@ -57,12 +46,12 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes: of the file where it is here, else as the publisher says."""
-        return self.path.stat().st_size if _is_here(self.path) else self.weight.size
+        """Bytes: of the file if it is there, else as the publisher states."""
+        return self.path.stat().st_size if _is_file(self.path) else self.weight.size
 
     def state(self) -> State:
-        """Hash the file, if it is there, and say how it is."""
-        if not _is_here(self.path):
+        """Hash the file, if it is there, and return its state."""
+        if not _is_file(self.path):
             return "absent"
         if not _is_good(self.path, self.weight):
             return "damaged"
@@ -76,21 +65,24 @@ class Entry:
         return next(files, Path(package, self.weight.name))
 
 
-def is_offline() -> bool:
-    """Return whether ``ASD_OFFLINE`` forbids the network."""
-    return os.environ.get("ASD_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
-
-
 def store_folder() -> Path:
     """Return the folder of the weight store; it may not exist yet."""
     return cache_folder() / "weights"
 
 
-def place_of(weight: WeightFile) -> Path:
-    """Return where a downloaded weight file belongs, whether it is there or not."""
-    if Path(weight.name).name != weight.name:
+def place_of(weight: WeightFile, *, published: bool = True) -> Path:
+    """Return where a downloaded weight file belongs, whether it is there or not.
+
+    Parameters
+    ----------
+    weight : WeightFile
+        The file.
+    published : bool
+        Whether a component names it. A file that only a user names lies in a folder of its hash.
+    """
+    if Path(weight.name).name != weight.name or weight.name in ("", ".."):
         raise WeightError(f"{weight.name!r} is no file name: a weight file's name holds no folders")
-    return store_folder() / weight.name
+    return store_folder() / ("" if published else weight.sha256) / weight.name
 
 
 def catalogue(components: Iterable[Component] | None = None) -> list[Entry]:
@@ -104,45 +96,89 @@ def catalogue(components: Iterable[Component] | None = None) -> list[Entry]:
 
 
 def verify(weight: WeightFile) -> State:
-    """Hash a weight file, if it is there, and say how it is."""
+    """Hash a weight file, if it is there, and return its state."""
     return _entry(weight).state()
 
 
-def locate(weight: WeightFile, *, alternative: str | None = None) -> Path:
+def locate(weight: WeightFile, *, alternative: str | None = None, published: bool = True) -> Path:
     """Return the path of a verified local copy, downloading it if it is absent or damaged and the network is allowed.
 
-    An interrupted download goes on where it stopped. Several processes may ask for the same file: one brings it, the
-    others wait.
+    An interrupted download is resumed. Several processes may ask for the same file: one downloads it, the others wait.
 
     Parameters
     ----------
     weight : WeightFile
-        What is wanted; `url` None means the copy inside the distribution of the component that names it.
+        The file; `url` None means the copy inside the distribution of the component that names it.
     alternative : str or None
         A component that needs no download, for the error's text; None: look for one of the same kind.
+    published : bool
+        Whether a component names the file; False: only a user does (see `place_of`).
 
     Raises
     ------
     WeightError
-        If there is no such copy and none can be had; the text says how to bring one.
+        If there is no such copy and none can be had; the text says how to get one.
     """
     if weight.url is None:
         return _embedded(weight)
-    place = place_of(weight)
-    if _is_good(place, weight):
-        return place
-    with _storing(weight):
-        if _is_good(place, weight):  # another process was faster
+    for place in (place_of(weight, published=published), place_of(weight, published=not published)):
+        if _is_good(place, weight):
             return place
-        part = _part_of(place)
+    place = place_of(weight, published=published)
+    with _storing(weight.name, weight.size):
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _bring(weight, weight.url, part)
+            fetch(weight.url, place, checksum=f"sha256:{weight.sha256}", size=weight.size)
         except TransferError as error:
-            if error.unfinished:
-                raise WeightError(f"{weight.name}: {error}; run the command again, it goes on from there") from error
-            raise WeightError(f"{weight.name}: {error}; {_mend(weight, alternative)}") from error
-        part.replace(place)
+            mend = "run the command again, it goes on from there" if error.unfinished else _mend(weight, alternative)
+            raise WeightError(f"{weight.name}: {error}; {mend}") from error
     return place
+
+
+def locate_on_first_use(name: str, url: str, check: Callable[[Path], object]) -> Path:
+    """Return the path of a file whose publisher states no hash: the first download is trusted, nothing else later.
+
+    The SHA-256 of the first good file is recorded beside it, as ``NAME.sha256``. From then on it is a weight file like
+    any other: verified at every use, downloaded again if it is damaged, refused if the publisher's has changed.
+
+    Parameters
+    ----------
+    name : str
+        File name in the weight store.
+    url : str
+        Where the publisher offers it.
+    check : callable
+        Called with the path of the first file; raises an AsdError if it is not what is wanted.
+
+    Raises
+    ------
+    WeightError
+        If there is no copy and none can be had, or it is not the one that was recorded.
+    """
+    record = store_folder() / f"{name}.sha256"
+    if not record.is_file():
+        with _storing(name):
+            if not record.is_file():  # no other process was faster
+                _record_first_use(record, name, url, check)
+    try:
+        sha256 = record.read_text(encoding="utf-8", errors="replace").strip()
+        weight = WeightFile(name=name, licence="unknown", url=url, sha256=sha256)
+    except ValueError as error:
+        raise WeightError(f"{record}: holds no SHA-256; delete it, and the next file is trusted instead") from error
+    return locate(weight)
+
+
+def _record_first_use(record: Path, name: str, url: str, check: Callable[[Path], object]) -> None:
+    place = record.with_name(name)
+    try:
+        sha256 = fetch(url, place, check=check).partition(":")[2]
+    except TransferError as error:
+        mend = f"fetch {url} elsewhere and put it at {place}, or give its path as the parameter weights"
+        raise WeightError(f"{name}: {error}; {mend}") from error
+    part = record.with_name(f"{record.name}.part")
+    part.write_text(f"{sha256}\n", encoding="ascii")
+    part.replace(record)
+    _log.warning("%s: its publisher states no checksum; from now on only sha256 %s is accepted", name, sha256)
 
 
 def import_file(weight: WeightFile, file: Path) -> Path:
@@ -151,118 +187,47 @@ def import_file(weight: WeightFile, file: Path) -> Path:
     Raises
     ------
     WeightError
-        If `file` is missing, can't be read or is another file, or the store can't take it.
+        If `file` is missing, cannot be read or is another file, or the store cannot be written.
     """
     if weight.url is None:
         raise WeightError(f"{weight.name} ships inside its plugin's distribution: there is nothing to import")
-    if not _is_here(file):
+    if not _is_file(file):
         raise WeightError(f"{file}: no such file; give the path of a copy of {weight.url}")
     if not _is_good(file, weight):
+        expected = weight.sha256 + ("…" if len(weight.sha256) < 64 else "")
         raise WeightError(
-            f"{file} is not {weight.name}: its sha256 is {_digest(file)}, expected {_expected(weight)}; "
+            f"{file} is not {weight.name}: its sha256 is {_digest(file)}, expected {expected}; "
             f"copy it again from its source, {weight.url}"
         )
-    with _storing(weight):
-        part = _part_of(place_of(weight))
-        _copy(file, part, weight)
-        if not _is_good(part, weight):
-            part.unlink()
-            raise WeightError(f"{file}: changed while it was copied; is the drive sound? Import it again")
-        part.replace(place_of(weight))
-    return place_of(weight)
+    place = place_of(weight, published=_is_listed(weight))
+    with _storing(weight.name, weight.size):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fetch(file.absolute().as_uri(), place, checksum=f"sha256:{weight.sha256}")
+        except TransferError as error:
+            raise WeightError(f"{file} changed while it was copied ({error}); check its drive and try again") from error
+    return place
 
 
-def _bring(weight: WeightFile, url: str, part: Path) -> None:
-    """Leave a good copy in `part`, or raise."""
-    if _is_good(part, weight):  # a kill came between the last byte and the renaming
-        return
-    begun = part.exists()
-    _transfer(weight, url, part)
-    if begun and not _is_good(part, weight):  # the beginning may be that of another version of the file
-        part.unlink()
-        _transfer(weight, url, part)
-    if not _is_good(part, weight):
-        got, size = _digest(part), part.stat().st_size
-        part.unlink()
-        raise TransferError(
-            f"{url} gave another file ({size} bytes, sha256 {got}, expected {_expected(weight)}); it was not kept: the "
-            "publisher may have changed it, or a proxy's login page may have answered"
-        )
-
-
-def _transfer(weight: WeightFile, url: str, part: Path) -> None:
-    address = urlsplit(url)
-    if address.scheme == "file":
-        source = Path(urllib.request.url2pathname(address.path))
-        if not _is_here(source):
-            raise TransferError(f"{url} does not exist")
-        _copy(source, part, weight)
-    elif address.scheme not in ("http", "https"):
-        raise TransferError(f"{url} is not an address of http, https or file")
-    elif is_offline():
-        raise TransferError("no good copy is here, and the network is forbidden (ASD_OFFLINE or --offline)")
-    else:
-        download(url, part, f"{weight.name}, MB")
-
-
-def _copy(source: Path, part: Path, weight: WeightFile) -> None:
-    size = source.stat().st_size
-    require_space(part.parent, size)
-    with source.open("rb") as given, part.open("wb") as kept:
-        blocks = iter(partial(given.read, MEGABYTE), b"")
-        for block in track(blocks, f"{weight.name}, MB", ceil(size / MEGABYTE)):
-            kept.write(block)
-
-
-@contextmanager
-def _storing(weight: WeightFile) -> Iterator[None]:
-    """Hold the store's lock for `weight`; tell the user what keeps the store from taking the file."""
-    try:
-        with _locked(store_folder() / ".locks" / f"{weight.name}.lock"), _returning_space(_part_of(place_of(weight))):
-            yield
-    except OSError as error:
-        reason, folder = error.strerror or str(error), store_folder()
-        if error.errno in _DISK_FULL:
-            size = f", {weight.size / MEGABYTE:.1f} MB," if weight.size else ""
-            raise WeightError(
-                f"no space left for {weight.name}{size} in {folder} ({reason}); free some, or set ASD_CACHE to a "
-                "folder on another disk"
-            ) from error
-        raise WeightError(
-            f"{weight.name} cannot be kept in {folder} ({reason}); set ASD_CACHE to a folder that you may write to"
-        ) from error
-
-
-def _locked(file: Path) -> AbstractContextManager[Any]:
-    import filelock
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(file)
-    try:
-        return lock.acquire(timeout=_PATIENCE)
-    except filelock.Timeout:
-        _log.info("another process is bringing %s; waiting for it", file.stem)
-        return lock.acquire()
-
-
-@contextmanager
-def _returning_space(part: Path) -> Iterator[None]:
-    """Remove `part` when the disk is full: a full disk harms every program on the machine."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            part.unlink(missing_ok=True)
-        raise
+def _storing(name: str, size: int | None = None) -> AbstractContextManager[None]:
+    """Hold the store's lock for the file `name`; errors as for `asd.files.fetch.writing`."""
+    folder = store_folder()
+    lock = folder / ".locks" / f"{name}.lock"
+    return writing(name, folder, lock=lock, error=WeightError, remedy="set ASD_CACHE to a folder", size=size)
 
 
 def _mend(weight: WeightFile, alternative: str | None) -> str:
-    """Say how the file gets to its place without this machine's network."""
-    known = any(entry.weight == weight for entry in catalogue())
-    command = f"asd weights import {weight.name} FILE" + ("" if known else f" --sha256 {weight.sha256}")
-    text = f"fetch {weight.url} elsewhere and run '{command}', which puts it at {place_of(weight)}"
+    """Say how to get the file without this machine's network."""
+    listed = _is_listed(weight)
+    command = f"asd weights import {weight.name} FILE" + ("" if listed else f" --sha256 {weight.sha256}")
+    place = place_of(weight, published=listed)
+    text = f"fetch {weight.url} elsewhere and run '{command}', which puts it at {place}"
     alternative = alternative or _alternative(weight)
     return f"{text}; or use {alternative}, which needs no download" if alternative else text
+
+
+def _is_listed(weight: WeightFile) -> bool:
+    return any(entry.weight == weight for entry in catalogue())
 
 
 def _alternative(weight: WeightFile) -> str | None:
@@ -298,15 +263,11 @@ def _entry(weight: WeightFile) -> Entry:
     return found
 
 
-def _part_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.part")
-
-
 def _is_good(path: Path, weight: WeightFile) -> bool:
-    return _is_here(path) and _digest(path).startswith(weight.sha256)
+    return _is_file(path) and _digest(path).startswith(weight.sha256)
 
 
-def _is_here(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     with _reading(path):
         return path.is_file()
 
@@ -322,7 +283,3 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WeightError(f"{path}: cannot read it ({error.strerror}); check its permissions and its drive") from error
-
-
-def _expected(weight: WeightFile) -> str:
-    return weight.sha256 + ("…" if len(weight.sha256) < 64 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,17 @@ def golden() -> Any:
 def golden_sound(golden: Any) -> np.ndarray:
     """Return the sound of the golden arrays, float32 at 16 kHz."""
     return (golden["sound"] / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def graphs() -> ModuleType:
+    """Return make_example.py, which writes graphs."""
+    spec = importlib.util.spec_from_file_location("make_example", DATA.parent / "make_example.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

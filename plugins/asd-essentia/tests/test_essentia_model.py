@@ -15,7 +15,6 @@ from asd_essentia.frontend import log_mel
 from asd_essentia.graph import nodes
 from asd_essentia.model import EssentiaModel
 from asd_essentia.plugin import GRAPHS
-from asd_essentia.trial import averaging, node
 
 MUSICNN = locate(GRAPHS["mtt"])
 MUSICNN_METADATA = {
@@ -29,12 +28,6 @@ MUSICNN_METADATA = {
     },
     "inference": {"sample_rate": 16000, "algorithm": "TensorflowPredictMusiCNN"},
 }
-
-
-def averaging_graph(path: Path, source: str, shape: tuple[int, ...], output: str) -> Path:
-    """Write a graph that averages what it is given over its second dimension."""
-    path.write_bytes(averaging(source, shape, output))
-    return path
 
 
 @pytest.fixture
@@ -71,10 +64,11 @@ def test_a_long_window_is_the_mean_of_its_patches(essentia: None, golden: Any) -
 
 @pytest.mark.parity
 @pytest.mark.slow
-def test_vggish_patches_are_the_windows(essentia: None, tmp_path: Path) -> None:
+def test_vggish_patches_are_the_windows(essentia: None, graphs: Any, tmp_path: Path) -> None:
     from asd_essentia.engine import _essentia
 
-    graph = averaging_graph(tmp_path / "v.pb", "model/Placeholder", (-1, 96, 64), "model/vggish/embeddings")
+    graph = tmp_path / "v.pb"
+    graph.write_bytes(graphs.averaging("model/Placeholder", (-1, 96, 64), "model/vggish/embeddings"))
     extractor = create("extractor", "essentia-vggish", {"graph": str(graph)})
     windows = np.random.default_rng(0).normal(size=(5, 15600)).astype(np.float32) * 0.1
     mel = _essentia().TensorflowInputVGGish()
@@ -84,8 +78,9 @@ def test_vggish_patches_are_the_windows(essentia: None, tmp_path: Path) -> None:
 
 @pytest.mark.parity
 @pytest.mark.slow
-def test_effnet_batches_are_filled(essentia: None, tmp_path: Path) -> None:
-    graph = averaging_graph(tmp_path / "e.pb", "serving_default_melspectrogram", (64, 128, 96), "PartitionedCall")
+def test_effnet_batches_are_filled(essentia: None, graphs: Any, tmp_path: Path) -> None:
+    graph = tmp_path / "e.pb"
+    graph.write_bytes(graphs.averaging("serving_default_melspectrogram", (64, 128, 96), "PartitionedCall"))
     extractor = create("extractor", "essentia-discogs-effnet", {"graph": str(graph), "output": "PartitionedCall:0"})
     windows = np.random.default_rng(0).normal(size=(3, 33024)).astype(np.float32) * 0.1
     expected = [log_mel(window).mean(axis=0) for window in windows]
@@ -93,8 +88,9 @@ def test_effnet_batches_are_filled(essentia: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_other_algorithms_take_whole_windows(essentia: None, tmp_path: Path) -> None:
-    graph = averaging_graph(tmp_path / "c.pb", "frames", (-1, 1024, 2), "model/classifier/Sigmoid")
+def test_other_algorithms_take_whole_windows(essentia: None, graphs: Any, tmp_path: Path) -> None:
+    graph = tmp_path / "c.pb"
+    graph.write_bytes(graphs.averaging("frames", (-1, 1024, 2), "model/classifier/Sigmoid"))
     parameters = {"graph": str(graph), "algorithm": "TensorflowPredictCREPE", "output": "frames"}
     extractor = create("extractor", "essentia", parameters)
     with pytest.raises(AsdError, match=r"^Essentia's TensorflowPredictCREPE failed: |windows of at least"):
@@ -157,12 +153,12 @@ def test_short_windows_are_told_how_long_they_must_be(essentia: None) -> None:
 
 
 def test_a_graph_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(AsdError, match=r"none\.pb: no such graph; fetch a \.pb file from https://essentia\.upf\.edu"):
+    with pytest.raises(WeightError, match=r"none\.pb: no such weight file; give a file or a URL"):
         EssentiaModel(graph=str(tmp_path / "none.pb"), output="a", algorithm="b").embed(np.zeros((1, 9), np.float32))
 
 
 def test_a_graph_with_another_hash_is_refused() -> None:
-    with pytest.raises(AsdError, match=rf"its sha256 is {GRAPHS['mtt'].sha256}, expected {'0' * 64}; fetch it again"):
+    with pytest.raises(WeightError, match=rf"its sha256 is {GRAPHS['mtt'].sha256}, expected {'0' * 64}; correct"):
         EssentiaModel(graph=str(MUSICNN), sha256="0" * 64).weight_hashes()
 
 
@@ -170,7 +166,7 @@ def test_a_download_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
     fetched = EssentiaModel(graph=MUSICNN.as_uri(), sha256=GRAPHS["mtt"].sha256)
     assert fetched.weight_hashes() == {"mtt-musicnn-1.pb": GRAPHS["mtt"].sha256}
-    assert (tmp_path / "cache" / "weights" / "mtt-musicnn-1.pb").is_file()
+    assert (tmp_path / "cache" / "weights" / GRAPHS["mtt"].sha256 / "mtt-musicnn-1.pb").is_file()
     with pytest.raises(WeightError, match="gave another file"):
         EssentiaModel(graph=locate(GRAPHS["msd"]).as_uri(), sha256="0" * 64).weight_hashes()
 
@@ -180,11 +176,11 @@ def test_a_download_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ({}, "essentia needs --extractor.graph: a .pb file from https://essentia.upf.edu/models"),
         ({"model": "vgg"}, "unknown model 'vgg'; known: vggish, discogs-effnet, or give a graph"),
-        ({"graph": "a.pb", "sha256": "abc"}, "sha256 must be 64 hexadecimal digits in lower case, got 'abc'"),
+        ({"graph": "a.pb", "sha256": "abc"}, "sha256 is 'abc', expected 64 hexadecimal digits in lower case"),
         (
             {"graph": "https://example.org/a.pb"},
-            "https://example.org/a.pb needs --extractor.sha256, the file's SHA-256, to be trusted; or fetch it "
-            "yourself and give --extractor.graph FILE",
+            "https://example.org/a.pb needs sha256, the file's SHA-256, to be trusted; or fetch it yourself and give "
+            "its path",
         ),
         (
             {"model": "discogs-effnet"},
@@ -212,9 +208,18 @@ def test_broken_metadata_are_told(tmp_path: Path, content: str) -> None:
         _ = EssentiaModel(graph=str(MUSICNN), metadata=str(tmp_path / "a.json")).consumes
 
 
-def test_a_graph_that_essentia_refuses(essentia: None, tmp_path: Path) -> None:
+def test_a_graph_that_essentia_refuses(essentia: None, graphs: Any, tmp_path: Path) -> None:
     graph = tmp_path / "odd.pb"
-    graph.write_bytes(node("model/Placeholder", "NoSuchOperation") + node("model/Sigmoid", "NoSuchOperation"))
+    names = ("model/Placeholder", "model/Sigmoid")
+    graph.write_bytes(b"".join(graphs.node(name, "NoSuchOperation") for name in names))
     extractor = EssentiaModel(graph=str(graph), algorithm="TensorflowPredictMusiCNN", output="model/Sigmoid")
     with pytest.raises(AsdError, match=r"^Essentia's TensorflowPredictMusiCNN cannot be set up: "):
         extractor.embed(np.zeros((1, 48128), np.float32))
+
+
+def test_the_example_is_small_and_as_its_script_writes_it(graphs: Any, tmp_path: Path) -> None:
+    graph = Path(EssentiaModel.example_parameters(tmp_path)["graph"])
+    assert graph.read_bytes() == graphs.example_graph()
+    assert graph.with_suffix(".json").read_text() == graphs.example_metadata()
+    assert graph.stat().st_size < 2000
+    assert not list(tmp_path.iterdir())

@@ -109,7 +109,7 @@ def test_a_url_goes_through_the_weight_store(
     extractor = exact(weights=path.as_uri(), weights_sha256=digest)
     np.testing.assert_array_equal(extractor.embed(images[:1]), exact(weights=str(path)).embed(images[:1]))
     assert extractor.weight_hashes() == {path.name: digest}
-    assert _sha256(tmp_path / "cache" / "weights" / path.name) == digest
+    assert _sha256(tmp_path / "cache" / "weights" / digest / path.name) == digest
 
 
 @pytest.mark.slow
@@ -153,7 +153,8 @@ def test_a_file_of_another_hash_is_refused(images: Float32, reference: Reference
     with pytest.raises(WeightError) as caught:
         exact(weights=str(path), weights_sha256="00000000").embed(images)
     assert str(caught.value) == (
-        f"{path}: another file than expected: its sha256 is {_sha256(path)}, expected 00000000"
+        f"{path}: another file than expected: its sha256 is {_sha256(path)}, expected 00000000; correct "
+        "weights_sha256 or fetch the file again"
     )
 
 
@@ -174,14 +175,14 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, images: Float32,
         ({"model": "fcn_resnet50"}, "unknown model 'fcn_resnet50'; did you mean "),
         (
             {"model": "resnet50", "weights": "IMAGENET1K_V3"},
-            "weights 'IMAGENET1K_V3' are neither a weight set of resnet50 (IMAGENET1K_V2, IMAGENET1K_V1), "
-            "nor default, random, a file or a URL",
+            "weights is 'IMAGENET1K_V3', expected random, default, IMAGENET1K_V2, IMAGENET1K_V1, a file or a URL; "
+            "write ./IMAGENET1K_V3 for a file of that name",
         ),
         (
             {"weights": "https://example.org/a.pth"},
-            "weights from https://example.org/a.pth need weights_sha256, the file's SHA-256, to be trusted",
+            "https://example.org/a.pth needs weights_sha256, the file's SHA-256, to be trusted",
         ),
-        ({"weights_sha256": "XYZ"}, "weights_sha256 must be 8 to 64 hexadecimal digits in lower case, got 'XYZ'"),
+        ({"weights_sha256": "XYZ"}, "weights_sha256 is 'XYZ', expected 8 to 64 hexadecimal digits in lower case"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(parameters: dict[str, str], text: str) -> None:

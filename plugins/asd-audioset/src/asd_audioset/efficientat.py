@@ -31,7 +31,7 @@ class EfficientAT(PretrainedExtractor):
     Parameters
     ----------
     model : str
-        mn01_as to mn40_as_ext; mn04_as is included, the greater ones are the better.
+        mn01_as to mn40_as_ext; mn04_as is included, larger ones are more accurate.
     layer : int
         Stage whose activations are taken, 0 to 16, the last.
     pool : {"global", "time"}
@@ -98,12 +98,8 @@ class EfficientAT(PretrainedExtractor):
         return EFFICIENTAT_MODELS[self.model]
 
     @property
-    def _default_weight(self) -> WeightFile | None:
-        published = self._published
-        if published.weight is None and self.weights_sha256 is not None:
-            name = published.url.rpartition("/")[2]
-            return WeightFile(name=name, licence="MIT", url=published.url, sha256=self.weights_sha256)
-        return published.weight
+    def _default_weight(self) -> WeightFile | str:
+        return self._published.weight or self._published.url
 
     def _check_windows(self, shape: tuple[int, ...]) -> None:
         super()._check_windows(shape)

@@ -1,4 +1,4 @@
-"""What the extractors of this package have in common."""
+"""Base class of the extractors of this package."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError
-from asd.plugin import Extractor, Float32, Representation, digest_of
-from asd_audioset import weight_files
+from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, resolve_weights
 from asd_registry import WeightFile
 
 _log = logging.getLogger("asd")
+
+_ALTERNATIVE = "efficientat-mn04"
+"""The extractor of this package whose weights ship with it."""
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -42,22 +44,22 @@ class PretrainedExtractor(Extractor):
     """What messages call the network."""
 
     _auto_precision: Literal["fp32"] | None = "fp32"
-    """What ``auto`` means. bfloat16 turns EfficientAT's embeddings of machine sound to a cosine of 0.993 and is hardly
-    faster on so narrow a network."""
+    """What precision ``auto`` means. With bfloat16, EfficientAT's embeddings of machine sound have a cosine of 0.993 to
+    the exact ones, and so narrow a network is hardly faster."""
 
     _values_each = 32 * 128 * 100
-    """Values of spectrogram that a core takes at a time: fewer leave it waiting, more leave its cache."""
+    """Values of spectrogram that a core takes at a time: fewer keep it idle, more do not fit its cache."""
 
     def __init__(self, *, weights: str = "default", weights_sha256: str | None = None, seed: int = 0) -> None:
         self.weights = weights
         self.weights_sha256 = weights_sha256
         self.seed = seed
-        weight_files.check(weights, weights_sha256)
+        check_weights(weights, ("default", "random"), sha256=weights_sha256)
 
     @property
     @abstractmethod
-    def _default_weight(self) -> WeightFile | None:
-        """What ``default`` stands for; None: there is no such file whose hash is known."""
+    def _default_weight(self) -> WeightFile | str:
+        """What ``default`` stands for: a published file, or the URL of one whose hash the user gives."""
 
     @abstractmethod
     def _empty(self) -> nn.Module:
@@ -93,7 +95,8 @@ class PretrainedExtractor(Extractor):
 
     @cached_property
     def _path(self) -> Path:
-        return weight_files.find(self.weights, self.weights_sha256, self._default_weight)
+        known = {"default": self._default_weight}
+        return resolve_weights(self.weights, known, sha256=self.weights_sha256, alternative=_ALTERNATIVE)
 
     @cached_property
     def _hashes(self) -> dict[str, str]:

@@ -64,7 +64,7 @@ class VGGish(PretrainedExtractor):
 
 
 class _Dense(nn.Linear):
-    """A fully connected layer that awaits its values: to draw 70 million at random first takes a second."""
+    """A fully connected layer without initial values: drawing 70 million, only to replace them, takes a second."""
 
     def reset_parameters(self) -> None:
         """Leave the memory as it is."""

@@ -1,13 +1,12 @@
-"""Bring a dataset's files from their publisher: resumable, verified, unpacked.
+"""Fetch a data set's files from their publisher: resumed, verified, unpacked.
 
-What was brought is remembered in ``.asd-data.json`` in the dataset's folder, with its checksum: that of a file for
-which the publisher's is not known is trusted at first use, and compared ever after.
+Each fetched file is recorded in ``.asd-data.json`` in the data set's folder, with its checksum. If the publisher states
+no checksum, the first download is trusted, and later ones must be equal to it.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import shutil
@@ -17,47 +16,45 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from asd.errors import DataError
-from asd.plugin import RemoteFile, TransferError, download, is_offline, require_space, track
+from asd.plugin import RemoteFile, TransferError, require_space, track, writing
+from asd.plugin import fetch as fetch_file
 
 _log = logging.getLogger("asd.data")
 
 _STATE = ".asd-data.json"
-_PATIENCE = 1.0
-"""Seconds to wait for another process before saying so."""
-
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def missing(remotes: Sequence[RemoteFile], folder: Path) -> list[RemoteFile]:
-    """Return those of `remotes` that were not brought into `folder` yet, or are not there any more."""
+    """Return those of `remotes` that were not fetched into `folder` yet, or are not there any more."""
     state = _state(folder)
     return [remote for remote in remotes if not _is_done(remote, folder, state)]
 
 
 def fetch(remotes: Sequence[RemoteFile], folder: Path, *, keep: bool = False) -> list[RemoteFile]:
-    """Bring what is missing into `folder`, unpack zip archives, and return what was brought.
+    """Fetch what is missing into `folder`, unpack zip archives, and return what was fetched.
 
-    A file that already lies in `folder` under its own name, brought by other means, is taken instead of a download.
+    A good file that lies in `folder` under its own name already, copied there by the user, is not downloaded.
 
     Parameters
     ----------
     remotes : sequence of RemoteFile
         What is wanted.
     folder : Path
-        The dataset's folder, created if absent.
+        The data set's folder, created if absent.
     keep : bool
         Whether archives stay after they were unpacked.
 
     Raises
     ------
     DataError
-        If a file can't be had, is not what its publisher states, or can't be kept; the text says how to mend it.
+        If a file cannot be had, is not what its publisher states, or cannot be kept; the text says how to mend it.
     """
-    with _working_in(folder):
+    with _writing_to(folder):
         wanted = missing(remotes, folder)
         for remote in wanted:
             archive = folder / remote.name
-            checksum = _bring(remote, archive)
+            checksum = _download(remote, archive)
             first = _place(remote, archive, folder, keep)
             state = _state(folder)
             state[remote.url] = {"checksum": checksum, "file": first}
@@ -65,51 +62,23 @@ def fetch(remotes: Sequence[RemoteFile], folder: Path, *, keep: bool = False) ->
     return wanted
 
 
-def _bring(remote: RemoteFile, archive: Path) -> str:
+def _download(remote: RemoteFile, archive: Path) -> str:
     """Leave a good copy in `archive`, and return its checksum."""
     expected = remote.checksum or _state(archive.parent).get(remote.url, {}).get("checksum")
-    if not archive.exists():
-        part = archive.with_name(f"{archive.name}.part")
-        if not (expected and part.exists() and _checksum(part, expected) == expected):  # a kill before the renaming
-            begun = part.exists()
-            _transfer(remote, part)
-            if begun and expected and _checksum(part, expected) != expected:  # begun with another version of the file
-                part.unlink()
-                _transfer(remote, part)
-        part.replace(archive)
-    found = _checksum(archive, expected)
-    if expected not in (None, found) or remote.size not in (None, archive.stat().st_size):
-        size = archive.stat().st_size
-        archive.unlink()
-        raise DataError(
-            f"{remote.url} gave another file ({size} bytes, {found}; expected {_stated(remote, expected)}); it was not "
-            "kept: the publisher may have changed it, or a proxy's login page may have answered"
-        )
+    try:
+        found = fetch_file(remote.url, archive, checksum=expected, size=remote.size)
+    except TransferError as error:
+        mend = f"or download {remote.url} elsewhere, put it at {archive} and run the command again"
+        if error.unfinished:
+            mend = "run the command again, it goes on from there"
+        raise DataError(f"{remote.name}: {error}; {mend}") from error
     if remote.checksum is None:
         _log.info("%s: no checksum of its publisher is known; remembering %s", remote.name, found)
     return found
 
 
-def _stated(remote: RemoteFile, checksum: str | None) -> str:
-    size = f"{remote.size} bytes" if remote.size else None
-    return ", ".join(stated for stated in (size, checksum) if stated)
-
-
-def _transfer(remote: RemoteFile, part: Path) -> None:
-    by_hand = f"download {remote.url} elsewhere, put it at {part.with_name(remote.name)} and run the command again"
-    if is_offline():
-        raise DataError(
-            f"{remote.name} is not here, and the network is forbidden (ASD_OFFLINE or --offline): {by_hand}"
-        )
-    try:
-        download(remote.url, part, f"{remote.name}, MB")
-    except TransferError as error:
-        mend = "run the command again, it goes on from there" if error.unfinished else f"or {by_hand}"
-        raise DataError(f"{remote.name}: {error}; {mend}") from error
-
-
 def _place(remote: RemoteFile, archive: Path, folder: Path, keep: bool) -> str:
-    """Put a file where it belongs, and return the path of (the first of) what came of it, below `folder`."""
+    """Move or unpack a file to where it belongs; return the path, below `folder`, of it or of the first unpacked."""
     home = folder / remote.folder
     if archive.suffix == ".zip":
         first = unpack(archive, home)
@@ -123,7 +92,7 @@ def _place(remote: RemoteFile, archive: Path, folder: Path, keep: bool) -> str:
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """Unpack a zip archive and return its first file; what is there already, of the same size, stays.
+    """Unpack a zip archive and return its first file; files that are there already with the same size stay.
 
     Raises
     ------
@@ -145,7 +114,7 @@ def unpack(archive: Path, into: Path) -> Path:
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         archive.unlink()
         raise DataError(
-            f"{archive.name}: not a sound zip archive ({error}); it was not kept, fetch it again"
+            f"{archive.name}: not a valid zip archive ({error}); it was not kept, fetch it again"
         ) from error
     return into / members[0].filename
 
@@ -172,13 +141,6 @@ def _is_done(remote: RemoteFile, folder: Path, state: dict[str, dict[str, str]])
     return remote.url in state and (folder / state[remote.url]["file"]).is_file()
 
 
-def _checksum(path: Path, alike: str | None) -> str:
-    """Return a file's checksum, by the algorithm of the one that it is compared with."""
-    algorithm = (alike or "sha256").partition(":")[0]
-    with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
-
-
 def _state(folder: Path) -> dict[str, dict[str, str]]:
     try:
         state: dict[str, dict[str, str]] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
@@ -190,24 +152,14 @@ def _state(folder: Path) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; tell the user what keeps the folder from taking the files."""
-    import filelock
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".asd-data.lock")
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; say why the folder cannot keep the files."""
+    lock = folder / ".asd-data.lock"
+    with writing("the data set", folder, lock=lock, error=DataError, remedy="name a folder"):
         try:
-            held = lock.acquire(timeout=_PATIENCE)
-        except filelock.Timeout:
-            _log.info("another process is fetching into %s; waiting for it", folder)
-            held = lock.acquire()
-        with held:
             yield
-    except OSError as error:
-        mend = "name a folder that you may write to"
-        if error.errno in _DISK_FULL:
-            mend = "free some space, or name a folder on another disk"
-            for part in folder.rglob("*.part"):  # a full disk harms every program on the machine
-                part.unlink()
-        raise DataError(f"{folder}: cannot keep the files here ({error.strerror or error}); {mend}") from error
+        except OSError as error:
+            if error.errno in _DISK_FULL:  # a full disk harms every program on the machine
+                for part in folder.rglob("*.part"):
+                    part.unlink()
+            raise

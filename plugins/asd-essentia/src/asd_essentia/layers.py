@@ -1,6 +1,6 @@
-"""The layers of MusiCNN whose activations can be embeddings, whichever engine computes them.
+"""The layers of MusiCNN whose activations can be embeddings, for both engines.
 
-What varies along time is averaged over the window's frames; so the layers before the pooling are parts of its output.
+Activations are averaged over the window's frames, so the layers before the pooling are parts of its output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asd_essentia.plugin import Layer, Model
 from asd_registry import WeightFile
 
 BASE_SIZES = {"mean-pool": 753, "max-pool": 753, "penultimate": 200, "taggram": 50}
-"""What an engine computes, and the length of it."""
+"""What an engine computes, and its length."""
 
 PARTS = {
     "timbral": slice(0, 408),
@@ -25,11 +25,11 @@ PARTS = {
     "cnn2": slice(625, 689),
     "cnn3": slice(689, 753),
 }
-"""Where the mean pooling holds the means of earlier layers."""
+"""Positions of earlier layers' means in the output of the mean pooling."""
 
 
 class LayeredMusicnn(Extractor):
-    """What the engines have in common: which MusiCNN, which of its layers, and the file of its weights.
+    """Base of both engines: which MusiCNN, which of its layers, and its weight file.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class LayeredMusicnn(Extractor):
     """
 
     _files: ClassVar[Mapping[Model, WeightFile]]
-    """What the engine reads."""
+    """The engine's weight file of each model."""
 
     def __init__(self, *, model: Model = "mtt", layer: str = "mean-pool") -> None:
         self.model = model

@@ -1,45 +1,45 @@
-"""Any network that Essentia can run, from its graph."""
+"""Any network that Essentia runs, from its graph."""
 
 from __future__ import annotations
 
 import functools
 import json
-import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of, locate
+from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, resolve_weights
 from asd_essentia import engine, graph
 from asd_essentia.published import PUBLISHED, Published
-from asd_essentia.trial import trial_graph
-from asd_registry import WeightFile
 
 _SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
 _USUAL_SAMPLE_RATE = 16000
+_PARAMETERS = ("graph", "sha256")
+_DIGITS = 64  # a graph is a program: the leading digits of its hash are not enough
 
 
 class EssentiaModel(Extractor):
-    """A node's output of a network that Essentia runs, averaged over the patches of a window; in a worker process.
+    """Output of a node of a network that Essentia runs in a worker process, averaged over the patches of a window.
 
     Parameters
     ----------
     model : str or None
-        A model of Essentia's site by name (vggish, discogs-effnet), which settles the algorithm and the output.
+        A model of Essentia's site by name (vggish, discogs-effnet), which determines the algorithm and the output.
     graph : str or None
         The network: a .pb file, or its URL together with sha256. None: the named model's URL.
     sha256 : str or None
-        SHA-256 that the graph must have; a URL is not used without it.
+        SHA-256 that the graph must have, all 64 digits; a URL is not used without it.
     metadata : str or None
-        The .json file that Essentia's site offers with the graph; none: the one beside the graph, if there is one.
+        The .json file that Essentia's site offers with the graph. None: the one beside the graph, if there is one.
     algorithm : str or None
-        Essentia's algorithm (TensorflowPredictVGGish …); none: as the metadata say.
+        Essentia's algorithm (TensorflowPredictVGGish …). None: as the metadata state.
     input : str or None
-        Node that takes the windows; none: as the metadata say, else the algorithm's usual one.
+        Node that takes the windows. None: as the metadata state, else the algorithm's usual one.
     output : str or None
-        Node whose output is the embedding; none: as the metadata say.
+        Node whose output is the embedding. None: as the metadata state.
 
     References
     ----------
@@ -70,21 +70,20 @@ class EssentiaModel(Extractor):
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, Any]:
-        """Return the path of a small random network; see `asd.plugin.Component`."""
-        return {"graph": str(trial_graph(folder))}
+        """Return the path of a small graph that serves every published model; see `asd.plugin.Component`."""
+        return {"graph": str(resources.files("asd_essentia") / "data" / "example.pb")}
 
     def _check(self) -> None:
         if self.model is not None and self.model not in PUBLISHED:
             raise ConfigError(f"unknown model {self.model!r}; known: {', '.join(PUBLISHED)}, or give a graph")
-        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise ConfigError(f"sha256 must be 64 hexadecimal digits in lower case, got {self.sha256!r}")
         if self._source is None:
             raise ConfigError("essentia needs --extractor.graph: a .pb file from https://essentia.upf.edu/models")
-        if _is_url(self._source) and self.sha256 is None:
+        if self.graph is None and self._published and self.sha256 is None:
             raise ConfigError(
-                f"{self._source}{self._offer} needs --extractor.sha256, the file's SHA-256, to be trusted; "
-                "or fetch it yourself and give --extractor.graph FILE"
+                f"{self._source} ({self._published.size}, {self._published.licence}) needs --extractor.sha256, the "
+                "file's SHA-256, to be trusted; or fetch it yourself and give --extractor.graph FILE"
             )
+        check_weights(self._source, (), sha256=self.sha256, parameters=_PARAMETERS, digits=_DIGITS)
 
     @property
     def _published(self) -> Published | None:
@@ -95,21 +94,15 @@ class EssentiaModel(Extractor):
         return self.graph or (self._published.url if self._published else None)
 
     @property
-    def _offer(self) -> str:
-        """Size and licence, where they are known."""
-        known = self._published
-        return f" ({known.size}, {known.licence})" if known and self.graph is None else ""
-
-    @property
     def consumes(self) -> Representation:
-        """A waveform at the rate of the network."""
+        """A waveform at the network's sample rate."""
         stated = self._stated.get("inference", {}).get("sample_rate")
         rate = stated or _SAMPLE_RATES.get(self.algorithm or "", _USUAL_SAMPLE_RATE)
         return Representation("waveform", (None,), int(rate))
 
     @property
     def dimension(self) -> int | None:
-        """Length of an embedding as the metadata say; None if they do not."""
+        """Length of an embedding as the metadata state; None if they do not."""
         if self._published:
             return self._published.dimension
         shape = next((o.get("shape") or [None] for o in self._outputs if o.get("name") == self._output), [None])
@@ -149,25 +142,13 @@ class EssentiaModel(Extractor):
 
     @functools.cached_property
     def _path(self) -> Path:
-        source = self._source or ""
-        if _is_url(source):
-            licence = self._published.licence if self._published else "by model"
-            name = source.rpartition("/")[2]
-            return locate(WeightFile(name=name, licence=licence, url=source, sha256=self.sha256 or ""))
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise AsdError(f"{path}: no such graph; fetch a .pb file from https://essentia.upf.edu/models")
-        if self.sha256 is not None and digest_of(path) != self.sha256:
-            raise AsdError(f"{path}: its sha256 is {digest_of(path)}, expected {self.sha256}; fetch it again")
-        return path
+        return resolve_weights(self._source or "", {}, sha256=self.sha256, parameters=_PARAMETERS, digits=_DIGITS)
 
     @functools.cached_property
     def _stated(self) -> dict[str, Any]:
-        """What the metadata say; nothing if there are none."""
-        source = self._source or ""
-        beside = None if _is_url(source) else Path(source).expanduser().with_suffix(".json")
-        path = Path(self.metadata).expanduser() if self.metadata else beside
-        if path is None or (self.metadata is None and not path.is_file()):
+        """The metadata; empty if there are none."""
+        path = Path(self.metadata or Path(self._source or "").with_suffix(".json")).expanduser()
+        if self.metadata is None and not path.is_file():  # as beside a URL
             return {}
         try:
             stated = json.loads(path.read_text(encoding="utf-8"))
@@ -239,7 +220,3 @@ def _check_length(windows: Float32, least: int, algorithm: str, sample_rate: int
 
 def _too_short(algorithm: str, got: str, least: str) -> str:
     return f"{algorithm} takes windows of at least {least}, got {got}; lengthen them by --frontend.window SECONDS"
-
-
-def _is_url(source: str) -> bool:
-    return re.match(r"[a-z]+://", source) is not None

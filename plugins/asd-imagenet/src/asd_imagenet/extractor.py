@@ -13,9 +13,9 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of, one_of
+from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, one_of, resolve_weights
 from asd_imagenet import layers, models, sources
-from asd_imagenet.plugin import DIMENSIONS
+from asd_imagenet.plugin import DIMENSIONS, EMBEDDED_MODEL
 from asd_imagenet.pooling import Pool, default_pool, pooled
 
 _log = logging.getLogger("asd")
@@ -40,7 +40,7 @@ class ImageNetExtractor(Extractor):
         default (the file that ships with squeezenet1_0, torchvision's best for others), a weight set of torchvision
         such as IMAGENET1K_V1, a file, a URL, or random.
     weights_sha256 : str or None
-        SHA-256 that a file or URL must have; a URL is not used without it.
+        SHA-256 that the file must have, or its first 8 digits or more; a URL is not used without it.
     seed : int
         Determines random weights.
     """
@@ -62,7 +62,7 @@ class ImageNetExtractor(Extractor):
         self.weights_sha256 = weights_sha256
         self.seed = seed
         models.check_model(model)
-        sources.check_weights(model, weights, weights_sha256)
+        check_weights(weights, ("random", *sources.published(model)), sha256=weights_sha256)
         if layer is not None and (not layer or not all(layer)):
             raise ConfigError("layer is empty; name at least one, or leave it out for what the classifier is fed")
 
@@ -110,7 +110,8 @@ class ImageNetExtractor(Extractor):
     @functools.cached_property
     def _file(self) -> Path:
         """The weight file; verifying a large one takes a while."""
-        return sources.find_weights(self.model, self.weights, self.weights_sha256)
+        known = sources.published(self.model)
+        return resolve_weights(self.weights, known, sha256=self.weights_sha256, alternative=EMBEDDED_MODEL)
 
     @functools.cached_property
     def _hashes(self) -> dict[str, str]:

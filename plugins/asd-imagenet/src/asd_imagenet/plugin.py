@@ -14,6 +14,9 @@ EMBEDDED = WeightFile(
 )
 """SqueezeNet 1.0 compressed by Deep Compression, inside this package."""
 
+EMBEDDED_MODEL = "squeezenet1_0"
+"""The model that it belongs to."""
+
 _PUBLISHER = "https://download.pytorch.org/models/"
 _OFFICIAL = {
     "alexnet": ("alexnet-owt-7be5be79.pth", 4096, "AlexNet, penultimate layer"),
@@ -24,7 +27,7 @@ _OFFICIAL = {
 }
 """Publisher's default weight file (torchvision), dimension, summary."""
 
-DIMENSIONS = {"squeezenet1_0": 2048, **{model: dimension for model, (_, dimension, _) in _OFFICIAL.items()}}
+DIMENSIONS = {EMBEDDED_MODEL: 2048, **{model: dimension for model, (_, dimension, _) in _OFFICIAL.items()}}
 """Lengths of the embeddings with default parameters, known without building the network."""
 
 
@@ -53,7 +56,7 @@ def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the networks of the paper by name, and one component for every other classifier of torchvision."""
-    yield _spec("squeezenet1_0", "SqueezeNet 1.0, last feature map 2x2 pooled; weights included", EMBEDDED)
+    yield _spec(EMBEDDED_MODEL, "SqueezeNet 1.0, last feature map 2x2 pooled; weights included", EMBEDDED)
     for model, (file, _, summary) in _OFFICIAL.items():
         yield _spec(model, summary, official_weight(_PUBLISHER + file))
     yield _spec("torchvision", "Any classifier of torchvision, named by --extractor.model", None)

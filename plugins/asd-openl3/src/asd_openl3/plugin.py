@@ -16,7 +16,7 @@ MUSIC_MEL256 = WeightFile(
     sha256="e379f41e880b78e157c199ebddac80d3764e6a46282bcccdbe875bcf538f9afd",
 )
 """The publisher states no checksums; this one is pinned by a user of the file, the public project whepper/musicpack
-(research/sonic/analyzers/openl3.py). For the other files see `asd_openl3.first_use`."""
+(research/sonic/analyzers/openl3.py). The other files are trusted on first use (`asd.plugin.locate_on_first_use`)."""
 
 
 def _extractor(name: str, summary: str, weights: tuple[WeightFile, ...] = ()) -> ComponentSpec:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from asd.errors import ConfigError, WeightError
-from asd.plugin import digest_of
-from asd_openl3.first_use import locate_first_use
-from asd_openl3.plugin import MUSIC_MEL256, URL, WEIGHT_LICENCE
+from asd.errors import ConfigError
+from asd.plugin import check_weights, locate_on_first_use, resolve_weights
+from asd_openl3.hdf5 import read_weights
+from asd_openl3.plugin import MUSIC_MEL256, URL
 from asd_registry import WeightFile
 
 _NAMED = re.compile(r"(linear|mel128|mel256)_(music|env)")
@@ -16,14 +16,9 @@ _ALTERNATIVE = "efficientat-mn04"
 
 
 def check(weights: str, sha256: str | None, *, content: str, representation: str) -> None:
-    """Raise a ConfigError if `weights` cannot name weights of this network; nothing is looked up yet."""
-    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
-        raise ConfigError(f"weights_sha256 must be 8 to 64 hexadecimal digits in lower case, got {sha256!r}")
-    if weights in ("default", "random"):
-        return
-    if _is_url(weights) and sha256 is None:
-        raise ConfigError(f"weights from {weights} need weights_sha256, the file's SHA-256, to be trusted")
-    _check_name(_file_name(weights), content, representation)
+    """Raise a ConfigError if `weights` cannot name weights of this network; neither disk nor network is used."""
+    check_weights(weights, ("default", "random"), sha256=sha256)
+    _check_name(PurePosixPath(weights.partition("?")[0].replace("\\", "/")).name, content, representation)
 
 
 def _check_name(name: str, content: str, representation: str) -> None:
@@ -39,42 +34,17 @@ def _check_name(name: str, content: str, representation: str) -> None:
 
 
 def find(weights: str, sha256: str | None, *, content: str, representation: str) -> Path:
-    """Return the local file that `weights` (anything but ``random``) names, downloading it if need be.
+    """Return the local file that `weights` (anything but ``random``) names, downloading it if it is absent.
 
     Raises
     ------
     WeightError
-        If the file is missing, is not the expected one, or cannot be brought.
+        If the file is missing, is not the expected one, or cannot be downloaded.
     """
-    if weights == "default":
-        return _default(f"openl3_audio_{representation}_{content}-v0_4_0.h5.gz", sha256)
-    if _is_url(weights):
-        return _stored(WeightFile(name=_file_name(weights), licence="unknown", url=weights, sha256=sha256 or ""))
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise WeightError(f"{path}: no such weight file; give default, random, a file or a URL")
-    if sha256 is not None and not (digest := digest_of(path)).startswith(sha256):
-        raise WeightError(f"{path}: another file than expected: its sha256 is {digest}, expected {sha256}")
-    return path
-
-
-def _default(name: str, sha256: str | None) -> Path:
-    if sha256 is not None:
-        return _stored(WeightFile(name=name, licence=WEIGHT_LICENCE, url=URL + name, sha256=sha256))
-    if name == MUSIC_MEL256.name:
-        return _stored(MUSIC_MEL256)
-    return locate_first_use(name, URL + name, WEIGHT_LICENCE)
-
-
-def _stored(weight: WeightFile) -> Path:
-    from asd.plugin import locate
-
-    return locate(weight, alternative=_ALTERNATIVE)
-
-
-def _is_url(weights: str) -> bool:
-    return weights.startswith(("https://", "http://", "file://"))
-
-
-def _file_name(weights: str) -> str:
-    return weights.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    name = f"openl3_audio_{representation}_{content}-v0_4_0.h5.gz"
+    default: WeightFile | str = URL + name
+    if sha256 is None and name == MUSIC_MEL256.name:
+        default = MUSIC_MEL256
+    elif sha256 is None and weights == "default":
+        return locate_on_first_use(name, URL + name, read_weights)
+    return resolve_weights(weights, {"default": default}, sha256=sha256, alternative=_ALTERNATIVE)

@@ -1,4 +1,4 @@
-"""Where a model's files come from: a folder of this machine, or the Hugging Face hub with its cache."""
+"""Get a model's files from a folder on this machine, or from the Hugging Face hub and its cache."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Folder:
 
 
 class Repository:
-    """A model of the hub; its files come into huggingface_hub's cache when they are asked for.
+    """A model of the hub; each file is downloaded to huggingface_hub's cache when it is needed.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Repository:
         return sorted(Path(folder).rglob("*.py"))
 
     def _commit(self) -> str | None:
-        # All files must come from one commit, even if the branch moves on meanwhile.
+        # All files must come from one commit, even if the branch changes meanwhile.
         return self.revision if self.path is None else self.path.name
 
     def _unreachable(self) -> str:
@@ -124,7 +124,7 @@ class Repository:
         if isinstance(error, RevisionNotFoundError):
             return f"{self.name} has no revision {self.revision!r} on the hub; give a branch, a tag or a commit of it"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        return f"{self.name}: the hub did not give it ({reason}); try again later, or bring a copy as a folder"
+        return f"{self.name}: the hub did not deliver it ({reason}); try again later, or copy its folder here"
 
 
 Source = Folder | Repository
@@ -132,7 +132,7 @@ Source = Folder | Repository
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep huggingface_hub's account of each failed attempt off the terminal: the last one becomes an error."""
+    """Silence huggingface_hub's warnings about failed attempts: the last one becomes an error."""
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     level = get_verbosity()

@@ -1,4 +1,9 @@
-"""Write TensorFlow graphs without TensorFlow: a small random one stands in for networks that are downloads."""
+"""Write TensorFlow graphs without TensorFlow, and with that the example graph that asd-essentia ships.
+
+    python plugins/asd-essentia/tests/make_example.py
+
+A small graph stands for networks that must be downloaded: it tests everything but the network.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import Float32
 from asd_essentia.published import PUBLISHED, Published
 
+DATA = Path(__file__).resolve().parent.parent / "src" / "asd_essentia" / "data"
 _INPUTS = {
     "vggish": ("model/Placeholder", (-1, 96, 64)),
     "discogs-effnet": ("serving_default_melspectrogram", (64, 128, 96)),
@@ -20,32 +25,34 @@ _INPUTS = {
 _FLOAT_CODE, _INTEGER_CODE = 1, 3
 
 
-def trial_graph(folder: Path) -> Path:
-    """Write a graph that serves every published model, with metadata beside it; return its path.
+def example_graph() -> bytes:
+    """Encode a graph that serves every published model.
 
-    A patch's embedding is its mean over time times a random matrix (seed 0), by the node that the published model
-    names. It tests everything but the network.
+    A patch's embedding is its mean over time after as many zeros as the published model's dimension needs, by the node
+    that this model names.
     """
-    path = folder / "trial.pb"
-    path.write_bytes(b"".join(_published(name, model) for name, model in PUBLISHED.items()))
+    return b"".join(_published(name, model) for name, model in PUBLISHED.items())
+
+
+def example_metadata() -> str:
+    """Return what Essentia's site would offer beside the graph, as JSON."""
     usual = PUBLISHED["vggish"]
     output = {"name": usual.output, "shape": [1, usual.dimension], "output_purpose": "embeddings"}
     stated = {"schema": {"outputs": [output]}, "inference": {"algorithm": usual.algorithm, "sample_rate": 16000}}
-    path.with_suffix(".json").write_text(json.dumps(stated), encoding="utf-8")
-    return path
+    return json.dumps(stated) + "\n"
 
 
 def _published(name: str, model: Published) -> bytes:
     source, shape = _INPUTS[name]
     output, _, index = model.output.partition(":")
     parts = int(index or 0) + 1  # a node's second output is what a split into two gives
-    matrix = np.random.default_rng(0).normal(size=(shape[-1], parts * model.dimension)).astype(np.float32)
-    product = f"{name}/product" if parts > 1 else output
-    graph = averaging(source, shape, f"{name}/mean") + constant(f"{name}/matrix", matrix)
-    graph += node(product, "MatMul", f"{name}/mean", f"{name}/matrix", T=FLOAT)
+    padded = f"{name}/padded" if parts > 1 else output
+    zeros = parts * model.dimension - shape[-1]
+    graph = averaging(source, shape, f"{name}/mean") + constant(f"{name}/zeros", np.int32([[0, 0], [zeros, 0]]))
+    graph += node(padded, "Pad", f"{name}/mean", f"{name}/zeros", T=FLOAT, Tpaddings=INTEGER)
     if parts > 1:
-        graph += constant(f"{name}/split", np.int32(1))
-        graph += node(output, "Split", f"{name}/split", product, T=FLOAT, num_split=field(3, parts))
+        graph += constant(f"{name}/axis", np.int32(1))
+        graph += node(output, "Split", f"{name}/axis", padded, T=FLOAT, num_split=field(3, parts))
     return graph
 
 
@@ -59,9 +66,9 @@ def averaging(source: str, shape: tuple[int, ...], output: str) -> bytes:
     )
 
 
-def constant(name: str, value: Float32 | npt.NDArray[np.int32] | np.int32) -> bytes:
+def constant(name: str, value: npt.NDArray[np.int32] | np.int32) -> bytes:
     """Encode a node that gives `value`."""
-    code = _FLOAT_CODE if value.dtype == np.float32 else _INTEGER_CODE
+    code = _INTEGER_CODE
     shape = b"".join(field(2, field(1, size)) for size in value.shape)
     tensor = field(1, code) + field(2, shape) + field(4, value.tobytes())
     return node(name, "Const", dtype=field(6, code), value=field(8, tensor))
@@ -91,3 +98,9 @@ def _varint(value: int) -> bytes:
 
 
 FLOAT, INTEGER = field(6, _FLOAT_CODE), field(6, _INTEGER_CODE)
+
+
+if __name__ == "__main__":
+    DATA.mkdir(exist_ok=True)
+    (DATA / "example.pb").write_bytes(example_graph())
+    (DATA / "example.json").write_text(example_metadata(), encoding="utf-8")
