@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
 from asd.contract.parameters import convert, convert_all, describe, parameters_of
-from asd.errors import ConfigError
+from asd.errors import ConfigError, RenamedWarning
+from asd_registry.renamed import former_names_allowed
 
 
 class Example:
@@ -86,3 +87,35 @@ def test_errors_name_owner_parameter_and_expectation() -> None:
         convert_all(Example, "detector 'x'", {"qq": 1})
     with pytest.raises(ConfigError, match=r"^detector 'x': parameter 'size' takes a whole number, got 'many'$"):
         convert_all(Example, "detector 'x'", {"size": "many"})
+
+
+class Modern(Example):
+    renamed: ClassVar = {"length": "size", "extent": "size"}
+
+
+def test_a_former_name_works_with_a_warning() -> None:
+    with pytest.warns(RenamedWarning, match=r"^detector 'x': parameter 'length' is now called 'size'$"):
+        assert convert_all(Modern, "detector 'x'", {"length": "4"}) == {"size": 4}
+    with former_names_allowed():  # as in a model file; a warning would be an error here
+        assert convert_all(Modern, "detector 'x'", {"length": "4"}) == {"size": 4}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"size": 1, "length": 2}, "'length' and 'size'"),
+        ({"length": 2, "size": 1}, "'length' and 'size'"),
+        ({"length": 2, "extent": 1}, "'extent' and 'length'"),
+    ],
+)
+def test_one_parameter_by_two_names_is_refused(given: dict[str, int], names: str) -> None:
+    text = f"^detector 'x': {names} are the same parameter: give 'size' only$"
+    with former_names_allowed(), pytest.raises(ConfigError, match=text):
+        convert_all(Modern, "detector 'x'", given)
+
+
+def test_a_mistyped_former_name_is_answered_with_the_present_one() -> None:
+    with pytest.raises(ConfigError, match=r"has no parameter 'lenght'; did you mean size\?"):
+        convert_all(Modern, "detector 'x'", {"lenght": 1})
+    with pytest.raises(ConfigError, match=r"has no parameter 'qq'; known: size, first, second, mode$"):
+        convert_all(Modern, "detector 'x'", {"qq": 1})

@@ -7,13 +7,14 @@ import itertools
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.contract.installed import registry, use_plugin_file
-from asd.errors import AsdError
+from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
 
 _COMMANDS = {
@@ -103,6 +104,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
     arguments = sys.argv[1:]
     verbose = bool({"-v", "--verbose"} & set(arguments))
+    warnings.showwarning = _show_warning
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -118,6 +120,17 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)", verbose)
+
+
+_show_as_python_does = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+    """Write a warning of a former name as one line; any other as Python does."""
+    if issubclass(category, RenamedWarning):
+        click.echo(f"asd: warning: {message}", err=True)
+    else:
+        _show_as_python_does(message, category, *where, **options)
 
 
 def _fail(text: str, verbose: bool) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union
 
 from asd.errors import ConfigError
+from asd_registry.renamed import warn_renamed
 
 REQUIRED = inspect.Parameter.empty
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -41,17 +42,20 @@ def parameters_of(cls: type) -> dict[str, Parameter]:
 def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` with each value converted to the annotation of the constructor parameter it names.
 
+    Former names (`asd.plugin.Component.renamed`) are accepted with a warning.
+
     Raises
     ------
     ConfigError
-        If `cls` has no such parameter or a value does not fit; `owner` is named in the text.
+        If `cls` has no such parameter, one is given by two names, or a value does not fit; the text names `owner`.
     """
     known = parameters_of(cls)
     converted = {}
-    for name, value in given.items():
+    for name, value in present_names(cls, owner, given).items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+            names = {**_renamed(cls), **{present: present for present in known}}
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {names[close[0]]}?" if close else f"known: {', '.join(known) or 'none'}"
             raise ConfigError(f"{owner} has no parameter {name!r}; {hint}")
         annotation = known[name].annotation
         try:
@@ -59,6 +63,32 @@ def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, An
         except (KeyError, TypeError, ValueError):
             raise ConfigError(f"{owner}: parameter {name!r} takes {describe(annotation)}, got {value!r}") from None
     return converted
+
+
+def present_names(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` with former parameter names of `cls` replaced by the present ones; `owner` is named in texts.
+
+    Raises
+    ------
+    ConfigError
+        If one parameter is given by two names.
+    """
+    present: dict[str, Any] = {}
+    given_as: dict[str, str] = {}
+    for name, value in given.items():
+        current = _renamed(cls).get(name, name)
+        if current in present:
+            names = " and ".join(sorted((repr(name), repr(given_as[current]))))
+            raise ConfigError(f"{owner}: {names} are the same parameter: give {current!r} only")
+        if current != name:
+            warn_renamed(f"{owner}: parameter", name, current)
+        present[current], given_as[current] = value, name
+    return present
+
+
+def _renamed(cls: type) -> Mapping[str, str]:
+    renamed: Mapping[str, str] = getattr(cls, "renamed", {})
+    return renamed
 
 
 def convert(value: Any, annotation: Any) -> Any:

@@ -25,6 +25,7 @@ from asd.files.digest import digest_of
 from asd.records import Clip, Float64
 from asd_registry import PIPELINE_KINDS
 from asd_registry.files import remedy
+from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
 
@@ -262,9 +263,9 @@ class Model:
         manifest, arrays = modelfile.read(Path(path))
         _check_plugins(Path(path), manifest["plugins"])
         _check_permission(Path(path), manifest["config"])
-        config = Config.from_mapping(manifest["config"])
-        pipeline = Pipeline(config, runtime)
-        members = [_restored(config, pipeline.runtime, _section(arrays, str(i))) for i in range(manifest["members"])]
+        with former_names_allowed():
+            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime)
+            members = [_restored(pipeline, _section(arrays, str(i))) for i in range(manifest["members"])]
         calibration = Calibration(
             arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
         )
@@ -311,10 +312,10 @@ def _check_permission(path: Path, config: dict[str, Any]) -> None:
             )
 
 
-def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:
-    transform = new_transform(config)
+def _restored(pipeline: Pipeline, state: modelfile.Arrays) -> Member:
+    transform = new_transform(pipeline.config)
     transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
+    detector = new_detector(pipeline.config, pipeline.runtime)
     detector.set_state(_section(state, "detector"))
     return Member(transform, detector)
 

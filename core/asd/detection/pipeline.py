@@ -11,7 +11,7 @@ import numpy as np
 from asd.contract.create import create, load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Extractor, Frontend, Runtime
-from asd.contract.parameters import parameters_of
+from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, Config
 from asd.detection.prefetch import prefetch
 from asd.errors import AudioError, ConfigError
@@ -205,5 +205,6 @@ class Pipeline:
 
 def create_seeded(kind: Any, choice: Choice, seed: int) -> Any:
     """Create a chosen component; one that has a parameter ``seed`` gets the pipeline's unless the user set it."""
-    takes_seed = "seed" in parameters_of(load_class(registry().find(kind, choice.name)))
-    return create(kind, choice.name, {**({"seed": seed} if takes_seed else {}), **choice.parameters})
+    cls = load_class(registry().find(kind, choice.name))
+    given = present_names(cls, f"{kind} {choice.name!r}", choice.parameters)
+    return create(kind, choice.name, {"seed": seed, **given} if "seed" in parameters_of(cls) else given)
