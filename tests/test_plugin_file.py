@@ -84,7 +84,7 @@ def test_python_takes_it_too(tmp_path: Path) -> None:
     assert done.stdout == "distance\n"
 
 
-TEMPLATE = """
+SPREAD = """
 from typing import ClassVar
 
 from asd import Detector
@@ -93,56 +93,81 @@ from asd_registry import ComponentSpec, hookimpl
 
 @hookimpl
 def asd_components():
-    yield ComponentSpec(kind="detector", name="spread", summary="s", target="renamed_detector:Spread", licence="MIT")
+    yield ComponentSpec(kind="detector", name="{name}", aliases={aliases}, summary="s", licence="MIT",
+                        target="renamed_detector:Spread")
 
 
 class Spread(Detector):
-    RENAMED
+    renamed: ClassVar = {renamed}
 
-    def __init__(self, *, NAME: float = 1.0) -> None:
-        self.NAME = NAME
+    def __init__(self, *, {parameter}: float = 1.0) -> None:
+        self.{parameter} = {parameter}
 
     def fit(self, features):
         self.mean_ = features.mean(axis=0)
         return self
 
     def score(self, features):
-        return (abs(features - self.mean_) ** self.NAME).sum(axis=1)
+        return (abs(features - self.mean_) ** self.{parameter}).sum(axis=1)
 """
+BEFORE = SPREAD.format(name="spread", aliases=(), parameter="power", renamed={})
+AFTER = SPREAD.format(name="deviation", aliases=("spread",), parameter="exponent", renamed={"power": "exponent"})
+SAID = (
+    "asd: warning: detector 'spread' is now called 'deviation'\n",
+    "asd: warning: detector 'spread': parameter 'power' is now called 'exponent'\n",
+)
 
 
-def test_a_renamed_parameter_keeps_its_former_name(tmp_path: Path) -> None:
-    plugin = tmp_path / "renamed_detector.py"
-    models = tmp_path / "before.asd", tmp_path / "after.asd"
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a plugin whose detector and its parameter were renamed, and a model from before that."""
+    folder = tmp_path_factory.mktemp("renamed")
+    (folder / "renamed_detector.py").write_text(BEFORE)
+    line = ("fit", CLIPS / "train", "-o", folder / "m.asd", "--plugin-file", folder / "renamed_detector.py", *QUICK)
+    assert "is now called" not in asd(*line, "--detector", "spread", "--detector.power", "3").stderr
+    (folder / "renamed_detector.py").write_text(AFTER)
+    return folder
 
-    def fit(model: Path, parameter: str, *more: str | Path) -> str:
-        line = ("fit", CLIPS / "train", "-o", model, "--plugin-file", plugin, "--detector", "spread", *QUICK)
-        return asd(*line, f"--detector.{parameter}", "3", *more).stderr
 
-    def scored(model: Path) -> list[float]:
-        done = asd("score", model, CLIPS / "test" / "normal", "--json", "--plugin-file", plugin, code=None)
-        assert "is now called" not in done.stderr
-        return [clip["score"] for clip in json.loads(done.stdout)["clips"]]
+def fit_renamed(folder: Path, output: Path, *more: str | Path, code: int = 0) -> str:
+    line = ("fit", CLIPS / "train", "-o", output, "--plugin-file", folder / "renamed_detector.py", *QUICK)
+    return asd(*line, *more, code=code).stderr
 
-    plugin.write_text(TEMPLATE.replace("RENAMED", "").replace("NAME", "power"))
-    assert "is now called" not in fit(models[0], "power")
-    before = scored(models[0])
-    plugin.write_text(
-        TEMPLATE.replace("RENAMED", "renamed: ClassVar = {'power': 'exponent'}").replace("NAME", "exponent")
-    )
-    said = "asd: warning: detector 'spread': parameter 'power' is now called 'exponent'\n"
-    assert fit(models[1], "power").count(said) == 1
-    assert scored(models[0]) == scored(models[1]) == before
-    config = tmp_path / "p.toml"
-    config.write_text("[detector]\nname = 'spread'\npower = 2\n")
-    assert said in fit(tmp_path / "both.asd", "exponent", "--config", config)  # the line overrides the file
-    assert scored(tmp_path / "both.asd") == before
-    shown = asd("plugins", "show", "spread", "--plugin-file", plugin).stdout
-    assert "--detector.exponent" in shown
-    assert "power" not in shown
-    twice = ("--detector.exponent", "2", "--plugin-file", plugin, "--detector", "spread", *QUICK)
-    refused = asd("fit", CLIPS / "train", "-o", tmp_path / "x.asd", "--detector.power", "3", *twice, code=2).stderr
-    assert "'exponent' and 'power' are the same parameter: give 'exponent' only" in refused
+
+def scores(folder: Path, model: Path) -> list[float]:
+    line = ("score", model, CLIPS / "test" / "normal", "--json", "--plugin-file", folder / "renamed_detector.py")
+    done = asd(*line, code=None)
+    assert "is now called" not in done.stderr  # a model file's names are nobody's mistake
+    return [clip["score"] for clip in json.loads(done.stdout)["clips"]]
+
+
+def test_former_names_are_warned_of_once_and_a_former_model_scores_the_same(renamed: Path, tmp_path: Path) -> None:
+    said = fit_renamed(renamed, tmp_path / "m.asd", "--detector", "spread", "--detector.power", "3")
+    assert [said.count(line) for line in SAID] == [1, 1]
+    assert scores(renamed, tmp_path / "m.asd") == scores(renamed, renamed / "m.asd")
+
+
+def test_a_present_name_on_the_line_overrides_a_former_one_in_the_file(renamed: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("[detector]\nname = 'spread'\npower = 2\n")
+    said = fit_renamed(renamed, tmp_path / "m.asd", "--config", tmp_path / "p.toml", "--detector.exponent", "3")
+    assert [said.count(line) for line in SAID] == [1, 1]
+    assert scores(renamed, tmp_path / "m.asd") == scores(renamed, renamed / "m.asd")
+
+
+def test_both_names_on_the_line_are_refused(renamed: Path, tmp_path: Path) -> None:
+    twice = ("--detector", "deviation", "--detector.power", "3", "--detector.exponent", "3")
+    said = fit_renamed(renamed, tmp_path / "m.asd", *twice, code=2)
+    assert "detector 'deviation': 'exponent' and 'power' are the same parameter: give 'exponent' only" in said
+
+
+def test_present_names_are_listed_and_former_ones_shown(renamed: Path) -> None:
+    file = ("--plugin-file", renamed / "renamed_detector.py")
+    assert not {"spread"} & {row["name"] for row in json.loads(asd("plugins", "--json", *file).stdout)}
+    shown = asd("plugins", "show", "spread", *file)
+    assert "former names:       spread" in shown.stdout
+    assert "--detector.exponent" in shown.stdout
+    assert "power" not in shown.stdout
+    assert shown.stderr == SAID[0]
 
 
 BAD = {

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, WeightFile
+from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, RenamedWarning, WeightFile
 from asd_registry.discovery import load_target
+from asd_registry.renamed import former_names_allowed
 
 Install = Callable[..., None]
 
@@ -142,6 +143,54 @@ def test_a_name_clash_asks_for_the_qualified_name(install: Install) -> None:
     with pytest.raises(PluginError, match=r"detector 'nice' is offered more than once: write good:nice or other:nice"):
         registry.find("detector", "nice")
     assert registry.find("detector", "other:nice").spec.target == "fractions:Fraction"
+
+
+RENAMED = """
+    from asd_registry import ComponentSpec, hookimpl
+
+    @hookimpl
+    def asd_components():
+        yield ComponentSpec(kind="detector", name="fine", aliases={aliases}, summary="A detector", licence="MIT",
+                            target="decimal:Decimal")
+        yield ComponentSpec(kind="detector", name="nice", summary="A detector", licence="MIT", target="decimal:Context")
+"""
+
+
+def test_a_former_name_finds_the_component_with_a_warning(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("grand", "great")))
+    registry = Registry()
+    assert [component.spec.name for component in registry.of_kind()] == ["fine", "nice"]
+    for former in ("grand", "good:great"):
+        text = f"^detector '{former.removeprefix('good:')}' is now called 'fine'$"
+        with pytest.warns(RenamedWarning, match=text):
+            assert registry.find("detector", former).qualified_name == "good:fine"
+    with former_names_allowed():  # as in a model file
+        assert registry.find("detector", "grand").spec.name == "fine"
+    with pytest.raises(PluginError, match=r"unknown detector 'gret'; did you mean fine\?"):
+        registry.find("detector", "gret")
+
+
+def test_a_former_name_may_clash_too(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("grand",)))
+    install("other", plugin_source(name="grand"))
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"'grand' is offered more than once: write good:fine or other:grand"):
+        registry.find("detector", "grand")
+    fine, grand = registry.find("detector", "fine"), registry.find("detector", "other:grand")
+    assert (registry.namesakes(fine), registry.namesakes(grand)) == ([grand], [fine])
+
+
+@pytest.mark.parametrize(
+    ("aliases", "reason"),
+    [
+        (("nice",), "hook asd_components offers detector 'nice' more than once, by name or alias"),
+        (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
+        (("Grand",), "name must be lower-case letters, digits, '.', '_' or '-', got 'Grand'"),
+    ],
+)
+def test_bad_aliases_break_the_plugin(install: Install, aliases: tuple[str, ...], reason: str) -> None:
+    install("broken", RENAMED.format(aliases=aliases))
+    assert Registry().plugins[0].error == f"ValueError: {reason}"
 
 
 def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) -> None:

@@ -19,6 +19,7 @@ from asd_registry import hookspecs
 from asd_registry.errors import PluginError
 from asd_registry.files import import_file, remedy, version_of
 from asd_registry.known import distribution_of
+from asd_registry.renamed import warn_renamed
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
 from asd_registry.watch import Watch
 
@@ -47,6 +48,11 @@ class Component:
     def qualified_name(self) -> str:
         """``distribution:name``, which is never ambiguous."""
         return f"{self.plugin.distribution}:{self.spec.name}"
+
+    def answers_to(self, name: str) -> bool:
+        """Return whether ``name`` or ``distribution:name`` is one of its names, present or former."""
+        distribution, _, short = name.rpartition(":")
+        return short in self.spec.names and distribution in ("", self.plugin.distribution)
 
     @property
     def problem(self) -> str | None:
@@ -129,9 +135,14 @@ class Registry:
             self.commands.setdefault(command.name, (command, plugin))
 
     def namesakes(self, component: Component) -> list[Component]:
-        """Return the other components of the same kind and name."""
-        same = (component.spec.kind, component.spec.name)
-        return [other for other in self.components if (other.spec.kind, other.spec.name) == same and other != component]
+        """Return the other components of the same kind that have one of its names, former ones included."""
+        return [
+            other
+            for other in self.components
+            if other != component
+            and other.spec.kind == component.spec.kind
+            and not set(other.spec.names).isdisjoint(component.spec.names)
+        ]
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
         """Return the components of one kind (all kinds: None), ordered by kind and name."""
@@ -139,7 +150,9 @@ class Registry:
         return sorted(chosen, key=lambda c: (KINDS.index(c.spec.kind), c.spec.name, c.plugin.distribution))
 
     def find(self, kind: Kind | None, name: str) -> Component:
-        """Return the component called `name` (``name`` or ``distribution:name``).
+        """Return the component called `name` (``name`` or ``distribution:name``), now or formerly.
+
+        A former name (`ComponentSpec.aliases`) is warned of.
 
         Raises
         ------
@@ -148,12 +161,11 @@ class Registry:
             distributions offer it under the short name.
         """
         distribution, _, short = name.rpartition(":")
-        found = [
-            component
-            for component in self.of_kind(kind)
-            if component.spec.name == short and distribution in ("", component.plugin.distribution)
-        ]
+        found = [component for component in self.of_kind(kind) if component.answers_to(name)]
         if len(found) == 1:
+            spec = found[0].spec
+            if short != spec.name:
+                warn_renamed(spec.kind, short, spec.name)
             return found[0]
         if not found:
             raise PluginError(self._unknown(kind, name, distribution or distribution_of(short)))
@@ -167,9 +179,10 @@ class Registry:
             return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}"
         if distribution and distribution not in installed:
             return f"{what} {name!r} is not installed: {remedy(distribution)}"
-        names = [component.spec.name for component in self.of_kind(kind)]
-        close = difflib.get_close_matches(name.rpartition(":")[2], names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+        names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
+        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(name.rpartition(":")[2], names, n=3))
+        known = ", ".join(dict.fromkeys(names.values())) or "none"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {known}"
         return f"unknown {what} {name!r}; {hint} ('asd plugins' lists all)"
 
 
@@ -205,10 +218,16 @@ def _collect(
         manager.check_pending()
         components = list(_call(manager.hook.asd_components, module, ComponentSpec))
         commands = list(_call(manager.hook.asd_commands, module, CommandSpec))
+        _check_unique([(spec.kind, name) for spec in components for name in spec.names])
     except BaseException:
         manager.unregister(module)
         raise
     return components, commands
+
+
+def _check_unique(names: list[tuple[Kind, str]]) -> None:
+    if twice := [f"{kind} {name!r}" for kind, name in dict.fromkeys(names) if names.count((kind, name)) > 1]:
+        raise ValueError(f"hook asd_components offers {', '.join(twice)} more than once, by name or alias")
 
 
 def _call(hook: pluggy.HookCaller, module: types.ModuleType, kind: type[Any]) -> Iterator[Any]:

@@ -135,6 +135,7 @@ def _as_dict(component: Component) -> dict[str, Any]:
     return {
         "kind": spec.kind,
         "name": spec.name,
+        "aliases": list(spec.aliases),
         "summary": spec.summary,
         "distribution": plugin.distribution,
         "version": plugin.version,
@@ -170,6 +171,8 @@ def _print_component(described: dict[str, Any]) -> None:
     ):
         if described[key] is not None:
             click.echo(f"  {label + ':':<19} {described[key]}")
+    if described["aliases"]:
+        click.echo(f"  former names:       {', '.join(described['aliases'])}")
     for weight in described["weights"]:
         source = weight["url"] or "shipped inside the distribution"
         size = f"{weight['size'] / 1e6:.1f} MB, " if weight["size"] else ""

@@ -13,7 +13,7 @@ from asd.contract.parameters import convert_all
 from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.records import Channel
-from asd_registry import PIPELINE_KINDS, Kind
+from asd_registry import PIPELINE_KINDS, ComponentSpec, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
@@ -124,17 +124,15 @@ class Config:
         return {**plain, **chosen}
 
     def resolved(self) -> Config:
-        """Return the configuration with every component named and nothing left to ``auto``."""
-        detector = self.detector or DEFAULT_DETECTOR
-        detector_spec = registry().find("detector", detector.name).spec
-        extractor = self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
-        extractor_spec = registry().find("extractor", extractor.name).spec
-        frontend = self.frontend
-        if frontend is None:
-            wished = extractor_spec.frontend or detector_spec.frontend
-            if wished is None:
-                raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
-            frontend = Choice(wished)
+        """Return the configuration with every component called by its present name and nothing left to ``auto``."""
+        detector, detector_spec = _found("detector", self.detector or DEFAULT_DETECTOR)
+        extractor, extractor_spec = _found(
+            "extractor", self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
+        )
+        wished = extractor_spec.frontend or detector_spec.frontend
+        if self.frontend is None and wished is None:
+            raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
+        frontend, _ = _found("frontend", self.frontend or Choice(wished or ""))
         pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
         return replace(self, frontend=frontend, extractor=extractor, detector=detector, pca=pca)
 
@@ -153,6 +151,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot read this configuration ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _found(kind: Kind, choice: Choice) -> tuple[Choice, ComponentSpec]:
+    """Return `choice` by the present name of its component, and what the plugin says of it."""
+    spec = registry().find(kind, choice.name).spec
+    distribution, colon, _ = choice.name.rpartition(":")
+    return replace(choice, name=f"{distribution}{colon}{spec.name}"), spec
 
 
 def _choice(kind: Kind, given: Any) -> Choice:
