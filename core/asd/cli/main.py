@@ -16,6 +16,7 @@ import click
 from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
+from asd_registry.renamed import warn_renamed
 
 _COMMANDS = {
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
@@ -29,11 +30,14 @@ _COMMANDS = {
 }
 
 
+_RENAMED_OPTIONS = {"--false-alarm-rate": "--false-alarms-per-hour"}
+
+
 class LazyGroup(click.Group):
     """A group whose commands, the core's and the plugins', are imported when they are needed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Bring ``--plugin-file FILE`` to the front: it may stand anywhere on the line, whatever the command."""
+        """Bring ``--plugin-file FILE`` to the front, wherever it stands; replace former names of options."""
         front: list[str] = []
         rest: list[str] = []
         remaining = iter(args)
@@ -42,8 +46,10 @@ class LazyGroup(click.Group):
                 rest += ["--", *remaining]
             elif argument == "--plugin-file":
                 front += [argument, *itertools.islice(remaining, 1)]
+            elif argument.startswith("--plugin-file="):
+                front.append(argument)
             else:
-                (front if argument.startswith("--plugin-file=") else rest).append(argument)
+                rest.append(_with_present_option(argument))
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -68,6 +74,15 @@ class LazyGroup(click.Group):
     def _summaries(self) -> dict[str, str]:
         from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
         return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
+
+
+def _with_present_option(argument: str) -> str:
+    former, equals, value = argument.partition("=")
+    if former not in _RENAMED_OPTIONS:
+        return argument
+    present = _RENAMED_OPTIONS[former]
+    warn_renamed("option", former, present)
+    return f"{present}{equals}{value}"
 
 
 def _checked(command: Any, name: str) -> click.Command:

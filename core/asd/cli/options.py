@@ -64,6 +64,11 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
     return Config.from_mapping(given)
 
 
+false_alarms_option = click.option(
+    "--false-alarms-per-hour", type=float, help="Alarms an hour allowed, instead of the model's own."
+)
+
+
 def runtime_options(command: F) -> F:
     """Add ``--device``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
     for option in (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeVar, Union
 
 from asd.errors import ConfigError
 from asd_registry.renamed import warn_renamed
+
+T = TypeVar("T")
 
 REQUIRED = inspect.Parameter.empty
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -73,17 +76,36 @@ def present_names(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, 
     ConfigError
         If one parameter is given by two names.
     """
-    present: dict[str, Any] = {}
     given_as: dict[str, str] = {}
-    for name, value in given.items():
-        current = _renamed(cls).get(name, name)
-        if current in present:
-            names = " and ".join(sorted((repr(name), repr(given_as[current]))))
-            raise ConfigError(f"{owner}: {names} are the same parameter: give {current!r} only")
-        if current != name:
-            warn_renamed(f"{owner}: parameter", name, current)
-        present[current], given_as[current] = value, name
-    return present
+    for name in given:
+        present = _renamed(cls).get(name, name)
+        if present in given_as:
+            names = " and ".join(sorted((repr(name), repr(given_as[present]))))
+            raise ConfigError(f"{owner}: {names} are the same parameter: give {present!r} only")
+        given_as[present] = name
+    for present, name in given_as.items():
+        if name != present:
+            warn_renamed(f"{owner}: parameter", name, present)
+    return {present: given[name] for present, name in given_as.items()}
+
+
+def accepts_former_names(cls: type[T]) -> type[T]:
+    """Let the fields of a record be given and read by the former names in ``cls.renamed``, with a warning."""
+    construct: Any = cls.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807  # it becomes the class's own
+        construct(self, *args, **present_names(cls, cls.__name__, given))
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    for former, present in _renamed(cls).items():
+        setattr(cls, former, property(functools.partial(_read_by_former_name, former, present)))
+    return cls
+
+
+def _read_by_former_name(former: str, present: str, record: Any) -> Any:
+    warn_renamed(f"{type(record).__name__}: attribute", former, present)
+    return getattr(record, present)
 
 
 def _renamed(cls: type) -> Mapping[str, str]:

@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from asd.contract.installed import registry
-from asd.contract.parameters import convert_all
+from asd.contract.parameters import accepts_former_names, convert_all
 from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.records import Channel
@@ -34,6 +34,7 @@ class Choice:
 DEFAULT_DETECTOR = Choice(DEFAULTS["detector"], DEFAULT_DETECTOR_PARAMETERS)
 
 
+@accepts_former_names
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole pipeline.
@@ -63,11 +64,13 @@ class Config:
         What happens to a clip shorter than one window.
     folds : int
         Detectors to train, each without the clips that calibrate it; 1: one detector, with one clip in five held out.
-    false_alarm_rate : float or None
-        Alarms that healthy sound may cause in an hour; None: 1, or the lowest that the clips support.
+    false_alarms_per_hour : float or None
+        Alarms that an hour of healthy sound may cause; None: 1, or the lowest that the clips support.
     seed : int
         Seed of everything random.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"false_alarm_rate": "false_alarms_per_hour"}
 
     frontend: Choice | None = None
     extractor: Choice | None = None
@@ -81,7 +84,7 @@ class Config:
     segment: float | None = None
     short: Short = "pad"
     folds: int = 5
-    false_alarm_rate: float | None = None
+    false_alarms_per_hour: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,8 +95,8 @@ class Config:
         _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
         _require(self.folds >= 1, "folds", self.folds, "1 or more")
         _require(self.channel == "mix" or self.channel >= 1, "channel", self.channel, "mix, or a number from 1")
-        rate = self.false_alarm_rate
-        _require(rate is None or rate > 0, "false_alarm_rate", rate, "alarms per hour above 0, or none")
+        rate = self.false_alarms_per_hour
+        _require(rate is None or rate > 0, "false_alarms_per_hour", rate, "alarms per hour above 0, or none")
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Config:

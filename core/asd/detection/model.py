@@ -80,7 +80,7 @@ class Model:
     calibration : Calibration
         Scores of held-out normal clips.
     decision : Decision
-        When a clip is anomalous; set it to ``calibration.decide(rate)`` for another false alarm rate.
+        When a clip is anomalous; set it to ``calibration.decide(rate)`` for another number of false alarms per hour.
     training : list of dict
         ``name`` and ``sha256`` of each training recording.
     clips : int
@@ -155,7 +155,7 @@ class Model:
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
-        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarm_rate))
+        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
         model.clips = len(features)
@@ -266,10 +266,11 @@ class Model:
         with former_names_allowed():
             pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime)
             members = [_restored(pipeline, _section(arrays, str(i))) for i in range(manifest["members"])]
+            decision = Decision(**manifest["decision"])
         calibration = Calibration(
             arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
         )
-        model = cls(pipeline, members, calibration, Decision(**manifest["decision"]))
+        model = cls(pipeline, members, calibration, decision)
         model.training = manifest["training"]
         model.clips = manifest["clips"]
         lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell

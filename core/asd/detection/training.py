@@ -80,7 +80,7 @@ def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tup
     fold = assign_folds([f.clip for f in features], config.folds, config.seed)
     held_out = np.flatnonzero(fold >= 0)
     seconds = float(np.mean([f.seconds for f in features]))
-    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarm_rate)
+    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarms_per_hour)
     members = []
     for k in track(range(int(fold.max()) + 1), "learning"):
         values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
