@@ -90,15 +90,24 @@ BROKEN = {
     "imports what is absent": ("import nonsense_module", "ModuleNotFoundError: No module named 'nonsense_module'"),
     "unknown hook": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_componets(): return []",
-        "PluginValidationError: unknown hook 'asd_componets'",
+        "PluginValidationError: unknown hook 'asd_componets' in plugin <module 'broken_plugin'",
     ),
     "wrong hook signature": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(what): return []",
-        "PluginValidationError",
+        "PluginValidationError: Plugin 'broken:broken' for hook 'asd_components'; hookimpl definition: "
+        "asd_components(what); Argument(s) {'what'} are declared in the hookimpl but can not be found in the hookspec",
     ),
     "hook raises": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): raise KeyError('x')",
-        "KeyError: 'x'",
+        "KeyError: 'x' (hook asd_components at broken_plugin.py:2)",
+    ),
+    "hook exits": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_commands(): raise SystemExit(3)",
+        "SystemExit: 3 (hook asd_commands at broken_plugin.py:2)",
+    ),
+    "its second hook raises": (
+        plugin_source("first").replace("return [", "return 1 / 0, ["),
+        "ZeroDivisionError: division by zero (hook asd_commands at broken_plugin.py:",
     ),
     "hook returns something else": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): return ['gmm']",
@@ -126,6 +135,55 @@ def test_a_broken_plugin_is_a_row_and_the_others_go_on(install: Install, case: s
     assert errors["good"] is None
     assert reason in (errors["broken"] or "")
     assert [c.spec.name for c in registry.components] == ["nice"]
+
+
+WRAPPER = """
+    from dataclasses import replace
+
+    from asd_registry import CommandSpec, hookimpl
+
+    @hookimpl(wrapper=True)
+    def asd_components():
+        results = yield
+        return [[replace(spec, summary=spec.summary + {added}) for spec in specs] for specs in results]
+
+    @hookimpl
+    def asd_commands():
+        return [CommandSpec(name="wrapping", summary="s", target="decimal:Decimal")]
+"""
+
+
+def test_what_a_plugin_offers_passes_through_the_wrappers_of_others(install: Install) -> None:
+    install("good", plugin_source())
+    install("other", WRAPPER.format(added="', wrapped'"))
+    registry = Registry()
+    assert [plugin.error for plugin in registry.plugins] == [None, None]
+    assert registry.find("detector", "nice").spec.summary == "A detector, wrapped"
+    assert set(registry.commands) == {"nice-command", "wrapping"}
+
+
+def test_a_wrapper_that_fails_breaks_its_own_plugin_alone(install: Install) -> None:
+    install("broken", WRAPPER.format(added="1"))
+    install("good", plugin_source())
+    install("other", WRAPPER.format(added="', wrapped'").replace("wrapping", "other"))
+    registry = Registry()
+    errors = {plugin.distribution: plugin.error or "" for plugin in registry.plugins}
+    assert errors["broken"].startswith("TypeError: can only concatenate str")
+    assert errors["broken"].endswith("(hook asd_components at broken_plugin.py:6)")
+    assert errors["good"] == errors["other"] == ""
+    assert registry.find("detector", "nice").spec.summary == "A detector, wrapped"
+    assert set(registry.commands) == {"nice-command", "other"}
+
+
+@pytest.mark.parametrize(("mark", "first"), [("", "broken"), ("(tryfirst=True)", "good"), ("(trylast=True)", "broken")])
+def test_of_two_commands_of_one_name_the_hook_called_first_gives_it(install: Install, mark: str, first: str) -> None:
+    install("broken", plugin_source())
+    install("good", plugin_source(target="fractions:Fraction").replace("@hookimpl", f"@hookimpl{mark}"))
+    registry = Registry()
+    assert registry.commands["nice-command"][1].distribution == first
+    remarks = {plugin.distribution: plugin.remarks for plugin in registry.plugins}
+    (left_out,) = {"broken", "good"} - {first}
+    assert remarks == {first: (), left_out: (f"its command 'nice-command' is left out: {first} has one",)}
 
 
 def test_a_plugin_that_prints_leaves_stdout_clean(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,14 +241,14 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
 @pytest.mark.parametrize(
     ("aliases", "reason"),
     [
-        (("nice",), "hook asd_components offers detector 'nice' more than once, by name or alias"),
+        (("nice",), "offers detector 'nice' more than once, by name or alias"),
         (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
         (("Grand",), "name must be lower-case letters, digits, '.', '_' or '-', got 'Grand'"),
     ],
 )
 def test_bad_aliases_break_the_plugin(install: Install, aliases: tuple[str, ...], reason: str) -> None:
     install("broken", RENAMED.format(aliases=aliases))
-    assert Registry().plugins[0].error == f"ValueError: {reason}"
+    assert Registry().plugins[0].error == f"ValueError: {reason} (hook asd_components at broken_plugin.py:4)"
 
 
 def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) -> None:

@@ -12,7 +12,6 @@ from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd_registry import KINDS, Component, Plugin
-from asd_registry.targets import missing_target
 
 
 @click.group(invoke_without_command=True)
@@ -70,6 +69,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
         described["contradictions"] = _contradictions(component)
     except PluginError as error:
         described["parameters_unknown"] = str(error)
+        described["state"] = component.problem or "broken: its target cannot be used"
     if as_json:
         print_json(described)
     else:
@@ -89,8 +89,6 @@ def _contradictions(component: Component) -> list[str]:
 def _state(component: Component) -> str:
     if component.problem:
         return component.problem
-    if missing := missing_target(component.spec.target):
-        return f"broken: its target {component.spec.target!r} is not there: {missing}"
     if others := registry().namesakes(component):
         names = ", ".join(other.plugin.distribution for other in others)
         return f"name taken: {names} has one of this name; write {component.qualified_name}"
