@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union
 
+import msgspec
+import numpy as np
+
 from asd.errors import ConfigError
 from asd_registry.renamed import warn_renamed
 
 T = TypeVar("T")
 
 REQUIRED = inspect.Parameter.empty
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, An
         annotation = known[name].annotation
         try:
             converted[name] = convert(value, annotation)
-        except (KeyError, TypeError, ValueError):
+        except (TypeError, ValueError):
             raise ConfigError(f"{owner}: parameter {name!r} takes {describe(annotation)}, got {value!r}") from None
     return converted
 
@@ -121,48 +123,30 @@ def convert(value: Any, annotation: Any) -> Any:
     TypeError, ValueError
         If the value does not fit.
     """
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, arguments)
-    if origin is Literal:
-        for choice in arguments:
-            if value == choice or value == str(choice):
-                return choice
-        raise ValueError(value)
-    if origin in (tuple, list):
-        items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise TypeError(value)
-        return origin(convert(item, arguments[0]) for item in items)
-    return _convert_scalar(value, annotation)
-
-
-def _convert_union(value: Any, choices: tuple[Any, ...]) -> Any:
-    if types.NoneType in choices and (value is None or value == "none"):
+    if isinstance(value, np.generic):
+        value = value.item()
+    union = typing.get_origin(annotation) in (Union, types.UnionType)
+    choices = typing.get_args(annotation) if union else (annotation,)
+    if value in (None, "none") and types.NoneType in choices:
         return None
     # Text is the last resort: "8" for `int | str` is the number.
-    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda c: c is str):
+    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda choice: choice is str):
         try:
-            return convert(value, choice)
-        except (KeyError, TypeError, ValueError):
+            return msgspec.convert(_read(value, choice) if isinstance(value, str) else value, choice, strict=False)
+        except (TypeError, ValueError):
             continue
     raise ValueError(value)
 
 
-def _convert_scalar(value: Any, annotation: Any) -> Any:
+def _read(text: str, annotation: Any) -> Any:
+    """Return what people mean by `text` where msgspec, which reads JSON's spelling, does not know it."""
     if annotation is bool:
-        return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
+        return {"yes": True, "no": False}.get(text.lower(), text)
     if annotation in (int, float):
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise TypeError(value)
-        if annotation is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError(value)
-        return annotation(value)
-    if isinstance(annotation, type) and isinstance(value, annotation):
-        return value
-    raise TypeError(value)
+        return annotation(text)
+    if typing.get_origin(annotation) in (tuple, list):
+        return [convert(item.strip(), typing.get_args(annotation)[0]) for item in text.split(",")]
+    return text
 
 
 def describe(annotation: Any) -> str:
@@ -173,7 +157,8 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (tuple, list):
-        return f"a comma-separated list of {describe(arguments[0])}"
+        count = "" if Ellipsis in arguments or origin is list else f"{len(arguments)} values, each "
+        return f"a comma-separated list of {count}{describe(arguments[0])}"
     names = {
         int: "a whole number",
         float: "a number",
