@@ -126,7 +126,7 @@ class Config:
         }
         return {**plain, **chosen}
 
-    def resolved(self) -> Config:
+    def resolved(self) -> ResolvedConfig:
         """Return the configuration with every component called by its present name and nothing left to ``auto``."""
         detector, detector_spec = _found("detector", self.detector or DEFAULT_DETECTOR)
         extractor, extractor_spec = _found(
@@ -137,7 +137,18 @@ class Config:
             raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
         frontend, _ = _found("frontend", self.frontend or Choice(wished or ""))
         pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
-        return replace(self, frontend=frontend, extractor=extractor, detector=detector, pca=pca)
+        chosen = {"frontend": frontend, "extractor": extractor, "detector": detector, "pca": pca}
+        return ResolvedConfig(**{**vars(self), **chosen})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(Config):
+    """A configuration with every component named and nothing left to ``auto``; made by `Config.resolved`."""
+
+    frontend: Choice = field()
+    extractor: Choice = field()
+    detector: Choice = field()
+    pca: float | None = field()
 
 
 def read_toml(path: Path) -> dict[str, Any]:

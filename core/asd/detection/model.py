@@ -17,7 +17,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
-from asd.detection.config import Config
+from asd.detection.config import Config, ResolvedConfig
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
 from asd.errors import ModelFileError, PluginError
@@ -116,7 +116,7 @@ class Model:
         self.close()
 
     @property
-    def config(self) -> Config:
+    def config(self) -> ResolvedConfig:
         """The whole configuration."""
         return self.pipeline.config
 
