@@ -13,7 +13,7 @@ import pytest
 
 ASD = Path(os.environ["ASD_COMMAND"])
 BROKEN = Path(__file__).resolve().parent / "broken"
-PLUGINS = ("plugin", "copycat", "noisy", "raising", "slow", "threaded")
+PLUGINS = ("plugin", "copycat", "noisy", "outdated", "raising", "slow", "threaded")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -54,6 +54,10 @@ def named(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     ("name", "state"),
     [
         ("raising", "broken: RuntimeError: no licence key"),
+        (
+            "outdated",
+            "broken: ModuleNotFoundError: asd.interfaces has moved: import its names from asd.plugin",
+        ),
         ("nowhere", "ready"),  # a listing imports no target
         ("modern", "needs plugin contract 2, this asd-framework has 1: upgrade it"),
         ("sounddetector", "name taken: asd-plugin has one of this name; write asd-copycat:sounddetector"),
@@ -95,9 +99,14 @@ def test_the_table_names_the_plugins_of_the_remarks(run: Run) -> None:
             "'broken_components:Nowhere': AttributeError: module 'broken_components' has no attribute 'Nowhere'",
         ),
         ("nomodule", "'no_such_module:Detector': ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "outdated-target",
+            "'broken_outdated:Outdated': ModuleNotFoundError: asd.interfaces has moved: import its names from "
+            "asd.plugin",
+        ),
     ],
 )
-def test_a_target_that_does_not_exist_is_named_when_it_is_shown_or_used(
+def test_a_target_that_cannot_be_imported_is_named_when_it_is_shown_or_used(
     run: Run, tmp_path: Path, name: str, reason: str
 ) -> None:
     text = f"asd-plugin:{name}: cannot import its target {reason}"
