@@ -13,6 +13,7 @@ import pytest
 
 from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, RenamedWarning, WeightFile
 from asd_registry.discovery import load_target
+from asd_registry.known import distribution_of
 from asd_registry.renamed import former_names_allowed
 
 Install = Callable[..., None]
@@ -336,3 +337,12 @@ def test_a_missing_requirement_is_told_with_what_does_without(install: Install) 
         "detector 'nice' cannot run: missing requirement: pip install 'no-such-thing'; "
         "or use plain, which does the same without"
     )
+
+
+def test_the_pip_command_of_every_component_of_ours_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASD_PLUGINS")
+    folders = (Path(__file__).resolve().parent.parent / "plugins").iterdir()
+    ours = [c for c in Registry().components if c.plugin.distribution in {folder.name for folder in folders}]
+    wrong = [c.qualified_name for c in ours for name in c.spec.names if distribution_of(name) != c.plugin.distribution]
+    assert ours
+    assert wrong == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -130,27 +131,15 @@ def _broken_as_dict(plugin: Plugin) -> dict[str, Any]:
 
 def _as_dict(component: Component) -> dict[str, Any]:
     spec, plugin = component.spec, component.plugin
+    shown = ("kind", "name", "aliases", "summary", "licence", "requires", "sample_rate", "shape", "dimension")
     return {
-        "kind": spec.kind,
-        "name": spec.name,
-        "aliases": list(spec.aliases),
-        "summary": spec.summary,
+        **{name: getattr(spec, name) for name in (*shown, "frontend", "extractor")},
         "distribution": plugin.distribution,
         "version": plugin.version,
-        "licence": spec.licence,
         "state": _state(component),
         "default": _is_default(component),
-        "remarks": list(plugin.remarks),
-        "requires": list(spec.requires),
-        "sample_rate": spec.sample_rate,
-        "shape": spec.shape,
-        "dimension": spec.dimension,
-        "frontend": spec.frontend,
-        "extractor": spec.extractor,
-        "weights": [
-            {"name": w.name, "licence": w.licence, "size": w.size, "sha256": w.sha256, "url": w.url}
-            for w in spec.weights
-        ],
+        "remarks": plugin.remarks,
+        "weights": [asdict(weight) for weight in spec.weights],
     }
 
 
