@@ -46,10 +46,8 @@ class LazyGroup(click.Group):
                 rest += ["--", *remaining]
             elif argument == "--plugin-file":
                 front += [argument, *itertools.islice(remaining, 1)]
-            elif argument.startswith("--plugin-file="):
-                front.append(argument)
             else:
-                rest.append(_with_present_option(argument))
+                (front if argument.startswith("--plugin-file=") else rest).append(_with_present_option(argument))
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -78,10 +76,9 @@ class LazyGroup(click.Group):
 
 def _with_present_option(argument: str) -> str:
     former, equals, value = argument.partition("=")
-    if former not in _RENAMED_OPTIONS:
-        return argument
-    present = _RENAMED_OPTIONS[former]
-    warn_renamed("option", former, present)
+    present = _RENAMED_OPTIONS.get(former, former)
+    if present != former:
+        warn_renamed("option", former, present)
     return f"{present}{equals}{value}"
 
 

@@ -30,15 +30,15 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
         return
     found = registry().of_kind(kind)
     broken = [plugin for plugin in registry().plugins if plugin.error]
+    rows = [_as_dict(component) for component in found] + [_broken(plugin) for plugin in broken]
     if as_json:
-        print_json([_as_dict(c) for c in found] + [_broken_as_dict(p) for p in broken])
+        print_json(rows)
         return
-    rows = [_row(component) for component in found] + [_broken_row(plugin) for plugin in broken]
     remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
     if not rows:
         click.echo("No plugins are installed: pip install asd-audioset asd-sklearn")
         return
-    print_table(("kind", "name", "summary", "distribution", "licence", "state"), rows)
+    print_table(("kind", "name", "summary", "distribution", "licence", "state"), map(_cells, rows))
     for remark in remarks:
         click.echo(remark)
 
@@ -96,36 +96,26 @@ def _state(component: Component) -> str:
     return "ready"
 
 
-def _is_default(component: Component) -> bool:
-    """Return whether 'asd fit' takes the component by itself."""
-    return DEFAULTS.get(component.spec.kind) == component.spec.name
-
-
-def _row(component: Component) -> tuple[Any, ...]:
-    spec, plugin = component.spec, component.plugin
-    state = _state(component)
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    colour = "green" if row["state"] == "ready" else "yellow" if row["kind"] else "red"
     return (
-        spec.kind,
-        f"{spec.name} (default)" if _is_default(component) else spec.name,
-        spec.summary,
-        f"{plugin.distribution} {plugin.version}",
-        spec.licence,
-        emphasised(state, "green" if state == "ready" else "yellow"),
+        row["kind"] or "?",
+        f"{row['name']} (default)" if row["default"] else row["name"],
+        row.get("summary", ""),
+        f"{row['distribution']} {row['version']}",
+        row.get("licence", ""),
+        emphasised(row["state"], colour),
     )
 
 
-def _broken_row(plugin: Plugin) -> tuple[Any, ...]:
-    name = f"{plugin.distribution} {plugin.version}"
-    return ("?", plugin.name, "", name, "", emphasised(f"broken: {plugin.error}", "red"))
-
-
-def _broken_as_dict(plugin: Plugin) -> dict[str, Any]:
+def _broken(plugin: Plugin) -> dict[str, Any]:
     return {
         "kind": None,
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": f"broken: {plugin.error}",
+        "default": False,
     }
 
 
@@ -137,7 +127,7 @@ def _as_dict(component: Component) -> dict[str, Any]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": _state(component),
-        "default": _is_default(component),
+        "default": DEFAULTS.get(spec.kind) == spec.name,  # 'asd fit' takes it by itself
         "remarks": plugin.remarks,
         "weights": [asdict(weight) for weight in spec.weights],
     }

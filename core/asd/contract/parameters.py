@@ -159,13 +159,7 @@ def describe(annotation: Any) -> str:
     if origin in (tuple, list):
         count = "" if Ellipsis in arguments or origin is list else f"{len(arguments)} values, each "
         return f"a comma-separated list of {count}{describe(arguments[0])}"
-    names = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        types.NoneType: "none",
-    }
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

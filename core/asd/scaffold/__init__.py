@@ -84,7 +84,6 @@ def _names(name: str, kind: Kind) -> dict[str, str]:
         "distribution": f"asd-{name}",
         "package": f"asd_{name.replace('-', '_')}",
         "class_name": "".join(word.capitalize() for word in name.split("-")),
-        "option": "" if kind == "dataset" else f" --{kind} {name}",
         "framework": f"{major}.{minor}",
         "year": str(datetime.datetime.now(datetime.UTC).year),
     }
