@@ -13,7 +13,7 @@ import pytest
 
 ASD = Path(os.environ["ASD_COMMAND"])
 BROKEN = Path(__file__).resolve().parent / "broken"
-PLUGINS = ("plugin", "copycat", "noisy", "raising", "slow", "threaded")
+PLUGINS = ("plugin", "copycat", "noisy", "outdated", "raising", "slow", "threaded")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -54,8 +54,11 @@ def named(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     ("name", "state"),
     [
         ("raising", "broken: RuntimeError: no licence key"),
-        ("nowhere", "broken: its target 'broken_components:Nowhere' is not there: broken_components has no Nowhere"),
-        ("nomodule", "broken: its target 'no_such_module:Detector' is not there: there is no module no_such_module"),
+        (
+            "outdated",
+            "broken: ModuleNotFoundError: asd.interfaces has moved: import its names from asd.plugin",
+        ),
+        ("nowhere", "ready"),  # a listing imports no target
         ("modern", "needs plugin contract 2, this asd-framework has 1: upgrade it"),
         ("sounddetector", "name taken: asd-plugin has one of this name; write asd-copycat:sounddetector"),
         ("gmm", "ready"),
@@ -86,6 +89,33 @@ def test_the_table_names_the_plugins_of_the_remarks(run: Run) -> None:
     assert "asd-threaded: leaves a thread behind on import: left-behind" in done.stdout
     assert "asd-slow: takes 1." in done.stdout
     assert "hello from a plugin" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "nowhere",
+            "'broken_components:Nowhere': AttributeError: module 'broken_components' has no attribute 'Nowhere'",
+        ),
+        ("nomodule", "'no_such_module:Detector': ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "outdated-target",
+            "'broken_outdated:Outdated': ModuleNotFoundError: asd.interfaces has moved: import its names from "
+            "asd.plugin",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_imported_is_named_when_it_is_shown_or_used(
+    run: Run, tmp_path: Path, name: str, reason: str
+) -> None:
+    text = f"asd-plugin:{name}: cannot import its target {reason}"
+    shown = run("plugins", "show", name).stdout
+    assert "state:              broken: its target cannot be used" in shown
+    assert text in shown
+    assert json.loads(run("plugins", "show", name, "--json").stdout)["parameters_unknown"] == text
+    used = run("fit", "any.wav", "-o", str(tmp_path / "m.asd"), "--detector", name, "--detector.size", "1")
+    assert used.stderr.splitlines()[-1] == f"asd: error: {text}"
 
 
 def test_a_lie_about_the_dimension_is_told(run: Run) -> None:

@@ -82,7 +82,7 @@ def test_fit_says_what_it_did_and_what_to_do_next(sounds: Path, tmp_path: Path) 
 def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     result = json.loads(asd("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", *QUICK).stdout)
     assert result["clips"] == 12
-    assert result["decision"]["false_alarm_rate"] == pytest.approx(result["lowest_false_alarm_rate"])
+    assert result["decision"]["false_alarms_per_hour"] == pytest.approx(result["lowest_false_alarms_per_hour"])
     assert result["config"]["detector"]["name"] == "asd-sklearn:gmm"
     assert result["config"]["detector"]["components"] == 2
     assert result["config"]["pca"] == 0.9
@@ -132,11 +132,25 @@ def test_score_json_and_csv_agree_and_a_fresh_process_gives_identical_scores(mod
 
 
 def test_the_alarm_rate_can_be_changed_without_fitting(model: Path, sounds: Path) -> None:
-    lenient = json.loads(asd("score", model, sounds / "train", "--json", "--false-alarm-rate", "1000", code=1).stdout)
+    lenient = json.loads(
+        asd("score", model, sounds / "train", "--json", "--false-alarms-per-hour", "1000", code=1).stdout
+    )
     assert lenient["decision"]["level"] == pytest.approx(7 / 13)  # floor(1000 * 2 / 3600 * 13) of 13
     assert "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s" in error(
-        "score", model, sounds / "normal", "--false-alarm-rate", "1"
+        "score", model, sounds / "normal", "--false-alarms-per-hour", "1"
     )
+
+
+@pytest.mark.parametrize("option", [("--false-alarm-rate", "1000"), ("--false-alarm-rate=1000",)])
+def test_the_former_option_works_with_a_warning(model: Path, sounds: Path, option: tuple[str, ...]) -> None:
+    said = "asd: warning: option '--false-alarm-rate' is now called '--false-alarms-per-hour'\n"
+    scored = asd("score", model, sounds / "normal", "--json", *option, code=None)
+    assert json.loads(scored.stdout)["decision"]["false_alarms_per_hour"] == 1000
+    assert scored.stderr == said
+    for command in ("fit", "score", "evaluate"):
+        shown = asd(command, "--help").stdout
+        assert "--false-alarms-per-hour" in shown
+        assert "--false-alarm-rate" not in shown
 
 
 def test_evaluate(model: Path, sounds: Path) -> None:
@@ -259,7 +273,7 @@ MISTAKES = [
     ("fit {train} -o {new} --pooling sum", "parameter 'pooling' takes mean or max or top, got 'sum'"),
     ("fit {train} -o {new} --detector.components", "--detector.components needs a value"),
     (
-        "fit {train} -o {new} --false-alarm-rate 1 {quick}",
+        "fit {train} -o {new} --false-alarms-per-hour 1 {quick}",
         "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
     ),
     ("fit {train} -o {new} --batch-size 0", "--batch-size takes a whole number from 1, or auto, got '0'"),

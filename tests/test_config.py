@@ -10,7 +10,7 @@ import pytest
 from asd.contract.create import create
 from asd.detection.config import Choice, Config, read_toml
 from asd.detection.transform import FeatureTransform
-from asd.errors import ConfigError, PluginError
+from asd.errors import ConfigError, PluginError, RenamedWarning
 
 TOML = """
 pca = 0.98
@@ -53,7 +53,7 @@ def test_defaults_are_resolved_from_the_specs() -> None:
         ({"deviation_floor": -1}, r"deviation_floor takes a number from 0, got -1"),
         ({"channel": 0}, r"channel takes mix, or a number from 1, got 0"),
         ({"segment": -1}, r"segment takes seconds above 0, or none, got -1"),
-        ({"false_alarm_rate": 0}, r"false_alarm_rate takes alarms per hour above 0, or none, got 0"),
+        ({"false_alarms_per_hour": 0}, r"false_alarms_per_hour takes alarms per hour above 0, or none, got 0"),
         ({"top_fraction": 0}, r"top_fraction takes a fraction above 0, at most 1, got 0"),
         ({"detector": 5}, r"detector takes a name, or a table with 'name' and parameters, got 5"),
         ({"detector": {"components": 5}}, r"detector takes a name, or a table with 'name'"),
@@ -62,6 +62,20 @@ def test_defaults_are_resolved_from_the_specs() -> None:
 def test_mistakes_are_named(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Config.from_mapping(options)
+
+
+def test_the_former_name_of_the_alarm_s_rate_works_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("false_alarm_rate = 2\n")
+    text = "^the configuration: parameter 'false_alarm_rate' is now called 'false_alarms_per_hour'$"
+    with pytest.warns(RenamedWarning, match=text):
+        config = Config.from_mapping(read_toml(tmp_path / "p.toml"))
+    with pytest.warns(RenamedWarning, match="^Config: parameter 'false_alarm_rate' is now called"):
+        assert Config(false_alarm_rate=2.0) == config  # type: ignore[call-arg]
+    with pytest.warns(RenamedWarning, match="^Config: attribute 'false_alarm_rate' is now called"):
+        assert config.false_alarm_rate == config.false_alarms_per_hour == 2.0  # type: ignore[attr-defined]
+    assert list(config.as_mapping()) == list(Config().as_mapping())
+    with pytest.raises(ConfigError, match="'false_alarm_rate' and 'false_alarms_per_hour' are the same parameter"):
+        Config.from_mapping({"false_alarm_rate": 2, "false_alarms_per_hour": 2})
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asd.detection.calibration import Calibration, round_up
-from asd.errors import CalibrationError
+from asd.errors import CalibrationError, RenamedWarning
 
 
 def calibration(n: int = 20, seconds: float = 10.0) -> Calibration:
@@ -46,7 +46,7 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
     with pytest.raises(
         CalibrationError,
         match=r"^1 false alarms per hour cannot be promised from 20 held-out clips of 10 s: the lowest rate "
-        r"they support is 17\.15; fit on 359 clips or more, or raise --false-alarm-rate$",
+        r"they support is 17\.15; fit on 359 clips or more, or raise --false-alarms-per-hour$",
     ):
         calibrated.decide(1.0)
     assert calibrated.decide(17.15).level == 1 / 21
@@ -54,13 +54,15 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
 
 
 def test_a_rate_that_alarms_always_is_refused() -> None:
-    with pytest.raises(CalibrationError, match=r"would be an alarm on every clip of 10 s; lower --false-alarm-rate"):
+    with pytest.raises(
+        CalibrationError, match=r"would be an alarm on every clip of 10 s; lower --false-alarms-per-hour"
+    ):
         calibration().decide(400.0)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(20, 360 / 21), (359, 1.0), (5000, 1.0)])
 def test_the_default_is_one_an_hour_or_the_lowest_supported(n: int, rate: float) -> None:
-    assert calibration(n).decide().false_alarm_rate == pytest.approx(rate)
+    assert calibration(n).decide().false_alarms_per_hour == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("n", range(5, 60))
@@ -70,3 +72,8 @@ def test_the_lowest_rate_and_the_default_are_always_granted(n: int, seconds: flo
     assert calibrated.decide(calibrated.lowest_rate).level == 1 / (n + 1)
     assert calibrated.decide(float(round_up(calibrated.lowest_rate))).level == 1 / (n + 1)
     assert calibrated.decide().level < 1
+
+
+def test_the_former_name_of_the_rate_can_be_read_with_a_warning() -> None:
+    with pytest.warns(RenamedWarning, match="^Decision: attribute 'false_alarm_rate' is now called"):
+        assert calibration().decide(40.0).false_alarm_rate == 40.0  # type: ignore[attr-defined]

@@ -205,7 +205,7 @@ def test_every_command_and_option_is_documented(pages: dict[str, str]) -> None:
     for name in cli.list_commands(context):
         assert f"## `asd {name}`" in pages["reference/commands.md"]
     assert "### `asd weights fetch`" in pages["reference/commands.md"]
-    assert "--false-alarm-rate" in pages["reference/commands.md"]
+    assert "--false-alarms-per-hour" in pages["reference/commands.md"]
 
 
 def test_every_hook_check_and_option_is_documented(pages: dict[str, str]) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, WeightFile
+from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, RenamedWarning, WeightFile
 from asd_registry.discovery import load_target
+from asd_registry.known import distribution_of
+from asd_registry.renamed import former_names_allowed
 
 Install = Callable[..., None]
 
@@ -89,15 +91,24 @@ BROKEN = {
     "imports what is absent": ("import nonsense_module", "ModuleNotFoundError: No module named 'nonsense_module'"),
     "unknown hook": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_componets(): return []",
-        "PluginValidationError: unknown hook 'asd_componets'",
+        "PluginValidationError: unknown hook 'asd_componets' in plugin <module 'broken_plugin'",
     ),
     "wrong hook signature": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(what): return []",
-        "PluginValidationError",
+        "PluginValidationError: Plugin 'broken:broken' for hook 'asd_components'; hookimpl definition: "
+        "asd_components(what); Argument(s) {'what'} are declared in the hookimpl but can not be found in the hookspec",
     ),
     "hook raises": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): raise KeyError('x')",
-        "KeyError: 'x'",
+        "KeyError: 'x' (hook asd_components at broken_plugin.py:2)",
+    ),
+    "hook exits": (
+        "from asd_registry import hookimpl\n@hookimpl\ndef asd_commands(): raise SystemExit(3)",
+        "SystemExit: 3 (hook asd_commands at broken_plugin.py:2)",
+    ),
+    "its second hook raises": (
+        plugin_source("first").replace("return [", "return 1 / 0, ["),
+        "ZeroDivisionError: division by zero (hook asd_commands at broken_plugin.py:",
     ),
     "hook returns something else": (
         "from asd_registry import hookimpl\n@hookimpl\ndef asd_components(): return ['gmm']",
@@ -127,6 +138,55 @@ def test_a_broken_plugin_is_a_row_and_the_others_go_on(install: Install, case: s
     assert [c.spec.name for c in registry.components] == ["nice"]
 
 
+WRAPPER = """
+    from dataclasses import replace
+
+    from asd_registry import CommandSpec, hookimpl
+
+    @hookimpl(wrapper=True)
+    def asd_components():
+        results = yield
+        return [[replace(spec, summary=spec.summary + {added}) for spec in specs] for specs in results]
+
+    @hookimpl
+    def asd_commands():
+        return [CommandSpec(name="wrapping", summary="s", target="decimal:Decimal")]
+"""
+
+
+def test_what_a_plugin_offers_passes_through_the_wrappers_of_others(install: Install) -> None:
+    install("good", plugin_source())
+    install("other", WRAPPER.format(added="', wrapped'"))
+    registry = Registry()
+    assert [plugin.error for plugin in registry.plugins] == [None, None]
+    assert registry.find("detector", "nice").spec.summary == "A detector, wrapped"
+    assert set(registry.commands) == {"nice-command", "wrapping"}
+
+
+def test_a_wrapper_that_fails_breaks_its_own_plugin_alone(install: Install) -> None:
+    install("broken", WRAPPER.format(added="1"))
+    install("good", plugin_source())
+    install("other", WRAPPER.format(added="', wrapped'").replace("wrapping", "other"))
+    registry = Registry()
+    errors = {plugin.distribution: plugin.error or "" for plugin in registry.plugins}
+    assert errors["broken"].startswith("TypeError: can only concatenate str")
+    assert errors["broken"].endswith("(hook asd_components at broken_plugin.py:6)")
+    assert errors["good"] == errors["other"] == ""
+    assert registry.find("detector", "nice").spec.summary == "A detector, wrapped"
+    assert set(registry.commands) == {"nice-command", "other"}
+
+
+@pytest.mark.parametrize(("mark", "first"), [("", "broken"), ("(tryfirst=True)", "good"), ("(trylast=True)", "broken")])
+def test_of_two_commands_of_one_name_the_hook_called_first_gives_it(install: Install, mark: str, first: str) -> None:
+    install("broken", plugin_source())
+    install("good", plugin_source(target="fractions:Fraction").replace("@hookimpl", f"@hookimpl{mark}"))
+    registry = Registry()
+    assert registry.commands["nice-command"][1].distribution == first
+    remarks = {plugin.distribution: plugin.remarks for plugin in registry.plugins}
+    (left_out,) = {"broken", "good"} - {first}
+    assert remarks == {first: (), left_out: (f"its command 'nice-command' is left out: {first} has one",)}
+
+
 def test_a_plugin_that_prints_leaves_stdout_clean(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install("good", "print('hello from a plugin')\n" + plugin_source())
     assert Registry().find("detector", "nice")
@@ -142,6 +202,54 @@ def test_a_name_clash_asks_for_the_qualified_name(install: Install) -> None:
     with pytest.raises(PluginError, match=r"detector 'nice' is offered more than once: write good:nice or other:nice"):
         registry.find("detector", "nice")
     assert registry.find("detector", "other:nice").spec.target == "fractions:Fraction"
+
+
+RENAMED = """
+    from asd_registry import ComponentSpec, hookimpl
+
+    @hookimpl
+    def asd_components():
+        yield ComponentSpec(kind="detector", name="fine", aliases={aliases}, summary="A detector", licence="MIT",
+                            target="decimal:Decimal")
+        yield ComponentSpec(kind="detector", name="nice", summary="A detector", licence="MIT", target="decimal:Context")
+"""
+
+
+def test_a_former_name_finds_the_component_with_a_warning(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("grand", "great")))
+    registry = Registry()
+    assert [component.spec.name for component in registry.of_kind()] == ["fine", "nice"]
+    for former in ("grand", "good:great"):
+        text = f"^detector '{former.removeprefix('good:')}' is now called 'fine'$"
+        with pytest.warns(RenamedWarning, match=text):
+            assert registry.find("detector", former).qualified_name == "good:fine"
+    with former_names_allowed():  # as in a model file
+        assert registry.find("detector", "grand").spec.name == "fine"
+    with pytest.raises(PluginError, match=r"unknown detector 'gret'; did you mean fine\?"):
+        registry.find("detector", "gret")
+
+
+def test_a_former_name_may_clash_too(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("grand",)))
+    install("other", plugin_source(name="grand"))
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"'grand' is offered more than once: write good:fine or other:grand"):
+        registry.find("detector", "grand")
+    fine, grand = registry.find("detector", "fine"), registry.find("detector", "other:grand")
+    assert (registry.namesakes(fine), registry.namesakes(grand)) == ([grand], [fine])
+
+
+@pytest.mark.parametrize(
+    ("aliases", "reason"),
+    [
+        (("nice",), "offers detector 'nice' more than once, by name or alias"),
+        (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
+        (("Grand",), "name must be lower-case letters, digits, '.', '_' or '-', got 'Grand'"),
+    ],
+)
+def test_bad_aliases_break_the_plugin(install: Install, aliases: tuple[str, ...], reason: str) -> None:
+    install("broken", RENAMED.format(aliases=aliases))
+    assert Registry().plugins[0].error == f"ValueError: {reason} (hook asd_components at broken_plugin.py:4)"
 
 
 def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) -> None:
@@ -229,3 +337,12 @@ def test_a_missing_requirement_is_told_with_what_does_without(install: Install) 
         "detector 'nice' cannot run: missing requirement: pip install 'no-such-thing'; "
         "or use plain, which does the same without"
     )
+
+
+def test_the_pip_command_of_every_component_of_ours_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASD_PLUGINS")
+    folders = (Path(__file__).resolve().parent.parent / "plugins").iterdir()
+    ours = [c for c in Registry().components if c.plugin.distribution in {folder.name for folder in folders}]
+    wrong = [c.qualified_name for c in ours for name in c.spec.names if distribution_of(name) != c.plugin.distribution]
+    assert ours
+    assert wrong == []

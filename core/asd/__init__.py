@@ -23,26 +23,15 @@ if TYPE_CHECKING:
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "AsdError": "asd.errors",
-    "Audio": "asd.records",
-    "Clip": "asd.records",
-    "Config": "asd.detection.config",
-    "Dataset": "asd.contract.interfaces",
-    "Detector": "asd.contract.interfaces",
-    "Extractor": "asd.contract.interfaces",
-    "Frontend": "asd.contract.interfaces",
-    "Model": "asd.detection.model",
-    "Recording": "asd.records",
-    "RemoteFile": "asd.records",
-    "Representation": "asd.records",
-    "Runtime": "asd.contract.interfaces",
-    "Verdict": "asd.detection.model",
-    "Windows": "asd.records",
-    "fit": "asd.api",
-    "load": "asd.api",
-    "score": "asd.api",
-    "use_plugin_file": "asd.contract.installed",
+    "asd.api": "fit load score",
+    "asd.contract.installed": "use_plugin_file",
+    "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
+    "asd.detection.config": "Config",
+    "asd.detection.model": "Model Verdict",
+    "asd.errors": "AsdError",
+    "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
 }
+"""The public names by the module that defines them."""
 
 __all__ = [
     "AsdError",
@@ -69,9 +58,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use: ``asd --help`` must not wait for NumPy and soundfile."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'asd' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names.split():
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'asd' has no attribute {name!r}")
 
 
 _MOVED = {

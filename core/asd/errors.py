@@ -1,6 +1,7 @@
-"""The errors of the framework; their texts are one line each and say how to mend the matter."""
+"""The errors and warnings of the framework; their texts are one line each and say how to mend the matter."""
 
 from asd_registry.errors import AsdError, PluginError
+from asd_registry.renamed import RenamedWarning
 
 __all__ = [
     "AsdError",
@@ -11,6 +12,7 @@ __all__ = [
     "DataError",
     "ModelFileError",
     "PluginError",
+    "RenamedWarning",
     "WeightError",
 ]
 

@@ -10,7 +10,7 @@ from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
-from asd.detection.config import DEFAULT_DETECTOR, Choice, Config
+from asd.detection.config import DEFAULT_DETECTOR, Choice, Config, ResolvedConfig
 from asd.detection.embeddings import Cost, EmbeddingCache, content_of, embed_all
 from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.identity import identity_of, runtime_identity
@@ -49,6 +49,7 @@ __all__ = [
     "Member",
     "Model",
     "Pipeline",
+    "ResolvedConfig",
     "Sound",
     "Verdict",
     "auc",

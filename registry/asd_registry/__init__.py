@@ -18,6 +18,7 @@ A complete plugin is one light module, named by an entry point of the group ``as
 from asd_registry.discovery import Component, Plugin, Registry
 from asd_registry.errors import AsdError, PluginError
 from asd_registry.hookspecs import hookimpl, hookspec
+from asd_registry.renamed import RenamedWarning
 from asd_registry.specs import API_VERSION, KINDS, PIPELINE_KINDS, CommandSpec, ComponentSpec, Kind, WeightFile
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Plugin",
     "PluginError",
     "Registry",
+    "RenamedWarning",
     "WeightFile",
     "hookimpl",
     "hookspec",

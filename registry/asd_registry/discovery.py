@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
 import importlib.metadata
 import os
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from asd_registry import hookspecs
 from asd_registry.errors import PluginError
-from asd_registry.files import import_file, remedy, version_of
+from asd_registry.files import make_importable, remedy, version_of
 from asd_registry.known import distribution_of
+from asd_registry.renamed import warn_renamed
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
 from asd_registry.watch import Watch
+
+S = TypeVar("S")
 
 ENTRY_POINT_GROUP = "asd.plugins"
 
@@ -35,6 +39,11 @@ class Plugin:
     error: str | None = None
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def qualified_name(self) -> str:
+        """``distribution:name``, which no two plugins share."""
+        return f"{self.distribution}:{self.name}"
+
 
 @dataclass(frozen=True)
 class Component:
@@ -47,6 +56,11 @@ class Component:
     def qualified_name(self) -> str:
         """``distribution:name``, which is never ambiguous."""
         return f"{self.plugin.distribution}:{self.spec.name}"
+
+    def answers_to(self, name: str) -> bool:
+        """Return whether ``name`` or ``distribution:name`` is one of its names, present or former."""
+        distribution, _, short = name.rpartition(":")
+        return short in self.spec.names and distribution in ("", self.plugin.distribution)
 
     @property
     def problem(self) -> str | None:
@@ -61,6 +75,10 @@ class Component:
 class Registry:
     """The installed plugins, their components and their commands.
 
+    pluggy calls the hooks, plugin by plugin, so that one that fails is an entry of `plugins` with its error and the
+    others go on. ``tryfirst`` and ``trylast`` decide which plugin's command is taken if two have one of the same name.
+    What each plugin offers passes through the hook wrappers of all plugins that were loaded by then.
+
     Parameters
     ----------
     entry_points : sequence of importlib.metadata.EntryPoint, optional
@@ -69,20 +87,25 @@ class Registry:
     """
 
     entry_points: Sequence[importlib.metadata.EntryPoint] | None = None
-    plugins: list[Plugin] = field(default_factory=list, init=False)
     components: list[Component] = field(default_factory=list, init=False)
     commands: dict[str, tuple[CommandSpec, Plugin]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager("asd")
         self._manager.add_hookspecs(hookspecs)
+        self._failures: dict[str, BaseException] = {}
         entry_points = _selected_entry_points() if self.entry_points is None else self.entry_points
-        for entry_point in sorted(entry_points, key=lambda e: (_distribution(e)[0], e.name)):
-            plugin = Plugin(entry_point.name, *_distribution(entry_point))
-            try:
-                self._add(plugin, entry_point.load)
-            except (Exception, SystemExit) as error:
-                self.plugins.append(replace(plugin, error=_describe(error)))
+        found = [(Plugin(each.name, *_distribution(each)), each) for each in entry_points]
+        found.sort(key=lambda pair: (pair[0].distribution, pair[0].name))
+        self._plugins = {plugin.qualified_name: plugin for plugin, _ in found}
+        for plugin, entry_point in reversed(found):  # pluggy calls first what was registered last
+            self._load(plugin.qualified_name, entry_point.load)
+        self._collect(self._plugins)
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """All plugins, broken ones included, ordered by distribution and name; plugin files come last."""
+        return list(self._plugins.values())
 
     def add_file(self, path: str | Path) -> Plugin:
         """Load a plugin that is one Python file; its components are then found like any others.
@@ -102,36 +125,106 @@ class Registry:
         plugin = Plugin(file.stem, file.name, version_of(file))
         if plugin in self.plugins:
             return plugin
-        offered = len(self.components) + len(self.commands)
-        try:
-            self._add(plugin, functools.partial(import_file, file))
-        except PluginError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"{path}: this plugin file does not load: {_describe(error)}") from error
-        if len(self.components) + len(self.commands) == offered:
+        make_importable(file)
+        name = plugin.qualified_name
+        self._plugins[name] = plugin
+        self._load(name, functools.partial(importlib.import_module, file.stem))
+        offered = self._collect([name])
+        if error := self._plugins[name].error:
+            del self._plugins[name]
+            raise PluginError(f"{path}: this plugin file does not load: {error}") from self._failures[name]
+        if not offered:
             raise PluginError(f"{path}: offers nothing: give it a function asd_components marked with @hookimpl")
-        return plugin
+        return self._plugins[name]
 
-    def _add(self, plugin: Plugin, load: Callable[[], types.ModuleType]) -> None:
+    def _load(self, name: str, load: Callable[[], types.ModuleType]) -> None:
+        """Import a plugin and register it with pluggy, which checks its hooks against their specifications."""
+        try:
+            with self._watched(name):
+                self._manager.register(load(), name)
+            self._manager.check_pending()
+        except (Exception, SystemExit) as error:
+            self._fail(name, error)
+
+    def _collect(self, names: Collection[str]) -> int:
+        """Add what the plugins called `names` offer; return how many components and commands that are."""
+        components = list(self._offers(self._manager.hook.asd_components, ComponentSpec, names))
+        commands = list(self._offers(self._manager.hook.asd_commands, CommandSpec, names))
+        for name, command in commands:
+            plugin = self._plugins[name]
+            if not plugin.error and (holder := self.commands.setdefault(command.name, (command, plugin))[1]) != plugin:
+                self._remark(name, [f"its command {command.name!r} is left out: {holder.distribution} has one"])
+        found = ((spec, self._plugins[name]) for name, spec in components)
+        self.components += [Component(spec, plugin) for spec, plugin in found if not plugin.error]
+        return len(components) + len(commands)
+
+    def _offers(self, hook: pluggy.HookCaller, kind: type[S], names: Collection[str]) -> Iterator[tuple[str, S]]:
+        """Yield (plugin, spec) for each spec that the plugins return, in the order in which pluggy calls them."""
+        for implementation in reversed(hook.get_hookimpls()):
+            name = implementation.plugin_name
+            if name not in names or _is_wrapper(implementation):
+                continue
+            try:
+                with self._watched(name):
+                    specs = self._ask(hook, implementation, kind)
+            except (Exception, SystemExit) as error:
+                self._fail(name, error, _place(hook, implementation))
+            else:
+                yield from ((name, spec) for spec in specs)
+
+    def _ask(self, hook: pluggy.HookCaller, implementation: pluggy.HookImpl, kind: type[S]) -> list[S]:
+        """Return one plugin's specs, passed through the wrappers; a wrapper that fails is that plugin's failure."""
+        plugins = [implementation.plugin]
+        specs = self._call(hook, plugins, kind)
+        for wrapper in filter(_is_wrapper, hook.get_hookimpls()):
+            try:
+                specs = self._call(hook, [*plugins, wrapper.plugin], kind)
+            except (Exception, SystemExit) as error:
+                self._fail(wrapper.plugin_name, error, _place(hook, wrapper))
+            else:
+                plugins.append(wrapper.plugin)
+        return specs
+
+    def _call(self, hook: pluggy.HookCaller, plugins: Sequence[object], kind: type[S]) -> list[S]:
+        """Let pluggy call the hook of `plugins` alone."""
+        others = self._manager.get_plugins() - set(plugins)
+        specs: list[S] = []
+        for result in self._manager.subset_hook_caller(hook.name, others)() or [None]:
+            if not isinstance(result, Iterable):
+                raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {result!r}")
+            for spec in result:
+                if not isinstance(spec, kind):
+                    raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {spec!r}")
+                specs.append(spec)
+        _check_unique(specs)
+        return specs
+
+    @contextlib.contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
         with Watch() as watch:
-            module = load()
-            components, commands = _collect(self._manager, module, f"{plugin.distribution}:{plugin.name}")
-        taken = [
-            f"its command {command.name!r} is left out: {self.commands[command.name][1].distribution} has one"
-            for command in commands
-            if command.name in self.commands
-        ]
-        plugin = replace(plugin, remarks=(*watch.remarks, *taken))
-        self.plugins.append(plugin)
-        self.components += [Component(spec, plugin) for spec in components]
-        for command in commands:
-            self.commands.setdefault(command.name, (command, plugin))
+            yield
+        self._remark(name, watch.remarks)
+
+    def _remark(self, name: str, remarks: Iterable[str]) -> None:
+        plugin = self._plugins[name]
+        self._plugins[name] = replace(plugin, remarks=(*plugin.remarks, *remarks))
+
+    def _fail(self, name: str, error: BaseException, place: str = "") -> None:
+        """Note why and where a plugin is broken, and unregister it."""
+        self._plugins[name] = replace(self._plugins[name], error=f"{_describe(error)}{place}")
+        self._failures[name] = error
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
 
     def namesakes(self, component: Component) -> list[Component]:
-        """Return the other components of the same kind and name."""
-        same = (component.spec.kind, component.spec.name)
-        return [other for other in self.components if (other.spec.kind, other.spec.name) == same and other != component]
+        """Return the other components of the same kind that have one of its names, former ones included."""
+        return [
+            other
+            for other in self.components
+            if other != component
+            and other.spec.kind == component.spec.kind
+            and not set(other.spec.names).isdisjoint(component.spec.names)
+        ]
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
         """Return the components of one kind (all kinds: None), ordered by kind and name."""
@@ -139,7 +232,9 @@ class Registry:
         return sorted(chosen, key=lambda c: (KINDS.index(c.spec.kind), c.spec.name, c.plugin.distribution))
 
     def find(self, kind: Kind | None, name: str) -> Component:
-        """Return the component called `name` (``name`` or ``distribution:name``).
+        """Return the component called `name` (``name`` or ``distribution:name``), now or formerly.
+
+        A former name (`ComponentSpec.aliases`) is warned of.
 
         Raises
         ------
@@ -148,12 +243,11 @@ class Registry:
             distributions offer it under the short name.
         """
         distribution, _, short = name.rpartition(":")
-        found = [
-            component
-            for component in self.of_kind(kind)
-            if component.spec.name == short and distribution in ("", component.plugin.distribution)
-        ]
+        found = [component for component in self.of_kind(kind) if component.answers_to(name)]
         if len(found) == 1:
+            spec = found[0].spec
+            if short != spec.name:
+                warn_renamed(spec.kind, short, spec.name)
             return found[0]
         if not found:
             raise PluginError(self._unknown(kind, name, distribution or distribution_of(short)))
@@ -167,9 +261,10 @@ class Registry:
             return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}"
         if distribution and distribution not in installed:
             return f"{what} {name!r} is not installed: {remedy(distribution)}"
-        names = [component.spec.name for component in self.of_kind(kind)]
-        close = difflib.get_close_matches(name.rpartition(":")[2], names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+        names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
+        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(name.rpartition(":")[2], names, n=3))
+        known = ", ".join(dict.fromkeys(names.values())) or "none"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {known}"
         return f"unknown {what} {name!r}; {hint} ('asd plugins' lists all)"
 
 
@@ -197,32 +292,14 @@ def import_target(target: str, owner: str) -> Any:
         raise PluginError(f"{owner}: cannot import its target {target!r}: {_describe(error)}") from error
 
 
-def _collect(
-    manager: pluggy.PluginManager, module: types.ModuleType, name: str
-) -> tuple[list[ComponentSpec], list[CommandSpec]]:
-    manager.register(module, name)
-    try:
-        manager.check_pending()
-        components = list(_call(manager.hook.asd_components, module, ComponentSpec))
-        commands = list(_call(manager.hook.asd_commands, module, CommandSpec))
-    except BaseException:
-        manager.unregister(module)
-        raise
-    return components, commands
+def _check_unique(specs: Iterable[object]) -> None:
+    names = [(spec.kind, name) for spec in specs if isinstance(spec, ComponentSpec) for name in spec.names]
+    if twice := [f"{kind} {name!r}" for kind, name in dict.fromkeys(names) if names.count((kind, name)) > 1]:
+        raise ValueError(f"offers {', '.join(twice)} more than once, by name or alias")
 
 
-def _call(hook: pluggy.HookCaller, module: types.ModuleType, kind: type[Any]) -> Iterator[Any]:
-    """Call one plugin's implementation alone, so that its failure is its own."""
-    for implementation in hook.get_hookimpls():
-        if implementation.plugin is not module:
-            continue
-        result = implementation.function()
-        if not isinstance(result, Iterable):
-            raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {result!r}")
-        for item in result:
-            if not isinstance(item, kind):
-                raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {item!r}")
-            yield item
+def _is_wrapper(implementation: pluggy.HookImpl) -> bool:
+    return implementation.wrapper or implementation.hookwrapper
 
 
 def _selected_entry_points() -> list[importlib.metadata.EntryPoint]:
@@ -254,5 +331,13 @@ def _is_installed(requirement: str) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    lines = str(error).strip().splitlines()
+    text = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else "".join(lines[:1])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(hook: pluggy.HookCaller, implementation: pluggy.HookImpl) -> str:
+    """Return hook, file and line of a hook's implementation, to stand behind an error."""
+    code = getattr(implementation.function, "__code__", None)
+    definition = f" at {Path(code.co_filename).name}:{code.co_firstlineno}" if code else ""
+    return f" (hook {hook.name}{definition})"

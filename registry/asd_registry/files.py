@@ -1,4 +1,4 @@
-"""A plugin that is one file and no distribution yet: import it by its path."""
+"""A plugin that is one file and no distribution yet."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import types
 from pathlib import Path
 
 from asd_registry.errors import PluginError
 
 
-def import_file(path: Path) -> types.ModuleType:
-    """Import a plugin file as a module of its own name, so that worker processes find its classes too.
+def make_importable(path: Path) -> None:
+    """Let a plugin file be imported as a module of its own name, so that worker processes find its classes too.
 
     Raises
     ------
@@ -30,7 +29,6 @@ def import_file(path: Path) -> types.ModuleType:
     found = importlib.util.find_spec(path.stem)
     if found is None or found.origin is None or Path(found.origin).resolve() != path:
         raise PluginError(f"{path}: another Python module is called {path.stem!r}: rename the file")
-    return importlib.import_module(path.stem)
 
 
 def version_of(path: Path) -> str:

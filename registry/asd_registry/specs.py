@@ -81,6 +81,8 @@ class ComponentSpec:
         The front end used when the user names none.
     extractor : str or None
         For detectors that work on spectrograms: the extractor used when the user names none.
+    aliases : tuple of str
+        Former names of the component: they keep working, with a warning.
     alternative : str or None
         A component of the same kind that does the same without the requirements, told where one is missing.
     api_version : int
@@ -100,6 +102,7 @@ class ComponentSpec:
     weights: tuple[WeightFile, ...] = ()
     frontend: str | None = None
     extractor: str | None = None
+    aliases: tuple[str, ...] = ()
     alternative: str | None = None
     api_version: int = API_VERSION
 
@@ -107,8 +110,17 @@ class ComponentSpec:
         if self.kind not in KINDS:
             raise ValueError(f"component {self.name!r}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         _check_common(self.name, self.summary, self.target)
+        for alias in self.aliases:
+            _check_name(alias)
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
         if not self.licence.strip():
             raise ValueError(f"component {self.name!r}: licence must not be empty")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the former ones."""
+        return self.name, *self.aliases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +148,13 @@ class CommandSpec:
         _check_common(self.name, self.summary, self.target)
 
 
-def _check_common(name: str, summary: str, target: str) -> None:
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"name must be lower-case letters, digits, '.', '_' or '-', got {name!r}")
+
+
+def _check_common(name: str, summary: str, target: str) -> None:
+    _check_name(name)
     if not summary.strip() or "\n" in summary:
         raise ValueError(f"{name!r}: summary must be one line, got {summary!r}")
     if not _TARGET.fullmatch(target):

@@ -41,3 +41,4 @@ def asd_components() -> Iterator[ComponentSpec]:
     yield _spec("detector", "Nowhere", name="nowhere")
     yield _spec("detector", "SoundDetector", name="nomodule", target="no_such_module:Detector")
     yield _spec("detector", "SoundDetector", name="impostor", target="broken_components:SoundExtractor")
+    yield _spec("detector", "Outdated", name="outdated-target", target="broken_outdated:Outdated")

@@ -15,7 +15,7 @@ from asd.cli.output import emphasised, print_table, reporting
 from asd.errors import DataError
 
 # 14 clips of 10 s support 24 alarms an hour at best, and they differ a lot: allow one clip in five.
-_FALSE_ALARM_RATE = 72.0
+_FALSE_ALARMS_PER_HOUR = 72.0
 
 
 @click.command()
@@ -37,7 +37,7 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
         train = find_clips([samples / "train"])
         healthy, faulty = find_clips([samples / "test" / "normal"]), find_clips([samples / "test" / "anomalous"])
         click.echo(f"1. Fit: listening to {len(train)} recordings of a healthy fan …")
-        config = Config(false_alarm_rate=_FALSE_ALARM_RATE)
+        config = Config(false_alarms_per_hour=_FALSE_ALARMS_PER_HOUR)
         fitted = Model.fit(train, config, runtime=runtime_from(device, precision, batch_size), workers=workers)
         fitted.save(Path(folder) / "fan.asd")
         click.echo(describe_decision(fitted.decision, len(fitted.calibration.scores)))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asd.cli.flags import json_option, strict_option, verbose_option
-from asd.cli.options import runtime_from, runtime_options
+from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
 
 
@@ -17,7 +17,7 @@ from asd.cli.output import print_json, print_table, reporting
 @click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
 @click.option("--normal", multiple=True, required=True, metavar="DATA", help="Healthy recordings; may be repeated.")
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
-@click.option("--false-alarm-rate", type=float, help="Alarms an hour allowed, instead of the model's own.")
+@false_alarms_option
 @runtime_options
 @strict_option
 @json_option
@@ -26,7 +26,7 @@ def evaluate(
     model_file: Path,
     normal: tuple[str, ...],
     anomalous: tuple[str, ...],
-    false_alarm_rate: float | None,
+    false_alarms_per_hour: float | None,
     device: str,
     precision: str,
     batch_size: str,
@@ -46,8 +46,8 @@ def evaluate(
         from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
-        if false_alarm_rate is not None:
-            model.decision = model.calibration.decide(false_alarm_rate)
+        if false_alarms_per_hour is not None:
+            model.decision = model.calibration.decide(false_alarms_per_hour)
         segment = model.config.segment
         result = measure(
             model,
@@ -80,7 +80,7 @@ def print_evaluation(result: Any, model: Any) -> None:
     )
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
     decision = model.decision
-    click.echo(f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarm_rate:.3g} false alarms an hour.")
+    click.echo(f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarms_per_hour:.3g} false alarms an hour.")
     for failure in result.failures:
         click.echo(f"asd: left out: {failure.error}", err=True)
     if result.training_clips:

@@ -72,7 +72,7 @@ def describe_decision(decision: Decision, clips: int) -> str:
     """Return what the alarm means, in a sentence."""
     return (
         f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
-        f"{decision.false_alarm_rate:.3g} alarms an hour, judged by {clips} clips held out of training."
+        f"{decision.false_alarms_per_hour:.3g} alarms an hour, judged by {clips} clips held out of training."
     )
 
 
@@ -89,7 +89,7 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
         "config": model.full_config(),
         "decision": vars(model.decision),
-        "lowest_false_alarm_rate": calibration.lowest_rate,
+        "lowest_false_alarms_per_hour": calibration.lowest_rate,
     }
 
 

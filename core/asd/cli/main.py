@@ -7,14 +7,16 @@ import itertools
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.contract.installed import registry, use_plugin_file
-from asd.errors import AsdError
+from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
+from asd_registry.renamed import warn_renamed
 
 _COMMANDS = {
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
@@ -28,11 +30,14 @@ _COMMANDS = {
 }
 
 
+_RENAMED_OPTIONS = {"--false-alarm-rate": "--false-alarms-per-hour"}
+
+
 class LazyGroup(click.Group):
     """A group whose commands, the core's and the plugins', are imported when they are needed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Bring ``--plugin-file FILE`` to the front: it may stand anywhere on the line, whatever the command."""
+        """Bring ``--plugin-file FILE`` to the front, wherever it stands; replace former names of options."""
         front: list[str] = []
         rest: list[str] = []
         remaining = iter(args)
@@ -42,7 +47,7 @@ class LazyGroup(click.Group):
             elif argument == "--plugin-file":
                 front += [argument, *itertools.islice(remaining, 1)]
             else:
-                (front if argument.startswith("--plugin-file=") else rest).append(argument)
+                (front if argument.startswith("--plugin-file=") else rest).append(_with_present_option(argument))
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -67,6 +72,14 @@ class LazyGroup(click.Group):
     def _summaries(self) -> dict[str, str]:
         from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
         return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
+
+
+def _with_present_option(argument: str) -> str:
+    former, equals, value = argument.partition("=")
+    present = _RENAMED_OPTIONS.get(former, former)
+    if present != former:
+        warn_renamed("option", former, present)
+    return f"{present}{equals}{value}"
 
 
 def _checked(command: Any, name: str) -> click.Command:
@@ -103,6 +116,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
     arguments = sys.argv[1:]
     verbose = bool({"-v", "--verbose"} & set(arguments))
+    warnings.showwarning = _show_warning
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -118,6 +132,17 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)", verbose)
+
+
+_show_as_python_does = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+    """Write a warning of a former name as one line; any other as Python does."""
+    if issubclass(category, RenamedWarning):
+        click.echo(f"asd: warning: {message}", err=True)
+    else:
+        _show_as_python_does(message, category, *where, **options)
 
 
 def _fail(text: str, verbose: bool) -> None:

@@ -11,9 +11,11 @@ import click
 
 from asd.cli.dotted import given_parameters
 from asd.cli.flags import offline_option
+from asd.contract.create import load_class
+from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.contract.parameters import describe, parameters_of
-from asd.detection.config import Config, read_toml
+from asd.contract.parameters import describe, parameters_of, present_names
+from asd.detection.config import Choice, Config, read_toml
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
@@ -46,7 +48,7 @@ def _plain(text: str) -> str:
 
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:
     """Return the configuration: the file's, overridden by the command line's."""
-    given: dict[str, Any] = read_toml(config_file) if config_file else {}
+    given = present_names(Config, "the configuration", read_toml(config_file) if config_file else {})
     names = {kind: options.pop(kind) for kind in PIPELINE_KINDS}
     given |= {key: value for key, value in options.items() if value is not None}
     for kind in PIPELINE_KINDS:
@@ -54,9 +56,17 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
         if names[kind] is not None and names[kind] != (chosen.get("name") if isinstance(chosen, dict) else chosen):
             given[kind] = names[kind]  # another component's parameters would not fit
     for kind, parameters in given_parameters(ctx).items():
-        chosen = given.get(kind) or getattr(Config.from_mapping(given).resolved(), kind).as_dict()
-        given[kind] = {**(chosen if isinstance(chosen, dict) else {"name": chosen}), **parameters}
+        config = Config.from_mapping(given)
+        choice: Choice = getattr(config, kind) or getattr(config.resolved(), kind)
+        owner, cls = f"{kind} {choice.name!r}", load_class(registry().find(kind, choice.name))
+        by_file, by_option = (present_names(cls, owner, each) for each in (choice.parameters, parameters))
+        given[kind] = Choice(choice.name, {**by_file, **by_option})
     return Config.from_mapping(given)
+
+
+false_alarms_option = click.option(
+    "--false-alarms-per-hour", type=float, help="Alarms an hour allowed, instead of the model's own."
+)
 
 
 def runtime_options(command: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -12,7 +13,6 @@ from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd_registry import KINDS, Component, Plugin
-from asd_registry.targets import missing_target
 
 
 @click.group(invoke_without_command=True)
@@ -30,15 +30,15 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
         return
     found = registry().of_kind(kind)
     broken = [plugin for plugin in registry().plugins if plugin.error]
+    rows = [_as_dict(component) for component in found] + [_broken(plugin) for plugin in broken]
     if as_json:
-        print_json([_as_dict(c) for c in found] + [_broken_as_dict(p) for p in broken])
+        print_json(rows)
         return
-    rows = [_row(component) for component in found] + [_broken_row(plugin) for plugin in broken]
     remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
     if not rows:
         click.echo("No plugins are installed: pip install asd-audioset asd-sklearn")
         return
-    print_table(("kind", "name", "summary", "distribution", "licence", "state"), rows)
+    print_table(("kind", "name", "summary", "distribution", "licence", "state"), map(_cells, rows))
     for remark in remarks:
         click.echo(remark)
 
@@ -70,6 +70,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
         described["contradictions"] = _contradictions(component)
     except PluginError as error:
         described["parameters_unknown"] = str(error)
+        described["state"] = component.problem or "broken: its target cannot be used"
     if as_json:
         print_json(described)
     else:
@@ -89,69 +90,46 @@ def _contradictions(component: Component) -> list[str]:
 def _state(component: Component) -> str:
     if component.problem:
         return component.problem
-    if missing := missing_target(component.spec.target):
-        return f"broken: its target {component.spec.target!r} is not there: {missing}"
     if others := registry().namesakes(component):
         names = ", ".join(other.plugin.distribution for other in others)
         return f"name taken: {names} has one of this name; write {component.qualified_name}"
     return "ready"
 
 
-def _is_default(component: Component) -> bool:
-    """Return whether 'asd fit' takes the component by itself."""
-    return DEFAULTS.get(component.spec.kind) == component.spec.name
-
-
-def _row(component: Component) -> tuple[Any, ...]:
-    spec, plugin = component.spec, component.plugin
-    state = _state(component)
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    colour = "green" if row["state"] == "ready" else "yellow" if row["kind"] else "red"
     return (
-        spec.kind,
-        f"{spec.name} (default)" if _is_default(component) else spec.name,
-        spec.summary,
-        f"{plugin.distribution} {plugin.version}",
-        spec.licence,
-        emphasised(state, "green" if state == "ready" else "yellow"),
+        row["kind"] or "?",
+        f"{row['name']} (default)" if row["default"] else row["name"],
+        row.get("summary", ""),
+        f"{row['distribution']} {row['version']}",
+        row.get("licence", ""),
+        emphasised(row["state"], colour),
     )
 
 
-def _broken_row(plugin: Plugin) -> tuple[Any, ...]:
-    name = f"{plugin.distribution} {plugin.version}"
-    return ("?", plugin.name, "", name, "", emphasised(f"broken: {plugin.error}", "red"))
-
-
-def _broken_as_dict(plugin: Plugin) -> dict[str, Any]:
+def _broken(plugin: Plugin) -> dict[str, Any]:
     return {
         "kind": None,
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": f"broken: {plugin.error}",
+        "default": False,
     }
 
 
 def _as_dict(component: Component) -> dict[str, Any]:
     spec, plugin = component.spec, component.plugin
+    shown = ("kind", "name", "aliases", "summary", "licence", "requires", "sample_rate", "shape", "dimension")
     return {
-        "kind": spec.kind,
-        "name": spec.name,
-        "summary": spec.summary,
+        **{name: getattr(spec, name) for name in (*shown, "frontend", "extractor")},
         "distribution": plugin.distribution,
         "version": plugin.version,
-        "licence": spec.licence,
         "state": _state(component),
-        "default": _is_default(component),
-        "remarks": list(plugin.remarks),
-        "requires": list(spec.requires),
-        "sample_rate": spec.sample_rate,
-        "shape": spec.shape,
-        "dimension": spec.dimension,
-        "frontend": spec.frontend,
-        "extractor": spec.extractor,
-        "weights": [
-            {"name": w.name, "licence": w.licence, "size": w.size, "sha256": w.sha256, "url": w.url}
-            for w in spec.weights
-        ],
+        "default": DEFAULTS.get(spec.kind) == spec.name,  # 'asd fit' takes it by itself
+        "remarks": plugin.remarks,
+        "weights": [asdict(weight) for weight in spec.weights],
     }
 
 
@@ -170,6 +148,8 @@ def _print_component(described: dict[str, Any]) -> None:
     ):
         if described[key] is not None:
             click.echo(f"  {label + ':':<19} {described[key]}")
+    if described["aliases"]:
+        click.echo(f"  former names:       {', '.join(described['aliases'])}")
     for weight in described["weights"]:
         source = weight["url"] or "shipped inside the distribution"
         size = f"{weight['size'] / 1e6:.1f} MB, " if weight["size"] else ""

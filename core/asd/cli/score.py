@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from asd.cli.flags import json_option, strict_option, verbose_option
-from asd.cli.options import runtime_from, runtime_options
+from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import ConfigError, DataError
 
@@ -21,7 +21,7 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 @click.command()
 @click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option("--false-alarm-rate", type=float, help="Alarms an hour allowed, instead of the model's own.")
+@false_alarms_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
@@ -30,7 +30,7 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 def score(
     model_file: Path,
     data: tuple[str, ...],
-    false_alarm_rate: float | None,
+    false_alarms_per_hour: float | None,
     as_json: bool,
     as_csv: bool,
     device: str,
@@ -53,8 +53,8 @@ def score(
         from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
-        if false_alarm_rate is not None:
-            model.decision = model.calibration.decide(false_alarm_rate)
+        if false_alarms_per_hour is not None:
+            model.decision = model.calibration.decide(false_alarms_per_hour)
         clips = find_clips(data, segment=model.config.segment)
         results = track(model.score(clips, workers=workers), "scoring", len(clips))
         rows = (_row(result, strict) for result in results)

@@ -120,7 +120,7 @@ def _named(name: str) -> list[Entry]:
     """Return the weight files that `name` means: one of this name, or those of a component."""
     entries = catalogue()
     by_file = [entry for entry in entries if entry.weight.name == name]
-    found = by_file or [e for e in entries if any(name in (c.spec.name, c.qualified_name) for c in e.components)]
+    found = by_file or [e for e in entries if any(c.answers_to(name) for c in e.components)]
     if found:
         return found
     names = [entry.weight.name for entry in entries]

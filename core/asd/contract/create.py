@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 from asd.contract import interfaces
 from asd.contract.installed import registry
@@ -39,7 +39,20 @@ def load_class(registered: Registered) -> type[interfaces.Component]:
     return target
 
 
-def create(kind: Kind, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+Given = Mapping[str, Any] | None
+
+
+@overload
+def create(kind: Literal["frontend"], name: str, parameters: Given = None) -> interfaces.Frontend: ...
+@overload
+def create(kind: Literal["extractor"], name: str, parameters: Given = None) -> interfaces.Extractor: ...
+@overload
+def create(kind: Literal["detector"], name: str, parameters: Given = None) -> interfaces.Detector: ...
+@overload
+def create(kind: Literal["dataset"], name: str, parameters: Given = None) -> interfaces.Dataset: ...
+@overload
+def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component: ...
+def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component:
     """Create the component called `name` (``name`` or ``distribution:name``).
 
     Parameters

@@ -20,10 +20,10 @@ Attributes that end in an underscore are what was learned: the model file keeps 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,9 @@ class Component:
     isolation: Literal["process"] | None = None
     """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
     with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Present name of each parameter that had another one: the former names keep working, with a warning."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's parameters as they were given or defaulted."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeVar, Union
+
+import msgspec
+import numpy as np
 
 from asd.errors import ConfigError
+from asd_registry.renamed import warn_renamed
+
+T = TypeVar("T")
 
 REQUIRED = inspect.Parameter.empty
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -41,24 +47,72 @@ def parameters_of(cls: type) -> dict[str, Parameter]:
 def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` with each value converted to the annotation of the constructor parameter it names.
 
+    Former names (`asd.plugin.Component.renamed`) are accepted with a warning.
+
     Raises
     ------
     ConfigError
-        If `cls` has no such parameter or a value does not fit; `owner` is named in the text.
+        If `cls` has no such parameter, one is given by two names, or a value does not fit; the text names `owner`.
     """
     known = parameters_of(cls)
     converted = {}
-    for name, value in given.items():
+    for name, value in present_names(cls, owner, given).items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+            names = {**_renamed(cls), **{present: present for present in known}}
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {names[close[0]]}?" if close else f"known: {', '.join(known) or 'none'}"
             raise ConfigError(f"{owner} has no parameter {name!r}; {hint}")
         annotation = known[name].annotation
         try:
             converted[name] = convert(value, annotation)
-        except (KeyError, TypeError, ValueError):
+        except (TypeError, ValueError):
             raise ConfigError(f"{owner}: parameter {name!r} takes {describe(annotation)}, got {value!r}") from None
     return converted
+
+
+def present_names(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` with former parameter names of `cls` replaced by the present ones; `owner` is named in texts.
+
+    Raises
+    ------
+    ConfigError
+        If one parameter is given by two names.
+    """
+    given_as: dict[str, str] = {}
+    for name in given:
+        present = _renamed(cls).get(name, name)
+        if present in given_as:
+            names = " and ".join(sorted((repr(name), repr(given_as[present]))))
+            raise ConfigError(f"{owner}: {names} are the same parameter: give {present!r} only")
+        given_as[present] = name
+    for present, name in given_as.items():
+        if name != present:
+            warn_renamed(f"{owner}: parameter", name, present)
+    return {present: given[name] for present, name in given_as.items()}
+
+
+def accepts_former_names(cls: type[T]) -> type[T]:
+    """Let the fields of a record be given and read by the former names in ``cls.renamed``, with a warning."""
+    construct: Any = cls.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807  # it becomes the class's own
+        construct(self, *args, **present_names(cls, cls.__name__, given))
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    for former, present in _renamed(cls).items():
+        setattr(cls, former, property(functools.partial(_read_by_former_name, former, present)))
+    return cls
+
+
+def _read_by_former_name(former: str, present: str, record: Any) -> Any:
+    warn_renamed(f"{type(record).__name__}: attribute", former, present)
+    return getattr(record, present)
+
+
+def _renamed(cls: type) -> Mapping[str, str]:
+    renamed: Mapping[str, str] = getattr(cls, "renamed", {})
+    return renamed
 
 
 def convert(value: Any, annotation: Any) -> Any:
@@ -69,48 +123,30 @@ def convert(value: Any, annotation: Any) -> Any:
     TypeError, ValueError
         If the value does not fit.
     """
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, arguments)
-    if origin is Literal:
-        for choice in arguments:
-            if value == choice or value == str(choice):
-                return choice
-        raise ValueError(value)
-    if origin in (tuple, list):
-        items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise TypeError(value)
-        return origin(convert(item, arguments[0]) for item in items)
-    return _convert_scalar(value, annotation)
-
-
-def _convert_union(value: Any, choices: tuple[Any, ...]) -> Any:
-    if types.NoneType in choices and (value is None or value == "none"):
+    if isinstance(value, np.generic):
+        value = value.item()
+    union = typing.get_origin(annotation) in (Union, types.UnionType)
+    choices = typing.get_args(annotation) if union else (annotation,)
+    if value in (None, "none") and types.NoneType in choices:
         return None
     # Text is the last resort: "8" for `int | str` is the number.
-    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda c: c is str):
+    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda choice: choice is str):
         try:
-            return convert(value, choice)
-        except (KeyError, TypeError, ValueError):
+            return msgspec.convert(_read(value, choice) if isinstance(value, str) else value, choice, strict=False)
+        except (TypeError, ValueError):
             continue
     raise ValueError(value)
 
 
-def _convert_scalar(value: Any, annotation: Any) -> Any:
+def _read(text: str, annotation: Any) -> Any:
+    """Return what people mean by `text` where msgspec, which reads JSON's spelling, does not know it."""
     if annotation is bool:
-        return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
+        return {"yes": True, "no": False}.get(text.lower(), text)
     if annotation in (int, float):
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise TypeError(value)
-        if annotation is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError(value)
-        return annotation(value)
-    if isinstance(annotation, type) and isinstance(value, annotation):
-        return value
-    raise TypeError(value)
+        return annotation(text)
+    if typing.get_origin(annotation) in (tuple, list):
+        return [convert(item.strip(), typing.get_args(annotation)[0]) for item in text.split(",")]
+    return text
 
 
 def describe(annotation: Any) -> str:
@@ -121,14 +157,9 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (tuple, list):
-        return f"a comma-separated list of {describe(arguments[0])}"
-    names = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        types.NoneType: "none",
-    }
+        count = "" if Ellipsis in arguments or origin is list else f"{len(arguments)} values, each "
+        return f"a comma-separated list of {count}{describe(arguments[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -15,31 +15,37 @@ an hour. No ``a`` below ``1 / (n + 1)`` can be had from `n` clips.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from asd.contract.parameters import accepts_former_names
 from asd.errors import CalibrationError
 from asd.records import Float64
 
-DEFAULT_FALSE_ALARM_RATE = 1.0
-"""Alarms an hour that healthy sound may cause when the user does not say."""
+DEFAULT_FALSE_ALARMS_PER_HOUR = 1.0
+"""What healthy sound may cause when the user does not say."""
 
 
+@accepts_former_names
 @dataclass(frozen=True)
 class Decision:
     """When to raise the alarm.
 
     Parameters
     ----------
-    false_alarm_rate : float
+    false_alarms_per_hour : float
         Alarms that an hour of healthy sound may cause.
     level : float
         A clip is anomalous if its p-value is at most this.
     """
 
-    false_alarm_rate: float
+    renamed: ClassVar[Mapping[str, str]] = {"false_alarm_rate": "false_alarms_per_hour"}
+
+    false_alarms_per_hour: float
     level: float
 
 
@@ -68,35 +74,35 @@ class Calibration:
 
     @property
     def lowest_rate(self) -> float:
-        """The lowest false alarm rate (per hour) that this many clips can support."""
+        """The fewest false alarms per hour that this many clips can support."""
         return self._rate(1 / (len(self.scores) + 1))
 
-    def decide(self, false_alarm_rate: float | None = None) -> Decision:
-        """Return the decision for a false alarm rate per hour (None: 1, or the lowest that the clips support).
+    def decide(self, false_alarms_per_hour: float | None = None) -> Decision:
+        """Return the decision for so many false alarms per hour (None: 1, or the fewest that the clips support).
 
         Raises
         ------
         CalibrationError
             If the clips cannot support the rate (the text names the lowest that they can), or every clip would alarm.
         """
-        n = len(self.scores)
-        if false_alarm_rate is None:
-            false_alarm_rate = min(max(DEFAULT_FALSE_ALARM_RATE, self.lowest_rate), self._rate(n / (n + 1)))
+        n, rate = len(self.scores), false_alarms_per_hour
+        if rate is None:
+            rate = min(max(DEFAULT_FALSE_ALARMS_PER_HOUR, self.lowest_rate), self._rate(n / (n + 1)))
         # The rate itself may have come from the level: don't let rounding lose a clip.
-        rank = math.floor(false_alarm_rate * self.clip_seconds / 3600 * (n + 1) * (1 + 1e-9))
+        rank = math.floor(rate * self.clip_seconds / 3600 * (n + 1) * (1 + 1e-9))
         if rank < 1:
-            needed = math.ceil(3600 / (false_alarm_rate * self.clip_seconds)) - 1
+            needed = math.ceil(3600 / (rate * self.clip_seconds)) - 1
             raise CalibrationError(
-                f"{false_alarm_rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
+                f"{rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
                 f"{self.clip_seconds:.3g} s: the lowest rate they support is {round_up(self.lowest_rate)}; "
-                f"fit on {needed} clips or more, or raise --false-alarm-rate"
+                f"fit on {needed} clips or more, or raise --false-alarms-per-hour"
             )
         if rank > n:
             raise CalibrationError(
-                f"{false_alarm_rate:g} false alarms per hour would be an alarm on every clip of "
-                f"{self.clip_seconds:.3g} s; lower --false-alarm-rate below {self._rate(1):.4g}"
+                f"{rate:g} false alarms per hour would be an alarm on every clip of "
+                f"{self.clip_seconds:.3g} s; lower --false-alarms-per-hour below {self._rate(1):.4g}"
             )
-        return Decision(false_alarm_rate, rank / (n + 1))
+        return Decision(rate, rank / (n + 1))
 
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds

@@ -6,14 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from asd.contract.installed import registry
-from asd.contract.parameters import convert_all
+from asd.contract.parameters import accepts_former_names, convert_all
 from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.records import Channel
-from asd_registry import PIPELINE_KINDS, Kind
+from asd_registry import PIPELINE_KINDS, ComponentSpec, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
@@ -34,6 +34,7 @@ class Choice:
 DEFAULT_DETECTOR = Choice(DEFAULTS["detector"], DEFAULT_DETECTOR_PARAMETERS)
 
 
+@accepts_former_names
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole pipeline.
@@ -63,11 +64,13 @@ class Config:
         What happens to a clip shorter than one window.
     folds : int
         Detectors to train, each without the clips that calibrate it; 1: one detector, with one clip in five held out.
-    false_alarm_rate : float or None
-        Alarms that healthy sound may cause in an hour; None: 1, or the lowest that the clips support.
+    false_alarms_per_hour : float or None
+        Alarms that an hour of healthy sound may cause; None: 1, or the lowest that the clips support.
     seed : int
         Seed of everything random.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"false_alarm_rate": "false_alarms_per_hour"}
 
     frontend: Choice | None = None
     extractor: Choice | None = None
@@ -81,7 +84,7 @@ class Config:
     segment: float | None = None
     short: Short = "pad"
     folds: int = 5
-    false_alarm_rate: float | None = None
+    false_alarms_per_hour: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,8 +95,8 @@ class Config:
         _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
         _require(self.folds >= 1, "folds", self.folds, "1 or more")
         _require(self.channel == "mix" or self.channel >= 1, "channel", self.channel, "mix, or a number from 1")
-        rate = self.false_alarm_rate
-        _require(rate is None or rate > 0, "false_alarm_rate", rate, "alarms per hour above 0, or none")
+        rate = self.false_alarms_per_hour
+        _require(rate is None or rate > 0, "false_alarms_per_hour", rate, "alarms per hour above 0, or none")
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Config:
@@ -123,20 +126,29 @@ class Config:
         }
         return {**plain, **chosen}
 
-    def resolved(self) -> Config:
-        """Return the configuration with every component named and nothing left to ``auto``."""
-        detector = self.detector or DEFAULT_DETECTOR
-        detector_spec = registry().find("detector", detector.name).spec
-        extractor = self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
-        extractor_spec = registry().find("extractor", extractor.name).spec
-        frontend = self.frontend
-        if frontend is None:
-            wished = extractor_spec.frontend or detector_spec.frontend
-            if wished is None:
-                raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
-            frontend = Choice(wished)
+    def resolved(self) -> ResolvedConfig:
+        """Return the configuration with every component called by its present name and nothing left to ``auto``."""
+        detector, detector_spec = _found("detector", self.detector or DEFAULT_DETECTOR)
+        extractor, extractor_spec = _found(
+            "extractor", self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
+        )
+        wished = extractor_spec.frontend or detector_spec.frontend
+        if self.frontend is None and wished is None:
+            raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
+        frontend, _ = _found("frontend", self.frontend or Choice(wished or ""))
         pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
-        return replace(self, frontend=frontend, extractor=extractor, detector=detector, pca=pca)
+        chosen = {"frontend": frontend, "extractor": extractor, "detector": detector, "pca": pca}
+        return ResolvedConfig(**{**vars(self), **chosen})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(Config):
+    """A configuration with every component named and nothing left to ``auto``; made by `Config.resolved`."""
+
+    frontend: Choice = field()
+    extractor: Choice = field()
+    detector: Choice = field()
+    pca: float | None = field()
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -153,6 +165,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot read this configuration ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _found(kind: Kind, choice: Choice) -> tuple[Choice, ComponentSpec]:
+    """Return `choice` by the present name of its component, and what the plugin says of it."""
+    spec = registry().find(kind, choice.name).spec
+    distribution, colon, _ = choice.name.rpartition(":")
+    return replace(choice, name=f"{distribution}{colon}{spec.name}"), spec
 
 
 def _choice(kind: Kind, given: Any) -> Choice:

@@ -219,8 +219,6 @@ class EmbeddingCache:
 def describe(pipeline: Pipeline) -> dict[str, Any]:
     """Return all that decides the embeddings of a clip, save the clip."""
     config = pipeline.config
-    assert config.frontend is not None
-    assert config.extractor is not None
     return {
         "frontend": {**identity_of("frontend", config.frontend.name), "parameters": pipeline.frontend.get_params()},
         "extractor": {

@@ -17,7 +17,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
-from asd.detection.config import Config
+from asd.detection.config import Config, ResolvedConfig
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
 from asd.errors import ModelFileError, PluginError
@@ -25,6 +25,7 @@ from asd.files.digest import digest_of
 from asd.records import Clip, Float64
 from asd_registry import PIPELINE_KINDS
 from asd_registry.files import remedy
+from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
 
@@ -79,7 +80,7 @@ class Model:
     calibration : Calibration
         Scores of held-out normal clips.
     decision : Decision
-        When a clip is anomalous; set it to ``calibration.decide(rate)`` for another false alarm rate.
+        When a clip is anomalous; set it to ``calibration.decide(rate)`` for another number of false alarms per hour.
     training : list of dict
         ``name`` and ``sha256`` of each training recording.
     clips : int
@@ -115,7 +116,7 @@ class Model:
         self.close()
 
     @property
-    def config(self) -> Config:
+    def config(self) -> ResolvedConfig:
         """The whole configuration."""
         return self.pipeline.config
 
@@ -154,7 +155,7 @@ class Model:
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
-        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarm_rate))
+        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
         model.clips = len(features)
@@ -262,13 +263,14 @@ class Model:
         manifest, arrays = modelfile.read(Path(path))
         _check_plugins(Path(path), manifest["plugins"])
         _check_permission(Path(path), manifest["config"])
-        config = Config.from_mapping(manifest["config"])
-        pipeline = Pipeline(config, runtime)
-        members = [_restored(config, pipeline.runtime, _section(arrays, str(i))) for i in range(manifest["members"])]
+        with former_names_allowed():
+            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime)
+            members = [_restored(pipeline, _section(arrays, str(i))) for i in range(manifest["members"])]
+            decision = Decision(**manifest["decision"])
         calibration = Calibration(
             arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
         )
-        model = cls(pipeline, members, calibration, Decision(**manifest["decision"]))
+        model = cls(pipeline, members, calibration, decision)
         model.training = manifest["training"]
         model.clips = manifest["clips"]
         lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell
@@ -311,10 +313,10 @@ def _check_permission(path: Path, config: dict[str, Any]) -> None:
             )
 
 
-def _restored(config: Config, runtime: Runtime, state: modelfile.Arrays) -> Member:
-    transform = new_transform(config)
+def _restored(pipeline: Pipeline, state: modelfile.Arrays) -> Member:
+    transform = new_transform(pipeline.config)
     transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
+    detector = new_detector(pipeline.config, pipeline.runtime)
     detector.set_state(_section(state, "detector"))
     return Member(transform, detector)
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from asd.contract.create import create, load_class
 from asd.contract.installed import registry
-from asd.contract.interfaces import Extractor, Frontend, Runtime
-from asd.contract.parameters import parameters_of
+from asd.contract.interfaces import Runtime
+from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, Config
 from asd.detection.prefetch import prefetch
 from asd.errors import AudioError, ConfigError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader
+from asd_registry import Kind
 
 _BLOCK_SECONDS = 30.0
 """Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
@@ -84,17 +85,16 @@ class Pipeline:
     def __init__(self, config: Config, runtime: Runtime | None = None) -> None:
         self.config = config.resolved()
         self.runtime = runtime or Runtime()
-        assert self.config.frontend is not None
-        assert self.config.extractor is not None
-        self.frontend: Frontend = create_seeded("frontend", self.config.frontend, self.config.seed)
-        self.extractor: Extractor = create_seeded("extractor", self.config.extractor, self.config.seed)
+        frontend, extractor, seed = self.config.frontend, self.config.extractor, self.config.seed
+        self.frontend = create("frontend", frontend.name, seeded("frontend", frontend, seed))
+        self.extractor = create("extractor", extractor.name, seeded("extractor", extractor, seed))
         if not self.extractor.consumes.accepts(self.frontend.produces):
-            raise ConfigError(self._misfit(self.config.frontend.name, self.config.extractor.name))
+            raise ConfigError(self._misfit(frontend.name, extractor.name))
         if self.frontend.isolation or self.extractor.isolation:
             from asd.contract.isolation import isolated
 
-            self.frontend = isolated(self.frontend, self.config.frontend.name)
-            self.extractor = isolated(self.extractor, self.config.extractor.name)
+            self.frontend = isolated(self.frontend, frontend.name)
+            self.extractor = isolated(self.extractor, extractor.name)
         self.frontend.runtime = self.extractor.runtime = self.runtime
 
     def close(self) -> None:
@@ -203,7 +203,8 @@ class Pipeline:
         )
 
 
-def create_seeded(kind: Any, choice: Choice, seed: int) -> Any:
-    """Create a chosen component; one that has a parameter ``seed`` gets the pipeline's unless the user set it."""
-    takes_seed = "seed" in parameters_of(load_class(registry().find(kind, choice.name)))
-    return create(kind, choice.name, {**({"seed": seed} if takes_seed else {}), **choice.parameters})
+def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:
+    """Return the parameters of a chosen component; a ``seed`` that the user did not set is the pipeline's."""
+    cls = load_class(registry().find(kind, choice.name))
+    given = present_names(cls, f"{kind} {choice.name!r}", choice.parameters)
+    return {"seed": seed, **given} if "seed" in parameters_of(cls) else given

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from asd.contract.create import create
 from asd.contract.interfaces import Detector, Runtime
 from asd.detection.calibration import Calibration
-from asd.detection.config import Choice, Config
-from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, create_seeded
+from asd.detection.config import Config, ResolvedConfig
+from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, seeded
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError
 from asd.progress import track
@@ -69,7 +70,7 @@ def extract(
     return features, failures
 
 
-def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tuple[list[Member], Calibration]:
+def learn(config: ResolvedConfig, features: list[ClipFeatures], runtime: Runtime) -> tuple[list[Member], Calibration]:
     """Train one member per fold on the other folds, and score each fold's clips by its member.
 
     Raises
@@ -80,7 +81,7 @@ def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tup
     fold = assign_folds([f.clip for f in features], config.folds, config.seed)
     held_out = np.flatnonzero(fold >= 0)
     seconds = float(np.mean([f.seconds for f in features]))
-    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarm_rate)
+    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarms_per_hour)
     members = []
     for k in track(range(int(fold.max()) + 1), "learning"):
         values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
@@ -90,17 +91,14 @@ def learn(config: Config, features: list[ClipFeatures], runtime: Runtime) -> tup
     return members, Calibration(scores, fold[held_out], seconds)
 
 
-def new_transform(config: Config) -> FeatureTransform:
-    """Return the configured transform, unfitted; `config` must be resolved."""
-    assert not isinstance(config.pca, str)
+def new_transform(config: ResolvedConfig) -> FeatureTransform:
+    """Return the configured transform, unfitted."""
     return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
 
 
-def new_detector(config: Config, runtime: Runtime) -> Detector:
+def new_detector(config: ResolvedConfig, runtime: Runtime) -> Detector:
     """Create the configured detector, unfitted; errors as for `asd.contract.create.create`."""
-    choice = config.detector
-    assert isinstance(choice, Choice)
-    detector: Detector = create_seeded("detector", choice, config.seed)
+    detector = create("detector", config.detector.name, seeded("detector", config.detector, config.seed))
     detector.runtime = runtime
     return detector
 

@@ -71,7 +71,7 @@ def write_plugin(name: str, kind: Kind, folder: Path) -> Path:
 def _check_name(name: str, kind: Kind) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ConfigError(f"a plugin's name is lower-case words with hyphens, such as belt-squeal, got {name!r}")
-    taken = [component for component in registry().of_kind(kind) if component.spec.name == name]
+    taken = [component for component in registry().of_kind(kind) if name in component.spec.names]
     if taken:
         raise ConfigError(f"{kind} {name!r} is offered by {taken[0].plugin.distribution} already: choose another name")
 
@@ -84,7 +84,6 @@ def _names(name: str, kind: Kind) -> dict[str, str]:
         "distribution": f"asd-{name}",
         "package": f"asd_{name.replace('-', '_')}",
         "class_name": "".join(word.capitalize() for word in name.split("-")),
-        "option": "" if kind == "dataset" else f" --{kind} {name}",
         "framework": f"{major}.{minor}",
         "year": str(datetime.datetime.now(datetime.UTC).year),
     }

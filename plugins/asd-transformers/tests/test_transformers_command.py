@@ -159,7 +159,7 @@ def test_fit_and_score_from_a_folder(own_copy: Copies, sounds: Path, tmp_path: P
     )
     assert "Pipeline: waveform → huggingface → gmm." in done.stdout
     assert "warning" not in done.stderr.lower()
-    result = json.loads(asd("score", model, sounds, "--json", "--offline", "--false-alarm-rate", "400").stdout)
+    result = json.loads(asd("score", model, sounds, "--json", "--offline", "--false-alarms-per-hour", "400").stdout)
     assert len(result["clips"]) == 6
     (folder / "config.json").write_text((folder / "config.json").read_text().replace("gelu", "relu"))
     assert "the model was fitted with weights config.json" in error("score", model, sounds, "--offline")
@@ -179,7 +179,7 @@ def test_fit_from_the_hub_then_score_from_its_cache(
     assert any(path.endswith(f"/resolve/{COMMIT}/model.safetensors") for path in hub.asked)
     assert not any(path.endswith((".bin", ".py")) for path in hub.asked)
     hub.asked.clear()
-    asd("score", model, sounds, "--offline", "--false-alarm-rate", "400", HF_ENDPOINT=hub.address)
+    asd("score", model, sounds, "--offline", "--false-alarms-per-hour", "400", HF_ENDPOINT=hub.address)
     assert hub.asked == []
     (next(home.rglob("snapshots")) / COMMIT / "model.safetensors").unlink()
     assert "tiny/wavlm: has no weights, expected model.safetensors" in error(
@@ -276,7 +276,7 @@ def test_code_of_the_model_runs_only_with_the_permission_of_who_runs_it(
     asd(*fit, "--extractor.trust_remote_code", "true")
     assert marker.exists()
     marker.unlink()
-    score = ("score", model, sounds, "--false-alarm-rate", "400")
+    score = ("score", model, sounds, "--false-alarms-per-hour", "400")
     assert error(*score) == (
         f"{model}: its extractor runs code that comes with its network ({folder}); a model file cannot permit that: "
         "if you trust that code, set ASD_TRUST_REMOTE_CODE=1"

@@ -13,7 +13,6 @@ import numpy as np
 
 from asd.errors import AsdError, AudioError, ConfigError, DataError
 from asd.experiment import (
-    Choice,
     ClipFeatures,
     Config,
     Cost,
@@ -21,6 +20,7 @@ from asd.experiment import (
     FeatureTransform,
     Member,
     Pipeline,
+    ResolvedConfig,
     embed_all,
     new_detector,
     new_transform,
@@ -61,7 +61,7 @@ class Computing:
         for pipeline in {task.pipeline.label: task.pipeline for task in tasks if task.pipeline}.values():
             try:
                 Pipeline(pipeline.config, self.run.runtime)
-                new_detector(pipeline.config, self.run.runtime)
+                new_detector(pipeline.config.resolved(), self.run.runtime)
             except ConfigError:
                 raise
             except AsdError as error:
@@ -97,7 +97,7 @@ class Computing:
 
     def _scored(self, task: Task, pipeline: Pipelined) -> Cell:
         reset_peak()
-        unit, config = task.unit, replace(pipeline.config, seed=task.seed)
+        unit, config = task.unit, replace(pipeline.config.resolved(), seed=task.seed)
         embedded = self.embeddings(pipeline, unit.name)
         heard = [(r, f) for r in unit.test if not isinstance(f := embedded[r.path], Failure)]
         train = [f[0].values for r in unit.train if not isinstance(f := embedded[r.path], Failure) and not f[0].silent]
@@ -127,7 +127,7 @@ class Computing:
 
     def _shared(self, task: Task, pipeline: Pipelined, train: list[Float32]) -> _Transformed:
         """Return what detectors share that look at the same windows: each accounts for its time."""
-        config = pipeline.config
+        config = pipeline.config.resolved()
         drawn = task.seed if self.run.recipe.split.kind == "balanced" else None
         options = (config.standardise, config.deviation_floor, config.pca)
         key = (pipeline.sound(), task.unit.name, drawn, options)
@@ -140,8 +140,7 @@ class Computing:
     def _embed(self, pipeline: Pipelined, paths: list[Path]) -> Embedded:
         network = self._networks.get(pipeline.sound(), lambda: Pipeline(pipeline.config, self.run.runtime))
         results = embed_all(network, [Clip(path) for path in paths], self.run.cache, workers=self.run.workers)
-        extractor = pipeline.config.extractor
-        assert isinstance(extractor, Choice)
+        extractor = pipeline.config.resolved().extractor
         found = dict(zip(paths, track(results, f"listening, {extractor.name}", len(paths)), strict=True))
         for result in found.values():
             if isinstance(result, Failure):
@@ -185,7 +184,7 @@ class _Latest(Generic[T]):
         return self._held[key]
 
 
-def _transformed(config: Config, train: list[Float32]) -> _Transformed:
+def _transformed(config: ResolvedConfig, train: list[Float32]) -> _Transformed:
     began = time.perf_counter()
     joined = np.concatenate(train)
     transform = new_transform(config).fit(joined)

@@ -52,7 +52,7 @@ def pipelined(configs: Iterable[Config], channel: Any) -> list[Pipelined]:
     for config in configs:
         chosen = replace(config, channel=channel) if config.channel == "mix" else config
         try:
-            resolved = chosen.resolved()
+            resolved: Config = chosen.resolved()
             problem = next(filter(None, (_problem(kind, resolved) for kind in PIPELINE_KINDS)), None)
         except PluginError as error:
             resolved, problem = chosen, str(error)

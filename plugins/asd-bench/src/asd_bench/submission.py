@@ -42,7 +42,7 @@ def write_submission(run: Run, results: Results, folder: Path) -> list[Path]:
     scores: list[float] = []
     decisions: list[bool] = []
     for unit in {task.unit.name: task.unit for task in reversed(run.tasks)}.values():
-        config = replace(pipeline.config, seed=run.recipe.seeds[0])
+        config = replace(pipeline.config.resolved(), seed=run.recipe.seeds[0])
         embedded = Computing(run).embeddings(pipeline, unit.name)
         train = [f[0] for r in unit.train if not isinstance(f := embedded[r.path], Failure) and not f[0].silent]
         members, calibration = learn(config, train, run.runtime)

@@ -71,11 +71,7 @@ def plugin_module_is_quiet(tested: ComponentUnderTest) -> None:
 def name_is_free(tested: ComponentUnderTest) -> None:
     """No other installed plugin offers a component of the same kind and name."""
     own = tested.owner
-    others = [
-        component.qualified_name
-        for component in registry().of_kind(own.spec.kind)
-        if component.spec.name == own.spec.name and component != own
-    ]
+    others = [component.qualified_name for component in registry().namesakes(own)]
     require(not others, f"the name {own.spec.name!r} is taken by {', '.join(others)}: choose another")
 
 
