@@ -59,7 +59,7 @@ def test_mistakes_are_told_with_their_line(text: str, message: str, tmp_path: Pa
     path = tmp_path / "own.toml"
     path.write_text(HEAD + text)
     with pytest.raises(ConfigError) as caught:
-        recipe.read(path)
+        recipe.read(recipe.find(str(path)))
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
 
@@ -68,7 +68,7 @@ def test_an_unknown_dataset_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text('dataset = "dcase2032"\n[[grid]]\ndetectors = ["knn"]')
     with pytest.raises(ConfigError, match=r"own.toml, line 1: unknown dataset 'dcase2032'; did you mean dcase20"):
-        recipe.read(path)
+        recipe.read(recipe.find(str(path)))
 
 
 def test_a_wrong_parameter_is_told_before_the_listening(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_recipes_are_listed_and_printed_to_copy() -> None:
     listed = CliRunner().invoke(cli, ["bench", "--list"])
     assert "quick" in listed.output
     printed = CliRunner().invoke(cli, ["bench", "quick", "--print"])
-    assert printed.output == recipe.find("quick").read_text()
+    assert printed.output == recipe.find("quick").text
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from asd.plugin import track
 from asd_bench import recipe as recipes
 from asd_bench.live import watched
 from asd_bench.report import write_report
-from asd_bench.results import Results, results_of
-from asd_bench.runner import Row, Run, read_data
+from asd_bench.results import Results, summarise
+from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
+from asd_bench.trial import TrialResult
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data"
 
@@ -40,14 +41,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "own.toml"
     path.write_text(RECIPE)
-    found = recipes.read(path)
+    found = recipes.read(recipes.find(str(path)))
     recordings, channel = read_data(found, SAMPLES)
     return Run(found, recordings, Store(tmp_path), EmbeddingCache(), channel=channel)
 
 
 @pytest.fixture
 def results(run: Run) -> Results:
-    return results_of(run.recipe, run.rows())
+    return summarise(run.recipe, run.results())
 
 
 def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Results, tmp_path: Path) -> None:
@@ -58,8 +59,8 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
         ElementTree.fromstring(plot)
     assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]+\"", re.sub(r"xlink:href=\"#.*?\"", "", page)) == []
     assert "Levels &amp; &lt;frames&gt;" in page
-    for line in results.lines:
-        assert line.label in page
+    for summary in results.ranking:
+        assert summary.label in page
     assert "knn (neighbours 100000): " in page.partition("<h2>No result</h2>")[2]
 
 
@@ -69,7 +70,7 @@ def test_a_report_that_shows_the_same_is_left_alone(
     path = write_report(results, tmp_path / "report.html")
     changed = path.stat().st_mtime_ns
     monkeypatch.setitem(sys.modules, "asd_bench.plots", None)
-    write_report(results_of(run.recipe, run.rows()), path)
+    write_report(summarise(run.recipe, run.results()), path)
     assert path.stat().st_mtime_ns == changed
 
 
@@ -79,27 +80,27 @@ def test_a_terminal_sees_the_table_grow(run: Run) -> None:
     frames = []
     with watched(run.recipe, console) as observe:
 
-        def noticed(row: Row, done: int, total: int) -> None:
-            observe(row, done, total)
+        def noticed(result: TrialResult, done: int, total: int) -> None:
+            observe(result, done, total)
             frames.append(written.getvalue())
 
         list(track(range(3), "listening"))
-        run.rows(noticed)
+        run.results(noticed)
     assert "listening: 3 of 3" in frames[0]
     assert "mel-stack (n_mels 16, frame_hop 8) → knn" in frames[-1]
-    assert "4 of 4 cells" in frames[-1]
+    assert "4 of 4 trials" in frames[-1]
 
 
-def test_elsewhere_each_cell_is_a_line(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_elsewhere_each_trial_is_a_line(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "asd"), watched(run.recipe, Console(file=io.StringIO())) as observe:
-        run.rows(observe)
+        run.results(observe)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith("[1/4] loudness alone, machine, seed 0: 1.000")
     assert re.fullmatch(r"\[2/4\] mel-stack \(n_mels 16, frame_hop 8\) → knn, machine, seed 0: 0\.\d{3}", lines[1])
     assert ": no result: " in lines[3]
 
 
-def test_a_test_clip_that_trains_too_is_told(
+def test_a_test_clip_that_trains_too_is_reported(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -112,4 +113,4 @@ def test_a_test_clip_that_trains_too_is_told(
     assert "machine: 1 test clips have the content of training clips" in caplog.text
     assert f"twin.flac is {first}" in caplog.text
     printed = capsys.readouterr().out
-    assert "so level tells these classes apart: a smoke test, no evidence." in printed
+    assert "The level separates these classes: the result is a smoke test, no evidence." in printed

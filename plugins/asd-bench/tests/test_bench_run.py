@@ -226,7 +226,7 @@ def test_an_interruption_says_that_the_run_goes_on(light_recipe: Path, data: Pat
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
-    while not (tmp_path / "out" / "cells.sqlite").exists():
+    while not (tmp_path / "out" / "results.sqlite").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)

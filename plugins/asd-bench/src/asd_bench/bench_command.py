@@ -15,12 +15,13 @@ from asd.plugin import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
 from asd_bench.live import watched
-from asd_bench.recipe import Recipe
+from asd_bench.recipe import Recipe, RecipeFile
 from asd_bench.recommend import Limits, recommend, write_config
 from asd_bench.report import write_report
-from asd_bench.results import Results, results_of
+from asd_bench.results import Results, summarise
 from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
+from asd_bench.submission import write_submission
 
 _log = logging.getLogger("asd")
 
@@ -83,11 +84,11 @@ def bench(
         return
     if recipe is None:
         raise ConfigError("name a recipe: 'asd bench --list' lists them, 'asd bench NAME --print' prints one to copy")
-    path = recipes.find(recipe)
+    file = recipes.find(recipe)
     if printed:
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        click.echo(file.text, nl=False)
         return
-    chosen = recipes.read(path)
+    chosen = recipes.read(file)
     if data is None:
         raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
     limits = Limits(max_time, max_memory, permissive)
@@ -96,7 +97,7 @@ def bench(
     folder = output or Path(f"bench-{chosen.name}")
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
-        results, written = _run(chosen, path, data, folder, runtime, workers, submission)
+        results, written = _run(chosen, file, data, folder, runtime, workers, submission)
     advice = recommend(results, limits, data.resolve().name) if wanted else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
@@ -111,41 +112,39 @@ def bench(
 
 
 def _run(
-    recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime, workers: int, submission: Path | None
+    recipe: Recipe, file: RecipeFile, data: Path, folder: Path, runtime: Runtime, workers: int, submission: Path | None
 ) -> tuple[Results, list[Path]]:
     """Return the results, and the files that were written of them."""
     try:
         recordings, channel = read_data(recipe, data)
         with closing(Store(folder)) as store:
             run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
-            _warn_of_twins(run)
+            _warn_of_duplicates(run)
             with watched(recipe) as observe:
-                results = results_of(recipe, run.rows(observe))
+                results = summarise(recipe, run.results(observe))
             written = [*export.write(results, folder), write_report(results, folder / "report.html")]
             if submission:
-                from asd_bench.submission import write_submission
-
                 written += write_submission(run, results, submission)
             return results, written
     except ConfigError as error:
-        raise recipes.with_place(path, error) from error
+        raise file.with_place(error) from error
     except KeyboardInterrupt:
         raise DataError(f"interrupted; what is finished is kept in {folder}, and the same command goes on") from None
 
 
-def _warn_of_twins(run: Run) -> None:
-    """Say which test clips are training clips too: their scores flatter."""
-    for unit in {task.unit.name: task.unit for task in run.tasks}.values():
-        if twins := duplicates(unit.train, unit.test, content_of):
-            known, other = twins[0]
+def _warn_of_duplicates(run: Run) -> None:
+    """Log the test clips that are training clips, too: their scores are too good."""
+    for section in run.sections:
+        if pairs := duplicates(section.train, section.test, content_of):
+            training, test = pairs[0]
             _log.warning(
-                "%s: %d test clips have the content of training clips, which flatters the scores; the first: %s is %s",
-                *(unit.name, len(twins), other.path, known.path),
+                "%s: %d test clips have the content of training clips, so the scores are too good; the first: %s is %s",
+                *(section.name, len(pairs), test.path, training.path),
             )
 
 
 def _list(as_json: bool) -> None:
-    found = {name: recipes.read(path).summary for name, path in recipes.shipped().items()}
+    found = {name: recipes.read(file).summary for name, file in recipes.shipped().items()}
     if as_json:
         print_json([{"name": name, "summary": summary} for name, summary in found.items()])
     else:

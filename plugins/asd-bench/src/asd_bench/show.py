@@ -10,26 +10,25 @@ import click
 
 from asd.command import print_table
 from asd_bench.compare import Comparison, comparisons
-from asd_bench.results import Line, Results
-from asd_bench.runner import Row
+from asd_bench.results import PipelineSummary, Results
+from asd_bench.trial import TrialResult
 
 _MEGABYTE = 10**6
 
 
 def print_results(results: Results) -> None:
-    """Print the ranking, what failed, and what to make of it."""
-    columns, rows = ranking_table(results)
+    """Print the ranking, the failures and what the numbers mean."""
     click.echo(f"{results.recipe.name}: {results.recipe.summary}")
-    print_table(columns, rows)
-    for line in results.lines:
-        for reason in dict.fromkeys(line.failures):
-            click.echo(f"{line.label}: no result for {line.failures.count(reason)} of {line.cells}: {reason}")
+    print_table(*ranking_table(results))
+    for summary in results.ranking:
+        for reason, count in Counter(summary.failures).items():
+            click.echo(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
     click.echo(caption(results))
     _print_comparisons(comparisons(results))
 
 
 def _print_comparisons(found: Sequence[Comparison]) -> None:
-    """Print published numbers beside ours, and what is missing, each reason once."""
+    """Print published numbers beside ours, and each reason for a missing one once."""
     if not found:
         return
     ours = [each for each in found if each.ours is not None]
@@ -46,54 +45,49 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
 def comparison_table(ours: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
     """Return the columns and cells, as text, of published numbers that have ours beside them."""
     columns = ["published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered"]
-    return columns, [_compared(each) for each in ours]
-
-
-def _compared(each: Comparison) -> list[str]:
-    return [
-        each.system,
-        each.unit,
-        each.measure,
-        _number(each.published),
-        _number(each.ours),
-        f"{_number(each.low)} – {_number(each.high)}",
-        f"{each.difference:+.3f}",
-        "yes" if each.covered else "no",
+    return columns, [
+        [
+            *(each.system, each.unit, each.measure),
+            *(_number(each.published), _number(each.ours)),
+            f"{_number(each.low)} – {_number(each.high)}",
+            f"{each.difference:+.3f}",
+            "yes" if each.covered else "no",
+        ]
+        for each in ours
     ]
 
 
 def ranking_table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return the ranking's columns and cells as text."""
-    domains = any("auc_source" in line.measures for line in results.lines)
-    columns = ["pipeline", "score", "95 % interval", "behind the best", *(["AUC source", "target"] if domains else [])]
-    columns += ["AUC", "pAUC", "fit s", "score s", "sound s / s", "memory MB", "dim.", "weights"]
-    rows = [_row(results, line, domains) for line in results.lines]
-    return columns, rows
+    domains = any("auc_source" in summary.measures for summary in results.ranking)
+    columns = ["pipeline", "score", "95 % interval", "behind the best"]
+    columns += ["AUC source", "AUC target"] if domains else []
+    columns += ["AUC", "pAUC", "fit s", "score s", "× real time", "memory MB", "dim.", "weights"]
+    return columns, [_row(results, summary, domains) for summary in results.ranking]
 
 
 def caption(results: Results) -> str:
     """Return what the ranking means, in a few sentences."""
-    test = max((len(row.unit.test) for row in results.rows), default=0)
-    units = len({row.unit.name for row in results.rows})
-    loudness = results.loudness.measures.get("auc")
+    sections = {result.trial.section.name for result in results.trials}
+    clips = max(len(result.trial.section.test) for result in results.trials)
     text = (
-        f"Score: {_MEANINGS[results.recipe.metric]}; units: {units}, each with up to {test} test clips; seeds: "
-        f"{len(results.recipe.seeds)}. Intervals: bootstrap over the test clips; behind the best: paired, 0 inside "
-        "means no difference was shown."
+        f"Score: {_MEANINGS[results.recipe.metric]}. Machine sections: {len(sections)}, with up to {clips} test clips "
+        f"each. Seeds: {len(results.recipe.seeds)}. Intervals come from a bootstrap over the test clips. The distances "
+        "behind the best are paired: an interval that includes 0 shows no difference."
     )
+    loudness = results.loudness.measures.get("auc")
     if loudness is not None:
-        text += f" Loudness alone: AUC {loudness:.3f}" + (
-            ", so level tells these classes apart: a smoke test, no evidence." if abs(loudness - 0.5) > 0.3 else "."
-        )
+        text += f" Loudness alone: AUC {loudness:.3f}."
+        if abs(loudness - 0.5) > 0.3:
+            text += " The level separates these classes: the result is a smoke test, no evidence."
     return text
 
 
-def one_line(row: Row, done: int, total: int) -> str:
-    """Return what a log says of a finished cell."""
-    what = f"[{done}/{total}] {row.label}, {row.unit.name}, seed {row.seed}"
-    if row.failed:
-        return f"{what}: no result: {row.cell.record['reason']}"
-    return f"{what}: {row.cell.record['score']:.3f}"
+def one_line(result: TrialResult, done: int, total: int) -> str:
+    """Return the log line of a finished trial."""
+    trial = result.trial
+    outcome = f"no result: {result.reason}" if result.reason else f"{result.record['score']:.3f}"
+    return f"[{done}/{total}] {trial.label}, {trial.section.name}, seed {trial.seed}: {outcome}"
 
 
 _MEANINGS = {
@@ -104,26 +98,25 @@ _MEANINGS = {
 }
 
 
-def _row(results: Results, line: Line, domains: bool) -> list[str]:
-    low, high = line.interval
-    facts: dict[str, Any] = line.facts
-    if line.complete and results.best is not line:
-        behind, behind_low, behind_high = results.behind(line)
+def _row(results: Results, summary: PipelineSummary, domains: bool) -> list[str]:
+    low, high = summary.interval
+    costs: dict[str, Any] = summary.costs
+    difference = "best" if summary.complete else "incomplete"
+    if summary.complete and results.best is not summary:
+        behind, behind_low, behind_high = results.behind(summary)
         difference = f"{behind:.3f} ({behind_low:+.3f} – {behind_high:+.3f})"
-    else:
-        difference = "best" if line.complete else "incomplete"
     names = [*(["auc_source", "auc_target"] if domains else []), "auc", "pauc"]
     return [
-        line.label,
-        _number(line.score),
+        summary.label,
+        _number(summary.score),
         f"{_number(low)} – {_number(high)}",
         difference,
-        *(_number(line.measures.get(name)) for name in names),
-        *(_number(facts.get(name), 2) for name in ("fit_seconds", "score_seconds")),
-        _number(facts.get("sound_per_second"), 0),
-        _number(facts["peak_memory"] / _MEGABYTE if "peak_memory" in facts else None, 0),
-        str(facts.get("dimension", "")),
-        str(facts.get("weights_licence", "")),
+        *(_number(summary.measures.get(name)) for name in names),
+        *(_number(costs.get(name), 2) for name in ("fit_seconds", "score_seconds")),
+        _number(costs.get("sound_per_second"), 0),
+        _number(costs["peak_memory"] / _MEGABYTE if "peak_memory" in costs else None, 0),
+        str(costs.get("dimension", "")),
+        str(costs.get("weights_licence", "")),
     ]
 
 
