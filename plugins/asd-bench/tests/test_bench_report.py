@@ -17,6 +17,7 @@ from asd.command import cli
 from asd.experiment import EmbeddingCache
 from asd.plugin import track
 from asd_bench import recipe as recipes
+from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
 from asd_bench.report import write_report
 from asd_bench.results import Results, summarise
@@ -43,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     path.write_text(RECIPE)
     found = recipes.read(recipes.find(str(path)))
     recordings, channel = read_data(found, SAMPLES)
-    return Run(found, recordings, Store(tmp_path), EmbeddingCache(), channel=channel)
+    return Run(recordings, Store(tmp_path), TrialRunner(found, EmbeddingCache(), channel))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from asd.experiment import EmbeddingCache, content_of, duplicates
 from asd.plugin import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
+from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
 from asd_bench.recipe import Recipe, RecipeFile
 from asd_bench.recommend import Limits, recommend, write_config
@@ -118,7 +119,7 @@ def _run(
     try:
         recordings, channel = read_data(recipe, data)
         with closing(Store(folder)) as store:
-            run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
+            run = Run(recordings, store, TrialRunner(recipe, EmbeddingCache(), channel, runtime, workers))
             _warn_of_duplicates(run)
             with watched(recipe) as observe:
                 results = summarise(recipe, run.results(observe))

@@ -13,7 +13,7 @@ from typing import Any
 
 from asd.errors import PluginError
 from asd.experiment import DEFAULT_DETECTOR, Choice, Config, content_of, identity_of, runtime_identity
-from asd.plugin import Runtime, registry
+from asd.plugin import Channel, Runtime, registry
 from asd_registry import PIPELINE_KINDS
 
 _FORMAT = 2
@@ -48,7 +48,7 @@ class Candidate:
         return _json({name: asdict(v) if isinstance(v, Choice) else v for name, v in parts.items()})
 
 
-def candidates_of(configs: Iterable[Config], channel: Any) -> list[Candidate]:
+def candidates_of(configs: Iterable[Config], channel: Channel) -> list[Candidate]:
     """Return the pipelines with their labels; `channel` is the dataset's, where the recipe names none."""
     found = []
     for config in configs:

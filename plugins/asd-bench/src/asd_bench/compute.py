@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +29,19 @@ from asd.experiment import (
     pool_scores,
     reset_peak,
 )
-from asd.plugin import Clip, ClipReader, Detector, Float32, Float64, Recording, Runtime, locate, registry, track
+from asd.plugin import (
+    Channel,
+    Clip,
+    ClipReader,
+    Detector,
+    Float32,
+    Float64,
+    Recording,
+    Runtime,
+    locate,
+    registry,
+    track,
+)
 from asd_bench.candidates import Candidate, licence_of_weights
 from asd_bench.measures import Bootstrap, combine
 from asd_bench.recipe import Recipe
@@ -43,6 +55,7 @@ _log = logging.getLogger("asd")
 Embeddings = dict[Path, Failure | tuple[ClipFeatures, Cost]]
 
 
+@dataclass
 class TrialRunner:
     """Computes trials in the order of `Run.trials`, and holds the embeddings of one machine section at a time.
 
@@ -53,24 +66,20 @@ class TrialRunner:
     cache : EmbeddingCache
         Where embeddings are kept.
     channel : int or "mix"
-        The channel that the loudness is taken from.
+        The channel that the dataset's experiments use.
     runtime : Runtime
         How to compute.
     workers : int
         Threads that decode ahead.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        cache: EmbeddingCache,
-        *,
-        channel: Any,
-        runtime: Runtime,
-        workers: int,
-    ) -> None:
-        self._recipe, self._cache = recipe, cache
-        self._channel, self._runtime, self._workers = channel, runtime, workers
+    recipe: Recipe
+    cache: EmbeddingCache
+    channel: Channel = "mix"
+    runtime: Runtime = field(default_factory=Runtime)
+    workers: int = 1
+
+    def __post_init__(self) -> None:
         self._networks: _Recent[Pipeline] = _Recent()
         self._embeddings: _Recent[Embeddings] = _Recent()
         self._training: _Recent[_TrainingFeatures] = _Recent(2)
@@ -88,8 +97,8 @@ class TrialRunner:
         candidates = {trial.label: trial.candidate for trial in trials if trial.candidate and trial.digest}
         for candidate in candidates.values():
             try:
-                Pipeline(candidate.config, self._runtime)
-                new_detector(candidate.config, self._runtime)
+                Pipeline(candidate.config, self.runtime)
+                new_detector(candidate.config, self.runtime)
             except ConfigError:
                 raise
             except AsdError as error:
@@ -142,7 +151,7 @@ class TrialRunner:
             raise DataError(f"{len(train)} training clips and {len(test)} test clips can be used: too few")
         training = self._training_features(trial, candidate, [features.values for features in train])
         began = time.perf_counter()
-        detector: Detector = new_detector(config, self._runtime).fit(training.values)
+        detector: Detector = new_detector(config, self.runtime).fit(training.values)
         fit_seconds = time.perf_counter() - began
         member = Member(training.transform, detector)
         began = time.perf_counter()
@@ -165,14 +174,14 @@ class TrialRunner:
     def _training_features(self, trial: Trial, candidate: Candidate, train: list[Float32]) -> _TrainingFeatures:
         """Return the training features that detectors with the same transform share; each accounts for their time."""
         config = candidate.config
-        seed = trial.seed if self._recipe.split.kind == "balanced" else None
+        seed = trial.seed if self.recipe.split.kind == "balanced" else None
         options = (config.standardise, config.deviation_floor, config.pca)
         key = (candidate.embedding_key, trial.section.name, seed, options)
         return self._training.get(key, lambda: _transformed(config, train))
 
     def _embed(self, candidate: Candidate, paths: list[Path]) -> Embeddings:
-        network = self._networks.get(candidate.embedding_key, lambda: Pipeline(candidate.config, self._runtime))
-        results = embed_all(network, [Clip(path) for path in paths], self._cache, workers=self._workers)
+        network = self._networks.get(candidate.embedding_key, lambda: Pipeline(candidate.config, self.runtime))
+        results = embed_all(network, [Clip(path) for path in paths], self.cache, workers=self.workers)
         extractor = candidate.config.extractor
         assert isinstance(extractor, Choice)
         found = dict(zip(paths, track(results, f"embedding, {extractor.name}", len(paths)), strict=True))
@@ -186,7 +195,7 @@ class TrialRunner:
         readable: list[Recording] = []
         for recording in trial.section.test:
             try:
-                levels.append(_level(recording.path, self._channel))
+                levels.append(_level(recording.path, self.channel))
                 readable.append(recording)
             except AudioError as error:
                 _log.debug("%s", error)
@@ -196,7 +205,7 @@ class TrialRunner:
         self, trial: Trial, record: dict[str, Any], scores: Float64, test: Sequence[Recording]
     ) -> TrialResult:
         """Return the result of a trial that scored the test clips: measures with their bootstrap."""
-        metric, paths = self._recipe.metric, tuple(recording.path for recording in test)
+        metric, paths = self.recipe.metric, tuple(recording.path for recording in test)
         bootstrap = self._bootstraps.get(paths, lambda: Bootstrap(test, trial.section.test_digest))
         measures = bootstrap.measures(metric, scores)
         record |= {
@@ -250,7 +259,7 @@ def _transformed(config: Config, train: list[Float32]) -> _TrainingFeatures:
     return _TrainingFeatures(transform, transform.transform(joined), time.perf_counter() - began)
 
 
-def _level(path: Path, channel: Any) -> float:
+def _level(path: Path, channel: Channel) -> float:
     """Return the level of a clip in dB, the mean square of all its samples."""
     power, count = 0.0, 0
     for block in ClipReader(Clip(path), channel=channel):

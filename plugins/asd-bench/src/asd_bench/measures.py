@@ -18,7 +18,7 @@ same draws, which makes their differences paired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,12 +108,12 @@ class Bootstrap:
         if self.unlabelled:
             raise DataError(f"AUC is undefined: the labels of {self.unlabelled} test clips are not known")
         everything = np.ones(len(scores), bool)
-        sections = [("", everything)] if metric == "auc" else [(s, self.section == s) for s in np.unique(self.section)]
-        return [measure for name, own in sections for measure in self._of_section(metric, str(name), own, scores)]
-
-    def _of_section(self, metric: Metric, section: str, own: _Mask, scores: Float64) -> Iterator[Measure]:
-        for name, normal, faulty in clips_of_measures(metric, self.anomalous, self.domain):
-            yield self._measure(name, section, own & normal, own & faulty, scores)
+        sections = {"": everything} if metric == "auc" else {str(s): self.section == s for s in np.unique(self.section)}
+        return [
+            self._measure(name, section, own & normal, own & faulty, scores)
+            for section, own in sections.items()
+            for name, normal, faulty in clips_of_measures(metric, self.anomalous, self.domain)
+        ]
 
     def _measure(self, name: str, section: str, normal: _Mask, faulty: _Mask, scores: Float64) -> Measure:
         for label, mask in (("normal", normal), ("anomalous", faulty)):

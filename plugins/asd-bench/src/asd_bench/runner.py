@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from asd.experiment import EmbeddingCache
-from asd.plugin import Dataset, Recording, Runtime, create
+from asd.plugin import Channel, Dataset, Recording, create
 from asd_bench.candidates import Candidate, candidates_of, digest_of_trial
 from asd_bench.compute import TrialRunner
 from asd_bench.recipe import Recipe
@@ -24,42 +22,23 @@ class Run:
 
     Parameters
     ----------
-    recipe : Recipe
-        The recipe.
     recordings : sequence of Recording
         The data.
     store : Store
         Where the results of finished trials are kept.
-    cache : EmbeddingCache
-        Where embeddings are kept.
-    channel : int or "mix"
-        The channel that the dataset's experiments use.
-    runtime : Runtime
-        How to compute.
-    workers : int
-        Threads that decode ahead.
+    runner : TrialRunner
+        What computes the recipe's trials.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        recordings: Sequence[Recording],
-        store: Store,
-        cache: EmbeddingCache,
-        *,
-        channel: Any = "mix",
-        runtime: Runtime | None = None,
-        workers: int = 1,
-    ) -> None:
-        self.recipe = recipe
-        self.runtime = runtime or Runtime()
-        self.candidates = candidates_of(recipe.pipelines, channel)
+    def __init__(self, recordings: Sequence[Recording], store: Store, runner: TrialRunner) -> None:
+        self.recipe = recipe = runner.recipe
+        self.runner = runner
+        self.candidates = candidates_of(recipe.pipelines, runner.channel)
         self._store = store
         # For each machine section its clips with each seed.
         seeded = list(zip(*(sections_of(recipe, recordings, seed) for seed in recipe.seeds), strict=True))
         self.sections = [sections[0] for sections in seeded]
         self.trials = list(self._trials(seeded))
-        self.runner = TrialRunner(recipe, cache, channel=channel, runtime=self.runtime, workers=workers)
 
     def _trials(self, seeded: Sequence[Sequence[MachineSection]]) -> Iterator[Trial]:
         """Yield the trials in the order of work: pipelines that share embeddings, one machine section at a time."""
@@ -75,7 +54,7 @@ class Run:
     def _digest(self, candidate: Candidate | None, section: MachineSection, seed: int) -> str:
         if candidate and candidate.problem:
             return ""
-        return digest_of_trial(candidate, section.digest, self.recipe.metric, seed, self.runtime)
+        return digest_of_trial(candidate, section.digest, self.recipe.metric, seed, self.runner.runtime)
 
     def results(self, observe: Observer | None = None) -> list[TrialResult]:
         """Compute what is not finished, and return the result of each trial.
@@ -102,7 +81,7 @@ class Run:
         return result if result.reason else self._store.keep(result)
 
 
-def read_data(recipe: Recipe, folder: Path) -> tuple[list[Recording], Any]:
+def read_data(recipe: Recipe, folder: Path) -> tuple[list[Recording], Channel]:
     """Return the recordings of a recipe's datasets below `folder`, and the channel that their experiments use.
 
     Raises

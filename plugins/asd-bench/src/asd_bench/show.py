@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 from asd.command import print_table
 from asd_bench.compare import Comparison, comparisons
-from asd_bench.results import PipelineSummary, Results
+from asd_bench.export import ranking
+from asd_bench.results import Results
 from asd_bench.trial import TrialResult
+
+Table = tuple[list[str], list[list[str]]]
+"""Columns, and rows of text."""
 
 _MEGABYTE = 10**6
 
@@ -42,28 +47,56 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
         click.echo(f"Missing beside {count}: {reason}")
 
 
-def comparison_table(ours: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and cells, as text, of published numbers that have ours beside them."""
-    columns = ["published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered"]
-    return columns, [
-        [
-            *(each.system, each.unit, each.measure),
-            *(_number(each.published), _number(each.ours)),
-            f"{_number(each.low)} – {_number(each.high)}",
-            f"{each.difference:+.3f}",
-            "yes" if each.covered else "no",
-        ]
+def comparison_table(ours: Sequence[Comparison]) -> Table:
+    """Return published numbers that have ours beside them, as text."""
+    return _table(
+        {
+            "published system": each.system,
+            "on": each.unit,
+            "measure": each.measure,
+            "paper": _number(each.published),
+            "ours": _number(each.ours),
+            "95 % interval": _interval(each.low, each.high),
+            "difference": f"{each.difference:+.3f}",
+            "covered": "yes" if each.covered else "no",
+        }
         for each in ours
-    ]
+    )
 
 
-def ranking_table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return the ranking's columns and cells as text."""
-    domains = any("auc_source" in summary.measures for summary in results.ranking)
-    columns = ["pipeline", "score", "95 % interval", "behind the best"]
-    columns += ["AUC source", "AUC target"] if domains else []
-    columns += ["AUC", "pAUC", "fit s", "score s", "× real time", "memory MB", "dim.", "weights"]
-    return columns, [_row(results, summary, domains) for summary in results.ranking]
+def ranking_table(results: Results) -> Table:
+    """Return the ranking as text."""
+    rows = ranking(results)
+    domains = any(row["auc_source"] is not None for row in rows)
+    measures = {"AUC source": "auc_source", "AUC target": "auc_target"} if domains else {}
+    measures |= {"AUC": "auc", "pAUC": "pauc"}
+    return _table(
+        {
+            "pipeline": row["pipeline"],
+            "score": _number(row["score"]),
+            "95 % interval": _interval(row["low"], row["high"]),
+            "behind the best": _distance(row, best=number == 0),
+            **{title: _number(row[name]) for title, name in measures.items()},
+            "fit s": _number(row.get("fit_seconds"), 2),
+            "score s": _number(row.get("score_seconds"), 2),
+            "× real time": _number(row.get("sound_per_second"), 0),
+            "memory MB": _number(row.get("peak_memory", math.nan) / _MEGABYTE, 0),
+            "dim.": str(row.get("dimension", "")),
+            "weights": row.get("weights_licence", ""),
+        }
+        for number, row in enumerate(rows)
+    )
+
+
+def _table(rows: Iterable[dict[str, str]]) -> Table:
+    cells = list(rows)
+    return list(cells[0]), [list(row.values()) for row in cells]
+
+
+def _distance(row: dict[str, Any], *, best: bool) -> str:
+    if row["failed_cells"]:
+        return "incomplete"
+    return "best" if best else f"{row['behind_best']:.3f} ({row['behind_low']:+.3f} – {row['behind_high']:+.3f})"
 
 
 def caption(results: Results) -> str:
@@ -98,26 +131,8 @@ _MEANINGS = {
 }
 
 
-def _row(results: Results, summary: PipelineSummary, domains: bool) -> list[str]:
-    low, high = summary.interval
-    costs: dict[str, Any] = summary.costs
-    difference = "best" if summary.complete else "incomplete"
-    if summary.complete and results.best is not summary:
-        behind, behind_low, behind_high = results.behind(summary)
-        difference = f"{behind:.3f} ({behind_low:+.3f} – {behind_high:+.3f})"
-    names = [*(["auc_source", "auc_target"] if domains else []), "auc", "pauc"]
-    return [
-        summary.label,
-        _number(summary.score),
-        f"{_number(low)} – {_number(high)}",
-        difference,
-        *(_number(summary.measures.get(name)) for name in names),
-        *(_number(costs.get(name), 2) for name in ("fit_seconds", "score_seconds")),
-        _number(costs.get("sound_per_second"), 0),
-        _number(costs["peak_memory"] / _MEGABYTE if "peak_memory" in costs else None, 0),
-        str(costs.get("dimension", "")),
-        str(costs.get("weights_licence", "")),
-    ]
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{_number(low)} – {_number(high)}"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

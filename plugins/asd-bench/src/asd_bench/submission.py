@@ -44,7 +44,7 @@ def write_submission(run: Run, results: Results, folder: Path) -> list[Path]:
     decisions: list[bool] = []
     for section in run.sections:
         embeddings = run.runner.embeddings(candidate, section)
-        members, calibration = learn(config, usable(embeddings, section.train), run.runtime)
+        members, calibration = learn(config, usable(embeddings, section.train), run.runner.runtime)
         for recording in section.test:
             embedding = embeddings[recording.path]
             if isinstance(embedding, Failure):

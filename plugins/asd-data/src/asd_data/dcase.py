@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Dataset, Recording, RemoteFile
 from asd_data.editions import Edition, Subset, SubsetName, editions
-from asd_data.example import id_names, plant, section_names
-from asd_data.folder import existing
+from asd_data.example import id_names, section_names, touch_files
+from asd_data.folder import check_machines, existing
 from asd_data.labels import GroundTruth, check_attribute_lists
 from asd_data.layout import clips_of, machine_folders, with_sections
 from asd_data.names import ClipName
@@ -50,12 +49,7 @@ class Dcase(Dataset):
         self.channel = channel
         if edition not in editions():
             raise ConfigError(f"unknown edition {edition!r}; known: {', '.join(editions())}")
-        known = self._subset.sections
-        for machine in machines:
-            if machine not in known:
-                close = difflib.get_close_matches(machine, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-                raise ConfigError(f"the {subset} set of {edition} has no machine {machine!r}; {hint}")
+        check_machines(f"the {subset} set of {edition}", machines, self._subset.sections)
 
     @property
     def protocol(self) -> str:
@@ -94,7 +88,7 @@ class Dcase(Dataset):
                 if self._edition.grammar == "id"
                 else section_names(section, by_domain=by_domain)
             )
-            plant(folder / machine, names)
+            touch_files(folder / machine, names)
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from asd.errors import DataError
 from asd.plugin import AUDIO_SUFFIXES
 from asd_data.editions import Edition, editions
+from asd_data.folder import contents
 from asd_data.names import EXAMPLES, ClipName, parse
 
 _TEST_FOLDERS = (("test_rename",), ("test",), ("source_test", "target_test"))
@@ -29,10 +30,10 @@ def machine_folders(folder: Path, edition: Edition) -> list[tuple[str, Path]]:
     found = [(known[name], home) for home in homes if (name := home.absolute().name.lower()) in known]
     if not found:
         there = [home.absolute().name for home in homes]
-        described = f"machines {', '.join(there)}" if there else ", ".join(sorted(p.name for p in folder.iterdir())[:6])
+        described = f"machines {', '.join(there)}" if there else contents(folder)
         fits = [e.name for e in editions().values() if there and set(there) <= set(e.machines)]
         raise DataError(
-            f"{folder}: this is not {edition.name}: found {described or 'nothing'}; expected folders of the machines "
+            f"{folder}: this is not {edition.name}: found {described}; expected folders of the machines "
             f"{', '.join(edition.machines)}, each with train and test{_guess(fits)}"
         )
     return found
