@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asd.experiment import percentile_interval
-from asd_bench.published import MEASURES, PublishedResult, published_tables
+from asd_bench.measures import MEASURES
+from asd_bench.published import PublishedResult, published_tables
 from asd_bench.results import Results
 from asd_bench.trial import TrialResult, by_label
 

@@ -52,7 +52,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("asd")
 
-Embeddings = dict[Path, Failure | tuple[ClipFeatures, Cost]]
+Embeddings = dict[Path, tuple[ClipFeatures, Cost] | None]
+"""Features and cost of each clip; None if it cannot be read."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ class TrialRunner:
     def __post_init__(self) -> None:
         self._networks: _Recent[Pipeline] = _Recent()
         self._embeddings: _Recent[Embeddings] = _Recent()
-        self._training: _Recent[_TrainingFeatures] = _Recent(2)
+        self._transforms: _Recent[_Transformed] = _Recent(2)
         self._bootstraps: _Recent[Bootstrap] = _Recent()
         self._weights: dict[str, AsdError | None] = {}
 
@@ -145,49 +146,51 @@ class TrialRunner:
         reset_peak()
         section, config = trial.section, replace(candidate.config, seed=trial.seed)
         embeddings = self.embeddings(candidate, section)
-        test = [(r, e) for r in section.test if not isinstance(e := embeddings[r.path], Failure)]
-        train = usable(embeddings, section.train)
+        test = [(recording, *found) for recording in section.test if (found := embeddings[recording.path])]
+        train = training_features(embeddings, section)
         if not train or not test:
             raise DataError(f"{len(train)} training clips and {len(test)} test clips can be used: too few")
-        training = self._training_features(trial, candidate, [features.values for features in train])
+        training = self._transformed(trial, candidate, [features.values for features in train])
         began = time.perf_counter()
         detector: Detector = new_detector(config, self.runtime).fit(training.values)
         fit_seconds = time.perf_counter() - began
         member = Member(training.transform, detector)
         began = time.perf_counter()
-        scores = np.array([pool_scores(member.score(features.values), config) for _, (features, _) in test])
+        scores = np.array([pool_scores(member.score(features.values), config) for _, features, _ in test])
         score_seconds = time.perf_counter() - began
-        costs = [(cost, features.seconds) for _, (features, cost) in test]
-        embedding = float(np.median([cost.seconds / max(seconds, 1e-9) for cost, seconds in costs]))
+        embedding = float(np.median([cost.seconds / max(features.seconds, 1e-9) for _, features, cost in test]))
+        sound = sum(features.seconds for _, features, _ in test)
         record = {
             "weights_licence": licence_of_weights(config),
             "dimension": int(train[0].values.shape[1]),
             "fit_seconds": training.seconds + fit_seconds,
             "transform_seconds": training.seconds,
             "score_seconds": score_seconds,
-            "seconds_per_second": embedding + score_seconds / sum(seconds for _, seconds in costs),
-            "peak_memory": max(peak_memory(), *(cost.peak_memory for cost, _ in costs)),
+            "seconds_per_second": embedding + score_seconds / sound,
+            "peak_memory": max(peak_memory(), *(cost.peak_memory for _, _, cost in test)),
             "left_out": len(section.train) - len(train) + len(section.test) - len(test),
         }
-        return self._measured(trial, record, scores, [recording for recording, _ in test])
+        return self._measured(trial, record, scores, [recording for recording, _, _ in test])
 
-    def _training_features(self, trial: Trial, candidate: Candidate, train: list[Float32]) -> _TrainingFeatures:
-        """Return the training features that detectors with the same transform share; each accounts for their time."""
+    def _transformed(self, trial: Trial, candidate: Candidate, train: list[Float32]) -> _Transformed:
+        """Return the transformed training windows, which several detectors share; each accounts for their time."""
         config = candidate.config
         seed = trial.seed if self.recipe.split.kind == "balanced" else None
         options = (config.standardise, config.deviation_floor, config.pca)
         key = (candidate.embedding_key, trial.section.name, seed, options)
-        return self._training.get(key, lambda: _transformed(config, train))
+        return self._transforms.get(key, lambda: _transform(config, train))
 
     def _embed(self, candidate: Candidate, paths: list[Path]) -> Embeddings:
         network = self._networks.get(candidate.embedding_key, lambda: Pipeline(candidate.config, self.runtime))
         results = embed_all(network, [Clip(path) for path in paths], self.cache, workers=self.workers)
         extractor = candidate.config.extractor
         assert isinstance(extractor, Choice)
-        found = dict(zip(paths, track(results, f"embedding, {extractor.name}", len(paths)), strict=True))
-        for result in found.values():
+        found: Embeddings = dict.fromkeys(paths)
+        for path, result in zip(paths, track(results, f"embedding, {extractor.name}", len(paths)), strict=True):
             if isinstance(result, Failure):
                 _log.warning("left out: %s", result.error)
+            else:
+                found[path] = result
         return found
 
     def _loudness(self, trial: Trial) -> TrialResult:
@@ -221,15 +224,15 @@ class TrialRunner:
         return TrialResult(trial, record, np.stack([each.draws for each in measures]))
 
 
-def usable(embeddings: Embeddings, recordings: Iterable[Recording]) -> list[ClipFeatures]:
-    """Return the features of training clips that can be read and are not silent."""
-    found = [embeddings[recording.path] for recording in recordings]
-    return [each[0] for each in found if not isinstance(each, Failure) and not each[0].silent]
+def training_features(embeddings: Embeddings, section: MachineSection) -> list[ClipFeatures]:
+    """Return the features of the training clips that can be read and are not silent."""
+    found = [embeddings[recording.path] for recording in section.train]
+    return [each[0] for each in found if each and not each[0].silent]
 
 
 @dataclass(frozen=True)
-class _TrainingFeatures:
-    """The training windows' features before the detector, and the seconds that they took."""
+class _Transformed:
+    """The training windows as the detector takes them, and the seconds that the transform took."""
 
     transform: FeatureTransform
     values: Float32
@@ -252,11 +255,11 @@ class _Recent(Generic[T]):
         return self._kept[key]
 
 
-def _transformed(config: Config, train: list[Float32]) -> _TrainingFeatures:
+def _transform(config: Config, train: list[Float32]) -> _Transformed:
     began = time.perf_counter()
     joined = np.concatenate(train)
     transform = new_transform(config).fit(joined)
-    return _TrainingFeatures(transform, transform.transform(joined), time.perf_counter() - began)
+    return _Transformed(transform, transform.transform(joined), time.perf_counter() - began)
 
 
 def _level(path: Path, channel: Channel) -> float:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-MEASURES = ("auc", "auc_source", "auc_target", "pauc")
+from asd_bench.measures import MEASURES
 
 
 @dataclass(frozen=True)

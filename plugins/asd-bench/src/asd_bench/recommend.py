@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from asd.errors import DataError, PluginError
+from asd.errors import DataError
 from asd.experiment import Config, percentile_interval
 from asd.plugin import registry
 from asd_bench.results import PipelineSummary, Results
@@ -113,21 +113,17 @@ def recommend(results: Results, limits: Limits, data: str) -> Recommendation:
         reasons = "; ".join(f"{label} {reason}" for label, reason in excluded.items())
         raise DataError(f"no pipeline keeps the limits: {reasons}; allow more, or add pipelines to the recipe")
     best = allowed[0]
-    alike = tuple(other.label for other in allowed[1:] if _not_shown_worse(best, other))
+    alike = tuple(other.label for other in allowed[1:] if percentile_interval(best.draws - other.draws)[0] <= 0)
     return Recommendation(best, alike, excluded, _text(results, best, alike, len(allowed), data))
 
 
 def licences_of(summary: PipelineSummary) -> list[str]:
     """Return the licences of a pipeline's components and weights."""
     found = [str(summary.costs.get("weights_licence", "unknown"))]
-    config = summary.candidate.config if summary.candidate else Config()
-    for kind in PIPELINE_KINDS:
-        choice = getattr(config, kind)
-        try:
-            found.append(registry().find(kind, choice.name).spec.licence)
-        except PluginError:
-            found.append("unknown")
-    return found
+    assert summary.candidate is not None
+    # A pipeline with results has all its components installed.
+    choices = ((kind, getattr(summary.candidate.config, kind)) for kind in PIPELINE_KINDS)
+    return found + [registry().find(kind, choice.name).spec.licence for kind, choice in choices]
 
 
 def write_config(recommendation: Recommendation, path: Path) -> None:
@@ -144,14 +140,9 @@ def write_config(recommendation: Recommendation, path: Path) -> None:
     if config.pca is None:
         options["pca"] = "none"
     comment = "".join(f"# {line}\n" for line in recommendation.text.splitlines())
-    text = f"{comment}\n{tomli_w.dumps(_plain(options))}"
+    text = f"{comment}\n{tomli_w.dumps(options)}"
     with writing(path):
         path.write_text(text, encoding="utf-8")
-
-
-def _not_shown_worse(best: PipelineSummary, other: PipelineSummary) -> bool:
-    low, _ = percentile_interval(best.draws - other.draws)
-    return low <= 0
 
 
 def _text(results: Results, best: PipelineSummary, alike: tuple[str, ...], count: int, data: str) -> str:
@@ -165,12 +156,3 @@ def _text(results: Results, best: PipelineSummary, alike: tuple[str, ...], count
     if alike:
         lines.append(f"Not shown to be worse ({len(alike)}): {'; '.join(alike)}.")
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` without what TOML cannot hold: None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

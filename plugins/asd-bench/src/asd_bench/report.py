@@ -50,10 +50,10 @@ def write_report(results: Results, path: Path) -> Path:
         return path
     from asd_bench.plots import drawn
 
-    body = [_table(*ranking_table(results)), f"<p>{escape(caption(results))}</p>", _failures(results)]
+    body = [_table(ranking_table(results)), f"<p>{escape(caption(results))}</p>", _failures(results)]
     body += [f"<h2>{escape(title)}</h2>\n<div>{plot}</div>" for title, plot in drawn(results)]
     if ours := [each for each in comparisons(results) if each.ours is not None]:
-        body += ["<h2>Published numbers beside ours</h2>", _table(*comparison_table(ours))]
+        body += ["<h2>Published numbers beside ours</h2>", _table(comparison_table(ours))]
     recipe = results.recipe
     title, summary = escape(f"asd bench {recipe.name}"), escape(recipe.summary)
     page = _PAGE.format(digest=digest, title=title, summary=summary, body="\n".join(body))
@@ -71,7 +71,7 @@ def _failures(results: Results) -> str:
     return f"<h2>No result</h2>\n<ul>{''.join(found)}</ul>" if found else ""
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
     return f"<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"

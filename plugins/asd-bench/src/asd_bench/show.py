@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import click
@@ -15,16 +18,25 @@ from asd_bench.export import ranking
 from asd_bench.results import Results
 from asd_bench.trial import TrialResult
 
-Table = tuple[list[str], list[list[str]]]
-"""Columns, and rows of text."""
-
 _MEGABYTE = 10**6
+_LEAST_COLUMNS = 3
+
+_COLUMNS = (
+    ("AUC source", "auc_source", 3),
+    ("AUC target", "auc_target", 3),
+    ("AUC", "auc", 3),
+    ("pAUC", "pauc", 3),
+    ("fit s", "fit_seconds", 2),
+    ("score s", "score_seconds", 2),
+    ("× real time", "sound_per_second", 0),
+)
+"""Title, name in the ranking and digits."""
 
 
 def print_results(results: Results) -> None:
     """Print the ranking, the failures and what the numbers mean."""
     click.echo(f"{results.recipe.name}: {results.recipe.summary}")
-    print_table(*ranking_table(results))
+    _print(ranking_table(results))
     for summary in results.ranking:
         for reason, count in Counter(summary.failures).items():
             click.echo(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
@@ -39,7 +51,7 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
     ours = [each for each in found if each.ours is not None]
     click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
     if ours:
-        print_table(*comparison_table(ours))
+        _print(comparison_table(ours))
         covered = sum(bool(each.covered) for each in ours)
         mean = sum(each.difference or 0.0 for each in ours) / len(ours)
         click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
@@ -47,9 +59,21 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
         click.echo(f"Missing beside {count}: {reason}")
 
 
-def comparison_table(ours: Sequence[Comparison]) -> Table:
-    """Return published numbers that have ours beside them, as text."""
-    return _table(
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    """Print a table; on a terminal its first columns, as many as fit."""
+    columns = list(rows[0])
+    if sys.stdout.isatty():
+        widths = (max(len(name), *(len(row[name]) for row in rows)) + 3 for name in columns)
+        fitting = sum(end <= shutil.get_terminal_size().columns for end in accumulate(widths))
+        columns = columns[: max(_LEAST_COLUMNS, fitting)]
+    print_table(columns, [[row[name] for name in columns] for row in rows])
+    if hidden := list(rows[0])[len(columns) :]:
+        click.echo(f"Too wide for this terminal: {', '.join(hidden)}. The report shows all columns.")
+
+
+def comparison_table(ours: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Return the text of published numbers that have ours beside them, by column."""
+    return [
         {
             "published system": each.system,
             "on": each.unit,
@@ -61,36 +85,27 @@ def comparison_table(ours: Sequence[Comparison]) -> Table:
             "covered": "yes" if each.covered else "no",
         }
         for each in ours
-    )
+    ]
 
 
-def ranking_table(results: Results) -> Table:
-    """Return the ranking as text."""
+def ranking_table(results: Results) -> list[dict[str, str]]:
+    """Return the text of the ranking by column, a row for each pipeline."""
     rows = ranking(results)
     domains = any(row["auc_source"] is not None for row in rows)
-    measures = {"AUC source": "auc_source", "AUC target": "auc_target"} if domains else {}
-    measures |= {"AUC": "auc", "pAUC": "pauc"}
-    return _table(
+    columns = _COLUMNS if domains else _COLUMNS[2:]
+    return [
         {
             "pipeline": row["pipeline"],
             "score": _number(row["score"]),
             "95 % interval": _interval(row["low"], row["high"]),
             "behind the best": _distance(row, best=number == 0),
-            **{title: _number(row[name]) for title, name in measures.items()},
-            "fit s": _number(row.get("fit_seconds"), 2),
-            "score s": _number(row.get("score_seconds"), 2),
-            "× real time": _number(row.get("sound_per_second"), 0),
+            **{title: _number(row.get(name), digits) for title, name, digits in columns},
             "memory MB": _number(row.get("peak_memory", math.nan) / _MEGABYTE, 0),
             "dim.": str(row.get("dimension", "")),
             "weights": row.get("weights_licence", ""),
         }
         for number, row in enumerate(rows)
-    )
-
-
-def _table(rows: Iterable[dict[str, str]]) -> Table:
-    cells = list(rows)
-    return list(cells[0]), [list(row.values()) for row in cells]
+    ]
 
 
 def _distance(row: dict[str, Any], *, best: bool) -> str:

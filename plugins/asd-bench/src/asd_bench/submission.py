@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.experiment import Failure, learn, pool_scores
+from asd.experiment import learn, pool_scores
 from asd.plugin import Recording
 from asd_bench.candidates import Candidate
-from asd_bench.compute import usable
+from asd_bench.compute import training_features
 from asd_bench.official import write_results
 from asd_bench.results import Results
 from asd_bench.runner import Run
@@ -44,12 +44,12 @@ def write_submission(run: Run, results: Results, folder: Path) -> list[Path]:
     decisions: list[bool] = []
     for section in run.sections:
         embeddings = run.runner.embeddings(candidate, section)
-        members, calibration = learn(config, usable(embeddings, section.train), run.runner.runtime)
+        members, calibration = learn(config, training_features(embeddings, section), run.runner.runtime)
         for recording in section.test:
-            embedding = embeddings[recording.path]
-            if isinstance(embedding, Failure):
-                raise DataError(f"a submission needs a score for each test clip: {embedding.error}")
-            pooled = np.array([pool_scores(member.score(embedding[0].values), config) for member in members])
+            found = embeddings[recording.path]
+            if found is None:
+                raise DataError(f"{recording.path} cannot be read: a submission needs a score for each test clip")
+            pooled = np.array([pool_scores(member.score(found[0].values), config) for member in members])
             recordings.append(recording)
             scores.append(float(pooled.mean()))
             decisions.append(calibration.p_value(pooled) <= LEVEL)
