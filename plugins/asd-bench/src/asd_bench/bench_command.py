@@ -1,4 +1,4 @@
-"""``asd bench``: measure pipelines on data as a recipe says."""
+"""``asd bench``: compare pipelines on data by a recipe."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger("asd")
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Results folder [default: bench-RECIPE]; a run goes on there.",
+    help="Results folder [default: bench-RECIPE]. A run continues from the results in it.",
 )
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
@@ -75,10 +75,10 @@ def bench(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Compare pipelines on data as RECIPE says: a name from --list, or a TOML file.
+    """Compare pipelines on data. RECIPE is a name from --list or a TOML file.
 
-    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. What is finished
-    is kept: the same command goes on where it was interrupted.
+    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. Results are kept
+    there: after an interruption the same command continues.
     """
     if listed:
         _list(as_json)

@@ -1,11 +1,11 @@
-"""Recipes: a benchmark as a TOML file, which says data, split, seeds, metric and pipelines.
+"""Recipes: a benchmark as a TOML file with data, split, seeds, metric and pipelines.
 
 ::
 
     summary = "Two extractors before two detectors"
     dataset = "dcase2023"                          # or a table with name and parameters, or a list of such
     split = "official"                             # or { kind = "balanced", normal = 150 }
-    units = ["machine", "section"]                 # what has a detector of its own
+    units = ["machine", "section"]                 # a detector for each machine and section
     seeds = [0]
     metric = "dcase2022"                           # auc, dcase2020, dcase2021, dcase2022
     published = "muller2020-image"                 # optional: published numbers to print beside ours
@@ -70,21 +70,21 @@ class Recipe:
     Parameters
     ----------
     name, summary : str
-        What it is called, and what it is.
+        The recipe's name, and one sentence on it.
     datasets : tuple of Choice
         The dataset with its parameters; several: their recordings together.
     split : Split
         Which clips train and which test.
     units : tuple of str
-        What has a detector of its own: recordings that agree in these (``machine``, ``section`` or an attribute).
+        The recordings that agree in these (``machine``, ``section`` or an attribute) have a detector of their own.
     seeds : tuple of int
-        Seeds of everything random; each is a row.
+        Seeds of everything random; each is a trial.
     metric : {"auc", "dcase2020", "dcase2021", "dcase2022"}
-        What the score is (`asd_bench.measures`).
+        The metric of the score (`asd_bench.measures`).
     published : str or None
         Name of the published table to compare with.
     pipelines : tuple of Config
-        What is compared.
+        The pipelines to compare.
     """
 
     name: str

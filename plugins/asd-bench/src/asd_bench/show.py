@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 def print_results(results: Results) -> None:
-    """Print the ranking, the failures and what the numbers mean."""
+    """Print the ranking, the failures, and the meaning of the numbers."""
     click.echo(f"{results.recipe.name}: {results.recipe.summary}")
     _print(ranking_table(results))
     for summary in results.ranking:

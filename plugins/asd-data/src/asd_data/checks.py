@@ -66,7 +66,7 @@ def problems_of(dataset: Dataset, recordings: Sequence[Recording]) -> list[str]:
 
 
 def absent_from(dataset: Dataset, recordings: Iterable[Recording]) -> list[str]:
-    """Return the machines without any recording, if the dataset says which machines it has."""
+    """Return the machines without any recording, if the dataset knows its machines."""
     here = {recording.machine for recording in recordings}
     return sorted({machine for machine, _, _ in _expected(dataset)} - here)
 

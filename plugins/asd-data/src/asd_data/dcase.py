@@ -32,7 +32,7 @@ class Dcase(Dataset):
     machines : tuple of str
         Take only these machines; empty: all that are there.
     channel : int
-        The channel to listen to, from 1. Those of 2026 have two: near to the machine, and far; all others one.
+        The channel to use, from 1. Recordings of 2026 have two, near the machine and far from it; all others one.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Dcase(Dataset):
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
-        homes = machine_folders(existing(folder, self.edition), self._edition)
+        machines = machine_folders(existing(folder, self.edition), self._edition)
         truth = GroundTruth(folder, self._edition.grammar)
         found: list[Recording] = []
-        for machine, home in homes:
+        for machine, place in machines:
             if not self.machines or machine in self.machines:
-                found += self._of_machine(machine, home, truth)
+                found += self._of_machine(machine, place, truth)
         self._check_complete(folder, found)
         return sorted(found, key=lambda recording: recording.path)
 
@@ -109,9 +109,9 @@ class Dcase(Dataset):
     def _subset(self) -> Subset:
         return self._edition.subset(self.subset)
 
-    def _of_machine(self, machine: str, home: Path, truth: GroundTruth) -> list[Recording]:
-        clips = clips_of(machine, home, self._edition)
-        check_attribute_lists(home, clips, self._edition.grammar)
+    def _of_machine(self, machine: str, folder: Path, truth: GroundTruth) -> list[Recording]:
+        clips = clips_of(machine, folder, self._edition)
+        check_attribute_lists(folder, clips, self._edition.grammar)
         wanted = self._subset.sections.get(machine, ())
         return [
             _recording(machine, path, truth.apply(machine, path, name))

@@ -104,7 +104,7 @@ class GroundTruth:
         self._rows.setdefault((machine, Path(clip).stem), []).append(row)
 
 
-def check_attribute_lists(home: Path, clips: Sequence[tuple[Path, ClipName]], grammar: Grammar) -> None:
+def check_attribute_lists(folder: Path, clips: Sequence[tuple[Path, ClipName]], grammar: Grammar) -> None:
     """Compare a machine's clips with its lists ``attributes_<NN>.csv``, whose first column names every clip.
 
     Raises
@@ -113,7 +113,7 @@ def check_attribute_lists(home: Path, clips: Sequence[tuple[Path, ClipName]], gr
         If a list knows a clip of this split and number only with another label or domain.
     """
     listed: dict[str, str] = {}
-    for path in sorted(home.glob("attributes_*.csv")):
+    for path in sorted(folder.glob("attributes_*.csv")):
         listed.update({Path(cells[0]).stem: where for where, cells in _lines(path)})
     # The names of each clip by what neither label nor domain changes.
     known: dict[tuple[str, str | None, str], dict[tuple[str | None, bool | None], str]] = {}

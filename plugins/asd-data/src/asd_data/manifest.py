@@ -17,7 +17,7 @@ _KNOWN = ("path", "split", "label", "machine", "section", "domain")
 
 
 class Manifest(Dataset):
-    """Recordings that a CSV file lists: column ``path`` (relative to the file), and what else you know of them.
+    """Recordings that a CSV file lists: column ``path`` (relative to the file), and other facts about them.
 
     Columns: ``label`` (normal, anomalous and their like; empty: unknown), ``split`` (train, test; empty: left to the
     experiment), ``machine``, ``section``, ``domain`` (source, target). Every other column is an attribute.

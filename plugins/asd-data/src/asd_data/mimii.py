@@ -41,13 +41,13 @@ class Mimii(Dataset):
     """MIMII (Purohit et al. 2019): fan, pump, slider and valve, ids 00, 02, 04, 06, at −6, 0 and 6 dB.
 
     Found anywhere below the folder: ``<machine>/id_<NN>/{normal,abnormal}/<8 digits>.wav``, as the publisher's archives
-    unpack. The archives of the three noise levels unpack to the same names: keep each below a folder that says which it
-    is (``-6_dB``, ``0_dB``, ``6_dB``, also ``min6dB``), as ``asd data fetch`` does. There is no official split.
+    unpack. The archives of the three noise levels unpack to the same names: keep each below a folder named by its level
+    (``-6_dB``, ``0_dB``, ``6_dB``, also ``min6dB``), as ``asd data fetch`` does. There is no official split.
 
     Parameters
     ----------
     snr : {-6, 0, 6} or None
-        Signal-to-noise ratio in dB; None: whatever is there, if it is only one.
+        Signal-to-noise ratio in dB; None: the level that is there, if there is only one.
     machines : tuple of str
         Take only these machines; empty: all that are there.
     channel : int

@@ -1,4 +1,4 @@
-"""What the distribution offers, as data."""
+"""The data sets and the command of this distribution."""
 
 from __future__ import annotations
 
