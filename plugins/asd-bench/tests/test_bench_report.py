@@ -22,6 +22,7 @@ from asd_bench.live import watched
 from asd_bench.report import write_report
 from asd_bench.results import Results, summarise
 from asd_bench.runner import Run, read_data
+from asd_bench.show import print_results
 from asd_bench.store import Store
 from asd_bench.trial import TrialResult
 
@@ -63,6 +64,33 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
     for summary in results.ranking:
         assert summary.label in page
     assert "knn (neighbours 100000): " in page.partition("<h2>No result</h2>")[2]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["pipeline", "score", "95 % interval"]),
+        (125, ["pipeline", "score", "95 % interval", "behind the best", "AUC"]),
+    ],
+)
+def test_a_terminal_gets_the_columns_that_fit(
+    width: int,
+    columns: list[str],
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_results(results)
+    everywhere = capsys.readouterr().out
+    assert "weights" in everywhere.splitlines()[2]
+    assert "Too wide" not in everywhere
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_results(results)
+    printed = capsys.readouterr().out
+    titles = next(line for line in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", printed).splitlines() if "pipeline" in line)
+    assert re.split(r"\s{3,}", titles.strip()) == columns
+    assert re.search(r"Too wide for this terminal: .*, weights\. The report shows all columns\.", printed)
 
 
 def test_a_report_that_shows_the_same_is_left_alone(
