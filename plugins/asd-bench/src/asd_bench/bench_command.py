@@ -17,7 +17,7 @@ from asd_bench import recipe as recipes
 from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
 from asd_bench.recipe import Recipe, RecipeFile
-from asd_bench.recommend import Limits, recommend, write_config
+from asd_bench.recommend import Limits, recommendation, write_config
 from asd_bench.report import write_report
 from asd_bench.results import Results, summarise
 from asd_bench.runner import Run, read_data
@@ -25,32 +25,19 @@ from asd_bench.store import Store
 from asd_bench.submission import write_submission
 
 _log = logging.getLogger("asd")
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Results folder [default: bench-RECIPE]. A run continues from the results in it.",
-)
+@click.option("--data", type=_PATH, help="Folder of the data.")
+@click.option("-o", "--output", type=_PATH, help="Results folder, where a run continues [default: bench-RECIPE].")
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
 @click.option(
-    "--recommend",
-    "wanted",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Write the best pipeline within the limits for 'asd fit --config'.",
+    "--recommend", type=_PATH, metavar="FILE.toml", help="Write the best pipeline within the limits for 'asd fit'."
 )
-@click.option(
-    "--submission",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write the best pipeline's scores and decisions as official DCASE files.",
-)
+@click.option("--submission", type=_PATH, metavar="DIR", help="Write the best pipeline's official DCASE files.")
 @click.option("--max-time", type=float, metavar="SECONDS", help="Limit: computing time per second of sound.")
 @click.option("--max-memory", type=float, metavar="MB", help="Limit: peak memory.")
 @click.option("--permissive", is_flag=True, help="Limit: no licence of the GPL family, non-commercial or unknown.")
@@ -63,7 +50,7 @@ def bench(
     output: Path | None,
     listed: bool,
     printed: bool,
-    wanted: Path | None,
+    recommend: Path | None,
     submission: Path | None,
     max_time: float | None,
     max_memory: float | None,
@@ -93,22 +80,22 @@ def bench(
     if data is None:
         raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
     limits = Limits(max_time, max_memory, permissive)
-    if limits != Limits() and wanted is None:
+    if limits != Limits() and recommend is None:
         raise ConfigError("--max-time, --max-memory and --permissive limit a recommendation: add --recommend FILE.toml")
     folder = output or Path(f"bench-{chosen.name}")
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
         results, written = _run(chosen, file, data, folder, runtime, workers, submission)
-    advice = recommend(results, limits, data.resolve().name) if wanted else None
+    advice = recommendation(results, limits, data.resolve().name) if recommend else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
         show.print_results(results)
-    if advice and wanted:
-        write_config(advice, wanted)
-        written.append(wanted)
+    if advice and recommend:
+        write_config(advice, recommend)
+        written.append(recommend)
         if not as_json:
-            click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {wanted} -o machine.asd")
+            click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {recommend} -o machine.asd")
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
 
 

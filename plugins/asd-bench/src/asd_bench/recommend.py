@@ -86,7 +86,7 @@ class Recommendation:
         }
 
 
-def recommend(results: Results, limits: Limits, data: str) -> Recommendation:
+def recommendation(results: Results, limits: Limits, data: str) -> Recommendation:
     """Return the best pipeline within limits.
 
     Parameters
@@ -126,7 +126,7 @@ def licences_of(summary: PipelineSummary) -> list[str]:
     return found + [registry().find(kind, choice.name).spec.licence for kind, choice in choices]
 
 
-def write_config(recommendation: Recommendation, path: Path) -> None:
+def write_config(advice: Recommendation, path: Path) -> None:
     """Write the recommended pipeline as a TOML file for ``asd fit --config``, the reasons as its comment.
 
     Raises
@@ -134,12 +134,12 @@ def write_config(recommendation: Recommendation, path: Path) -> None:
     DataError
         If it cannot be written.
     """
-    assert recommendation.summary.candidate is not None
-    config = recommendation.summary.candidate.config
+    assert advice.summary.candidate is not None
+    config = advice.summary.candidate.config
     options = {key: value for key, value in config.as_mapping().items() if value != getattr(Config(), key)}
     if config.pca is None:
         options["pca"] = "none"
-    comment = "".join(f"# {line}\n" for line in recommendation.text.splitlines())
+    comment = "".join(f"# {line}\n" for line in advice.text.splitlines())
     text = f"{comment}\n{tomli_w.dumps(options)}"
     with writing(path):
         path.write_text(text, encoding="utf-8")

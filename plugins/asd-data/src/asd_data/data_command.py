@@ -26,6 +26,8 @@ from asd.plugin import Dataset, RemoteFile, is_offline
 from asd_data import fetch as fetching
 from asd_data.checks import LABELS, Part, absent_from, parts_of, problems_of
 
+_PATH = click.Path(path_type=Path)
+
 
 class DatasetCommand(DottedCommand):
     """A command that takes ``--dataset.PARAMETER VALUE`` for each parameter of the data set."""
@@ -65,7 +67,7 @@ def list_(as_json: bool, verbose: bool) -> None:
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=_PATH)
 @json_option
 @verbose_option
 @click.pass_context
@@ -98,7 +100,7 @@ def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verb
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @click.option("--keep", is_flag=True, help="Keep the archives after unpacking them.")
 @offline_option
 @json_option
@@ -129,7 +131,7 @@ def fetch(ctx: click.Context, name: str, folder: Path, keep: bool, as_json: bool
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @json_option
 @verbose_option
 @click.pass_context
