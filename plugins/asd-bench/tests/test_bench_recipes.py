@@ -98,7 +98,7 @@ def test_a_wrong_parameter_is_reported_before_anything_is_embedded(tmp_path: Pat
             ["bench", str(path), "--data", str(samples), "-o", str(tmp_path / "out")],
             standalone_mode=False,
         )
-    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean components?"
+    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean n_components?"
     assert expected in str(caught.value)
 
 

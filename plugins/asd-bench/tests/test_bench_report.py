@@ -34,7 +34,7 @@ dataset = "folder"
 
 [[grid]]
 extractors = [{ name = "identity", frontend = { name = "mel-stack", n_mels = 16, frame_hop = 8 } }]
-detectors = ["knn", "kde", { name = "knn", neighbours = 100000 }]
+detectors = ["knn", "kde", { name = "knn", n_neighbors = 100000 }]
 """
 
 
@@ -63,7 +63,7 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
     assert "Levels &amp; &lt;frames&gt;" in page
     for summary in results.ranking:
         assert summary.label in page
-    assert "knn (neighbours 100000): " in page.partition("<h2>No result</h2>")[2]
+    assert "knn (n_neighbors 100000): " in page.partition("<h2>No result</h2>")[2]
 
 
 @pytest.mark.parametrize(
