@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asd.detection.metrics import auc, bootstrap_interval, partial_auc
+from asd.detection import metrics
+from asd.detection.metrics import (
+    auc,
+    bootstrap_interval,
+    partial_auc,
+    percentile_interval,
+    resampled_auc,
+    roc_curve,
+)
 from asd.errors import DataError
 
 
@@ -36,6 +44,43 @@ def test_equals_scikit_learn_with_and_without_ties(seed: int, max_fpr: float) ->
     assert auc(normal, anomalous) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
     expected = roc_auc_score(truth, scores, max_fpr=max_fpr)
     assert partial_auc(normal, anomalous, max_fpr=max_fpr) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("decimals", [0, 6])
+def test_the_curve_is_scikit_learns(decimals: int) -> None:
+    from sklearn.metrics import roc_curve as expected_curve
+
+    rng = np.random.default_rng(1)
+    normal, anomalous = rng.normal(0, 2, 37).round(decimals), rng.normal(1, 2, 23).round(decimals)
+    fpr, tpr = roc_curve(normal, anomalous)
+    expected = expected_curve(np.r_[np.zeros(37), np.ones(23)], np.r_[normal, anomalous], drop_intermediate=False)
+    assert fpr == pytest.approx(expected[0], abs=1e-15)
+    assert tpr == pytest.approx(expected[1], abs=1e-15)
+
+
+@pytest.mark.parametrize("decimals", [0, 6])
+@pytest.mark.parametrize("block", [1, 10**9], ids=["sample by sample", "at once"])
+def test_a_sample_counts_as_its_clips_do(decimals: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_BLOCK", block)
+    rng = np.random.default_rng(2)
+    normal, anomalous = rng.normal(0, 2, 19).round(decimals), rng.normal(1, 2, 13).round(decimals)
+    counts = [rng.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), 8) for clips in (normal, anomalous)]
+    areas, partial_areas = (resampled_auc(normal, anomalous, *counts, max_fpr=limit) for limit in (None, 0.1))
+    for i in range(8):
+        drawn = np.repeat(normal, counts[0][i]), np.repeat(anomalous, counts[1][i])
+        assert areas[i] == pytest.approx(auc(*drawn), abs=1e-12)
+        assert partial_areas[i] == pytest.approx(partial_auc(*drawn), abs=1e-12)
+
+
+def test_counts_of_other_clips_are_refused() -> None:
+    message = r"shapes \(samples, 2\) and \(samples, 1\), got \(4, 2\) and \(3, 1\)"
+    with pytest.raises(ValueError, match=message):
+        resampled_auc([1.0, 2.0], [3.0], np.ones((4, 2)), np.ones((3, 1)))
+
+
+def test_the_middle_of_the_samples() -> None:
+    assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
 
 
 def test_interval_is_seeded_and_covers() -> None:

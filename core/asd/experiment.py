@@ -15,7 +15,14 @@ from asd.detection.embeddings import Cost, EmbeddingCache, content_of, embed_all
 from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.identity import identity_of, runtime_identity
 from asd.detection.memory import peak_memory, reset_peak
-from asd.detection.metrics import auc, bootstrap_interval, partial_auc
+from asd.detection.metrics import (
+    auc,
+    bootstrap_interval,
+    partial_auc,
+    percentile_interval,
+    resampled_auc,
+    roc_curve,
+)
 from asd.detection.model import Model, Verdict
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
@@ -74,12 +81,15 @@ __all__ = [
     "parameters_of",
     "partial_auc",
     "peak_memory",
+    "percentile_interval",
     "pool_scores",
     "read",
     "read_model_file",
     "registry",
     "rendered_by",
+    "resampled_auc",
     "reset_peak",
+    "roc_curve",
     "runtime_identity",
     "spoil",
     "start_python",

@@ -21,10 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asd.detection.embeddings import EmbeddingCache
+from asd.experiment import EmbeddingCache
 from asd_bench import recipe as recipes
-from asd_bench.runner import Row, Run, read_data
+from asd_bench.compute import TrialRunner
+from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
+from asd_bench.trial import TrialResult
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYCAR = ROOT.parent / "shared" / "data" / "toycar"
@@ -35,7 +37,7 @@ metric = "{metric}"
 
 [[grid]]
 extractors = ["squeezenet1_0"]
-detectors = ["mahalanobis", {{ name = "gmm", components = 20 }}, "knn", "isolation-forest"]
+detectors = ["mahalanobis", {{ name = "gmm", n_components = 20 }}, "knn", "isolation-forest"]
 """
 
 
@@ -53,22 +55,22 @@ def command(recipe: Path, data: Path, folder: Path) -> tuple[float, dict[str, An
 
 
 def further_detectors(recipe: Path, data: Path, folder: Path) -> dict[str, float]:
-    """Return, by detector, the time of its cell against its own fit and score; the first one loads the embeddings."""
-    chosen = recipes.read(recipe)
+    """Return, by detector, the time of its trial against its own fit and score; the first one loads the embeddings."""
+    chosen = recipes.read(recipes.find(str(recipe)))
     recordings, channel = read_data(chosen, data)
-    run = Run(chosen, recordings, Store(folder), EmbeddingCache(), channel=channel)
+    run = Run(recordings, Store(folder), TrialRunner(chosen, EmbeddingCache(), channel))
     ratios: dict[str, float] = {}
     last = time.perf_counter()
 
-    def observe(row: Row, done: int, total: int) -> None:
+    def observe(result: TrialResult, done: int, total: int) -> None:
         nonlocal last
-        now, record = time.perf_counter(), row.cell.record
+        now, record = time.perf_counter(), result.record
         if "fit_seconds" in record:
             own = record["fit_seconds"] - record["transform_seconds"] + record["score_seconds"]
-            ratios[row.label] = (now - last) / own
+            ratios[result.trial.label] = (now - last) / own
         last = time.perf_counter()
 
-    run.rows(observe)
+    run.results(observe)
     del ratios[next(iter(ratios))]
     return ratios
 

@@ -1,11 +1,12 @@
 """Which pipeline should `asd fit` take by itself? Chosen on generated faults, then measured on real ones.
 
-1. Choosing sees healthy training clips alone. A quarter of them is held out; each of those also gets two generated
+1. Choosing uses healthy training clips alone. A quarter of them is held out; each of those also gets two generated
    faults (`asd.sound.machines.spoil`: harmonics, knocks, whine, clicks, squeal, drop-outs, 15 to 35 dB below the
    machine). Every pipeline whose weights are embedded learns from the other clips, and the official DCASE score ranks
    them: the harmonic mean of AUC on source and target clips and of the partial AUC.
-2. Cars: a second look without faults. Each of ToyCar's cars B, C, D is left out once; its healthy clips stand for
-   anomalous ones, a quarter of the other cars' for normal ones, and the AUC tells how well a pipeline hears the change.
+2. Cars: a second comparison without faults. Each of ToyCar's cars B, C, D is left out once; its healthy clips stand for
+   anomalous ones, a quarter of the other cars' for normal ones, and the AUC measures how well a pipeline detects the
+   change.
 3. Measuring runs the recipe `dcase2023` on the official test clips, once, for all pipelines.
 
     python tests/benchmarks/evidence.py choose TOYCAR [-o FOLDER]  # TOYCAR: a folder with train/ and test/
@@ -88,7 +89,7 @@ def _written(folder: Path, header: tuple[str, ...], rows: list[tuple[object, ...
 
 def write_recipe(folder: Path, units: str, metric: str) -> Path:
     """Write the first grid of the recipe `dcase2023` for a manifest; return the recipe."""
-    text = shipped()["dcase2023"].read_text()
+    text = shipped()["dcase2023"].text
     grid = text[text.index("[[grid]]") : text.rindex("[[grid]]")]
     recipe = folder / "recipe.toml"
     recipe.write_text(f'dataset = "manifest"\nsplit = "official"\nunits = ["{units}"]\nmetric = "{metric}"\n\n{grid}')

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from asd.errors import DataError
-from asd.experiment import auc, bootstrap_interval, partial_auc
+from asd.experiment import auc, bootstrap_interval, partial_auc, percentile_interval
 from asd.plugin import Recording
-from asd_bench.measures import Bootstrap, combine, interval
+from asd_bench.measures import Bootstrap, Metric, combine
 from asd_bench.official import official_scores
-from asd_bench.recipe import Metric
 
 
 def clips(per_stratum: int = 7, sections: tuple[str, ...] = ("00", "01")) -> list[Recording]:
@@ -36,7 +35,7 @@ def test_scores_are_the_official_evaluators(metric: Metric, rounded: bool) -> No
     scores = np.random.default_rng(1).normal(size=len(recordings)) + [r.anomalous for r in recordings]
     scores = scores.round() if rounded else scores
     expected = official_scores(recordings, scores, metric)  # type: ignore[arg-type]  # a metric of DCASE
-    parts = drawn(recordings).parts(metric, scores)
+    parts = drawn(recordings).measures(metric, scores)
     assert combine(metric, [(p.name, p.value) for p in parts]) == pytest.approx(expected.score, abs=1e-12)
     for part in parts:
         measures = next(own for own in expected.parts if own.section == part.section).measures
@@ -49,8 +48,8 @@ def test_each_draw_is_what_the_core_measures_on_the_drawn_clips(rounded: bool) -
     scores = np.random.default_rng(2).normal(size=80) + [float(bool(r.anomalous)) for r in recordings]
     scores = scores.round() if rounded else scores
     bootstrap = drawn(recordings, 20)
-    parts = {part.name: part for part in bootstrap.parts("auc", scores)}
-    for i, weights in enumerate(bootstrap.weights[1:]):
+    parts = {part.name: part for part in bootstrap.measures("auc", scores)}
+    for i, weights in enumerate(bootstrap.counts[1:]):
         repeated = np.repeat(np.arange(80), weights.astype(int))
         normal, faulty = (
             scores[repeated[~bootstrap.anomalous[repeated]]],
@@ -62,7 +61,7 @@ def test_each_draw_is_what_the_core_measures_on_the_drawn_clips(rounded: bool) -
 
 def test_worked_out_by_hand() -> None:
     recordings = [Recording(Path(str(i)), "fan", "00", "test", i >= 4, "source") for i in range(8)]
-    parts = drawn(recordings).parts("auc", np.array([1.0, 2, 3, 4, 2.5, 3.5, 5, 6]))
+    parts = drawn(recordings).measures("auc", np.array([1.0, 2, 3, 4, 2.5, 3.5, 5, 6]))
     # Pairs in the right order: 2.5 above 2 of 4, 3.5 above 3, 5 and 6 above 4.
     assert parts[0].value == 13 / 16
     assert combine("dcase2022", [("auc_source", 0.5), ("auc_target", 1.0), ("pauc", 1.0)]) == pytest.approx(0.75)
@@ -72,17 +71,17 @@ def test_worked_out_by_hand() -> None:
 def test_the_interval_agrees_with_the_cores_bootstrap() -> None:
     recordings = [Recording(Path(str(i)), "fan", "", "test", i >= 50) for i in range(100)]
     scores = np.random.default_rng(3).normal(size=100) + np.arange(100) // 50
-    part = drawn(recordings, 2000).parts("auc", scores)[0]
-    assert interval(part.draws) == pytest.approx(bootstrap_interval(scores[:50], scores[50:]), abs=0.015)
+    part = drawn(recordings, 2000).measures("auc", scores)[0]
+    assert percentile_interval(part.draws) == pytest.approx(bootstrap_interval(scores[:50], scores[50:]), abs=0.015)
 
 
 def test_the_same_clips_are_drawn_for_every_pipeline() -> None:
     recordings = clips()
-    assert np.array_equal(drawn(recordings).weights, drawn(recordings).weights)
+    assert np.array_equal(drawn(recordings).counts, drawn(recordings).counts)
     strata = {(r.section, r.domain, r.anomalous) for r in recordings}
     for section, domain, anomalous in strata:
         own = [(r.section, r.domain, r.anomalous) == (section, domain, anomalous) for r in recordings]
-        assert (drawn(recordings).weights[:, own].sum(axis=1) == 7).all()
+        assert (drawn(recordings).counts[:, own].sum(axis=1) == 7).all()
 
 
 @pytest.mark.parametrize(
@@ -99,9 +98,9 @@ def test_the_same_clips_are_drawn_for_every_pipeline() -> None:
 )
 def test_what_is_undefined_is_said(recordings: list[Recording], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        drawn(recordings).parts("dcase2022", np.arange(len(recordings), dtype=float))
+        drawn(recordings).measures("dcase2022", np.arange(len(recordings), dtype=float))
 
 
 def test_scores_that_are_no_numbers_have_no_auc() -> None:
     with pytest.raises(DataError, match="scores that are no numbers"):
-        drawn(clips()).parts("auc", np.full(len(clips()), np.nan))
+        drawn(clips()).measures("auc", np.full(len(clips()), np.nan))

@@ -1,7 +1,8 @@
-"""Recipes: those that ship can be read, and a mistake is told with its line and what was probably meant."""
+"""Recipes: those that ship can be read, and a mistake is reported with its line and close matches."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     assert found.name == name
     assert found.summary
     assert found.pipelines
+
+
+@pytest.mark.parametrize("year", range(2020, 2027))
+def test_each_edition_prints_a_whole_recipe_of_its_own(year: int, tmp_path: Path) -> None:
+    name = f"dcase{year}"
+    printed = CliRunner().invoke(cli, ["bench", name, "--print"]).output
+    copy = tmp_path / f"{name}.toml"
+    copy.write_text(printed)
+    found = recipe.read(recipe.find(str(copy)))
+    assert found == recipe.read(recipe.find(name))
+    assert [choice.name for choice in found.datasets] == [name]
+    assert found.units == (("machine",) if year < 2023 else ("machine", "section"))
+    assert found.metric == f"dcase{min(year, 2022)}"
+    assert len(found.pipelines) == (5 * 11 + 3 if year == 2023 else 5 * 6 + 2)
 
 
 def test_the_papers_recipes_hold_the_papers_grids() -> None:
@@ -55,23 +70,23 @@ def test_the_papers_recipes_hold_the_papers_grids() -> None:
         ("[[grid]]\npca = 0.5", "each table [[grid]] needs a list 'detectors'"),
     ],
 )
-def test_mistakes_are_told_with_their_line(text: str, message: str, tmp_path: Path) -> None:
+def test_mistakes_are_reported_with_their_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(HEAD + text)
     with pytest.raises(ConfigError) as caught:
-        recipe.read(path)
+        recipe.read(recipe.find(str(path)))
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
 
 
-def test_an_unknown_dataset_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_unknown_dataset_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text('dataset = "dcase2032"\n[[grid]]\ndetectors = ["knn"]')
     with pytest.raises(ConfigError, match=r"own.toml, line 1: unknown dataset 'dcase2032'; did you mean dcase20"):
-        recipe.read(path)
+        recipe.read(recipe.find(str(path)))
 
 
-def test_a_wrong_parameter_is_told_before_the_listening(tmp_path: Path) -> None:
+def test_a_wrong_parameter_is_reported_before_anything_is_embedded(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
         'dataset = "folder"\n\n[[grid]]\nextractors = [{ name = "identity", frontend = "mel-patch" }]\n'
@@ -83,15 +98,19 @@ def test_a_wrong_parameter_is_told_before_the_listening(tmp_path: Path) -> None:
             ["bench", str(path), "--data", str(samples), "-o", str(tmp_path / "out")],
             standalone_mode=False,
         )
-    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean components?"
+    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean n_components?"
     assert expected in str(caught.value)
 
 
 def test_recipes_are_listed_and_printed_to_copy() -> None:
     listed = CliRunner().invoke(cli, ["bench", "--list"])
-    assert "quick" in listed.output
+    assert all(name in listed.output for name in recipe.shipped())
+    assert [row["name"] for row in json.loads(CliRunner().invoke(cli, ["bench", "--list", "--json"]).output)] == [
+        *(f"dcase{year}" for year in range(2020, 2027)),
+        *("muller2020-features", "muller2020-image", "quick"),
+    ]
     printed = CliRunner().invoke(cli, ["bench", "quick", "--print"])
-    assert printed.output == recipe.find("quick").read_text()
+    assert printed.output == recipe.find("quick").text
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,14 @@ def test_asd_fit_takes_the_recommendation(tmp_path: Path, capsys: pytest.Capture
         (("--max-memory", "1"), r"no pipeline keeps the limits: mel-stack .* needs \d+ MB"),
     ],
 )
-def test_limits_that_nothing_keeps_are_told_with_what_was_measured(
+def test_limits_that_nothing_keeps_are_reported_with_the_measurements(
     options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DataError, match=message):
         bench(tmp_path, capsys, *options)
 
 
-def test_permissive_licences_are_told_from_others() -> None:
+def test_permissive_licences_are_distinguished_from_others() -> None:
     from asd_bench.recommend import _RESTRICTED
 
     kept = ["Apache-2.0; weights ISC", "BSD-2-Clause", "Apache-2.0; scikit-learn BSD-3-Clause", "MIT", "none"]

@@ -17,11 +17,14 @@ from asd.command import cli
 from asd.experiment import EmbeddingCache
 from asd.plugin import track
 from asd_bench import recipe as recipes
+from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
 from asd_bench.report import write_report
-from asd_bench.results import Results, results_of
-from asd_bench.runner import Row, Run, read_data
+from asd_bench.results import Results, summarise
+from asd_bench.runner import Run, read_data
+from asd_bench.show import print_results
 from asd_bench.store import Store
+from asd_bench.trial import TrialResult
 
 SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data"
 
@@ -31,7 +34,7 @@ dataset = "folder"
 
 [[grid]]
 extractors = [{ name = "identity", frontend = { name = "mel-stack", n_mels = 16, frame_hop = 8 } }]
-detectors = ["knn", "kde", { name = "knn", neighbours = 100000 }]
+detectors = ["knn", "kde", { name = "knn", n_neighbors = 100000 }]
 """
 
 
@@ -40,14 +43,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "own.toml"
     path.write_text(RECIPE)
-    found = recipes.read(path)
+    found = recipes.read(recipes.find(str(path)))
     recordings, channel = read_data(found, SAMPLES)
-    return Run(found, recordings, Store(tmp_path), EmbeddingCache(), channel=channel)
+    return Run(recordings, Store(tmp_path), TrialRunner(found, EmbeddingCache(), channel))
 
 
 @pytest.fixture
 def results(run: Run) -> Results:
-    return results_of(run.recipe, run.rows())
+    return summarise(run.recipe, run.results())
 
 
 def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Results, tmp_path: Path) -> None:
@@ -58,9 +61,36 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
         ElementTree.fromstring(plot)
     assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]+\"", re.sub(r"xlink:href=\"#.*?\"", "", page)) == []
     assert "Levels &amp; &lt;frames&gt;" in page
-    for line in results.lines:
-        assert line.label in page
-    assert "knn (neighbours 100000): " in page.partition("<h2>No result</h2>")[2]
+    for summary in results.ranking:
+        assert summary.label in page
+    assert "knn (n_neighbors 100000): " in page.partition("<h2>No result</h2>")[2]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["pipeline", "score", "95 % interval"]),
+        (125, ["pipeline", "score", "95 % interval", "behind the best", "AUC"]),
+    ],
+)
+def test_a_terminal_gets_the_columns_that_fit(
+    width: int,
+    columns: list[str],
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_results(results)
+    everywhere = capsys.readouterr().out
+    assert "weights" in everywhere.splitlines()[2]
+    assert "Too wide" not in everywhere
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_results(results)
+    printed = capsys.readouterr().out
+    titles = next(line for line in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", printed).splitlines() if "pipeline" in line)
+    assert re.split(r"\s{3,}", titles.strip()) == columns
+    assert re.search(r"Too wide for this terminal: .*, weights\. The report shows all columns\.", printed)
 
 
 def test_a_report_that_shows_the_same_is_left_alone(
@@ -69,7 +99,7 @@ def test_a_report_that_shows_the_same_is_left_alone(
     path = write_report(results, tmp_path / "report.html")
     changed = path.stat().st_mtime_ns
     monkeypatch.setitem(sys.modules, "asd_bench.plots", None)
-    write_report(results_of(run.recipe, run.rows()), path)
+    write_report(summarise(run.recipe, run.results()), path)
     assert path.stat().st_mtime_ns == changed
 
 
@@ -79,27 +109,27 @@ def test_a_terminal_sees_the_table_grow(run: Run) -> None:
     frames = []
     with watched(run.recipe, console) as observe:
 
-        def noticed(row: Row, done: int, total: int) -> None:
-            observe(row, done, total)
+        def noticed(result: TrialResult, done: int, total: int) -> None:
+            observe(result, done, total)
             frames.append(written.getvalue())
 
         list(track(range(3), "listening"))
-        run.rows(noticed)
+        run.results(noticed)
     assert "listening: 3 of 3" in frames[0]
     assert "mel-stack (n_mels 16, frame_hop 8) → knn" in frames[-1]
-    assert "4 of 4 cells" in frames[-1]
+    assert "4 of 4 trials" in frames[-1]
 
 
-def test_elsewhere_each_cell_is_a_line(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_elsewhere_each_trial_is_a_line(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "asd"), watched(run.recipe, Console(file=io.StringIO())) as observe:
-        run.rows(observe)
+        run.results(observe)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith("[1/4] loudness alone, machine, seed 0: 1.000")
     assert re.fullmatch(r"\[2/4\] mel-stack \(n_mels 16, frame_hop 8\) → knn, machine, seed 0: 0\.\d{3}", lines[1])
     assert ": no result: " in lines[3]
 
 
-def test_a_test_clip_that_trains_too_is_told(
+def test_a_test_clip_that_trains_too_is_reported(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -112,4 +142,4 @@ def test_a_test_clip_that_trains_too_is_told(
     assert "machine: 1 test clips have the content of training clips" in caplog.text
     assert f"twin.flac is {first}" in caplog.text
     printed = capsys.readouterr().out
-    assert "so level tells these classes apart: a smoke test, no evidence." in printed
+    assert "The level separates these classes: the result is a smoke test, no evidence." in printed

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ import soundfile
 
 from asd.command import cli
 from asd.errors import AsdError
+from asd.experiment import EmbeddingCache
+from asd_bench import candidates
+from asd_bench import recipe as recipes
+from asd_bench.compute import TrialRunner
+from asd_bench.runner import Run, read_data
+from asd_bench.store import Store
 
 RECIPE = """
 summary = "A quick grid"
@@ -29,7 +36,7 @@ seeds = [0, 1]
 
 [[grid]]
 extractors = [{ name = "identity", frontend = "mel-stack" }]
-detectors = ["knn", { name = "gmm", components = 2 }]
+detectors = ["knn", { name = "gmm", n_components = 2 }]
 """
 
 
@@ -50,7 +57,7 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.fixture
 def light_recipe(recipe: Path) -> Path:
     """A recipe that needs NumPy alone: it starts fast."""
-    recipe.write_text(RECIPE.replace('{ name = "gmm", components = 2 }', '"kde"'))
+    recipe.write_text(RECIPE.replace('{ name = "gmm", n_components = 2 }', '"kde"'))
     return recipe
 
 
@@ -110,7 +117,7 @@ def test_a_run_gives_a_row_for_each_pipeline_machine_and_seed(
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
 
 
-def test_a_second_run_computes_nothing_and_tells_the_same(
+def test_a_second_run_computes_nothing_and_gives_the_same(
     recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = run(recipe, data, tmp_path / "out", capsys)
@@ -126,6 +133,23 @@ def test_a_second_run_computes_nothing_and_tells_the_same(
     assert not (tmp_path / "cache").exists()
 
 
+def test_results_in_another_format_are_not_taken(
+    light_recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed() -> set[bool]:
+        file = recipes.find(str(light_recipe))
+        recordings, channel = read_data(recipes.read(file), data)
+        with closing(Store(tmp_path / "out")) as store:
+            results = Run(recordings, store, TrialRunner(recipes.read(file), EmbeddingCache(), channel)).results()
+        return {result.computed for result in results}
+
+    run(light_recipe, data, tmp_path / "out", capsys)
+    assert computed() == {False}
+    monkeypatch.setattr(candidates, "_FORMAT", candidates._FORMAT + 1)
+    assert computed() == {True}
+    assert computed() == {False}
+
+
 def test_the_same_seed_gives_the_same_table_elsewhere(
     recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +159,7 @@ def test_the_same_seed_gives_the_same_table_elsewhere(
     assert timeless(second["rows"]) == timeless(first["rows"])
 
 
-def test_a_class_without_clips_is_a_failed_cell(
+def test_a_class_without_clips_is_a_failed_trial(
     recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(data / "pump" / "test" / "abnormal")
@@ -151,13 +175,13 @@ def test_what_is_missing_or_fails_is_a_row_and_the_others_go_on(
     recipe.write_text(
         RECIPE + '[[grid]]\nextractors = ["resnet34"]\ndetectors = ["knn"]\n'
         '[[grid]]\nextractors = [{ name = "identity", frontend = "mel-stack" }]\n'
-        'detectors = [{ name = "gmm", components = 100000 }]\n'
+        'detectors = [{ name = "gmm", n_components = 100000 }]\n'
     )
     found = run(recipe, data, tmp_path / "out", capsys)
     failed = {line["pipeline"]: line["failed"] for line in found["ranking"] if line["failed"]}
-    assert set(failed) == {"resnet34 → knn", "mel-stack → gmm (components 100000)"}
+    assert set(failed) == {"resnet34 → knn", "mel-stack → gmm (n_components 100000)"}
     assert "resnet34-b627a593.pth: no good copy is here, and the network is forbidden" in failed["resnet34 → knn"]
-    assert "100000" in failed["mel-stack → gmm (components 100000)"]
+    assert "100000" in failed["mel-stack → gmm (n_components 100000)"]
     assert len([row for row in found["rows"] if not row["failed"]]) == 8
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet file is written")
     assert parquet.read_table(tmp_path / "out" / "rows.parquet").to_pylist() == found["rows"]
@@ -226,12 +250,12 @@ def test_an_interruption_says_that_the_run_goes_on(light_recipe: Path, data: Pat
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
-    while not (tmp_path / "out" / "cells.sqlite").exists():
+    while not (tmp_path / "out" / "results.sqlite").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert told.splitlines()[-1] == (
+    assert log.splitlines()[-1] == (
         f"asd: error: interrupted; what is finished is kept in {tmp_path / 'out'}, and the same command goes on"
     )
 
@@ -249,7 +273,7 @@ def test_two_runs_at_once_share_cache_and_results(light_recipe: Path, data: Path
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_and_tells_the_same_bit_for_bit(
+def test_a_run_that_was_killed_goes_on_and_gives_the_same_bit_for_bit(
     light_recipe: Path, data: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = subprocess.run(command(light_recipe, data, tmp_path / "one"), capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""``asd bench``: measure pipelines on data as a recipe says."""
+"""``asd bench``: compare pipelines on data by a recipe."""
 
 from __future__ import annotations
 
@@ -14,41 +14,30 @@ from asd.experiment import EmbeddingCache, content_of, duplicates
 from asd.plugin import Runtime
 from asd_bench import export, show
 from asd_bench import recipe as recipes
+from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
-from asd_bench.recipe import Recipe
-from asd_bench.recommend import Limits, recommend, write_config
+from asd_bench.recipe import Recipe, RecipeFile
+from asd_bench.recommend import Limits, recommendation, write_config
 from asd_bench.report import write_report
-from asd_bench.results import Results, results_of
+from asd_bench.results import Results, summarise
 from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
+from asd_bench.submission import write_submission
 
 _log = logging.getLogger("asd")
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Results folder [default: bench-RECIPE]; a run goes on there.",
-)
+@click.option("--data", type=_PATH, help="Folder of the data.")
+@click.option("-o", "--output", type=_PATH, help="Results folder, where a run continues [default: bench-RECIPE].")
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
 @click.option(
-    "--recommend",
-    "wanted",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Write the best pipeline within the limits for 'asd fit --config'.",
+    "--recommend", type=_PATH, metavar="FILE.toml", help="Write the best pipeline within the limits for 'asd fit'."
 )
-@click.option(
-    "--submission",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Write the best pipeline's scores and decisions as official DCASE files.",
-)
+@click.option("--submission", type=_PATH, metavar="DIR", help="Write the best pipeline's official DCASE files.")
 @click.option("--max-time", type=float, metavar="SECONDS", help="Limit: computing time per second of sound.")
 @click.option("--max-memory", type=float, metavar="MB", help="Limit: peak memory.")
 @click.option("--permissive", is_flag=True, help="Limit: no licence of the GPL family, non-commercial or unknown.")
@@ -61,7 +50,7 @@ def bench(
     output: Path | None,
     listed: bool,
     printed: bool,
-    wanted: Path | None,
+    recommend: Path | None,
     submission: Path | None,
     max_time: float | None,
     max_memory: float | None,
@@ -73,79 +62,77 @@ def bench(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Compare pipelines on data as RECIPE says: a name from --list, or a TOML file.
+    """Compare pipelines on data. RECIPE is a name from --list or a TOML file.
 
-    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. What is finished
-    is kept: the same command goes on where it was interrupted.
+    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. Results are kept
+    there: after an interruption the same command continues.
     """
     if listed:
         _list(as_json)
         return
     if recipe is None:
         raise ConfigError("name a recipe: 'asd bench --list' lists them, 'asd bench NAME --print' prints one to copy")
-    path = recipes.find(recipe)
+    file = recipes.find(recipe)
     if printed:
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        click.echo(file.text, nl=False)
         return
-    chosen = recipes.read(path)
+    chosen = recipes.read(file)
     if data is None:
         raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
     limits = Limits(max_time, max_memory, permissive)
-    if limits != Limits() and wanted is None:
+    if limits != Limits() and recommend is None:
         raise ConfigError("--max-time, --max-memory and --permissive limit a recommendation: add --recommend FILE.toml")
     folder = output or Path(f"bench-{chosen.name}")
     runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
-        results, written = _run(chosen, path, data, folder, runtime, workers, submission)
-    advice = recommend(results, limits, data.resolve().name) if wanted else None
+        results, written = _run(chosen, file, data, folder, runtime, workers, submission)
+    advice = recommendation(results, limits, data.resolve().name) if recommend else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
         show.print_results(results)
-    if advice and wanted:
-        write_config(advice, wanted)
-        written.append(wanted)
+    if advice and recommend:
+        write_config(advice, recommend)
+        written.append(recommend)
         if not as_json:
-            click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {wanted} -o machine.asd")
+            click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {recommend} -o machine.asd")
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
 
 
 def _run(
-    recipe: Recipe, path: Path, data: Path, folder: Path, runtime: Runtime, workers: int, submission: Path | None
+    recipe: Recipe, file: RecipeFile, data: Path, folder: Path, runtime: Runtime, workers: int, submission: Path | None
 ) -> tuple[Results, list[Path]]:
     """Return the results, and the files that were written of them."""
     try:
         recordings, channel = read_data(recipe, data)
         with closing(Store(folder)) as store:
-            run = Run(recipe, recordings, store, EmbeddingCache(), channel=channel, runtime=runtime, workers=workers)
-            _warn_of_twins(run)
+            run = Run(recordings, store, TrialRunner(recipe, EmbeddingCache(), channel, runtime, workers))
+            _warn_of_duplicates(run)
             with watched(recipe) as observe:
-                results = results_of(recipe, run.rows(observe))
+                results = summarise(recipe, run.results(observe))
             written = [*export.write(results, folder), write_report(results, folder / "report.html")]
             if submission:
-                from asd_bench.submission import write_submission
-
                 written += write_submission(run, results, submission)
             return results, written
     except ConfigError as error:
-        raise recipes.with_place(path, error) from error
+        raise file.with_place(error) from error
     except KeyboardInterrupt:
         raise DataError(f"interrupted; what is finished is kept in {folder}, and the same command goes on") from None
 
 
-def _warn_of_twins(run: Run) -> None:
-    """Say which test clips are training clips too: their scores flatter."""
-    for unit in {task.unit.name: task.unit for task in run.tasks}.values():
-        if twins := duplicates(unit.train, unit.test, content_of):
-            known, other = twins[0]
+def _warn_of_duplicates(run: Run) -> None:
+    """Log the test clips that are training clips, too: their scores are too good."""
+    for section in run.sections:
+        if pairs := duplicates(section.train, section.test, content_of):
+            training, test = pairs[0]
             _log.warning(
-                "%s: %d test clips have the content of training clips, which flatters the scores; the first: %s is %s",
-                *(unit.name, len(twins), other.path, known.path),
+                "%s: %d test clips have the content of training clips, so the scores are too good; the first: %s is %s",
+                *(section.name, len(pairs), test.path, training.path),
             )
 
 
 def _list(as_json: bool) -> None:
-    found = {name: recipes.read(path).summary for name, path in recipes.shipped().items()}
+    found = {name: recipes.read(file).summary for name, file in recipes.shipped().items()}
     if as_json:
         print_json([{"name": name, "summary": summary} for name, summary in found.items()])
     else:

@@ -1,4 +1,4 @@
-"""Results as files: CSV, JSON, Parquet, and the official DCASE files."""
+"""Results as files: CSV, JSON and Parquet."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asd.errors import DataError
+from asd.experiment import percentile_interval
 from asd_bench.compare import comparisons
-from asd_bench.measures import combine, interval
-from asd_bench.results import MEASURES, Line, Results
-from asd_bench.runner import Row
+from asd_bench.measures import MEASURES, combine, means
+from asd_bench.results import PipelineSummary, Results
+from asd_bench.trial import TrialResult
+from asd_bench.writing import writing
 
-_FACTS = (
+_COSTS = (
     "fit_seconds",
     "score_seconds",
     "seconds_per_second",
@@ -32,14 +33,18 @@ _FACTS = (
 
 
 def table(results: Results) -> list[dict[str, Any]]:
-    """Return a flat record for each cell: pipeline, unit, seed, measures, interval, costs, and why it failed."""
-    loudness = {(row.unit.name, row.seed): _measures(row).get("auc") for row in results.rows if row.pipeline is None}
-    return [_flat(results, row, loudness) for row in results.rows if row.pipeline]
+    """Return a flat record of each trial: pipeline, machine section, seed, measures, interval, costs, failure."""
+    loudness = {
+        (each.trial.section.name, each.trial.seed): means(each.measures).get("auc")
+        for each in results.trials
+        if each.trial.candidate is None
+    }
+    return [_flat(results, each, loudness) for each in results.trials if each.trial.candidate]
 
 
 def ranking(results: Results) -> list[dict[str, Any]]:
-    """Return a flat record for each pipeline over all units and seeds, the best first."""
-    return [_ranked(results, line) for line in results.lines]
+    """Return a flat record for each pipeline over all machine sections and seeds, the best first."""
+    return [_ranked(results, summary) for summary in results.ranking]
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -50,22 +55,18 @@ def write(results: Results, folder: Path) -> list[Path]:
     DataError
         If a file cannot be written.
     """
-    rows, ranked = table(results), ranking(results)
-    try:
-        written = [_csv(folder / "rows.csv", rows), _csv(folder / "ranking.csv", ranked)]
-        path = folder / "results.json"
+    rows = table(results)
+    written = [_csv(folder / "rows.csv", rows), _csv(folder / "ranking.csv", ranking(results))]
+    if importlib.util.find_spec("pyarrow"):
+        written.append(_parquet(folder / "rows.parquet", rows))
+    path = folder / "results.json"
+    with writing(path):
         path.write_text(json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if importlib.util.find_spec("pyarrow"):
-            written.append(_parquet(folder / "rows.parquet", rows))
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot write it ({error.strerror}); name a folder that you may write to by -o"
-        ) from error
     return [*written, path]
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """Return all of the results as JSON holds them; what has no value is null."""
+    """Return all results as JSON holds them; a missing value is null."""
     recipe = results.recipe
     described = {
         "recipe": recipe.name,
@@ -84,58 +85,51 @@ def as_json(results: Results) -> dict[str, Any]:
     return cleaned
 
 
-def _flat(results: Results, row: Row, loudness: dict[tuple[str, int], float | None]) -> dict[str, Any]:
-    config, record = row.pipeline.config if row.pipeline else None, row.cell.record
-    assert config is not None
-    names = {kind: choice.name if (choice := getattr(config, kind)) else "" for kind in ("frontend", "extractor")}
-    flat: dict[str, Any] = {
-        "pipeline": row.label,
-        **names,
-        "detector": config.detector.name if config.detector else "",
-        "unit": row.unit.name,
-        "machine": row.unit.machine,
-        "seed": row.seed,
-        "score": record.get("score"),
-        "low": None,
-        "high": None,
-    }
-    if not row.failed:
-        named = [(part["name"], draws) for part, draws in zip(record["parts"], row.cell.draws, strict=True)]
-        flat["low"], flat["high"] = interval(combine(results.recipe.metric, named))
-    flat |= {name: _measures(row).get(name) for name in MEASURES}
-    flat |= {"loudness_auc": loudness.get((row.unit.name, row.seed))}
-    flat |= {name: record.get(name) for name in _FACTS}
-    return {**flat, "failed": record.get("reason", "")}
-
-
-def _measures(row: Row) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for part in row.cell.record.get("parts", ()):
-        found.setdefault(part["name"], []).append(part["value"])
-    return {name: sum(values) / len(values) for name, values in found.items()}
-
-
-def _ranked(results: Results, line: Line) -> dict[str, Any]:
-    low, high = line.interval
-    behind, behind_low, behind_high = results.behind(line) if line.complete else (math.nan,) * 3
+def _flat(results: Results, result: TrialResult, loudness: dict[tuple[str, int], float | None]) -> dict[str, Any]:
+    trial, record = result.trial, result.record
+    assert trial.candidate is not None
+    chosen = {kind: getattr(trial.candidate.config, kind) for kind in ("frontend", "extractor", "detector")}
+    low, high = None, None
+    if not result.reason:
+        low, high = percentile_interval(combine(results.recipe.metric, result.drawn_measures))
+    measures = means(result.measures)
     return {
-        "pipeline": line.label,
-        "score": line.score,
+        "pipeline": trial.label,
+        **{kind: choice.name if choice else "" for kind, choice in chosen.items()},
+        "unit": trial.section.name,
+        "machine": trial.section.machine,
+        "seed": trial.seed,
+        "score": record.get("score"),
         "low": low,
         "high": high,
-        **{name: line.measures.get(name) for name in MEASURES},
+        **{name: measures.get(name) for name in MEASURES},
+        "loudness_auc": loudness.get((trial.section.name, trial.seed)),
+        **{name: record.get(name) for name in _COSTS},
+        "failed": result.reason,
+    }
+
+
+def _ranked(results: Results, summary: PipelineSummary) -> dict[str, Any]:
+    low, high = summary.interval
+    behind, behind_low, behind_high = results.behind(summary)
+    return {
+        "pipeline": summary.label,
+        "score": summary.score,
+        "low": low,
+        "high": high,
+        **{name: summary.measures.get(name) for name in MEASURES},
         "behind_best": behind,
         "behind_low": behind_low,
         "behind_high": behind_high,
-        **line.facts,
-        "cells": line.cells,
-        "failed_cells": len(line.failures),
-        "failed": "; ".join(dict.fromkeys(line.failures)),
+        **summary.costs,
+        "cells": summary.trials,
+        "failed_cells": len(summary.failures),
+        "failed": "; ".join(dict.fromkeys(summary.failures)),
     }
 
 
 def _csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _columns(rows), lineterminator="\n")
         writer.writeheader()
         writer.writerows(_without_nan(rows))
@@ -145,12 +139,13 @@ def _csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 def _parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
     pyarrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     columns = {name: [_without_nan(row.get(name)) for row in rows] for name in _columns(rows)}
-    parquet.write_table(pyarrow.table(columns), path)
+    with writing(path):
+        parquet.write_table(pyarrow.table(columns), path)
     return path
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the columns of all rows: one that failed has fewer."""
+    """Return the columns of all rows: a failed trial has fewer."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

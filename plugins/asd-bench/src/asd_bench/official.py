@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from asd.errors import DataError
 from asd.experiment import auc, partial_auc
 from asd.plugin import Float64, Recording
+from asd_bench.writing import writing
 
 Protocol = Literal["dcase2020", "dcase2021", "dcase2022"]
 """``"dcase2022"`` holds from 2022 on."""
@@ -141,43 +142,47 @@ def official_scores(
     return OfficialScores(protocol, tuple(parts), unlabelled=len(recordings) - len(labelled))
 
 
-@dataclass
-class _Gauge:
-    """Takes measures of one part, and notes those that cannot be taken."""
+def clips_of_measures(
+    protocol: str, anomalous: npt.NDArray[np.bool_], domain: npt.NDArray[np.str_]
+) -> Iterator[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Yield the name of each measure of a protocol, with the normal and the anomalous clips that it compares.
 
-    where: str
-    notes: list[str] = field(default_factory=list)
-
-    def measure(self, name: str, normal: Float64, anomalous: Float64, domain: str = "") -> float:
-        """Return AUC or partial AUC; NaN, and a note, if a class has no clips."""
-        for label, clips in (("normal", normal), ("anomalous", anomalous)):
-            if not len(clips):
-                note = f"{self.where}: no {label} test clips{domain and f' of the {domain} domain'}: AUC undefined"
-                self.notes += [] if note in self.notes else [note]
-                return math.nan
-        return partial_auc(normal, anomalous, max_fpr=MAX_FPR) if name == "pauc" else auc(normal, anomalous)
+    Parameters
+    ----------
+    protocol : str
+        One of `SCORED`; any other name has ``auc`` and ``pauc`` alone.
+    anomalous : bool array of shape (n,)
+        The clips' labels.
+    domain : str array of shape (n,)
+        The clips' domains, ``"source"`` or ``"target"``; empty if unknown.
+    """
+    for name in ("auc", "pauc"):
+        yield name, ~anomalous, anomalous
+    for name in ("source", "target"):
+        own = domain == name
+        if protocol == "dcase2021":
+            yield f"auc_{name}", ~anomalous & own, anomalous & own
+            yield f"pauc_{name}", ~anomalous & own, anomalous & own
+        elif protocol == "dcase2022":
+            yield f"auc_{name}", ~anomalous & own, anomalous
 
 
 def _part(recordings: Sequence[Recording], values: Float64, protocol: Protocol) -> PartScore:
     first = recordings[0]
     where = ", ".join(filter(None, (first.machine, first.section and f"section {first.section}"))) or "the recordings"
-    normal, anomalous = (
-        {
-            domain: values[[r.anomalous is label and domain in (None, r.domain) for r in recordings]]
-            for domain in (None, "source", "target")
-        }
-        for label in (False, True)
-    )
-    gauge = _Gauge(where)
-    measures = {name: gauge.measure(name, normal[None], anomalous[None]) for name in ("auc", "pauc")}
-    if protocol == "dcase2021":
-        for domain in ("source", "target"):
-            for name in ("auc", "pauc"):
-                measures[f"{name}_{domain}"] = gauge.measure(name, normal[domain], anomalous[domain], domain)
-    elif protocol == "dcase2022":
-        for domain in ("source", "target"):
-            measures[f"auc_{domain}"] = gauge.measure("auc", normal[domain], anomalous[None], domain)
-    return PartScore(first.machine, first.section, measures, tuple(gauge.notes))
+    anomalous = np.array([bool(recording.anomalous) for recording in recordings])
+    domains = np.array([recording.domain or "" for recording in recordings])
+    measures, notes = {}, []
+    for name, normal, faulty in clips_of_measures(protocol, anomalous, domains):
+        if normal.any() and faulty.any():
+            own = values[normal], values[faulty]
+            measures[name] = partial_auc(*own, max_fpr=MAX_FPR) if name.startswith("pauc") else auc(*own)
+        else:
+            domain = name.partition("_")[2]
+            label = "anomalous" if normal.any() else "normal"
+            notes.append(f"{where}: no {label} test clips{domain and f' of the {domain} domain'}: AUC undefined")
+            measures[name] = math.nan
+    return PartScore(first.machine, first.section, measures, tuple(dict.fromkeys(notes)))
 
 
 def write_results(
@@ -241,12 +246,10 @@ def _file_name(recording: Recording, protocol: Protocol) -> str:
 
 
 def _write(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write it ({error.strerror}); name a folder that you may write to") from error
     return path
 
 

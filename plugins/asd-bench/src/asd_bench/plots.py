@@ -10,12 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from asd.experiment import roc_curve
 from asd.plugin import Float64
-from asd_bench.results import Line, Results
-from asd_bench.runner import Row
+from asd_bench.results import PipelineSummary, Results
 
 _CURVES = 5
-_UNITS = 12
+_PANELS = 12
 _COLUMNS = 3
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "asd", "font.size": 9}
 
@@ -23,34 +23,32 @@ _NORMAL, _ANOMALOUS = "tab:blue", "tab:orange"
 
 
 def ranked_intervals(results: Results) -> str:
-    """Return each pipeline's score with its interval, the best on top, and the level meter's."""
-    lines = [*(line for line in results.lines if line.complete), results.loudness]
-    lines = [line for line in lines if len(line.draws)][::-1]
-    figure = Figure(figsize=(8, 0.6 + 0.28 * len(lines)), layout="constrained")
+    """Return each pipeline's score with its interval, the best on top, and that of loudness alone."""
+    summaries = [*(summary for summary in results.ranking if summary.complete), results.loudness]
+    summaries = [summary for summary in summaries if len(summary.draws)][::-1]
+    figure = Figure(figsize=(8, 0.6 + 0.28 * len(summaries)), layout="constrained")
     axes = figure.subplots()
-    for height, line in enumerate(lines):
-        low, high = line.interval
-        colour = "grey" if line.pipeline is None else _NORMAL
+    for height, summary in enumerate(summaries):
+        low, high = summary.interval
+        colour = "grey" if summary.candidate is None else _NORMAL
         axes.plot([low, high], [height, height], color=colour, linewidth=2)
-        axes.plot([line.score], [height], "o", color=colour, markersize=4)
-    axes.set_yticks(range(len(lines)), [line.label for line in lines])
-    axes.set_ylim(-0.7, len(lines) - 0.3)
+        axes.plot([summary.score], [height], "o", color=colour, markersize=4)
+    axes.set_yticks(range(len(summaries)), [summary.label for summary in summaries])
+    axes.set_ylim(-0.7, len(summaries) - 0.3)
     axes.axvline(0.5, color="lightgrey", linewidth=1, zorder=0)
     axes.set_xlabel(f"score ({results.recipe.metric}) with 95 % bootstrap interval; 0.5: chance")
     return _svg(figure)
 
 
 def roc_curves(results: Results) -> str:
-    """Return the ROC curves of the best pipelines, a panel for each unit; the first seed."""
-    chosen = [line for line in results.lines if line.complete][:_CURVES]
+    """Return the ROC curves of the best pipelines, a panel for each machine section; the first seed."""
+    chosen = [summary for summary in results.ranking if summary.complete][:_CURVES]
     figure, panels = _panels(results)
-    for axes, unit in panels:
-        for line in chosen:
-            row = _row(results, line, unit)
-            scores, anomalous = _scores(row)
-            axes.plot(*_roc(scores, anomalous), linewidth=1.2, label=line.label)
+    for axes, section in panels:
+        for summary in chosen:
+            axes.plot(*roc_curve(*_scores(results, summary, section)), linewidth=1.2, label=summary.label)
         axes.plot([0, 1], [0, 1], color="lightgrey", linewidth=1, zorder=0)
-        axes.set(title=unit, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        axes.set(title=section, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     if panels and chosen:
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", fontsize=8)
@@ -58,28 +56,28 @@ def roc_curves(results: Results) -> str:
 
 
 def score_histograms(results: Results) -> str:
-    """Return the best pipeline's scores of normal and anomalous clips, a panel for each unit; the first seed."""
+    """Return the best pipeline's scores of normal and anomalous clips, a panel for each machine section; first seed."""
     figure, panels = _panels(results)
-    for axes, unit in panels:
+    for axes, section in panels:
         assert results.best is not None
-        scores, anomalous = _scores(_row(results, results.best, unit))
-        edges = np.histogram_bin_edges(scores, bins=20)
-        axes.hist(scores[~anomalous], edges, alpha=0.6, color=_NORMAL, label="normal")
-        axes.hist(scores[anomalous], edges, alpha=0.6, color=_ANOMALOUS, label="anomalous")
-        axes.set(title=unit, xlabel="clip score", ylabel="clips")
+        normal, anomalous = _scores(results, results.best, section)
+        edges = np.histogram_bin_edges(np.concatenate([normal, anomalous]), bins=20)
+        axes.hist(normal, edges, alpha=0.6, color=_NORMAL, label="normal")
+        axes.hist(anomalous, edges, alpha=0.6, color=_ANOMALOUS, label="anomalous")
+        axes.set(title=section, xlabel="clip score", ylabel="clips")
         axes.legend(fontsize=8)
     return _svg(figure)
 
 
 def heat_map(results: Results) -> str:
     """Return the grid: a row for each representation, a column for each detector."""
-    parts = {line.label: _split_label(line) for line in results.lines}
-    names = list(dict.fromkeys(sound for sound, _ in parts.values()))
+    parts = {summary.label: _split_label(summary.label) for summary in results.ranking}
+    names = list(dict.fromkeys(representation for representation, _ in parts.values()))
     detectors = list(dict.fromkeys(detector for _, detector in parts.values()))
     grid = np.full((len(names), len(detectors)), np.nan)
-    for line in results.lines:
-        sound, detector = parts[line.label]
-        grid[names.index(sound), detectors.index(detector)] = line.score if line.complete else np.nan
+    for summary in results.ranking:
+        representation, detector = parts[summary.label]
+        grid[names.index(representation), detectors.index(detector)] = summary.score if summary.complete else np.nan
     figure = Figure(figsize=(3 + 0.9 * len(detectors), 1.6 + 0.35 * len(names)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(grid), aspect="auto", cmap="viridis")
@@ -93,38 +91,29 @@ def heat_map(results: Results) -> str:
     return _svg(figure)
 
 
-def _split_label(line: Line) -> tuple[str, str]:
-    """Return what names the representation, and the detector, whose options are part of its name."""
-    label, _, options = line.label.partition(" [")
-    sound, _, detector = label.rpartition(" → ")
-    return sound or "default", f"{detector} [{options}" if options else detector
+def _split_label(label: str) -> tuple[str, str]:
+    """Return the names of the representation and of the detector, with whose name the options stand."""
+    pipeline, _, options = label.partition(" [")
+    representation, _, detector = pipeline.rpartition(" → ")
+    return representation or "default", f"{detector} [{options}" if options else detector
 
 
 def _panels(results: Results) -> tuple[Figure, list[tuple[Any, str]]]:
-    units = list(dict.fromkeys(row.unit.name for row in results.rows))[:_UNITS] if results.best else []
-    rows = max(1, -(-len(units) // _COLUMNS))
-    columns = min(_COLUMNS, max(1, len(units)))
+    names = list(dict.fromkeys(result.trial.section.name for result in results.trials))[:_PANELS]
+    rows, columns = -(-len(names) // _COLUMNS), min(_COLUMNS, len(names))
     figure = Figure(figsize=(3.6 * columns, 3.2 * rows + 1.2), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for spare in axes[len(units) :]:
+    for spare in axes[len(names) :]:
         spare.set_axis_off()
-    return figure, list(zip(axes, units, strict=False))
+    return figure, list(zip(axes, names, strict=False))
 
 
-def _row(results: Results, line: Line, unit: str) -> Row:
-    return next(row for row in results.rows if row.label == line.label and row.unit.name == unit)
-
-
-def _scores(row: Row) -> tuple[Float64, Any]:
-    return np.array(row.cell.record["scores"]), np.array(row.cell.record["anomalous"], dtype=bool)
-
-
-def _roc(scores: Float64, anomalous: Any) -> tuple[Float64, Float64]:
-    thresholds = np.unique(scores)[::-1]
-    curves = [
-        [(group >= threshold).mean() for threshold in thresholds] for group in (scores[~anomalous], scores[anomalous])
-    ]
-    return np.array([0.0, *curves[0]]), np.array([0.0, *curves[1]])
+def _scores(results: Results, summary: PipelineSummary, section: str) -> tuple[Float64, Float64]:
+    """Return the scores of the normal and of the anomalous test clips with the first seed."""
+    own = (r for r in results.trials if r.trial.label == summary.label and r.trial.section.name == section)
+    record = next(own).record
+    scores, anomalous = np.array(record["scores"]), np.array(record["anomalous"], dtype=bool)
+    return scores[~anomalous], scores[anomalous]
 
 
 def _svg(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""What the distribution offers, as data."""
+"""The command of this distribution."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from asd_registry import CommandSpec, hookimpl
 def asd_commands() -> Iterator[CommandSpec]:
     """Yield the command."""
     yield CommandSpec(
-        name="bench", summary="Measure pipelines on data as a recipe says.", target="asd_bench.bench_command:bench"
+        name="bench", summary="Compare pipelines on data by a recipe.", target="asd_bench.bench_command:bench"
     )

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-_MEASURES = ("auc", "auc_source", "auc_target", "pauc")
+from asd_bench.measures import MEASURES
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _result(row: dict[str, Any], given: dict[str, Any]) -> PublishedResult:
         system=" + ".join(words),
         extractors=tuple(given["extractors"].get(row.get("extractor"), ())),
         detector=given["detectors"].get(row["detector"]),
-        measures={name: row[name] / scale for name in _MEASURES if name in row},
+        measures={name: row[name] / scale for name in MEASURES if name in row},
         deviation=row["std"] / scale if "std" in row else None,
         attributes={"snr": snr} if snr else {},
     )

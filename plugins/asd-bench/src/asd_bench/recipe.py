@@ -1,11 +1,11 @@
-"""Recipes: a benchmark as a TOML file, which says data, split, seeds, metric and pipelines.
+"""Recipes: a benchmark as a TOML file with data, split, seeds, metric and pipelines.
 
 ::
 
     summary = "Two extractors before two detectors"
     dataset = "dcase2023"                          # or a table with name and parameters, or a list of such
     split = "official"                             # or { kind = "balanced", normal = 150 }
-    units = ["machine", "section"]                 # what has a detector of its own
+    units = ["machine", "section"]                 # a detector for each machine and section
     seeds = [0]
     metric = "dcase2022"                           # auc, dcase2020, dcase2021, dcase2022
     published = "muller2020-image"                 # optional: published numbers to print beside ours
@@ -15,7 +15,7 @@
 
     [[grid]]                                       # every extractor before every detector; options of asd fit besides
     extractors = ["squeezenet1_0", { name = "resnet18", frontend = { name = "mel-image", hop_length = 512 } }]
-    detectors = ["knn", { name = "gmm", components = 20 }]
+    detectors = ["knn", { name = "gmm", n_components = 20 }]
 
     [[grid]]                                       # without extractors: what each detector asks for
     detectors = ["dense-ae"]
@@ -26,19 +26,20 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+import tomli_w
 
 from asd.errors import ConfigError, PluginError
 from asd.experiment import Choice, Config
 from asd.plugin import registry
+from asd_bench.measures import METRICS, Metric
 from asd_bench.published import published_tables
 from asd_registry import Kind
-
-Metric = Literal["auc", "dcase2020", "dcase2021", "dcase2022"]
 
 _KEYS = ("summary", "dataset", "split", "units", "seeds", "metric", "published", "pipeline", "grid")
 _OPTIONS = tuple(f.name for f in fields(Config) if f.name not in ("frontend", "extractor", "detector", "seed"))
@@ -69,21 +70,21 @@ class Recipe:
     Parameters
     ----------
     name, summary : str
-        What it is called, and what it is.
+        The recipe's name, and one sentence on it.
     datasets : tuple of Choice
         The dataset with its parameters; several: their recordings together.
     split : Split
         Which clips train and which test.
     units : tuple of str
-        What has a detector of its own: recordings that agree in these (``machine``, ``section`` or an attribute).
+        The recordings that agree in these (``machine``, ``section`` or an attribute) have a detector of their own.
     seeds : tuple of int
-        Seeds of everything random; each is a row.
+        Seeds of everything random; each is a trial.
     metric : {"auc", "dcase2020", "dcase2021", "dcase2022"}
-        What the score is (`asd_bench.measures`).
+        The metric of the score (`asd_bench.measures`).
     published : str or None
         Name of the published table to compare with.
     pipelines : tuple of Config
-        What is compared.
+        The pipelines to compare.
     """
 
     name: str
@@ -97,56 +98,104 @@ class Recipe:
     pipelines: tuple[Config, ...]
 
 
-def shipped() -> dict[str, Path]:
-    """Return the recipes inside this package by name."""
-    folder = Path(str(resources.files("asd_bench"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+@dataclass(frozen=True)
+class RecipeFile:
+    """The text of a recipe.
+
+    Parameters
+    ----------
+    name : str
+        The recipe's name.
+    source : str
+        The name of the text in errors: the path of a file, or the name of a shipped recipe.
+    text : str
+        The whole recipe, in TOML.
+    """
+
+    name: str
+    source: str
+    text: str
+
+    def at(self, *words: str) -> str:
+        """Return ``"SOURCE, line N: "`` for the first of the words that stands in the text, or ``"SOURCE: "``."""
+        lines = [line.partition("#")[0] for line in self.text.splitlines()]
+        for word in filter(None, words):
+            for number, line in enumerate(lines, start=1):
+                if _holds(line, word):
+                    return f"{self.source}, line {number}: "
+        return f"{self.source}: "
+
+    def with_place(self, error: ConfigError) -> ConfigError:
+        """Return `error` with the line of the last of the words that its text quotes."""
+        if str(error).startswith(self.source):
+            return error
+        quoted = re.findall(r"'([^']+)'", str(error))
+        return ConfigError(f"{self.at(*reversed(quoted))}{error}")
 
 
-def find(name: str) -> Path:
-    """Return the file of a recipe, by its path or by the name of a shipped one.
+def shipped() -> dict[str, RecipeFile]:
+    """Return the recipes inside this package by name. Each edition in a file is a recipe of its own."""
+    found: dict[str, RecipeFile] = {}
+    for path in Path(str(resources.files("asd_bench"))).glob("recipes/*.toml"):
+        text = path.read_text(encoding="utf-8")
+        editions = {path.stem: text}
+        if "[editions." in text:
+            shared = tomllib.loads(text)
+            editions = {name: _edition(name, shared, own) for name, own in shared.pop("editions").items()}
+        found |= {name: RecipeFile(name, f"recipe {name}", text) for name, text in editions.items()}
+    return dict(sorted(found.items()))
+
+
+def _edition(name: str, shared: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    text = tomli_w.dumps({"summary": own["summary"], "dataset": name, **shared, **own})
+    # Short lists stand on one line, as in recipes written by hand.
+    return re.sub(r"\[\n([^{}\[\]]{,80}),\n\]", lambda match: f"[{' '.join(match[1].split())}]", text)
+
+
+def find(name: str) -> RecipeFile:
+    """Return a recipe by the path of its file or by the name of a shipped one.
 
     Raises
     ------
     ConfigError
-        If there is none.
+        If there is none, or the file cannot be read.
     """
     known = shipped()
     if name in known:
         return known[name]
     path = Path(name)
-    if path.is_file():
-        return path
-    if path.suffix == ".toml":
-        raise ConfigError(f"{name}: no such recipe file")
-    close = difflib.get_close_matches(name, known, n=2)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-    raise ConfigError(f"unknown recipe {name!r}; {hint} (or the path of a TOML file)")
+    if not path.is_file():
+        if path.suffix == ".toml":
+            raise ConfigError(f"{name}: no such recipe file")
+        raise ConfigError(f"unknown recipe {name!r}; {_hint(name, known, 2)} (or the path of a TOML file)")
+    try:
+        return RecipeFile(path.stem, str(path), path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read this recipe ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
 
 
-def read(path: Path) -> Recipe:
+def read(file: RecipeFile) -> Recipe:
     """Read a recipe.
 
     Raises
     ------
     ConfigError
-        If it cannot be read or says what cannot be; with the line and close matches.
+        If it is no TOML or a key or value is wrong; with the line and close matches.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        return _Reader(path, text).recipe(tomllib.loads(text))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read this recipe ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+        given = tomllib.loads(file.text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file.source}: not a TOML file: {error}") from error
+    return _Reader(file).recipe(given)
 
 
 class _Reader:
-    """Turns the tables of a recipe into a `Recipe`; errors name the line where the wrong word first stands."""
+    """Turns the tables of a recipe into a `Recipe`; errors name the line of the first occurrence of the wrong word."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.lines = [line.partition("#")[0] for line in text.splitlines()]
+    def __init__(self, file: RecipeFile) -> None:
+        self._file = file
 
     def recipe(self, given: Mapping[str, Any]) -> Recipe:
         self._check_keys(given, _KEYS, "a recipe")
@@ -155,28 +204,28 @@ class _Reader:
         published = given.get("published")
         grids = given.get("grid", [])
         if not isinstance(grids, list) or not grids:
-            raise ConfigError(f"{self.path}: a recipe needs at least one table [[grid]] with 'detectors'")
+            raise ConfigError(f"{self._file.source}: a recipe needs at least one table [[grid]] with 'detectors'")
         chosen = given.get("dataset", "folder")
         datasets = chosen if isinstance(chosen, list) else [chosen]
         pipelines = [config for grid in grids for config in self._pipelines({**shared, **grid})]
         return Recipe(
-            name=self.path.stem,
+            name=self._file.name,
             summary=str(given.get("summary", "")),
             datasets=tuple(self._choice("dataset", each) for each in datasets),
             split=self._split(given.get("split", "official")),
             units=tuple(self._list(given, "units", str, ("machine", "section"))),
             seeds=tuple(self._list(given, "seeds", int, (0,))),
-            metric=self._one_of("metric", given.get("metric", "auc"), get_args(Metric)),
+            metric=self._one_of("metric", given.get("metric", "auc"), METRICS),
             published=self._one_of("published", published, tuple(published_tables())) if published else None,
-            pipelines=_distinct(pipelines),
+            pipelines=tuple({repr(config): config for config in pipelines}.values()),
         )
 
-    def _pipelines(self, grid: Mapping[str, Any]) -> Iterable[Config]:
+    def _pipelines(self, grid: Mapping[str, Any]) -> Iterator[Config]:
         self._check_keys(grid, _GRID_KEYS, "[[grid]]")
         options = {key: value for key, value in grid.items() if key in _OPTIONS}
         detectors = grid.get("detectors")
         if not isinstance(detectors, list) or not detectors:
-            raise ConfigError(f"{self.path}: each table [[grid]] needs a list 'detectors'")
+            raise ConfigError(f"{self._file.source}: each table [[grid]] needs a list 'detectors'")
         for extractor in grid.get("extractors", [None]):
             table = dict(extractor) if isinstance(extractor, dict) else {"name": extractor}
             frontend = table.pop("frontend", None)
@@ -189,77 +238,56 @@ class _Reader:
                 try:
                     yield Config.from_mapping({**options, **chosen})
                 except ConfigError as error:
-                    raise ConfigError(f"{self._at(_named_in(error, options))}{error}") from None
+                    named = [option for option in options if _holds(str(error), option)]
+                    raise ConfigError(f"{self._file.at(*named[:1])}{error}") from None
 
     def _choice(self, kind: Kind, given: Any) -> Choice:
         table = {"name": given} if isinstance(given, str) else given
         if not isinstance(table, dict) or not isinstance(table.get("name"), str):
-            raise ConfigError(f"{self._at(kind)}{kind} takes a name, or a table with 'name', got {given!r}")
+            raise ConfigError(f"{self._file.at(kind)}{kind} takes a name, or a table with 'name', got {given!r}")
         name = table["name"]
         try:
             registry().find(kind, name)
         except PluginError as error:
-            # What is known but not installed is a row that says so; what nobody knows is a mistake.
+            # A known component that is not installed becomes a row with the reason; an unknown one is a mistake.
             if str(error).startswith("unknown"):
-                raise ConfigError(f"{self._at(name)}{error}") from None
+                raise ConfigError(f"{self._file.at(name)}{error}") from None
         return Choice(name, {key: value for key, value in table.items() if key != "name"})
 
     def _split(self, given: Any) -> Split:
         table = {"kind": given} if isinstance(given, str) else given
         if not isinstance(table, dict):
-            raise ConfigError(f"{self._at('split')}split takes official, balanced, or a table, got {given!r}")
+            raise ConfigError(f"{self._file.at('split')}split takes official, balanced, or a table, got {given!r}")
         self._check_keys(table, ("kind", "normal"), "split")
         kind = self._one_of("split", table.get("kind"), ("official", "balanced"))
         count = table.get("normal")
         if count is not None and (not isinstance(count, int) or count < 1):
-            raise ConfigError(f"{self._at('normal')}normal takes a whole number from 1, got {count!r}")
+            raise ConfigError(f"{self._file.at('normal')}normal takes a whole number from 1, got {count!r}")
         return Split(kind, count)
 
     def _list(self, given: Mapping[str, Any], key: str, kind: type, default: Sequence[Any]) -> Sequence[Any]:
         values = given.get(key, default)
         if not isinstance(values, list | tuple) or not values or not all(type(value) is kind for value in values):
             what = "whole numbers" if kind is int else "names"
-            raise ConfigError(f"{self._at(key)}{key} takes a list of {what}, got {values!r}")
+            raise ConfigError(f"{self._file.at(key)}{key} takes a list of {what}, got {values!r}")
         return values
 
     def _one_of(self, key: str, given: Any, known: Sequence[str]) -> Any:
-        if given in known:
-            return given
-        close = difflib.get_close_matches(str(given), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        raise ConfigError(f"{self._at(str(given))}unknown {key} {given!r}; {hint}")
+        if given not in known:
+            raise ConfigError(f"{self._file.at(str(given))}unknown {key} {given!r}; {_hint(given, known)}")
+        return given
 
     def _check_keys(self, given: Any, known: Sequence[str], where: str) -> None:
         if not isinstance(given, dict):
-            raise ConfigError(f"{self.path}: {where} must be a table, got {given!r}")
+            raise ConfigError(f"{self._file.source}: {where} must be a table, got {given!r}")
         for key in given.keys() - set(known):
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            raise ConfigError(f"{self._at(key)}{where} has no key {key!r}; {hint}")
-
-    def _at(self, word: str) -> str:
-        return place(self.path, self.lines, word)
+            raise ConfigError(f"{self._file.at(key)}{where} has no key {key!r}; {_hint(key, known)}")
 
 
-def _distinct(pipelines: Iterable[Config]) -> tuple[Config, ...]:
-    return tuple({repr(config): config for config in pipelines}.values())
+def _hint(given: Any, known: Collection[str], count: int = 1) -> str:
+    close = difflib.get_close_matches(str(given), known, n=count)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 
-def place(path: Path, lines: Sequence[str], word: str) -> str:
-    """Return ``"FILE, line N: "`` for the first line with `word` as a whole, or ``"FILE: "``."""
-    pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
-    number = next((n for n, line in enumerate(lines, start=1) if word and pattern.search(line)), None)
-    return f"{path}, line {number}: " if number else f"{path}: "
-
-
-def with_place(path: Path, error: ConfigError) -> ConfigError:
-    """Return `error` with the line of the recipe that holds the last of the words that its text quotes."""
-    if str(error).startswith(str(path)):
-        return error
-    lines = [line.partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
-    places = [place(path, lines, word) for word in reversed(re.findall(r"'([^']+)'", str(error)))]
-    return ConfigError(f"{next((found for found in places if ', line ' in found), f'{path}: ')}{error}")
-
-
-def _named_in(error: Exception, words: Iterable[str]) -> str:
-    return next((word for word in words if re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", str(error))), "")
+def _holds(text: str, word: str) -> bool:
+    return re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", text) is not None

@@ -10,10 +10,11 @@ from typing import Any
 
 import tomli_w
 
-from asd.errors import DataError, PluginError
-from asd.experiment import Config
+from asd.errors import DataError
+from asd.experiment import Config, percentile_interval
 from asd.plugin import registry
-from asd_bench.results import Line, Results
+from asd_bench.results import PipelineSummary, Results
+from asd_bench.writing import writing
 from asd_registry import PIPELINE_KINDS
 
 _MEGABYTE = 10**6
@@ -22,7 +23,7 @@ _RESTRICTED = re.compile(r"\b(A?GPL|LGPL|NC|non-?commercial|unknown|by (file|mod
 
 @dataclass(frozen=True)
 class Limits:
-    """What a recommended pipeline may cost.
+    """Limits of a recommended pipeline.
 
     Parameters
     ----------
@@ -39,14 +40,14 @@ class Limits:
     megabytes: float | None = None
     permissive: bool = False
 
-    def exceeded_by(self, line: Line) -> str | None:
-        """Return which limit a pipeline exceeds, None if it keeps all."""
-        facts = line.facts
-        if self.seconds_per_second is not None and facts["seconds_per_second"] > self.seconds_per_second:
-            return f"takes {facts['seconds_per_second']:.3g} s per second of sound"
-        if self.megabytes is not None and facts["peak_memory"] > self.megabytes * _MEGABYTE:
-            return f"needs {facts['peak_memory'] / _MEGABYTE:.0f} MB"
-        if self.permissive and (found := next(filter(_RESTRICTED.search, licences_of(line)), None)):
+    def exceeded_by(self, summary: PipelineSummary) -> str | None:
+        """Return the limit that a pipeline exceeds; None if it keeps all."""
+        costs = summary.costs
+        if self.seconds_per_second is not None and costs["seconds_per_second"] > self.seconds_per_second:
+            return f"takes {costs['seconds_per_second']:.3g} s per second of sound"
+        if self.megabytes is not None and costs["peak_memory"] > self.megabytes * _MEGABYTE:
+            return f"needs {costs['peak_memory'] / _MEGABYTE:.0f} MB"
+        if self.permissive and (found := next(filter(_RESTRICTED.search, licences_of(summary)), None)):
             return f"has the licence {found}"
         return None
 
@@ -57,27 +58,27 @@ class Recommendation:
 
     Parameters
     ----------
-    line : Line
+    summary : PipelineSummary
         The pipeline and its score.
     alike : tuple of str
         Others within the limits whose score is not shown to be lower (paired bootstrap, 95 %).
     excluded : dict of str to str
-        Pipelines that exceed a limit or have no result, and why.
+        The pipelines that exceed a limit or have no result, with the reason.
     text : str
-        All of it for people.
+        The recommendation as sentences.
     """
 
-    line: Line
+    summary: PipelineSummary
     alike: tuple[str, ...]
     excluded: dict[str, str]
     text: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
-        low, high = self.line.interval
+        low, high = self.summary.interval
         return {
-            "pipeline": self.line.label,
-            "score": self.line.score,
+            "pipeline": self.summary.label,
+            "score": self.summary.score,
             "low": low,
             "high": high,
             "alike": list(self.alike),
@@ -85,17 +86,17 @@ class Recommendation:
         }
 
 
-def recommend(results: Results, limits: Limits, data: str) -> Recommendation:
+def recommendation(results: Results, limits: Limits, data: str) -> Recommendation:
     """Return the best pipeline within limits.
 
     Parameters
     ----------
     results : Results
-        What was measured.
+        The results of the benchmark.
     limits : Limits
-        What it may cost.
+        The limits.
     data : str
-        What it was measured on, for the text.
+        Name of the data, for the text.
 
     Raises
     ------
@@ -103,33 +104,29 @@ def recommend(results: Results, limits: Limits, data: str) -> Recommendation:
         If no pipeline keeps them.
     """
     excluded = {
-        line.label: reason
-        for line in results.lines
-        if (reason := limits.exceeded_by(line) if line.complete else "has cells without a result")
+        summary.label: reason
+        for summary in results.ranking
+        if (reason := limits.exceeded_by(summary) if summary.complete else "has trials without a result")
     }
-    allowed = [line for line in results.lines if line.label not in excluded]
+    allowed = [summary for summary in results.ranking if summary.label not in excluded]
     if not allowed:
         reasons = "; ".join(f"{label} {reason}" for label, reason in excluded.items())
         raise DataError(f"no pipeline keeps the limits: {reasons}; allow more, or add pipelines to the recipe")
     best = allowed[0]
-    alike = tuple(other.label for other in allowed[1:] if _not_shown_worse(results, best, other))
+    alike = tuple(other.label for other in allowed[1:] if percentile_interval(best.draws - other.draws)[0] <= 0)
     return Recommendation(best, alike, excluded, _text(results, best, alike, len(allowed), data))
 
 
-def licences_of(line: Line) -> list[str]:
+def licences_of(summary: PipelineSummary) -> list[str]:
     """Return the licences of a pipeline's components and weights."""
-    found = [str(line.facts.get("weights_licence", "unknown"))]
-    config = line.pipeline.config if line.pipeline else Config()
-    for kind in PIPELINE_KINDS:
-        choice = getattr(config, kind)
-        try:
-            found.append(registry().find(kind, choice.name).spec.licence)
-        except PluginError:
-            found.append("unknown")
-    return found
+    found = [str(summary.costs.get("weights_licence", "unknown"))]
+    assert summary.candidate is not None
+    # A pipeline with results has all its components installed.
+    choices = ((kind, getattr(summary.candidate.config, kind)) for kind in PIPELINE_KINDS)
+    return found + [registry().find(kind, choice.name).spec.licence for kind, choice in choices]
 
 
-def write_config(recommendation: Recommendation, path: Path) -> None:
+def write_config(advice: Recommendation, path: Path) -> None:
     """Write the recommended pipeline as a TOML file for ``asd fit --config``, the reasons as its comment.
 
     Raises
@@ -137,25 +134,18 @@ def write_config(recommendation: Recommendation, path: Path) -> None:
     DataError
         If it cannot be written.
     """
-    assert recommendation.line.pipeline is not None
-    config = recommendation.line.pipeline.config
+    assert advice.summary.candidate is not None
+    config = advice.summary.candidate.config
     options = {key: value for key, value in config.as_mapping().items() if value != getattr(Config(), key)}
     if config.pca is None:
         options["pca"] = "none"
-    comment = "".join(f"# {line}\n" for line in recommendation.text.splitlines())
-    text = f"{comment}\n{tomli_w.dumps(_plain(options))}"
-    try:
+    comment = "".join(f"# {line}\n" for line in advice.text.splitlines())
+    text = f"{comment}\n{tomli_w.dumps(options)}"
+    with writing(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the recommendation ({error.strerror}); name another file") from error
 
 
-def _not_shown_worse(results: Results, best: Line, other: Line) -> bool:
-    low, _ = results.difference(best, other)
-    return low <= 0
-
-
-def _text(results: Results, best: Line, alike: tuple[str, ...], count: int, data: str) -> str:
+def _text(results: Results, best: PipelineSummary, alike: tuple[str, ...], count: int, data: str) -> str:
     low, high = best.interval
     lines = [
         f"Recommended: {best.label}",
@@ -166,12 +156,3 @@ def _text(results: Results, best: Line, alike: tuple[str, ...], count: int, data
     if alike:
         lines.append(f"Not shown to be worse ({len(alike)}): {'; '.join(alike)}.")
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    """Return what TOML can hold."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -1,4 +1,4 @@
-"""The HTML report: one file, without anything from elsewhere."""
+"""The HTML report: one file that needs no other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from asd.errors import DataError
 from asd_bench.compare import comparisons
 from asd_bench.export import as_json
 from asd_bench.results import Results
 from asd_bench.show import caption, comparison_table, ranking_table
+from asd_bench.writing import writing
 
 _PAGE = """<!DOCTYPE html>
 <!-- {digest} -->
@@ -37,8 +37,8 @@ svg {{ max-width: 100%; height: auto }}
 def write_report(results: Results, path: Path) -> Path:
     """Write the report of `results`: tables, ranked intervals, the grid, ROC curves, score histograms.
 
-    One that shows these very results already is left alone: drawing takes longer than all else of a run that finds
-    everything done.
+    A report that already shows these results is not written again: when all trials are finished, drawing takes longer
+    than the rest of the run.
 
     Raises
     ------
@@ -50,30 +50,28 @@ def write_report(results: Results, path: Path) -> Path:
         return path
     from asd_bench.plots import drawn
 
-    body = [_table(*ranking_table(results)), f"<p>{escape(caption(results))}</p>", _failures(results)]
+    body = [_table(ranking_table(results)), f"<p>{escape(caption(results))}</p>", _failures(results)]
     body += [f"<h2>{escape(title)}</h2>\n<div>{plot}</div>" for title, plot in drawn(results)]
     if ours := [each for each in comparisons(results) if each.ours is not None]:
-        body += ["<h2>Published numbers beside ours</h2>", _table(*comparison_table(ours))]
+        body += ["<h2>Published numbers beside ours</h2>", _table(comparison_table(ours))]
     recipe = results.recipe
     title, summary = escape(f"asd bench {recipe.name}"), escape(recipe.summary)
     page = _PAGE.format(digest=digest, title=title, summary=summary, body="\n".join(body))
-    try:
+    with writing(path):
         path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the report ({error.strerror}); name another folder with -o") from error
     return path
 
 
 def _failures(results: Results) -> str:
     found = [
-        f"<li>{escape(line.label)}: {escape(reason)}</li>"
-        for line in results.lines
-        for reason in dict.fromkeys(line.failures)
+        f"<li>{escape(summary.label)}: {escape(reason)}</li>"
+        for summary in results.ranking
+        for reason in dict.fromkeys(summary.failures)
     ]
     return f"<h2>No result</h2>\n<ul>{''.join(found)}</ul>" if found else ""
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
     return f"<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"

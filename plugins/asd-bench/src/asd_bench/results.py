@@ -1,4 +1,4 @@
-"""Put the cells of a run together: a line for each pipeline, with intervals and what is the best."""
+"""Put the results of a run together: a summary for each pipeline, with intervals, and the best."""
 
 from __future__ import annotations
 
@@ -8,157 +8,132 @@ from typing import Any
 
 import numpy as np
 
+from asd.experiment import percentile_interval
 from asd.plugin import Float64
-from asd_bench.grid import LOUDNESS, Pipelined
-from asd_bench.measures import combine, interval
-from asd_bench.recipe import Metric, Recipe
-from asd_bench.runner import Row
-
-MEASURES = ("auc", "auc_source", "auc_target", "pauc", "pauc_source", "pauc_target")
+from asd_bench.candidates import LOUDNESS, Candidate
+from asd_bench.measures import Metric, combine_sections, means
+from asd_bench.recipe import Recipe
+from asd_bench.trial import TrialResult, by_label
 
 
 @dataclass(frozen=True)
-class Line:
-    """A pipeline over all units and seeds.
+class PipelineSummary:
+    """A pipeline over all machine sections and seeds.
 
     Parameters
     ----------
     label : str
         The pipeline's name.
-    pipeline : Pipelined or None
-        None: loudness alone.
+    candidate : Candidate or None
+        The pipeline; None: loudness alone.
     score : float
-        The metric's score over the units, mean over the seeds; NaN if it has no result.
+        The metric's score over the machine sections, mean over the seeds; NaN without a result.
     draws : float64 array of shape (draws,)
-        The score on each bootstrap sample.
+        The score of each bootstrap sample.
     measures : dict of str to float
-        Means of the parts by name, over units, sections and seeds.
-    facts : dict of str to Any
-        Times, memory, dimension, licence.
+        Mean of the measures of each name, over machine sections and seeds.
+    costs : dict of str to Any
+        Times, memory, dimension and licence.
     failures : tuple of str
-        Reasons of its failed cells.
-    cells : int
-        How many cells it has, failed ones included.
+        The reasons of its failed trials.
+    trials : int
+        Number of its trials, failed ones included.
     """
 
     label: str
-    pipeline: Pipelined | None
+    candidate: Candidate | None
     score: float
     draws: Float64
     measures: dict[str, float]
-    facts: dict[str, Any]
+    costs: dict[str, Any]
     failures: tuple[str, ...]
-    cells: int
+    trials: int
 
     @property
     def complete(self) -> bool:
-        """Whether every cell has a result: only such lines can be ranked."""
+        """Whether every trial has a result; only such pipelines can be ranked."""
         return not self.failures
 
     @property
     def interval(self) -> tuple[float, float]:
         """The score's 95 % bootstrap interval; NaN without a result."""
-        return interval(self.draws) if len(self.draws) else (float("nan"), float("nan"))
+        return percentile_interval(self.draws) if len(self.draws) else (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class Results:
-    """What came out of a run.
+    """All results of a run.
 
     Parameters
     ----------
     recipe : Recipe
-        What was done.
-    rows : list of Row
-        The cells.
-    lines : list of Line
-        The pipelines, the best first; then those with failed cells.
-    loudness : Line
-        The level meter.
+        The recipe.
+    trials : list of TrialResult
+        The result of each trial.
+    ranking : list of PipelineSummary
+        The pipelines, the best first; then those with failed trials.
+    loudness : PipelineSummary
+        Loudness alone.
     """
 
     recipe: Recipe
-    rows: list[Row]
-    lines: list[Line]
-    loudness: Line
+    trials: list[TrialResult]
+    ranking: list[PipelineSummary]
+    loudness: PipelineSummary
 
     @property
-    def best(self) -> Line | None:
-        """The best pipeline of those without failed cells."""
-        return next((line for line in self.lines if line.complete), None)
+    def best(self) -> PipelineSummary | None:
+        """The best pipeline of those without failed trials."""
+        return next((summary for summary in self.ranking if summary.complete), None)
 
-    def behind(self, line: Line) -> tuple[float, float, float]:
-        """Return how far a line is behind the best: the difference of the scores and its paired 95 % interval."""
+    def behind(self, summary: PipelineSummary) -> tuple[float, float, float]:
+        """Return the distance of a pipeline to the best: difference of the scores, its paired 95 % interval."""
         best = self.best
-        if best is None or not len(line.draws):
+        if best is None or not summary.complete:
             return (float("nan"),) * 3
-        return best.score - line.score, *self.difference(best, line)
-
-    def difference(self, one: Line, other: Line) -> tuple[float, float]:
-        """Return the paired 95 % bootstrap interval of the score of one line less that of another."""
-        return interval(one.draws - other.draws)
+        return best.score - summary.score, *percentile_interval(best.draws - summary.draws)
 
 
-def results_of(recipe: Recipe, rows: Sequence[Row]) -> Results:
-    """Put rows together."""
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row.label, []).append(row)
-    lines = [_line(recipe.metric, label, own) for label, own in grouped.items()]
-    ranked = sorted(
-        (line for line in lines if line.pipeline), key=lambda line: (not line.complete, -np.nan_to_num(line.score))
+def summarise(recipe: Recipe, trials: Sequence[TrialResult]) -> Results:
+    """Put the results of trials together."""
+    summaries = [_summary(recipe.metric, label, own) for label, own in by_label(trials).items()]
+    ranking = sorted(
+        (summary for summary in summaries if summary.candidate),
+        key=lambda summary: (not summary.complete, -np.nan_to_num(summary.score)),
     )
-    loudness = next(line for line in lines if line.label == LOUDNESS)
-    return Results(recipe, list(rows), ranked, loudness)
+    loudness = next(summary for summary in summaries if summary.label == LOUDNESS)
+    return Results(recipe, list(trials), ranking, loudness)
 
 
-def _line(metric: Metric, label: str, rows: list[Row]) -> Line:
-    good = [row for row in rows if not row.failed]
-    parts = [part for row in good for part in _parts(row)]
-    by_seed = {seed: [row for row in good if row.seed == seed] for seed in dict.fromkeys(row.seed for row in good)}
-    scores = [_together(metric, [_parts(row) for row in own]) for own in by_seed.values()]
-    draws = [_together(metric, [_drawn(row) for row in own]) for own in by_seed.values()]
-    return Line(
+def _summary(metric: Metric, label: str, results: list[TrialResult]) -> PipelineSummary:
+    good = [result for result in results if not result.reason]
+    seeds: dict[int, list[TrialResult]] = {}
+    for result in good:
+        seeds.setdefault(result.trial.seed, []).append(result)
+    scores = [combine_sections(metric, [result.measures for result in own]) for own in seeds.values()]
+    draws = [combine_sections(metric, [result.drawn_measures for result in own]) for own in seeds.values()]
+    return PipelineSummary(
         label=label,
-        pipeline=rows[0].pipeline,
+        candidate=results[0].trial.candidate,
         score=float(np.mean(scores)) if scores else float("nan"),
         draws=np.mean(draws, axis=0) if draws else np.zeros(0),
-        measures={name: float(np.mean(found)) for name in MEASURES if (found := [v for n, v in parts if n == name])},
-        facts=_facts(good),
-        failures=tuple(row.cell.record["reason"] for row in rows if row.failed),
-        cells=len(rows),
+        measures=means(measure for result in good for measure in result.measures),
+        costs=_costs([result.record for result in good]),
+        failures=tuple(result.reason for result in results if result.reason),
+        trials=len(results),
     )
 
 
-def _together(metric: Metric, units: Sequence[Sequence[tuple[str, Any]]]) -> Float64:
-    """Return the score over units: a mean of means up to 2020, the harmonic mean of all parts from 2021 on."""
-    if metric in ("auc", "dcase2020"):
-        return np.asarray(np.mean([combine(metric, parts) for parts in units], axis=0))
-    return combine(metric, [part for parts in units for part in parts])
-
-
-def _parts(row: Row) -> list[tuple[str, float]]:
-    return [(part["name"], part["value"]) for part in row.cell.record["parts"]]
-
-
-def _drawn(row: Row) -> list[tuple[str, Float64]]:
-    record, draws = row.cell.record, row.cell.draws
-    return [(part["name"], drawn) for part, drawn in zip(record["parts"], draws, strict=True)]
-
-
-def _facts(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the mean time, the largest memory, the dimension and the licence over cells."""
-    records = [row.cell.record for row in rows]
+def _costs(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean times, the largest memory, the dimension and the licence of trials."""
     timed = [record for record in records if "fit_seconds" in record]
     if not timed:
         return {"weights_licence": records[0]["weights_licence"]} if records else {}
-    means = {
-        name: float(np.mean([record[name] for record in timed]))
-        for name in ("fit_seconds", "score_seconds", "seconds_per_second")
-    }
+    times = ("fit_seconds", "score_seconds", "seconds_per_second")
+    seconds = {name: float(np.mean([record[name] for record in timed])) for name in times}
     return {
-        **means,
-        "sound_per_second": 1 / means["seconds_per_second"],
+        **seconds,
+        "sound_per_second": 1 / seconds["seconds_per_second"],
         "peak_memory": max(record["peak_memory"] for record in timed),
         "dimension": timed[0]["dimension"],
         "weights_licence": timed[0]["weights_licence"],

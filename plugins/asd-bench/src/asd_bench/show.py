@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import click
 
 from asd.command import print_table
 from asd_bench.compare import Comparison, comparisons
-from asd_bench.results import Line, Results
-from asd_bench.runner import Row
+from asd_bench.export import ranking
+from asd_bench.results import Results
+from asd_bench.trial import TrialResult
 
 _MEGABYTE = 10**6
+_LEAST_COLUMNS = 3
+
+_COLUMNS = (
+    ("AUC source", "auc_source", 3),
+    ("AUC target", "auc_target", 3),
+    ("AUC", "auc", 3),
+    ("pAUC", "pauc", 3),
+    ("fit s", "fit_seconds", 2),
+    ("score s", "score_seconds", 2),
+    ("× real time", "sound_per_second", 0),
+)
+"""Title, name in the ranking and digits."""
 
 
 def print_results(results: Results) -> None:
-    """Print the ranking, what failed, and what to make of it."""
-    columns, rows = ranking_table(results)
+    """Print the ranking, the failures, and the meaning of the numbers."""
     click.echo(f"{results.recipe.name}: {results.recipe.summary}")
-    print_table(columns, rows)
-    for line in results.lines:
-        for reason in dict.fromkeys(line.failures):
-            click.echo(f"{line.label}: no result for {line.failures.count(reason)} of {line.cells}: {reason}")
+    _print(ranking_table(results))
+    for summary in results.ranking:
+        for reason, count in Counter(summary.failures).items():
+            click.echo(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
     click.echo(caption(results))
     _print_comparisons(comparisons(results))
 
 
 def _print_comparisons(found: Sequence[Comparison]) -> None:
-    """Print published numbers beside ours, and what is missing, each reason once."""
+    """Print published numbers beside ours, and each reason for a missing one once."""
     if not found:
         return
     ours = [each for each in found if each.ours is not None]
     click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
     if ours:
-        print_table(*comparison_table(ours))
+        _print(comparison_table(ours))
         covered = sum(bool(each.covered) for each in ours)
         mean = sum(each.difference or 0.0 for each in ours) / len(ours)
         click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
@@ -43,57 +59,83 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
         click.echo(f"Missing beside {count}: {reason}")
 
 
-def comparison_table(ours: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and cells, as text, of published numbers that have ours beside them."""
-    columns = ["published system", "on", "measure", "paper", "ours", "95 % interval", "difference", "covered"]
-    return columns, [_compared(each) for each in ours]
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    """Print a table; on a terminal its first columns, as many as fit."""
+    columns = list(rows[0])
+    if sys.stdout.isatty():
+        widths = (max(len(name), *(len(row[name]) for row in rows)) + 3 for name in columns)
+        fitting = sum(end <= shutil.get_terminal_size().columns for end in accumulate(widths))
+        columns = columns[: max(_LEAST_COLUMNS, fitting)]
+    print_table(columns, [[row[name] for name in columns] for row in rows])
+    if hidden := list(rows[0])[len(columns) :]:
+        click.echo(f"Too wide for this terminal: {', '.join(hidden)}. The report shows all columns.")
 
 
-def _compared(each: Comparison) -> list[str]:
+def comparison_table(ours: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Return the text of published numbers that have ours beside them, by column."""
     return [
-        each.system,
-        each.unit,
-        each.measure,
-        _number(each.published),
-        _number(each.ours),
-        f"{_number(each.low)} – {_number(each.high)}",
-        f"{each.difference:+.3f}",
-        "yes" if each.covered else "no",
+        {
+            "published system": each.system,
+            "on": each.unit,
+            "measure": each.measure,
+            "paper": _number(each.published),
+            "ours": _number(each.ours),
+            "95 % interval": _interval(each.low, each.high),
+            "difference": f"{each.difference:+.3f}",
+            "covered": "yes" if each.covered else "no",
+        }
+        for each in ours
     ]
 
 
-def ranking_table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return the ranking's columns and cells as text."""
-    domains = any("auc_source" in line.measures for line in results.lines)
-    columns = ["pipeline", "score", "95 % interval", "behind the best", *(["AUC source", "target"] if domains else [])]
-    columns += ["AUC", "pAUC", "fit s", "score s", "sound s / s", "memory MB", "dim.", "weights"]
-    rows = [_row(results, line, domains) for line in results.lines]
-    return columns, rows
+def ranking_table(results: Results) -> list[dict[str, str]]:
+    """Return the text of the ranking by column, a row for each pipeline."""
+    rows = ranking(results)
+    domains = any(row["auc_source"] is not None for row in rows)
+    columns = _COLUMNS if domains else _COLUMNS[2:]
+    return [
+        {
+            "pipeline": row["pipeline"],
+            "score": _number(row["score"]),
+            "95 % interval": _interval(row["low"], row["high"]),
+            "behind the best": _distance(row, best=number == 0),
+            **{title: _number(row.get(name), digits) for title, name, digits in columns},
+            "memory MB": _number(row.get("peak_memory", math.nan) / _MEGABYTE, 0),
+            "dim.": str(row.get("dimension", "")),
+            "weights": row.get("weights_licence", ""),
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+def _distance(row: dict[str, Any], *, best: bool) -> str:
+    if row["failed_cells"]:
+        return "incomplete"
+    return "best" if best else f"{row['behind_best']:.3f} ({row['behind_low']:+.3f} – {row['behind_high']:+.3f})"
 
 
 def caption(results: Results) -> str:
     """Return what the ranking means, in a few sentences."""
-    test = max((len(row.unit.test) for row in results.rows), default=0)
-    units = len({row.unit.name for row in results.rows})
-    loudness = results.loudness.measures.get("auc")
+    sections = {result.trial.section.name for result in results.trials}
+    clips = max(len(result.trial.section.test) for result in results.trials)
     text = (
-        f"Score: {_MEANINGS[results.recipe.metric]}; units: {units}, each with up to {test} test clips; seeds: "
-        f"{len(results.recipe.seeds)}. Intervals: bootstrap over the test clips; behind the best: paired, 0 inside "
-        "means no difference was shown."
+        f"Score: {_MEANINGS[results.recipe.metric]}. Machine sections: {len(sections)}, with up to {clips} test clips "
+        f"each. Seeds: {len(results.recipe.seeds)}. Intervals come from a bootstrap over the test clips. The distances "
+        "behind the best are paired: an interval that includes 0 shows no difference."
     )
+    loudness = results.loudness.measures.get("auc")
     if loudness is not None:
-        text += f" Loudness alone: AUC {loudness:.3f}" + (
-            ", so level tells these classes apart: a smoke test, no evidence." if abs(loudness - 0.5) > 0.3 else "."
-        )
+        text += f" Loudness alone: AUC {loudness:.3f}."
+        if abs(loudness - 0.5) > 0.3:
+            text += " The level separates these classes: the result is a smoke test, no evidence."
     return text
 
 
-def one_line(row: Row, done: int, total: int) -> str:
-    """Return what a log says of a finished cell."""
-    what = f"[{done}/{total}] {row.label}, {row.unit.name}, seed {row.seed}"
-    if row.failed:
-        return f"{what}: no result: {row.cell.record['reason']}"
-    return f"{what}: {row.cell.record['score']:.3f}"
+def one_line(result: TrialResult, done: int, total: int) -> str:
+    """Return the log line of a finished trial."""
+    trial = result.trial
+    outcome = f"no result: {result.reason}" if result.reason else f"{result.record['score']:.3f}"
+    return f"[{done}/{total}] {trial.label}, {trial.section.name}, seed {trial.seed}: {outcome}"
 
 
 _MEANINGS = {
@@ -104,27 +146,8 @@ _MEANINGS = {
 }
 
 
-def _row(results: Results, line: Line, domains: bool) -> list[str]:
-    low, high = line.interval
-    facts: dict[str, Any] = line.facts
-    if line.complete and results.best is not line:
-        behind, behind_low, behind_high = results.behind(line)
-        difference = f"{behind:.3f} ({behind_low:+.3f} – {behind_high:+.3f})"
-    else:
-        difference = "best" if line.complete else "incomplete"
-    names = [*(["auc_source", "auc_target"] if domains else []), "auc", "pauc"]
-    return [
-        line.label,
-        _number(line.score),
-        f"{_number(low)} – {_number(high)}",
-        difference,
-        *(_number(line.measures.get(name)) for name in names),
-        *(_number(facts.get(name), 2) for name in ("fit_seconds", "score_seconds")),
-        _number(facts.get("sound_per_second"), 0),
-        _number(facts["peak_memory"] / _MEGABYTE if "peak_memory" in facts else None, 0),
-        str(facts.get("dimension", "")),
-        str(facts.get("weights_licence", "")),
-    ]
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{_number(low)} – {_number(high)}"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

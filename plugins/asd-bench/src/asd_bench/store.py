@@ -1,42 +1,26 @@
-"""Finished cells of a benchmark, kept in the results folder, so that an interrupted run goes on where it stopped."""
+"""The results of finished trials, kept in the results folder, so that an interrupted run goes on where it stopped."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from asd.errors import DataError
-from asd.plugin import Float64, open_database
+from asd.plugin import open_database
+from asd_bench.trial import Trial, TrialResult
 
 T = TypeVar("T")
 
-_TABLES = "CREATE TABLE IF NOT EXISTS cells (digest TEXT PRIMARY KEY, record TEXT NOT NULL, draws BLOB NOT NULL)"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A finished cell.
-
-    Parameters
-    ----------
-    record : dict
-        Facts, as JSON holds them.
-    draws : float64 array of shape (parts, draws)
-        Bootstrap draws of each part of the score; none if the cell failed.
-    """
-
-    record: dict[str, Any]
-    draws: Float64
+_TABLES = "CREATE TABLE IF NOT EXISTS results (digest TEXT PRIMARY KEY, record TEXT NOT NULL, draws BLOB NOT NULL)"
 
 
 class Store:
-    """A file of cells by their digest; several processes may use it at once.
+    """A file of results by the digest of their trial; several processes may use it at once.
 
     Parameters
     ----------
@@ -51,29 +35,31 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "cells.sqlite"
+        self.path = folder / "results.sqlite"
         self._explained(self._open)
 
     def _open(self) -> None:
         self._connection = open_database(self.path, _TABLES)
-        self._connection.execute("BEGIN IMMEDIATE")  # says at once whether the folder takes anything
+        self._connection.execute("BEGIN IMMEDIATE")  # fails at once if the folder cannot be written to
         self._connection.execute("COMMIT")
 
-    def load(self, digest: str) -> Cell | None:
-        """Return a finished cell, None if it is not finished."""
-        query = "SELECT record, draws FROM cells WHERE digest = ?"
-        row = self._explained(lambda: self._connection.execute(query, (digest,)).fetchone())
+    def load(self, trial: Trial) -> TrialResult | None:
+        """Return the result of a trial; None if it is not finished."""
+        query = "SELECT record, draws FROM results WHERE digest = ?"
+        row = self._explained(lambda: self._connection.execute(query, (trial.digest,)).fetchone())
         if row is None:
             return None
         record = json.loads(row[0])
-        parts, draws = len(record.get("parts", ())), np.frombuffer(row[1], np.float64)
-        return Cell(record, draws.reshape(parts, -1) if parts else np.zeros((0, 0)))
+        draws = np.frombuffer(row[1], np.float64).reshape(len(record["measures"]), -1)
+        return TrialResult(trial, record, draws, computed=False)
 
-    def keep(self, digest: str, cell: Cell) -> Cell:
-        """Keep a cell and return what is kept: another process may have been faster, and all must tell the same."""
-        row = (digest, json.dumps(cell.record, ensure_ascii=False), np.ascontiguousarray(cell.draws).tobytes())
-        self._explained(lambda: self._connection.execute("INSERT OR IGNORE INTO cells VALUES (?, ?, ?)", row))
-        return self.load(digest) or cell
+    def keep(self, result: TrialResult) -> TrialResult:
+        """Keep a result and return the kept one: another process may have been faster, and all must give the same."""
+        record = json.dumps(result.record, ensure_ascii=False)
+        row = (result.trial.digest, record, np.ascontiguousarray(result.draws).tobytes())
+        self._explained(lambda: self._connection.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", row))
+        kept = self.load(result.trial) or result
+        return TrialResult(kept.trial, kept.record, kept.draws)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,4 +1,4 @@
-"""What may be wrong with recordings whose layout is right: clips missing, heard before, or without a counterpart."""
+"""What may be wrong with recordings whose layout is right: missing clips, unreadable files, the same content twice."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from asd.errors import AudioError
 from asd.experiment import duplicates
 from asd.plugin import Dataset, Recording, digest_of, duration_of, track
+
+LABELS = {False: "normal", True: "anomalous", None: "unlabelled"}
 
 _SHOWN = 3
 """Clips that a problem names before it only counts."""
@@ -23,27 +26,31 @@ class Part:
     ----------
     machine, section : str
         Which.
-    counts : mapping of (str, str) to int
-        Clips by split (``"train"``, ``"test"``, ``""``) and label (``"normal"``, ``"anomalous"``, ``"unlabelled"``).
+    counts : Counter of (str, str)
+        Clips by split (``"train"``, ``"test"``, ``""``) and label (the values of `LABELS`).
     """
 
     machine: str
     section: str
-    counts: Mapping[tuple[str, str], int]
+    counts: Counter[tuple[str, str]]
 
     @property
     def name(self) -> str:
-        """How a message calls it."""
+        """The name of the part in a message."""
         return ", ".join(filter(None, (self.machine, self.section and f"section {self.section}"))) or "the recordings"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON holds them."""
+        clips = [{"split": split or None, "label": label, "count": n} for (split, label), n in self.counts.items()]
+        return {"machine": self.machine, "section": self.section, "clips": clips}
 
 
 def parts_of(recordings: Iterable[Recording]) -> list[Part]:
     """Count the clips of each machine's sections."""
     counted: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for recording in recordings:
-        labels = {None: "unlabelled", False: "normal", True: "anomalous"}
         counter = counted.setdefault((recording.machine, recording.section), Counter())
-        counter[recording.split or "", labels[recording.anomalous]] += 1
+        counter[recording.split or "", LABELS[recording.anomalous]] += 1
     return [Part(machine, section, counts) for (machine, section), counts in sorted(counted.items())]
 
 
@@ -54,12 +61,12 @@ def problems_of(dataset: Dataset, recordings: Sequence[Recording]) -> list[str]:
         *_wrong_counts(dataset, parts),
         *_missing_classes(parts),
         *_unreadable(recordings),
-        *_twins(recordings),
+        *_duplicates(recordings),
     ]
 
 
 def absent_from(dataset: Dataset, recordings: Iterable[Recording]) -> list[str]:
-    """Return the machines of which nothing is there, if the dataset says which it has."""
+    """Return the machines without any recording, if the dataset knows its machines."""
     here = {recording.machine for recording in recordings}
     return sorted({machine for machine, _, _ in _expected(dataset)} - here)
 
@@ -75,18 +82,17 @@ def _wrong_counts(dataset: Dataset, parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         for split in ("train", "test"):
             wanted = expected.get((part.machine, part.section, split))
-            found = sum(count for (its_split, _), count in part.counts.items() if its_split == split)
+            found = sum(part.counts[split, label] for label in LABELS.values())
             if wanted not in (None, found):
                 yield f"{part.name}: found {found} {split} clips, expected {wanted}"
 
 
 def _missing_classes(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
-        tested = {label for (split, label), count in part.counts.items() if split != "train" and count}
-        if "unlabelled" not in tested:
-            for label in ("normal", "anomalous"):
-                if label not in tested:
-                    yield f"{part.name}: no {label} test clips: AUC is undefined"
+        tested = {label for split, label in part.counts if split != "train"}
+        for label in ("normal", "anomalous"):
+            if not tested & {label, "unlabelled"}:
+                yield f"{part.name}: no {label} test clips: AUC is undefined"
 
 
 def _unreadable(recordings: Iterable[Recording]) -> Iterator[str]:
@@ -101,7 +107,7 @@ def _unreadable(recordings: Iterable[Recording]) -> Iterator[str]:
         yield f"{len(wrong) - _SHOWN} more files cannot be read"
 
 
-def _twins(recordings: Sequence[Recording]) -> Iterator[str]:
+def _duplicates(recordings: Sequence[Recording]) -> Iterator[str]:
     digest = cache(digest_of)
     training = [r for r in recordings if r.split == "train"]
     test = [r for r in recordings if r.split == "test"]

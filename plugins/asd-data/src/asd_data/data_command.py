@@ -1,27 +1,54 @@
-"""``asd data``: what data sets there are, which are here, and how to bring the others."""
+"""``asd data``: list, fetch, verify and show data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from asd.command import json_option, offline_option, print_json, print_table, registry, reporting, verbose_option
+from asd.command import (
+    DottedCommand,
+    create,
+    given_parameters,
+    json_option,
+    offline_option,
+    print_json,
+    print_table,
+    registry,
+    reporting,
+    verbose_option,
+)
 from asd.errors import DataError
-from asd.plugin import RemoteFile
-from asd_data.checks import Part, absent_from, parts_of, problems_of
-from asd_data.data_command_options import DatasetCommand, dataset_from
+from asd.plugin import Dataset, RemoteFile, is_offline
+from asd_data import fetch as fetching
+from asd_data.checks import LABELS, Part, absent_from, parts_of, problems_of
 
-_LABELS = ("normal", "anomalous", "unlabelled")
+_PATH = click.Path(path_type=Path)
+
+
+class DatasetCommand(DottedCommand):
+    """A command that takes ``--dataset.PARAMETER VALUE`` for each parameter of the data set."""
+
+    kinds = ("dataset",)
+    hint = (
+        "The data set's parameters: --dataset.NAME followed by a value, such as --dataset.machines fan,pump; "
+        "'asd plugins show DATASET' lists them."
+    )
+
+
+def _dataset(ctx: click.Context, name: str) -> Dataset:
+    dataset: Dataset = create("dataset", name, given_parameters(ctx).get("dataset", {}))
+    return dataset
 
 
 @click.group()
 def data() -> None:
     """List, fetch, verify and show data sets.
 
-    DATASET is one of 'asd data list'. Its machines, its set, its noise level … are chosen by --dataset.NAME VALUE.
+    DATASET is a name of 'asd data list'. Choose its machines, subset or noise level by --dataset.NAME VALUE.
     """
 
 
@@ -40,17 +67,17 @@ def list_(as_json: bool, verbose: bool) -> None:
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=_PATH)
 @json_option
 @verbose_option
 @click.pass_context
 def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verbose: bool) -> None:
-    """Show a data set, and what FOLDER holds of it.
+    """Show a data set and the recordings of it in FOLDER.
 
-    Its licence, layout and publisher's files; with FOLDER also the numbers of clips that are there.
+    Shows its licence, layout and downloads. With FOLDER also counts the clips in it.
     """
     with reporting(verbose):
-        dataset = dataset_from(ctx, name)
+        dataset = _dataset(ctx, name)
         spec = registry().find("dataset", name).spec
         described = {
             "name": spec.name,
@@ -62,44 +89,41 @@ def show(ctx: click.Context, name: str, folder: Path | None, as_json: bool, verb
             "parameters": dataset.get_params(),
             "downloads": [_remote(remote) for remote in dataset.downloads()],
         }
-        if folder is not None:
-            described["parts"] = [_as_dict(part) for part in parts_of(dataset.recordings(folder))]
+        parts = None if folder is None else parts_of(dataset.recordings(folder))
     if as_json:
-        print_json(described)
-    else:
-        _print_described(described, (type(dataset).__doc__ or "").partition("\n\n    Parameters")[0])
+        print_json(described if parts is None else {**described, "parts": [part.as_dict() for part in parts]})
+        return
+    _print_described(described, (type(dataset).__doc__ or "").partition("\n\n    Parameters")[0])
+    if parts is not None:
+        _print_parts(parts)
 
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @click.option("--keep", is_flag=True, help="Keep the archives after unpacking them.")
 @offline_option
 @json_option
 @verbose_option
 @click.pass_context
 def fetch(ctx: click.Context, name: str, folder: Path, keep: bool, as_json: bool, verbose: bool) -> None:
-    """Download, verify and unpack what FOLDER lacks.
+    """Download, verify and unpack the files that FOLDER lacks.
 
-    An interrupted download goes on where it stopped. Archives that were brought by other means are taken from FOLDER.
-    Offline, it says what to download and where to put it.
+    An interrupted download goes on where it stopped. Archives that lie in FOLDER are used, wherever they come from.
+    Offline, the command lists what to download and where to put it.
     """
-    from asd.plugin import is_offline
-    from asd_data import fetch as fetching
-
     with reporting(verbose):
-        remotes = dataset_from(ctx, name).downloads()
+        remotes = _dataset(ctx, name).downloads()
         if not remotes:
             raise DataError(f"{name} has nothing to download: it reads recordings of your own")
-        wanted = fetching.missing(remotes, folder)
-        to_bring = [remote for remote in wanted if not (folder / remote.name).exists()]
-        if is_offline() and to_bring:
-            _refuse(name, folder, to_bring)
-        brought = fetching.fetch(remotes, folder, keep=keep)
+        missing = [remote for remote in fetching.missing(remotes, folder) if not (folder / remote.name).exists()]
+        if is_offline() and missing:
+            _refuse(name, folder, missing)
+        fetched = fetching.fetch(remotes, folder, keep=keep)
     if as_json:
-        print_json({"folder": str(folder), "fetched": [_remote(remote) for remote in brought]})
+        print_json({"folder": str(folder), "fetched": [_remote(remote) for remote in fetched]})
         return
-    click.echo(f"{len(brought)} of {len(remotes)} files fetched, {len(remotes) - len(brought)} were there: {folder}")
+    click.echo(f"{len(fetched)} of {len(remotes)} files fetched, {len(remotes) - len(fetched)} were there: {folder}")
     for first in sorted({remote.name for remote in remotes if remote.name.endswith(".7z.001")}):
         click.echo(f"Unpack with 7-Zip: 7z x {folder / first} -o{folder}")
     click.echo(f"Next: asd data verify {name} {folder}")
@@ -107,24 +131,25 @@ def fetch(ctx: click.Context, name: str, folder: Path, keep: bool, as_json: bool
 
 @data.command(cls=DatasetCommand)
 @click.argument("name", metavar="DATASET")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_PATH)
 @json_option
 @verbose_option
 @click.pass_context
 def verify(ctx: click.Context, name: str, folder: Path, as_json: bool, verbose: bool) -> None:
-    """Check what FOLDER holds of a data set.
+    """Check the recordings of a data set in FOLDER.
 
-    Its layout, numbers of clips, labels, readability, and contents that occur twice. Exit code 2: something is wrong.
+    Checks the layout, the numbers of clips, the labels, that each file can be read, and that no content occurs twice.
+    Exit code 2: something is wrong.
     """
     with reporting(verbose):
-        dataset = dataset_from(ctx, name)
+        dataset = _dataset(ctx, name)
         recordings = dataset.recordings(folder)
         problems = problems_of(dataset, recordings)
         parts, absent = parts_of(recordings), absent_from(dataset, recordings)
     if as_json:
-        print_json({"parts": [_as_dict(part) for part in parts], "absent": absent, "problems": problems})
+        print_json({"parts": [part.as_dict() for part in parts], "absent": absent, "problems": problems})
     else:
-        _print_parts([_as_dict(part) for part in parts])
+        _print_parts(parts)
         if absent:
             click.echo(f"Not here: {', '.join(absent)}.")
         for problem in problems:
@@ -135,31 +160,16 @@ def verify(ctx: click.Context, name: str, folder: Path, as_json: bool, verbose: 
         click.echo(f"{len(recordings)} recordings of {name}: nothing wrong.")
 
 
-def _refuse(name: str, folder: Path, to_bring: list[RemoteFile]) -> None:
-    rows = [(remote.url, remote.checksum or "not known", folder / remote.name) for remote in to_bring]
-    print_table(("download", "checksum", "to"), rows)
+def _refuse(name: str, folder: Path, missing: list[RemoteFile]) -> None:
+    print_table(("download", "checksum", "to"), [(r.url, r.checksum or "not known", folder / r.name) for r in missing])
     raise DataError(
-        f"the network is forbidden (ASD_OFFLINE or --offline) and {len(to_bring)} file(s) of {name} are missing: "
+        f"the network is forbidden (ASD_OFFLINE or --offline) and {len(missing)} file(s) of {name} are missing: "
         f"download them elsewhere, put them into {folder} and run the command again"
     )
 
 
 def _remote(remote: RemoteFile) -> dict[str, Any]:
-    return {
-        "name": remote.name,
-        "url": remote.url,
-        "folder": remote.folder,
-        "checksum": remote.checksum,
-        "size": remote.size,
-    }
-
-
-def _as_dict(part: Part) -> dict[str, Any]:
-    return {
-        "machine": part.machine,
-        "section": part.section,
-        "clips": [{"split": split or None, "label": label, "count": n} for (split, label), n in part.counts.items()],
-    }
+    return {"name": remote.name, **asdict(remote)}
 
 
 def _print_described(described: dict[str, Any], layout: str) -> None:
@@ -171,15 +181,12 @@ def _print_described(described: dict[str, Any], layout: str) -> None:
     if described["downloads"]:
         rows = [(d["url"], d["checksum"] or "not known: trusted at first use") for d in described["downloads"]]
         print_table(("download", "checksum"), rows)
-    if "parts" in described:
-        _print_parts(described["parts"])
 
 
-def _print_parts(parts: Iterable[dict[str, Any]]) -> None:
-    columns = ("machine", "section", "split", *_LABELS)
-    rows = []
-    for part in parts:
-        for split in dict.fromkeys(clips["split"] for clips in part["clips"]):
-            counts = {c["label"]: c["count"] for c in part["clips"] if c["split"] == split}
-            rows.append((part["machine"], part["section"], split or "", *(counts.get(label, 0) for label in _LABELS)))
-    print_table(columns, rows)
+def _print_parts(parts: Iterable[Part]) -> None:
+    rows = [
+        (part.machine, part.section, split, *(part.counts[split, label] for label in LABELS.values()))
+        for part in parts
+        for split in dict.fromkeys(split for split, _ in part.counts)
+    ]
+    print_table(("machine", "section", "split", *LABELS.values()), rows)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Dataset, Recording, RemoteFile
 from asd_data.editions import Edition, Subset, SubsetName, editions
-from asd_data.example import id_names, plant, section_names
-from asd_data.folder import existing
+from asd_data.example import id_names, section_names, touch_files
+from asd_data.folder import check_machines, existing
 from asd_data.labels import GroundTruth, check_attribute_lists
 from asd_data.layout import clips_of, machine_folders, with_sections
 from asd_data.names import ClipName
@@ -33,7 +32,7 @@ class Dcase(Dataset):
     machines : tuple of str
         Take only these machines; empty: all that are there.
     channel : int
-        The channel to listen to, from 1. Those of 2026 have two: near to the machine, and far; all others one.
+        The channel to use, from 1. Recordings of 2026 have two, near the machine and far from it; all others one.
     """
 
     def __init__(
@@ -50,12 +49,7 @@ class Dcase(Dataset):
         self.channel = channel
         if edition not in editions():
             raise ConfigError(f"unknown edition {edition!r}; known: {', '.join(editions())}")
-        known = self._subset.sections
-        for machine in machines:
-            if machine not in known:
-                close = difflib.get_close_matches(machine, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-                raise ConfigError(f"the {subset} set of {edition} has no machine {machine!r}; {hint}")
+        check_machines(f"the {subset} set of {edition}", machines, self._subset.sections)
 
     @property
     def protocol(self) -> str:
@@ -94,16 +88,16 @@ class Dcase(Dataset):
                 if self._edition.grammar == "id"
                 else section_names(section, by_domain=by_domain)
             )
-            plant(folder / machine, names)
+            touch_files(folder / machine, names)
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
-        homes = machine_folders(existing(folder, self.edition), self._edition)
+        machines = machine_folders(existing(folder, self.edition), self._edition)
         truth = GroundTruth(folder, self._edition.grammar)
         found: list[Recording] = []
-        for machine, home in homes:
+        for machine, place in machines:
             if not self.machines or machine in self.machines:
-                found += self._of_machine(machine, home, truth)
+                found += self._of_machine(machine, place, truth)
         self._check_complete(folder, found)
         return sorted(found, key=lambda recording: recording.path)
 
@@ -115,9 +109,9 @@ class Dcase(Dataset):
     def _subset(self) -> Subset:
         return self._edition.subset(self.subset)
 
-    def _of_machine(self, machine: str, home: Path, truth: GroundTruth) -> list[Recording]:
-        clips = clips_of(machine, home, self._edition)
-        check_attribute_lists(home, clips, self._edition.grammar)
+    def _of_machine(self, machine: str, folder: Path, truth: GroundTruth) -> list[Recording]:
+        clips = clips_of(machine, folder, self._edition)
+        check_attribute_lists(folder, clips, self._edition.grammar)
         wanted = self._subset.sections.get(machine, ())
         return [
             _recording(machine, path, truth.apply(machine, path, name))

@@ -46,8 +46,6 @@ class Edition:
     """An edition: how its files are named, and what its sets hold."""
 
     name: str
-    year: int
-    licence: str
     paper: str
     grammar: Literal["section", "id"]
     attributes: Literal["none", "text", "pairs"]

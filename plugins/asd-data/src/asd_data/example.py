@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def plant(folder: Path, names: Iterable[str]) -> None:
+def touch_files(folder: Path, names: Iterable[str]) -> None:
     """Create empty files below `folder`."""
     for name in names:
         path = folder / name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from asd.errors import DataError
+from asd.errors import ConfigError, DataError
 from asd.plugin import ANOMALOUS_LABELS, AUDIO_SUFFIXES, NORMAL_LABELS, Dataset, Recording
+from asd_data.example import touch_files
 
 Split = Literal["train", "test"]
 SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
@@ -33,10 +35,7 @@ class Folder(Dataset):
 
     def write_example(self, folder: Path) -> None:
         """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
-        for name in ("train/normal/0.wav", "test/normal/1.wav", "test/abnormal/2.wav"):
-            path = folder / "fan" / name
-            path.parent.mkdir(parents=True)
-            path.touch()
+        touch_files(folder / "fan", ["train/normal/0.wav", "test/normal/1.wav", "test/abnormal/2.wav"])
 
 
 def existing(folder: Path, fetchable: str = "") -> Path:
@@ -61,10 +60,49 @@ def existing(folder: Path, fetchable: str = "") -> Path:
 
 
 def audio_files(folder: Path) -> Iterator[Path]:
-    """Yield the recordings below `folder` in order; what a Mac or an editor hides is not one."""
+    """Yield the recordings below `folder` in order; hidden files of a Mac or an editor are not recordings."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
             yield path
+
+
+def contents(folder: Path) -> str:
+    """Return the names of the first few files and folders in `folder`, for an error's text."""
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:6]) or "nothing"
+
+
+def check_machines(dataset: str, machines: Iterable[str], known: Collection[str]) -> None:
+    """Raise a ConfigError for a machine that the data set does not have."""
+    for machine in machines:
+        if machine not in known:
+            close = difflib.get_close_matches(machine, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise ConfigError(f"{dataset} has no machine {machine!r}; {hint}")
+
+
+def check_both_labels(dataset: str, folder: Path, found: Iterable[Recording], words: Mapping[bool, str]) -> None:
+    """Raise a DataError for a section of a machine without normal or without anomalous recordings.
+
+    Parameters
+    ----------
+    dataset : str
+        The data set's name.
+    folder : Path
+        The folder that was searched.
+    found : iterable of Recording
+        The recordings.
+    words : mapping of bool to str
+        The data set's own names of normal (False) and anomalous (True).
+    """
+    labels: dict[tuple[str, str], set[bool | None]] = {}
+    for recording in found:
+        labels.setdefault((recording.machine, recording.section), set()).add(recording.anomalous)
+    for (machine, section), here in sorted(labels.items()):
+        for label in words.keys() - here:
+            raise DataError(
+                f"{folder}: {dataset} is incomplete: {machine}, {section}: found {words[not label]} and no "
+                f"{words[label]} clips; 'asd data fetch {dataset} {folder}' brings what is missing"
+            )
 
 
 def label_of(word: str) -> bool | None:

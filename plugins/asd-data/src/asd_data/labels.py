@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +18,12 @@ _TRUTH = re.compile(r"ground_truth_(?P<machine>.+)_section_\d\d(?:_(?P<domain>so
 
 @dataclass(frozen=True)
 class _Row:
-    """What a line of a label file says of a clip."""
+    """The label, domain and attributes that a line of a label file gives a clip."""
 
-    file: Path
-    line: int
+    where: str
     anomalous: bool | None = None
     domain: Literal["source", "target"] | None = None
-    named: ClipName | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class GroundTruth:
@@ -65,47 +64,47 @@ class GroundTruth:
             If a label file and the clip's name, or two label files, disagree.
         """
         for row in self._rows.get((machine, path.stem), ()):
-            said = row.named or ClipName(name.section, name.number, row.domain, anomalous=row.anomalous)
-            _agree(row, path, "label", _word(name.anomalous), _word(said.anomalous))
-            _agree(row, path, "domain", name.domain, said.domain)
+            _agree(row, path, "label", _word(name.anomalous), _word(row.anomalous))
+            _agree(row, path, "domain", name.domain, row.domain)
             name = replace(
                 name,
-                anomalous=name.anomalous if said.anomalous is None else said.anomalous,
-                domain=name.domain or said.domain,
-                attributes=name.attributes or said.attributes,
+                anomalous=name.anomalous if row.anomalous is None else row.anomalous,
+                domain=name.domain or row.domain,
+                attributes=name.attributes or row.attributes,
             )
         return name
 
     def _read_list(self, path: Path) -> None:
         machine = ""
-        for line, cells in _lines(path):
+        for where, cells in _lines(path):
             if len(cells) == 1:
                 machine = cells[0]
             else:
-                self._add(machine, cells[0], _Row(path, line, named=self._named(path, line, cells[1])))
+                self._add(machine, cells[0], self._named(where, cells[1]))
 
     def _read_truth(self, path: Path, machine: str) -> None:
-        for line, cells in _lines(path):
+        for where, cells in _lines(path):
             if len(cells) < 2:
-                raise DataError(f"{path}, line {line}: has one column, expected a clip's name and its label")
+                raise DataError(f"{where}: has one column, expected a clip's name and its label")
             if cells[1] not in ("0", "1"):
-                self._add(machine, cells[0], _Row(path, line, named=self._named(path, line, cells[1])))
+                row = self._named(where, cells[1])
             elif path.parent.name == "ground_truth_domain":
-                self._add(machine, cells[0], _Row(path, line, domain="target" if cells[1] == "1" else "source"))
+                row = _Row(where, domain="target" if cells[1] == "1" else "source")
             else:
-                self._add(machine, cells[0], _Row(path, line, anomalous=cells[1] == "1"))
+                row = _Row(where, anomalous=cells[1] == "1")
+            self._add(machine, cells[0], row)
 
-    def _named(self, path: Path, line: int, text: str) -> ClipName:
+    def _named(self, where: str, text: str) -> _Row:
         name = parse(text.removesuffix(".wav"), self._grammar)
         if name is None or name.anomalous is None:
-            raise DataError(f"{path}, line {line}: {text!r} is neither 0 nor 1 nor a clip's name with its label")
-        return name
+            raise DataError(f"{where}: {text!r} is neither 0 nor 1 nor a clip's name with its label")
+        return _Row(where, name.anomalous, name.domain, name.attributes)
 
     def _add(self, machine: str, clip: str, row: _Row) -> None:
         self._rows.setdefault((machine, Path(clip).stem), []).append(row)
 
 
-def check_attribute_lists(home: Path, clips: Sequence[tuple[Path, ClipName]], grammar: Grammar) -> None:
+def check_attribute_lists(folder: Path, clips: Sequence[tuple[Path, ClipName]], grammar: Grammar) -> None:
     """Compare a machine's clips with its lists ``attributes_<NN>.csv``, whose first column names every clip.
 
     Raises
@@ -113,36 +112,30 @@ def check_attribute_lists(home: Path, clips: Sequence[tuple[Path, ClipName]], gr
     DataError
         If a list knows a clip of this split and number only with another label or domain.
     """
-    listed: dict[str, tuple[Path, int]] = {}
-    for path in sorted(home.glob("attributes_*.csv")):
-        listed.update({Path(cells[0]).stem: (path, line) for line, cells in _lines(path)})
-    known = {_key(name): stem for stem in listed if (name := parse(stem, grammar))}
+    listed: dict[str, str] = {}
+    for path in sorted(folder.glob("attributes_*.csv")):
+        listed.update({Path(cells[0]).stem: where for where, cells in _lines(path)})
+    # The names of each clip by what neither label nor domain changes.
+    known: dict[tuple[str, str | None, str], dict[tuple[str | None, bool | None], str]] = {}
+    for stem in listed:
+        if name := parse(stem, grammar):
+            known.setdefault((name.section, name.split, name.number), {})[name.domain, name.anomalous] = stem
     for clip, name in clips:
-        if clip.stem in listed or _key(name) in known:
+        alike = known.get((name.section, name.split, name.number), {})
+        if clip.stem in listed or (name.domain, name.anomalous) in alike:
             continue
-        other = next((known[key] for key in _relatives(name) if key in known), None)
-        if other is not None:
-            path, line = listed[other]
-            raise DataError(
-                f"{path}, line {line}: lists {other!r}, the folder holds {clip.stem!r}: label or domain disagree; "
-                "fetch the machine's archive again"
-            )
-
-
-def _key(name: ClipName) -> tuple[object, ...]:
-    return (name.section, name.domain, name.split, name.anomalous, name.number)
-
-
-def _relatives(name: ClipName) -> Iterator[tuple[object, ...]]:
-    for domain in ("source", "target"):
-        for anomalous in (False, True):
-            yield (name.section, domain, name.split, anomalous, name.number)
+        for (domain, anomalous), other in alike.items():
+            if domain is not None and anomalous is not None:
+                raise DataError(
+                    f"{listed[other]}: lists {other!r}, the folder holds {clip.stem!r}: label or domain disagree; "
+                    "fetch the machine's archive again"
+                )
 
 
 def _agree(row: _Row, path: Path, what: str, named: str | None, listed: str | None) -> None:
     if named is not None and listed is not None and named != listed:
         raise DataError(
-            f"{row.file}, line {row.line}: the {what} of {path.name} is {listed!r} here and {named!r} by its name or "
+            f"{row.where}: the {what} of {path.name} is {listed!r} here and {named!r} by its name or "
             "another label file; only one can be right: fetch both again from their publisher"
         )
 
@@ -151,12 +144,13 @@ def _word(anomalous: bool | None) -> str | None:
     return None if anomalous is None else "anomaly" if anomalous else "normal"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the place of each line that is not empty, for errors, and its cells."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for line, cells in enumerate(csv.reader(file), start=1):
                 stripped = [cell.strip() for cell in cells if cell.strip()]
                 if stripped:
-                    yield line, stripped
+                    yield f"{path}, line {line}", stripped
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a label file ({error})") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from asd.errors import DataError
 from asd.plugin import AUDIO_SUFFIXES
 from asd_data.editions import Edition, editions
+from asd_data.folder import contents
 from asd_data.names import EXAMPLES, ClipName, parse
 
 _TEST_FOLDERS = (("test_rename",), ("test",), ("source_test", "target_test"))
@@ -24,33 +25,33 @@ def machine_folders(folder: Path, edition: Edition) -> list[tuple[str, Path]]:
     DataError
         If there is none of this edition's machines.
     """
-    homes = [folder] if _parts(folder) else sorted({path.parent for path in folder.rglob("*") if _is_part(path)})
+    folders = [folder] if _parts(folder) else sorted({path.parent for path in folder.rglob("*") if _is_part(path)})
     known = {machine.lower(): machine for machine in edition.machines}
-    found = [(known[name], home) for home in homes if (name := home.absolute().name.lower()) in known]
+    found = [(known[name], each) for each in folders if (name := each.absolute().name.lower()) in known]
     if not found:
-        there = [home.absolute().name for home in homes]
-        described = f"machines {', '.join(there)}" if there else ", ".join(sorted(p.name for p in folder.iterdir())[:6])
+        there = [each.absolute().name for each in folders]
+        described = f"machines {', '.join(there)}" if there else contents(folder)
         fits = [e.name for e in editions().values() if there and set(there) <= set(e.machines)]
         raise DataError(
-            f"{folder}: this is not {edition.name}: found {described or 'nothing'}; expected folders of the machines "
+            f"{folder}: this is not {edition.name}: found {described}; expected folders of the machines "
             f"{', '.join(edition.machines)}, each with train and test{_guess(fits)}"
         )
     return found
 
 
-def clips_of(machine: str, home: Path, edition: Edition) -> list[tuple[Path, ClipName]]:
-    """Return the clips in a machine's folder with what their names say.
+def clips_of(machine: str, folder: Path, edition: Edition) -> list[tuple[Path, ClipName]]:
+    """Return the clips in a machine's folder with their parsed names.
 
     Raises
     ------
     DataError
         If they are those of another edition, or lie in the wrong folder.
     """
-    paths = [path for part in _parts(home) for path in sorted(part.iterdir()) if _is_clip(path)]
+    paths = [path for part in _parts(folder) for path in sorted(part.iterdir()) if _is_clip(path)]
     names = _names(edition, paths)
     if problem := _mismatch(edition, machine, paths, names):
         fits = [e.name for e in editions().values() if not _mismatch(e, machine, paths, _names(e, paths))]
-        raise DataError(f"{home}: this is not {edition.name}: {problem}{_guess(fits)}")
+        raise DataError(f"{folder}: this is not {edition.name}: {problem}{_guess(fits)}")
     clips = [(path, name) for path, name in zip(paths, names, strict=True) if name is not None]
     for path, name in clips:
         _check_folder(path, name)
@@ -86,7 +87,7 @@ def _mismatch(edition: Edition, machine: str, paths: Sequence[Path], names: Sequ
             f"found {machine} with sections {', '.join(sorted(sections))}, "
             f"expected {', '.join(sorted(allowed)) or 'no such machine'}"
         )
-    # Editions share machines, but not which of them tell their attributes.
+    # Editions share machines; they differ in which machines' names carry attributes.
     development = edition.subsets["development"]
     trained = [name for name in names if name and name.split == "train"]
     if trained and development.unnamed is not None and sections <= set(development.sections.get(machine, ())):
@@ -97,9 +98,9 @@ def _mismatch(edition: Edition, machine: str, paths: Sequence[Path], names: Sequ
     return ""
 
 
-def _parts(home: Path) -> list[Path]:
-    test = next((names for names in _TEST_FOLDERS if any((home / name).is_dir() for name in names)), ())
-    return [home / name for name in ("train", *test) if (home / name).is_dir()]
+def _parts(folder: Path) -> list[Path]:
+    test = next((names for names in _TEST_FOLDERS if any((folder / name).is_dir() for name in names)), ())
+    return [folder / name for name in ("train", *test) if (folder / name).is_dir()]
 
 
 def _is_part(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from asd.errors import DataError
 from asd.plugin import Dataset, Recording
+from asd_data.example import touch_files
 from asd_data.folder import SPLITS, label_of
 
 _DOMAINS: dict[str, Literal["source", "target"]] = {"source": "source", "target": "target"}
@@ -16,7 +17,7 @@ _KNOWN = ("path", "split", "label", "machine", "section", "domain")
 
 
 class Manifest(Dataset):
-    """Recordings that a CSV file lists: column ``path`` (relative to the file), and what else you know of them.
+    """Recordings that a CSV file lists: column ``path`` (relative to the file), and other facts about them.
 
     Columns: ``label`` (normal, anomalous and their like; empty: unknown), ``split`` (train, test; empty: left to the
     experiment), ``machine``, ``section``, ``domain`` (source, target). Every other column is an attribute.
@@ -45,8 +46,7 @@ class Manifest(Dataset):
     def write_example(self, folder: Path) -> None:
         """Write a tiny manifest with empty recordings, for `asd.testing`."""
         (folder / self.file).write_text("path,label,machine\n1.wav,anomalous,fan\n0.wav,normal,fan\n", encoding="utf-8")
-        for name in ("0.wav", "1.wav"):
-            (folder / name).touch()
+        touch_files(folder, ["0.wav", "1.wav"])
 
 
 def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:

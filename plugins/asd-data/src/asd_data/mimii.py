@@ -9,8 +9,8 @@ from typing import Literal
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Dataset, Recording, RemoteFile
-from asd_data.example import plant
-from asd_data.folder import audio_files, existing
+from asd_data.example import touch_files
+from asd_data.folder import audio_files, check_both_labels, check_machines, contents, existing
 
 Snr = Literal[-6, 0, 6]
 MACHINES = ("fan", "pump", "slider", "valve")
@@ -41,13 +41,13 @@ class Mimii(Dataset):
     """MIMII (Purohit et al. 2019): fan, pump, slider and valve, ids 00, 02, 04, 06, at −6, 0 and 6 dB.
 
     Found anywhere below the folder: ``<machine>/id_<NN>/{normal,abnormal}/<8 digits>.wav``, as the publisher's archives
-    unpack. The archives of the three noise levels unpack to the same names: keep each below a folder that says which it
-    is (``-6_dB``, ``0_dB``, ``6_dB``, also ``min6dB``), as ``asd data fetch`` does. There is no official split.
+    unpack. The archives of the three noise levels unpack to the same names: keep each below a folder named by its level
+    (``-6_dB``, ``0_dB``, ``6_dB``, also ``min6dB``), as ``asd data fetch`` does. There is no official split.
 
     Parameters
     ----------
     snr : {-6, 0, 6} or None
-        Signal-to-noise ratio in dB; None: whatever is there, if it is only one.
+        Signal-to-noise ratio in dB; None: the level that is there, if there is only one.
     machines : tuple of str
         Take only these machines; empty: all that are there.
     channel : int
@@ -60,8 +60,7 @@ class Mimii(Dataset):
         self.snr = snr
         self.machines = machines
         self.channel = channel
-        if unknown := set(machines) - set(MACHINES):
-            raise ConfigError(f"mimii has no machine {unknown.pop()!r}; known: {', '.join(MACHINES)}")
+        check_machines("mimii", machines, MACHINES)
         if not 1 <= channel <= 8:
             raise ConfigError(f"mimii has the channels 1 to 8, got {channel}")
 
@@ -79,7 +78,7 @@ class Mimii(Dataset):
 
     def write_example(self, folder: Path) -> None:
         """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
-        plant(folder, [f"{self.snr or 0}_dB/fan/id_00/{label}/00000000.wav" for label in ("normal", "abnormal")])
+        touch_files(folder, [f"{self.snr or 0}_dB/fan/id_00/{label}/00000000.wav" for label in ("normal", "abnormal")])
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
@@ -91,28 +90,16 @@ class Mimii(Dataset):
             raise DataError(f"{folder}: holds mimii at {', '.join(levels)}; choose one by --dataset.snr -6, 0 or 6")
         if self.machines:
             found = [r for r in found if r.machine in self.machines]
-        self._check(folder, found, levels)
-        return found
-
-    def _check(self, folder: Path, found: Sequence[Recording], levels: list[str]) -> None:
-        mend = f"'asd data fetch mimii {folder}' brings what is missing"
         if not found:
-            there = (
-                f"mimii at {', '.join(levels)}" if levels else ", ".join(sorted(p.name for p in folder.iterdir())[:6])
-            )
+            there = f"mimii at {', '.join(levels)}" if levels else contents(folder)
             wanted = "" if self.snr is None else f" at {self.snr}dB"
             raise DataError(
-                f"{folder}: this holds no {' '.join(self.machines)}{' ' if self.machines else ''}recordings of mimii"
-                f"{wanted}: found {there or 'nothing'}; expected "
-                f"<machine>/id_<NN>/normal and abnormal for the machines {', '.join(MACHINES)}; {mend}"
+                f"{folder}: this holds no {' '.join([*self.machines, 'recordings'])} of mimii{wanted}: found {there}; "
+                f"expected <machine>/id_<NN>/normal and abnormal for the machines {', '.join(MACHINES)}; "
+                f"'asd data fetch mimii {folder}' brings what is missing"
             )
-        for machine, section in sorted({(r.machine, r.section) for r in found}):
-            labels = {r.anomalous for r in found if (r.machine, r.section) == (machine, section)}
-            if len(labels) < 2:
-                here, missing = ("abnormal", "normal") if True in labels else ("normal", "abnormal")
-                raise DataError(
-                    f"{folder}: mimii is incomplete: {machine}, {section}: found {here} and no {missing} clips; {mend}"
-                )
+        check_both_labels("mimii", folder, found, {False: "normal", True: "abnormal"})
+        return found
 
 
 def _recording(path: Path) -> Recording | None:

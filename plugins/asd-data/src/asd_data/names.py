@@ -29,7 +29,7 @@ _PATTERNS: dict[Grammar, tuple[re.Pattern[str], ...]] = {
 
 @dataclass(frozen=True)
 class ClipName:
-    """What a file's name says; None: it does not say.
+    """The facts in a file's name; None: it holds none.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class ClipName:
 
 
 def parse(stem: str, grammar: Grammar, attributes: str = "pairs") -> ClipName | None:
-    """Return what `stem`, a file name without suffix, says; None if it is not of this grammar.
+    """Return the facts in `stem`, a file name without suffix; None if it is not of this grammar.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def parse(stem: str, grammar: Grammar, attributes: str = "pairs") -> ClipName | 
     match = next((m for pattern in _PATTERNS[grammar] if (m := pattern.fullmatch(stem))), None)
     if match is None:
         return None
-    said: dict[str, Any] = match.groupdict()
+    facts: dict[str, Any] = match.groupdict()
     return ClipName(
-        section=said["section"],
-        number=said["number"],
-        domain=said.get("domain"),
-        split=said.get("split"),
-        anomalous=None if said.get("label") is None else said["label"] == "anomaly",
-        attributes=_attributes(said.get("attributes"), attributes),
+        section=facts["section"],
+        number=facts["number"],
+        domain=facts.get("domain"),
+        split=facts.get("split"),
+        anomalous=None if facts.get("label") is None else facts["label"] == "anomaly",
+        attributes=_attributes(facts.get("attributes"), attributes),
     )
 
 

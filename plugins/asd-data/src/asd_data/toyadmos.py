@@ -8,8 +8,8 @@ from pathlib import Path
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Dataset, Recording, RemoteFile
-from asd_data.example import plant
-from asd_data.folder import audio_files, existing
+from asd_data.example import touch_files
+from asd_data.folder import audio_files, check_both_labels, check_machines, contents, existing
 
 # Zenodo record 3351307: each machine is an archive of 7-Zip in so many parts.
 _PARTS = {"ToyCar": 8, "ToyConveyor": 7, "ToyTrain": 9}
@@ -40,8 +40,7 @@ class ToyAdmos(Dataset):
     def __init__(self, *, machines: tuple[str, ...] = (), microphone: int = 1) -> None:
         self.machines = machines
         self.microphone = microphone
-        if unknown := set(machines) - set(_PARTS):
-            raise ConfigError(f"toyadmos has no machine {unknown.pop()!r}; known: {', '.join(_PARTS)}")
+        check_machines("toyadmos", machines, _PARTS)
         if not 1 <= microphone <= 4:
             raise ConfigError(f"toyadmos has the microphones 1 to 4, got {microphone}")
 
@@ -55,22 +54,21 @@ class ToyAdmos(Dataset):
 
     def write_example(self, folder: Path) -> None:
         """Write a tiny tree of this layout, of empty files, for `asd.testing`."""
-        place = "ToyCar/case1"
         names = ["NormalSound_IND/1100010001_ToyCar_case1_normal_IND_ch1_0001.wav"]
         names += ["AnomalousSound_IND/1101010001_ToyCar_case1_ab03_IND_ch1_0001.wav"]
-        plant(folder / place, names)
+        touch_files(folder / "ToyCar" / "case1", names)
 
     def recordings(self, folder: Path) -> Sequence[Recording]:
         """Return the recordings below `folder`, ordered by path; errors as for `Dataset.recordings`."""
         found = [r for path in audio_files(existing(folder, "toyadmos")) if (r := self._recording(path))]
         if not found:
-            there = ", ".join(sorted(path.name for path in folder.iterdir())[:6]) or "nothing"
             raise DataError(
-                f"{folder}: this holds no recordings of toyadmos by microphone {self.microphone}: found {there}; "
+                f"{folder}: this holds no recordings of toyadmos by microphone {self.microphone}: found "
+                f"{contents(folder)}; "
                 f"expected <machine>/case<N>/NormalSound_IND and AnomalousSound_IND for the machines "
                 f"{', '.join(self.machines or _PARTS)}; 'asd data fetch toyadmos {folder}' brings the archives"
             )
-        self._check_complete(folder, found)
+        check_both_labels("toyadmos", folder, found, {label: name for name, label in _FOLDERS.items()})
         return found
 
     def _recording(self, path: Path) -> Recording | None:
@@ -84,10 +82,3 @@ class ToyAdmos(Dataset):
             return None
         attributes = {"anomaly": match["condition"]} if anomalous else {}
         return Recording(path, match["machine"], f"case{match['case']}", anomalous=anomalous, attributes=attributes)
-
-    def _check_complete(self, folder: Path, found: Sequence[Recording]) -> None:
-        for machine, case in sorted({(r.machine, r.section) for r in found}):
-            labels = {r.anomalous for r in found if (r.machine, r.section) == (machine, case)}
-            for label, name in ((False, "NormalSound_IND"), (True, "AnomalousSound_IND")):
-                if label not in labels:
-                    raise DataError(f"{folder}: toyadmos is incomplete: {machine}, {case}: found nothing of {name}")

@@ -1,62 +1,64 @@
-"""The cells of a benchmark: one pipeline on one unit with one seed, and the digest of all that decides its result."""
+"""The pipelines that a benchmark compares, and the digest of all that decides the result of a trial."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asd.errors import PluginError
 from asd.experiment import DEFAULT_DETECTOR, Choice, Config, content_of, identity_of, runtime_identity
-from asd.plugin import Runtime, registry
-from asd_registry import PIPELINE_KINDS, Kind
+from asd.plugin import Channel, Runtime, registry
+from asd_registry import PIPELINE_KINDS
 
-_FORMAT = 1
-"""Raised when the same cell would give another record."""
+_FORMAT = 2
+"""Raise it when the same trial would give another record. 1 kept its results in ``cells.sqlite``."""
 
 LOUDNESS = "loudness alone"
-"""What the sanity check is called: a level meter."""
+"""The name of the sanity check, which takes a clip's level as its score."""
 
 
 @dataclass(frozen=True)
-class Pipelined:
-    """A pipeline of the grid.
+class Candidate:
+    """A pipeline to compare with others.
 
     Parameters
     ----------
     label : str
-        Short name, unlike any other pipeline's in the recipe.
+        Short name, different from that of any other pipeline in the recipe.
     config : Config
         Its configuration, resolved unless a component is not installed.
     problem : str or None
-        What keeps it from running here: a distribution or a requirement that is not installed.
+        The reason why it cannot run here: a distribution or a requirement that is not installed.
     """
 
     label: str
     config: Config
     problem: str | None = None
 
-    def sound(self) -> str:
-        """Return what decides its embeddings: pipelines that agree in this share them."""
+    @property
+    def embedding_key(self) -> str:
+        """What decides the embeddings: pipelines with the same key share them."""
         parts = {name: getattr(self.config, name) for name in ("frontend", "extractor", "channel", "short")}
         return _json({name: asdict(v) if isinstance(v, Choice) else v for name, v in parts.items()})
 
 
-def pipelined(configs: Iterable[Config], channel: Any) -> list[Pipelined]:
+def candidates_of(configs: Iterable[Config], channel: Channel) -> list[Candidate]:
     """Return the pipelines with their labels; `channel` is the dataset's, where the recipe names none."""
     found = []
     for config in configs:
         chosen = replace(config, channel=channel) if config.channel == "mix" else config
         try:
             resolved: Config = chosen.resolved()
-            problem = next(filter(None, (_problem(kind, resolved) for kind in PIPELINE_KINDS)), None)
+            problem = _problem(resolved)
         except PluginError as error:
             resolved, problem = chosen, str(error)
-        found.append(Pipelined(_label(resolved), resolved, problem))
+        found.append(Candidate(_label(resolved), resolved, problem))
     labels = [each.label for each in found]
     return [
         each if labels.count(each.label) == 1 else replace(each, label=f"{each.label} [{_options(each.config)}]")
@@ -64,15 +66,15 @@ def pipelined(configs: Iterable[Config], channel: Any) -> list[Pipelined]:
     ]
 
 
-def digest_of_cell(pipeline: Pipelined | None, unit_digest: str, metric: str, seed: int, runtime: Runtime) -> str:
-    """Return the digest of all that decides a cell's result, without importing any component.
+def digest_of_trial(candidate: Candidate | None, clips: str, metric: str, seed: int, runtime: Runtime) -> str:
+    """Return the digest of all that decides a trial's result, without importing any component.
 
     Parameters
     ----------
-    pipeline : Pipelined or None
-        None: loudness alone.
-    unit_digest : str
-        Digest of the unit's clips (`Unit.digest`).
+    candidate : Candidate or None
+        The pipeline; None: loudness alone.
+    clips : str
+        Digest of the machine section's clips (`MachineSection.digest`).
     metric : str
         The recipe's metric.
     seed : int
@@ -83,11 +85,11 @@ def digest_of_cell(pipeline: Pipelined | None, unit_digest: str, metric: str, se
     described = {
         "format": _FORMAT,
         "framework": importlib.metadata.version("asd-framework"),
-        "unit": unit_digest,
+        "clips": clips,
         "metric": metric,
         "seed": seed,
         "runtime": {**asdict(runtime), **runtime_identity(runtime)},
-        "pipeline": _described(pipeline.config) if pipeline else LOUDNESS,
+        "pipeline": _described(candidate.config) if candidate else LOUDNESS,
     }
     return hashlib.sha256(_json(described).encode()).hexdigest()
 
@@ -106,27 +108,25 @@ def licence_of_weights(config: Config) -> str:
     return ", ".join(dict.fromkeys(weight.licence for weight in weights)) or "none"
 
 
-def _problem(kind: Kind, config: Config) -> str | None:
-    choice = getattr(config, kind)
-    found = registry().find(kind, choice.name)
-    return f"{kind} {choice.name!r} cannot run: {found.problem}" if found.problem else None
+def _problem(config: Config) -> str | None:
+    for kind in PIPELINE_KINDS:
+        name = getattr(config, kind).name
+        if problem := registry().find(kind, name).problem:
+            return f"{kind} {name!r} cannot run: {problem}"
+    return None
 
 
 def _described(config: Config) -> dict[str, Any]:
     described = config.as_mapping()
     for kind in PIPELINE_KINDS:
         choice: Choice = getattr(config, kind)
-        files = {str(value): _content(Path(value)) for value in _texts(choice.parameters) if _exists(value)}
+        files = {value: _content(Path(value)) for value in choice.parameters.values() if _is_path(value)}
         described[kind] = {"identity": identity_of(kind, choice.name), "given": dict(choice.parameters), "files": files}
     return described
 
 
-def _texts(parameters: Mapping[str, Any]) -> list[str]:
-    return [value for value in parameters.values() if isinstance(value, str)]
-
-
-def _exists(value: str) -> bool:
-    return len(value) < 4096 and Path(value).expanduser().exists()
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < 4096 and Path(value).expanduser().exists()
 
 
 def _content(path: Path) -> Any:
@@ -138,20 +138,17 @@ def _content(path: Path) -> Any:
 
 
 def _label(config: Config) -> str:
-    detector = config.detector or DEFAULT_DETECTOR
-    parts = [_named(detector)]
-    extractor = config.extractor
+    parts = [config.detector or DEFAULT_DETECTOR]
+    extractor, frontend = config.extractor, config.frontend
+    own = None
     if extractor is not None and extractor.name != "identity":
-        parts.insert(0, _named(extractor))
-        try:
+        parts.insert(0, extractor)
+        with suppress(PluginError):
             own = registry().find("extractor", extractor.name).spec.frontend
-        except PluginError:
-            own = None
-        if config.frontend and (config.frontend.name != own or config.frontend.parameters):
-            parts.insert(0, _named(config.frontend))
-    elif config.frontend:
-        parts.insert(0, _named(config.frontend))
-    return " → ".join(parts)
+    # An extractor's own front end is understood.
+    if frontend and (frontend.name != own or frontend.parameters):
+        parts.insert(0, frontend)
+    return " → ".join(map(_named, parts))
 
 
 def _named(choice: Choice) -> str:

@@ -1,4 +1,4 @@
-"""What has a detector of its own: a machine, a section or a noise level, with its training and test clips."""
+"""The machine sections of a benchmark: the clips that one detector is trained and tested on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -17,13 +18,13 @@ from asd_bench.recipe import Recipe, Split
 
 
 @dataclass(frozen=True)
-class Unit:
-    """Clips that one detector learns from and is tested on.
+class MachineSection:
+    """Clips that one detector is trained and tested on: a machine's, a section's, or those at one noise level.
 
     Parameters
     ----------
     name : str
-        Machine, section and what else tells it from others, such as ``fan/00``.
+        Machine, section and whatever else distinguishes the clips, such as ``fan/00``.
     machine : str
         Machine type.
     train, test : tuple of Recording
@@ -35,9 +36,14 @@ class Unit:
     train: tuple[Recording, ...]
     test: tuple[Recording, ...]
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all clips, in order."""
+        return sorted({recording.path for recording in (*self.train, *self.test)})
+
     @cached_property
     def digest(self) -> str:
-        """What tells these clips from others: their contents, in order, and what the dataset says of them."""
+        """Digest of the clips: their contents, in order, and their sections, domains and labels."""
         return hashlib.sha256(json.dumps([self._contents(self.train), self._contents(self.test)]).encode()).hexdigest()
 
     @cached_property
@@ -49,8 +55,8 @@ class Unit:
         return [[content_of(r.path), r.section, r.domain, r.anomalous] for r in recordings]
 
 
-def units_of(recipe: Recipe, recordings: Sequence[Recording], seed: int) -> list[Unit]:
-    """Return the units of a recipe's data for one seed.
+def sections_of(recipe: Recipe, recordings: Sequence[Recording], seed: int) -> list[MachineSection]:
+    """Return the machine sections of a recipe's data for one seed.
 
     Raises
     ------
@@ -66,10 +72,10 @@ def units_of(recipe: Recipe, recordings: Sequence[Recording], seed: int) -> list
         train, test = _official(own, name) if recipe.split.kind == "official" else _balanced(own, recipe.split, seed)
         if not train or not test:
             raise DataError(
-                f"{name}: {len(train)} clips to train and {len(test)} to test on; expected some of each: is the data "
-                "complete, and does the recipe's split suit it?"
+                f"{name}: found {len(train)} training clips and {len(test)} test clips, expected some of each; is the "
+                "data complete, and does the recipe's split suit it?"
             )
-        found.append(Unit(name, own[0].machine, tuple(train), tuple(test)))
+        found.append(MachineSection(name, own[0].machine, tuple(train), tuple(test)))
     return found
 
 
@@ -99,8 +105,7 @@ def _balanced(recordings: list[Recording], split: Split, seed: int) -> tuple[lis
             f"{len(normal)} normal and {len(faulty)} anomalous clips: a balanced test takes {count} normal ones and "
             'leaves none to train on; set split = { kind = "balanced", normal = N } with a smaller N'
         )
-    order = rng.permutation(len(normal))
-    held_out = {int(i) for i in order[:count]}
+    held_out = set(rng.permutation(len(normal))[:count].tolist())
     test = [r for i, r in enumerate(normal) if i in held_out]
     test += [faulty[i] for i in sorted(rng.permutation(len(faulty))[:count])]
     return [r for i, r in enumerate(normal) if i not in held_out], test
