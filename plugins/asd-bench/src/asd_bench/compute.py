@@ -13,7 +13,6 @@ import numpy as np
 
 from asd.errors import AsdError, AudioError, ConfigError, DataError
 from asd.experiment import (
-    Choice,
     ClipFeatures,
     Config,
     Cost,
@@ -22,6 +21,7 @@ from asd.experiment import (
     FeatureTransform,
     Member,
     Pipeline,
+    ResolvedConfig,
     embed_all,
     new_detector,
     new_transform,
@@ -33,7 +33,6 @@ from asd.plugin import (
     Channel,
     Clip,
     ClipReader,
-    Detector,
     Float32,
     Float64,
     Recording,
@@ -150,9 +149,9 @@ class TrialRunner:
         train = training_features(embeddings, section)
         if not train or not test:
             raise DataError(f"{len(train)} training clips and {len(test)} test clips can be used: too few")
-        training = self._transformed(trial, candidate, [features.values for features in train])
+        training = self._transformed(trial, config, [features.values for features in train])
         began = time.perf_counter()
-        detector: Detector = new_detector(config, self.runtime).fit(training.values)
+        detector = new_detector(config, self.runtime).fit(training.values)
         fit_seconds = time.perf_counter() - began
         member = Member(training.transform, detector)
         began = time.perf_counter()
@@ -172,19 +171,18 @@ class TrialRunner:
         }
         return self._measured(trial, record, scores, [recording for recording, _, _ in test])
 
-    def _transformed(self, trial: Trial, candidate: Candidate, train: list[Float32]) -> _Transformed:
+    def _transformed(self, trial: Trial, config: ResolvedConfig, train: list[Float32]) -> _Transformed:
         """Return the transformed training windows, which several detectors share; each accounts for their time."""
-        config = candidate.config
+        assert trial.candidate is not None
         seed = trial.seed if self.recipe.split.kind == "balanced" else None
         options = (config.standardise, config.deviation_floor, config.pca)
-        key = (candidate.embedding_key, trial.section.name, seed, options)
+        key = (trial.candidate.embedding_key, trial.section.name, seed, options)
         return self._transforms.get(key, lambda: _transform(config, train))
 
     def _embed(self, candidate: Candidate, paths: list[Path]) -> Embeddings:
         network = self._networks.get(candidate.embedding_key, lambda: Pipeline(candidate.config, self.runtime))
         results = embed_all(network, [Clip(path) for path in paths], self.cache, workers=self.workers)
-        extractor = candidate.config.extractor
-        assert isinstance(extractor, Choice)
+        extractor = candidate.config.resolved().extractor
         found: Embeddings = dict.fromkeys(paths)
         for path, result in zip(paths, track(results, f"embedding, {extractor.name}", len(paths)), strict=True):
             if isinstance(result, Failure):
@@ -255,10 +253,10 @@ class _Recent(Generic[T]):
         return self._kept[key]
 
 
-def _transform(config: Config, train: list[Float32]) -> _Transformed:
+def _transform(config: ResolvedConfig, train: list[Float32]) -> _Transformed:
     began = time.perf_counter()
     joined = np.concatenate(train)
-    transform = new_transform(config.resolved()).fit(joined)
+    transform = new_transform(config).fit(joined)
     return _Transformed(transform, transform.transform(joined), time.perf_counter() - began)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from asd.plugin import Channel, Dataset, Recording, create
+from asd.plugin import Channel, Recording, create
 from asd_bench.candidates import Candidate, candidates_of, digest_of_trial
 from asd_bench.compute import TrialRunner
 from asd_bench.recipe import Recipe
@@ -89,6 +89,6 @@ def read_data(recipe: Recipe, folder: Path) -> tuple[list[Recording], Channel]:
     DataError
         If the data is not there.
     """
-    datasets: list[Dataset] = [create("dataset", choice.name, choice.parameters) for choice in recipe.datasets]
+    datasets = [create("dataset", choice.name, choice.parameters) for choice in recipe.datasets]
     recordings = [recording for dataset in datasets for recording in dataset.recordings(folder)]
     return recordings, datasets[0].channel

@@ -40,8 +40,7 @@ class DatasetCommand(DottedCommand):
 
 
 def _dataset(ctx: click.Context, name: str) -> Dataset:
-    dataset: Dataset = create("dataset", name, given_parameters(ctx).get("dataset", {}))
-    return dataset
+    return create("dataset", name, given_parameters(ctx).get("dataset", {}))
 
 
 @click.group()
