@@ -20,7 +20,7 @@ ASD = Path(os.environ["ASD_COMMAND"])
 INSTALLED = Path(sys.executable).with_name("asd")
 QUICK = (
     *("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9"),
-    *("--detector", "gmm", "--detector.components", "2"),
+    *("--detector", "gmm", "--detector.n_components", "2"),
 )
 Completed = subprocess.CompletedProcess[str]
 
@@ -84,17 +84,17 @@ def test_fit_json(sounds: Path, tmp_path: Path) -> None:
     assert result["clips"] == 12
     assert result["decision"]["false_alarms_per_hour"] == pytest.approx(result["lowest_false_alarms_per_hour"])
     assert result["config"]["detector"]["name"] == "asd-sklearn:gmm"
-    assert result["config"]["detector"]["components"] == 2
+    assert result["config"]["detector"]["n_components"] == 2
     assert result["config"]["pca"] == 0.9
 
 
 def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_path: Path) -> None:
-    options = ("--detector.neighbours", "2", "--frontend", "mel-stack", "--extractor", "identity", "--folds", "1")
+    options = ("--detector.n_neighbors", "2", "--frontend", "mel-stack", "--extractor", "identity", "--folds", "1")
     detector = json.loads(asd("fit", sounds / "train", "-o", tmp_path / "m.asd", "--json", *options).stdout)["config"][
         "detector"
     ]
     assert detector["name"] == "asd-sklearn:knn"
-    assert (detector["local_density"], detector["neighbours"]) == (True, 2)
+    assert (detector["local_density"], detector["n_neighbors"]) == (True, 2)
 
 
 def test_the_default_components_are_marked() -> None:
@@ -169,7 +169,7 @@ def test_evaluate(model: Path, sounds: Path) -> None:
 
 def test_toml_says_the_same_as_options(sounds: Path, tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(
-        'pca = 0.9\nfrontend = "mel-stack"\nextractor = "identity"\n[detector]\nname = "gmm"\ncomponents = 5\n'
+        'pca = 0.9\nfrontend = "mel-stack"\nextractor = "identity"\n[detector]\nname = "gmm"\nn_components = 5\n'
     )
     asd(
         "fit",
@@ -178,7 +178,7 @@ def test_toml_says_the_same_as_options(sounds: Path, tmp_path: Path) -> None:
         tmp_path / "file.asd",
         "--config",
         tmp_path / "p.toml",
-        "--detector.components",
+        "--detector.n_components",
         "2",
     )
     asd("fit", sounds / "train", "-o", tmp_path / "options.asd", *QUICK)
@@ -267,11 +267,11 @@ MISTAKES = [
     ("fit {train} -o {new} --detector gmn", "unknown detector 'gmn'; did you mean"),
     ("fit {train} -o {new} --detector.clusters 3", "detector 'knn' has no parameter 'clusters'"),
     (
-        "fit {train} -o {new} --detector gmm --detector.components=x",
-        "parameter 'components' takes a whole number, got 'x'",
+        "fit {train} -o {new} --detector gmm --detector.n_components=x",
+        "parameter 'n_components' takes a whole number, got 'x'",
     ),
     ("fit {train} -o {new} --pooling sum", "parameter 'pooling' takes mean or max or top, got 'sum'"),
-    ("fit {train} -o {new} --detector.components", "--detector.components needs a value"),
+    ("fit {train} -o {new} --detector.n_components", "--detector.n_components needs a value"),
     (
         "fit {train} -o {new} --false-alarms-per-hour 1 {quick}",
         "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
@@ -353,7 +353,7 @@ def test_plugins_lists_and_shows() -> None:
     assert "BSD-2-Clause" in squeezenet["licence"]
     assert {c["kind"] for c in json.loads(asd("plugins", "--json", "--kind", "detector").stdout)} == {"detector"}
     shown = asd("plugins", "show", "gmm").stdout
-    assert "--detector.components" in shown
+    assert "--detector.n_components" in shown
     assert "80" in shown
     assert "unknown component 'gmmm'; did you mean gmm" in error("plugins", "show", "gmmm")
     assert "No plugins are installed: pip install" in asd("plugins", env={"ASD_PLUGINS": ""}).stdout

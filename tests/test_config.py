@@ -16,7 +16,7 @@ TOML = """
 pca = 0.98
 pooling = "top"
 channel = 2
-detector = {name = "gmm", components = 20}
+detector = {name = "gmm", n_components = 20}
 [frontend]
 name = "mel-stack"
 n_mels = 32
@@ -26,7 +26,7 @@ n_mels = 32
 def test_toml_and_round_trip(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(TOML)
     config = Config.from_mapping(read_toml(tmp_path / "p.toml"))
-    assert config.detector == Choice("gmm", {"components": 20})
+    assert config.detector == Choice("gmm", {"n_components": 20})
     assert (config.pca, config.pooling, config.channel, config.segment) == (0.98, "top", 2, None)
     assert Config.from_mapping(config.as_mapping()) == config
 
@@ -87,12 +87,12 @@ def test_bad_files(tmp_path: Path) -> None:
 
 
 def test_components_by_name_with_parameters_as_text() -> None:
-    gmm = create("detector", "asd-sklearn:gmm", {"components": "7"})
-    assert gmm.get_params()["components"] == 7
-    with pytest.raises(ConfigError, match=r"detector 'gmm' has no parameter 'component'; did you mean components\?"):
+    gmm = create("detector", "asd-sklearn:gmm", {"n_components": "7"})
+    assert gmm.get_params()["n_components"] == 7
+    with pytest.raises(ConfigError, match=r"detector 'gmm' has no parameter 'component'; did you mean n_components\?"):
         create("detector", "gmm", {"component": 7})
-    with pytest.raises(ConfigError, match=r"detector 'gmm': parameter 'components' takes a whole number, got 'many'"):
-        create("detector", "gmm", {"components": "many"})
+    with pytest.raises(ConfigError, match=r"detector 'gmm': parameter 'n_components' takes a whole number, got 'many'"):
+        create("detector", "gmm", {"n_components": "many"})
     with pytest.raises(ConfigError, match=r"extractor 'resnet18' fixes model = 'resnet18'; leave it out"):
         create("extractor", "resnet18", {"model": "resnet50"})
     with pytest.raises(PluginError, match=r"unknown detector 'gmn'; did you mean .*gmm"):

@@ -195,7 +195,7 @@ def test_every_component_is_documented_with_its_parameters_and_licence(pages: di
         assert component.spec.licence in pages["reference/licences.md"]
         for weight in component.spec.weights:
             assert f"`{weight.name}`" in pages["reference/licences.md"]
-    assert "| `components` | a whole number | `80` |" in pages["reference/components.md"]
+    assert "| `n_components` | a whole number | `80` |" in pages["reference/components.md"]
 
 
 def test_every_command_and_option_is_documented(pages: dict[str, str]) -> None:

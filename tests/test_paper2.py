@@ -35,7 +35,7 @@ def clips(shared: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 def test_row_runs(extractor: str, clips: list[str], tmp_path: Path) -> None:
-    options = ["--extractor", extractor, "--detector", "gmm", "--detector.components", "20", "--pca", "0.98"]
+    options = ["--extractor", extractor, "--detector", "gmm", "--detector.n_components", "20", "--pca", "0.98"]
     if extractor != "musicnn-mtt":
         options += ["--extractor.weights", "random"]
     assert fit_and_score(options, clips, tmp_path)[1:] == [extractor, "gmm"]

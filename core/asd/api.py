@@ -29,7 +29,7 @@ def fit(data: Data, *, runtime: Runtime | None = None, workers: int = 1, strict:
     strict : bool
         Raise at the first clip that cannot be used, instead of leaving it out.
     **options
-        The fields of `asd.Config`: ``detector="gmm"``, ``detector={"name": "gmm", "components": 20}``, ``pca=0.98`` …
+        The fields of `asd.Config`: ``detector="gmm"``, ``detector={"name": "gmm", "n_components": 20}``, ``pca=0.98`` …
 
     Raises
     ------

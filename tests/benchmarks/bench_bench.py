@@ -35,7 +35,7 @@ metric = "{metric}"
 
 [[grid]]
 extractors = ["squeezenet1_0"]
-detectors = ["mahalanobis", {{ name = "gmm", components = 20 }}, "knn", "isolation-forest"]
+detectors = ["mahalanobis", {{ name = "gmm", n_components = 20 }}, "knn", "isolation-forest"]
 """
 
 

@@ -102,7 +102,7 @@ def clip_scores(embedded: list[np.ndarray]) -> list[float]:
     """Return the scores of the later half of the clips by the default detector, fitted on the earlier half."""
     half = len(embedded) // 2
     transform = FeatureTransform(standardise=True, deviation_floor=1.0, pca=0.98).fit(np.concatenate(embedded[:half]))
-    gmm = create("detector", "gmm", {"components": 20}).fit(transform.transform(np.concatenate(embedded[:half])))
+    gmm = create("detector", "gmm", {"n_components": 20}).fit(transform.transform(np.concatenate(embedded[:half])))
     return [float(gmm.score(transform.transform(clip)).mean()) for clip in embedded[half:]]
 
 

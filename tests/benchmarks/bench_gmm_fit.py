@@ -51,7 +51,7 @@ def main() -> int:
     features = embeddings(count, dimension)
     print(f"{count} x {dimension} features, {components} components, diagonal, at most 150 iterations, one thread")
 
-    ours = create("detector", "gmm", {"components": components})
+    ours = create("detector", "gmm", {"n_components": components})
     theirs = GaussianMixture(components, covariance_type="diag", max_iter=150, random_state=0)
     models = {"scikit-learn": theirs, "gmm": ours}
     for model in models.values():

@@ -22,7 +22,7 @@ detectors = [{ name = "small-dcae", epochs = 1, train_batch = 4 }]
 
 [[grid]]
 extractors = ["resnet18"]
-detectors = [{ name = "gmm", components = 2 }]
+detectors = [{ name = "gmm", n_components = 2 }]
 """
 
 

@@ -83,7 +83,7 @@ def test_a_wrong_parameter_is_told_before_the_listening(tmp_path: Path) -> None:
             ["bench", str(path), "--data", str(samples), "-o", str(tmp_path / "out")],
             standalone_mode=False,
         )
-    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean components?"
+    expected = "own.toml, line 7: detector 'gmm' has no parameter 'componentz'; did you mean n_components?"
     assert expected in str(caught.value)
 
 

@@ -31,7 +31,7 @@ dataset = "folder"
 
 [[grid]]
 extractors = [{ name = "identity", frontend = { name = "mel-stack", n_mels = 16, frame_hop = 8 } }]
-detectors = ["knn", "kde", { name = "knn", neighbours = 100000 }]
+detectors = ["knn", "kde", { name = "knn", n_neighbors = 100000 }]
 """
 
 
@@ -60,7 +60,7 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
     assert "Levels &amp; &lt;frames&gt;" in page
     for line in results.lines:
         assert line.label in page
-    assert "knn (neighbours 100000): " in page.partition("<h2>No result</h2>")[2]
+    assert "knn (n_neighbors 100000): " in page.partition("<h2>No result</h2>")[2]
 
 
 def test_a_report_that_shows_the_same_is_left_alone(

@@ -29,7 +29,7 @@ seeds = [0, 1]
 
 [[grid]]
 extractors = [{ name = "identity", frontend = "mel-stack" }]
-detectors = ["knn", { name = "gmm", components = 2 }]
+detectors = ["knn", { name = "gmm", n_components = 2 }]
 """
 
 
@@ -50,7 +50,7 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.fixture
 def light_recipe(recipe: Path) -> Path:
     """A recipe that needs NumPy alone: it starts fast."""
-    recipe.write_text(RECIPE.replace('{ name = "gmm", components = 2 }', '"kde"'))
+    recipe.write_text(RECIPE.replace('{ name = "gmm", n_components = 2 }', '"kde"'))
     return recipe
 
 
@@ -151,13 +151,13 @@ def test_what_is_missing_or_fails_is_a_row_and_the_others_go_on(
     recipe.write_text(
         RECIPE + '[[grid]]\nextractors = ["resnet34"]\ndetectors = ["knn"]\n'
         '[[grid]]\nextractors = [{ name = "identity", frontend = "mel-stack" }]\n'
-        'detectors = [{ name = "gmm", components = 100000 }]\n'
+        'detectors = [{ name = "gmm", n_components = 100000 }]\n'
     )
     found = run(recipe, data, tmp_path / "out", capsys)
     failed = {line["pipeline"]: line["failed"] for line in found["ranking"] if line["failed"]}
-    assert set(failed) == {"resnet34 → knn", "mel-stack → gmm (components 100000)"}
+    assert set(failed) == {"resnet34 → knn", "mel-stack → gmm (n_components 100000)"}
     assert "resnet34-b627a593.pth: no good copy is here, and the network is forbidden" in failed["resnet34 → knn"]
-    assert "100000" in failed["mel-stack → gmm (components 100000)"]
+    assert "100000" in failed["mel-stack → gmm (n_components 100000)"]
     assert len([row for row in found["rows"] if not row["failed"]]) == 8
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet file is written")
     assert parquet.read_table(tmp_path / "out" / "rows.parquet").to_pylist() == found["rows"]

@@ -18,7 +18,7 @@ import soundfile
 
 ASD = Path(os.environ["ASD_COMMAND"])
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-CHEAP = ("--detector", "gmm", "--detector.components", "2", "--folds", "2", "--device", "cpu")
+CHEAP = ("--detector", "gmm", "--detector.n_components", "2", "--folds", "2", "--device", "cpu")
 Copies = Callable[[str], Path]
 
 

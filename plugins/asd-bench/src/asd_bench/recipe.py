@@ -15,7 +15,7 @@
 
     [[grid]]                                       # every extractor before every detector; options of asd fit besides
     extractors = ["squeezenet1_0", { name = "resnet18", frontend = { name = "mel-image", hop_length = 512 } }]
-    detectors = ["knn", { name = "gmm", components = 20 }]
+    detectors = ["knn", { name = "gmm", n_components = 20 }]
 
     [[grid]]                                       # without extractors: what each detector asks for
     detectors = ["dense-ae"]
