@@ -138,7 +138,8 @@ def configuration() -> str:
         [
             "# Configuration",
             "The same names in a TOML file (`--config`), as options of `asd fit` (`--false-alarms-per-hour`), as "
-            "arguments of `asd.fit`, and in the model file. A component is a name, or a table with `name` and its parameters.",
+            "arguments of `asd.fit`, and in the model file. A component is a name, or a table with `name` and its "
+            "parameters.",
             _table(("option", "takes", "default", "meaning"), rows),
             "## Environment variables",
             _table(("variable", "meaning"), [(f"`{name}`", text) for name, text in ENVIRONMENT.items()]),
