@@ -89,10 +89,8 @@ def test_bad_files(tmp_path: Path) -> None:
 def test_components_by_name_with_parameters_as_text() -> None:
     gmm = create("detector", "asd-sklearn:gmm", {"n_components": "7"})
     assert gmm.get_params()["n_components"] == 7
-    with pytest.raises(
-        ConfigError, match=r"detector 'gmm' has no parameter 'n_component'; did you mean n_components\?"
-    ):
-        create("detector", "gmm", {"n_component": 7})
+    with pytest.raises(ConfigError, match=r"detector 'gmm' has no parameter 'component'; did you mean n_components\?"):
+        create("detector", "gmm", {"component": 7})
     with pytest.raises(ConfigError, match=r"detector 'gmm': parameter 'n_components' takes a whole number, got 'many'"):
         create("detector", "gmm", {"n_components": "many"})
     with pytest.raises(ConfigError, match=r"extractor 'resnet18' fixes model = 'resnet18'; leave it out"):

@@ -29,7 +29,7 @@ def test_names_are_filled_in_everywhere(tmp_path: Path) -> None:
     said = run(ASD, "new-plugin", "belt-squeal", "--kind", "detector", cwd=tmp_path)
     assert "asd check belt-squeal" in said
     folder = tmp_path / "asd-belt-squeal"
-    assert "class BeltSqueal(Detector)" in (folder / "src" / "asd_belt_squeal" / "detector.py").read_text()
+    assert "class BeltSqueal(CheckedDetector)" in (folder / "src" / "asd_belt_squeal" / "detector.py").read_text()
     assert "${{ matrix.python }}" in (folder / ".github" / "workflows" / "ci.yml").read_text()
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["entry-points"] == {"asd.plugins": {"belt-squeal": "asd_belt_squeal.plugin"}}
