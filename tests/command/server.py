@@ -32,6 +32,9 @@ SLOW_TO_IMPORT = (
     *("asd.cli.evaluate", "asd.cli.demo", "asd.cli.plugins", "asd.cli.weights", "asd.cli.cache"),
 )
 
+INHERITED = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+"""What the command that started this process had on its path: no other command shall find it."""
+
 
 def serve(place: str, parent: int) -> None:
     """Answer commands one after the other, each in a fork."""
@@ -93,7 +96,7 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["environment"])
     extra = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [*extra, *(path for path in sys.path if path not in extra)]
+    sys.path[:] = [*extra, *(path for path in sys.path if path not in (*extra, *INHERITED))]
     sys.argv = ["asd", *request["arguments"]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
