@@ -146,7 +146,7 @@ def test_the_former_option_works_with_a_warning(model: Path, sounds: Path, optio
     said = "asd: warning: option '--false-alarm-rate' is now called '--false-alarms-per-hour'\n"
     scored = asd("score", model, sounds / "normal", "--json", *option, code=None)
     assert json.loads(scored.stdout)["decision"]["false_alarms_per_hour"] == 1000
-    assert scored.stderr == said
+    assert scored.stderr.count(said) == 1  # a slow machine reports progress too
     for command in ("fit", "score", "evaluate"):
         shown = asd(command, "--help").stdout
         assert "--false-alarms-per-hour" in shown
