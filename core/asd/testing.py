@@ -17,4 +17,4 @@ except ModuleNotFoundError as error:
 
 __all__ = ["Check", "Report", "Result", "check_component", "checks", "parametrize_with_checks"]
 
-__path__: list[str] = []  # so that asd.sound.machines is answered with its new place
+__path__: list[str] = []  # so that asd.testing.machines is answered with its new place
