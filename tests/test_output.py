@@ -21,7 +21,7 @@ from asd.detection import output
 from asd.detection.output import reserve
 from asd.errors import ModelFileError
 
-ASD = Path(sys.executable).with_name("asd")
+ASD = Path(sys.executable).with_name("asd")  # stopped and killed below
 QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "--detector", "mahalanobis")
 
 
@@ -270,7 +270,9 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([ASD, "fit", *arguments, *QUICK], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [os.environ["ASD_COMMAND"], "fit", *arguments, *QUICK], capture_output=True, text=True, check=False
+    )
 
 
 def test_fit_refuses_a_device_before_it_looks_at_recordings(tmp_path: Path) -> None:
