@@ -3,7 +3,7 @@
 ``python tests/fuzz/modelfiles.py`` makes 3,000 damaged files (something is changed, the digest is not) and 1,000 forged
 ones (the digest is computed anew) from the golden models, structure by structure. A damaged file must be refused. A
 forged one may load or be refused by an `AsdError` of one line. No other exception, no file outside, no connection, no
-process, nothing that takes more than five seconds or a gigabyte. ``--score`` scores a clip with what loads.
+process, nothing that takes more than five seconds or a gigabyte. ``--score`` scores a clip with each that loads.
 ``--hostile`` tries every parameter that takes text, of all installed components, with addresses and paths.
 ``--only N`` repeats one case, with its traceback.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
 import sys
 import tempfile
@@ -379,6 +380,7 @@ def warm_up() -> None:
     """Import what the models need, so that a case is not charged with it."""
     for path in sorted(GOLDEN.glob("*.asd")):
         load_and_score(path)
+    platform.processor()  # starts a program, once: some libraries want to know when they are imported
 
 
 def main() -> int:
