@@ -14,6 +14,7 @@ import asd
 from asd.detection import modelfile
 from asd.detection.manifest import checked
 from asd.errors import ModelFileError
+from asd.plugin import Detector
 
 GOLDEN = sorted((Path(__file__).resolve().parent / "golden").glob("*.asd"))
 MANIFEST, ARRAYS = modelfile.read(next(path for path in GOLDEN if path.stem == "mel-stack-gmm"))
@@ -153,6 +154,21 @@ def test_what_a_component_raises_itself_names_the_file(tmp_path: Path) -> None:
     modelfile.write(tmp_path / "m.asd", manifest, arrays)
     with pytest.raises(ModelFileError, match="the model lacks"):
         asd.load(tmp_path / "m.asd")
+
+
+@pytest.mark.parametrize("name", ["score", "__class__", "_hidden_", "runtime"])
+def test_an_array_replaces_no_method(name: str) -> None:
+    class Mean(Detector):
+        def fit(self, features: Any) -> Mean:
+            self.mean_ = features.mean(axis=0)
+            return self
+
+        def score(self, features: Any) -> Any:
+            return np.abs(features - self.mean_).sum(axis=1)
+
+    state = Mean().fit(np.ones((3, 2))).get_state()
+    with pytest.raises(ModelFileError, match=f"Mean: the model has an array '{name}', which no fit leaves"):
+        Mean().set_state({**state, name: np.ones(1)})
 
 
 def test_a_model_is_not_saved_that_could_not_be_loaded(tmp_path: Path) -> None:
