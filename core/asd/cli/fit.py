@@ -12,7 +12,7 @@ from asd.cli.flags import json_option, strict_option, verbose_option
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
-from asd.errors import ModelFileError
+from asd.detection.output import reserve
 
 
 @click.command(cls=DottedCommand)
@@ -46,16 +46,15 @@ def fit(
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path' (and 'label', 'split': rows that are
     not 'normal' or not 'train' are left out).
     """
-    _check_output(output, force)
     runtime = runtime_from(device, precision, batch_size)
-    with reporting(verbose):
+    with reporting(verbose), reserve(output, overwrite=force) as reserved:
         from asd.detection.model import Model
         from asd.sound.finding import find_clips
 
         config = config_from(ctx, config_file, options)
         clips = find_clips(data, segment=config.segment, label="normal", split="train")
         model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict)
-        model.save(output)
+        model.save(reserved)
     summary = summarise(model, output)
     if as_json:
         print_json(summary)
@@ -91,12 +90,3 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "decision": vars(model.decision),
         "lowest_false_alarms_per_hour": calibration.lowest_rate,
     }
-
-
-def _check_output(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise ModelFileError(f"{output}: is a folder; name a file, such as {output / 'machine.asd'}")
-    if output.exists() and not force:
-        raise ModelFileError(f"{output}: exists already; choose another name, or overwrite it with --force")
-    if not output.parent.is_dir():
-        raise ModelFileError(f"{output.parent}: no such folder to write the model to; make it first")

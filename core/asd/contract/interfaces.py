@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.contract.parameters import parameters_of
+from asd.errors import ModelFileError
 from asd.records import Audio, Channel, Float32, Float64, Recording, RemoteFile, Representation, Windows
 
 State = dict[str, npt.NDArray[Any]]
@@ -177,8 +178,16 @@ class Detector(Component, ABC):
         }
 
     def set_state(self, state: State) -> None:
-        """Restore what `get_state` returned."""
+        """Restore what `get_state` returned.
+
+        Raises
+        ------
+        ModelFileError
+            If an array has a name that `get_state` gives to none: a model file must not replace a method.
+        """
         for name, value in state.items():
+            if name.startswith("_") or not name.endswith("_"):
+                raise ModelFileError(f"{type(self).__name__}: the model has an array {name!r}, which no fit leaves")
             setattr(self, name, value)
 
 

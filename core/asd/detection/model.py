@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +19,11 @@ from asd.contract.interfaces import Component, Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.manifest import TrainingEntry, checked, sections
+from asd.detection.output import OutputFile
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
-from asd.errors import ModelFileError, PluginError
+from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
 from asd.files.digest import digest_of
 from asd.records import Clip, Float64
 from asd_registry import PIPELINE_KINDS
@@ -28,6 +31,8 @@ from asd_registry.files import remedy
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
+_SHOWN_LIMIT = 500
+"""Characters of an error that a model file's own text may fill."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Model:
         self.members = members
         self.calibration = calibration
         self.decision = decision
-        self.training: list[dict[str, str]] = []
+        self.training: list[TrainingEntry] = []
         self.clips = 0
         self.rates: tuple[int, int] = (0, pipeline.frontend.sample_rate)
         self.failures: list[Failure] = []
@@ -201,8 +206,14 @@ class Model:
             told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
             yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
 
-    def save(self, path: str | Path) -> None:
-        """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`."""
+    def save(self, path: str | Path | OutputFile) -> None:
+        """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
+        """
         arrays: modelfile.Arrays = {
             "calibration.scores": self.calibration.scores,
             "calibration.member": self.calibration.member,
@@ -210,7 +221,9 @@ class Model:
         for i, member in enumerate(self.members):
             for part, state in (("transform", member.transform.get_state()), ("detector", member.detector.get_state())):
                 arrays |= {f"{i}.{part}.{name}": value for name, value in state.items()}
-        modelfile.write(Path(path), self._manifest(), arrays)
+        manifest = self._manifest()
+        checked(str(path), manifest, arrays)
+        modelfile.write(path, manifest, arrays)
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
@@ -260,13 +273,16 @@ class Model:
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        manifest, arrays = modelfile.read(Path(path))
+        content, arrays = modelfile.read(Path(path))
+        manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest["plugins"])
         _check_permission(Path(path), manifest["config"])
-        with former_names_allowed():
+        parts = sections(arrays)
+        with _restoring(path), former_names_allowed():
             pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime)
-            members = [_restored(pipeline, _section(arrays, str(i))) for i in range(manifest["members"])]
-            decision = Decision(**manifest["decision"])
+            members = [_restored(pipeline, parts[str(i)]) for i in range(manifest["members"])]
+            given: dict[str, Any] = {**manifest["decision"]}
+            decision = Decision(**given)
         calibration = Calibration(
             arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
         )
@@ -289,6 +305,21 @@ class Model:
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
                     f"{str(present.get(name))[:12]}…: install the weights it was fitted with, or fit anew"
                 )
+
+
+@contextmanager
+def _restoring(path: str | Path) -> Iterator[None]:
+    """Name the file where a component cannot be made from what it holds."""
+    try:
+        yield
+    except Exception as error:  # a component's own, too: it was given parameters or arrays that it does not expect
+        reason = " ".join(str(error).split())
+        if isinstance(error, AsdError) and not isinstance(error, ConfigError) and len(reason) < _SHOWN_LIMIT:
+            raise
+        kind = "" if isinstance(error, AsdError) else f"{type(error).__name__}: "
+        raise ModelFileError(
+            f"{path}: its components cannot be made from it ({kind}{reason[:_SHOWN_LIMIT]}); fit anew"
+        ) from error
 
 
 def _check_plugins(path: Path, needed: dict[str, str]) -> None:

@@ -1,7 +1,9 @@
 """The model file ``*.asd``: one safetensors file whose metadata holds a JSON manifest. No pickle, no code.
 
-Writing goes to a file beside the target, which is renamed when it is whole: a full disk or a kill leaves the old file
-as it was. A digest over the manifest and every array tells an altered file from an intact one.
+A digest over the manifest and every array tells an altered file from an intact one; it is compared before the manifest
+is read. It does not cover the header's own text, so that is accepted in one spelling only: the one that `write` gives.
+The digest protects against damage: who forges a file computes it anew. Therefore nothing is allocated that the size of
+the file does not bear out, and `asd.detection.manifest` checks what a model must hold.
 """
 
 from __future__ import annotations
@@ -9,51 +11,79 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
-import tempfile
+import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from asd.detection.output import OutputFile, reserve
 from asd.errors import ModelFileError
 
 FORMAT = 1
+HEADER_LIMIT = 16_000_000
+"""Bytes of the header, the manifest included: enough for the names and digests of 100,000 training recordings."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
+_TYPES = {
+    "BOOL": np.dtype("|b1"),
+    **{f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
+    **{f"I{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+}
+_NAMES = {dtype: name for name, dtype in _TYPES.items()}
+_METADATA = "__metadata__"
+_EMPTY_LIMIT = 1 << 24
+"""Product of the other dimensions of an array without elements, which the file's size does not limit."""
+_NUMBER_LIMIT = 1 << 63
 
-def write(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+
+class _Entry(msgspec.Struct):
+    """An array in the header of a safetensors file."""
+
+    dtype: str
+    shape: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(max_length=64)]
+    data_offsets: tuple[int, int]
+
+
+def write(path: str | Path | OutputFile, manifest: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write a model file, replacing an old one only when the new one is whole.
+
+    Parameters
+    ----------
+    path : str, Path or OutputFile
+        File to write, an old one is replaced; or what `asd.detection.output.reserve` gave.
+    manifest : mapping of str to Any
+        Plain data for JSON.
+    arrays : mapping of str to array
+        Numbers or booleans.
 
     Raises
     ------
     ModelFileError
         If the file cannot be written; an old file stays as it was.
     """
-    from safetensors.numpy import save
-
-    plain = {name: _storable(name, array) for name, array in sorted(arrays.items())}
-    text = json.dumps({"format": FORMAT, **manifest}, sort_keys=True)
-    content = save(plain, metadata={"asd": text, "sha256": _digest(text, plain)})
-    temporary: str | None = None
+    plain = {name: _storable(name, array) for name, array in arrays.items()}
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        text = json.dumps({"format": FORMAT, **manifest}, sort_keys=True, allow_nan=False)
+        header = _new_header(text, plain)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the manifest cannot be written as JSON ({error})") from error
+    if len(header) > HEADER_LIMIT:
         raise ModelFileError(
-            f"{path}: the model cannot be saved here ({error.strerror}); nothing was overwritten; "
-            f"free {len(content) / 1e6:.1f} MB or choose another folder"
-        ) from error
+            f"the model's description takes {len(header) / 1e6:.0f} MB, a model file holds {HEADER_LIMIT / 1e6:.0f} MB "
+            "of it: fit on fewer recordings"
+        )
+    content: list[bytes | memoryview] = [header, *(_bytes(plain[name]) for name in _layout(plain))]
+    with contextlib.nullcontext(path) if isinstance(path, OutputFile) else reserve(Path(path), overwrite=True) as file:
+        file.write(content)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Arrays]:
@@ -64,41 +94,153 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     ModelFileError
         If the file is missing, not a model, cut off, altered, or of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model file; make one with 'asd fit DATA -o {path}'")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path}: not a model file, or cut off ({error}); copy it again or fit anew") from error
-    if "asd" not in metadata:
-        raise ModelFileError(f"{path}: a safetensors file, but not a model of asd; make one with 'asd fit'")
-    manifest: dict[str, Any] = json.loads(metadata["asd"])
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait
+            raise ModelFileError(f"{path}: not a regular file; name a model file that 'asd fit' wrote")
+        with path.open("rb") as file:
+            text, sha256, arrays = _parts(path, file)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelFileError(f"{path}: no such model file; make one with 'asd fit DATA -o {path}'") from error
+    except OSError as error:
+        raise ModelFileError(f"{path}: this model file cannot be read ({error.strerror})") from error
+    if sha256 != _digest(text, arrays):
+        raise ModelFileError(
+            f"{path}: altered since it was saved (its digest does not match); copy it again or fit anew"
+        )
+    try:
+        manifest = _strict_json(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"its manifest: {error}") from error
+    if not (isinstance(manifest, dict) and type(manifest.get("format")) is int and manifest["format"] > 0):
+        raise _damaged(path, "its manifest does not say its format")
     if manifest["format"] > FORMAT:
         raise ModelFileError(
             f"{path}: written in format {manifest['format']}, this asd reads up to {FORMAT}: "
             "pip install --upgrade asd-framework"
         )
-    if metadata.get("sha256") != _digest(metadata["asd"], arrays):
-        raise ModelFileError(
-            f"{path}: altered since it was saved (its digest does not match); copy it again or fit anew"
-        )
     return manifest, arrays
 
 
+def _parts(path: Path, file: BufferedReader) -> tuple[str, str | None, Arrays]:
+    """Return the manifest's text, the digest and the arrays, not verified."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= min(size - 8, HEADER_LIMIT):
+        limit = f"at most {HEADER_LIMIT:,} are allowed" if length > HEADER_LIMIT else f"the file has {size:,}"
+        raise _damaged(path, f"its header claims {length:,} bytes, {limit}")
+    header = file.read(length)
+    try:
+        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+        metadata = msgspec.json.decode(raw.pop(_METADATA, b"{}"), type=dict[str, str])
+        if "asd" not in metadata:
+            raise ModelFileError(f"{path}: a safetensors file, but not a model of asd; make one with 'asd fit'")
+        entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _damaged(path, f"its header: {error}") from error
+    position = 0
+    for name, entry in entries.items():
+        end = position + _size(path, name, entry)
+        if entry.data_offsets != (position, end):
+            raise _damaged(path, f"array {name[:80]!r} should take the bytes {position:,} to {end:,}")
+        position = end
+    if position != size - 8 - length:
+        raise _damaged(path, f"its arrays take {position:,} bytes, {size - 8 - length:,} are there")
+    if metadata.keys() - {"asd", "sha256"} or _header(metadata, entries) != header:
+        raise _damaged(path, "its header is not written as asd writes it")
+    arrays = {name: _array(path, file, entry) for name, entry in entries.items()}
+    return metadata["asd"], metadata.get("sha256"), arrays
+
+
+def _size(path: Path, name: str, entry: _Entry) -> int:
+    if entry.dtype not in _TYPES:
+        raise _damaged(path, f"array {name[:80]!r} has an unknown type")
+    count = math.prod(entry.shape)
+    if not count and math.prod(extent or 1 for extent in entry.shape) > _EMPTY_LIMIT:
+        raise _damaged(path, f"array {name[:80]!r} is empty, but one of its sides is longer than {_EMPTY_LIMIT:,}")
+    return count * _TYPES[entry.dtype].itemsize
+
+
+def _array(path: Path, file: BufferedReader, entry: _Entry) -> npt.NDArray[Any]:
+    array = np.empty(entry.shape, _TYPES[entry.dtype])
+    if file.readinto(_bytes(array)) != array.nbytes:
+        raise _damaged(path, "it ended while it was read")
+    if array.dtype == bool and array.size and array.view(np.uint8).max() > 1:
+        raise _damaged(path, "a boolean is neither 0 nor 1")
+    return array
+
+
+def _damaged(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(f"{path}: not a model file, or cut off ({reason[:300]}); copy it again or fit anew")
+
+
+def _new_header(text: str, arrays: Arrays) -> bytes:
+    entries = {}
+    position = 0
+    for name in _layout(arrays):
+        array = arrays[name]
+        entries[name] = _Entry(_NAMES[array.dtype], array.shape, (position, position + array.nbytes))
+        position += array.nbytes
+    header = _header({"asd": text, "sha256": _digest(text, arrays)}, entries)
+    return len(header).to_bytes(8, "little") + header
+
+
+def _layout(arrays: Arrays) -> list[str]:
+    """Return the order of the arrays in the file: by the size of their elements, so that all are aligned."""
+    return sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+
+
+def _header(metadata: Mapping[str, str], entries: Mapping[str, _Entry]) -> bytes:
+    described = {name: msgspec.structs.asdict(entry) for name, entry in entries.items()}
+    text = json.dumps({_METADATA: metadata, **described}, separators=(",", ":"), ensure_ascii=False).encode()
+    return text + b" " * (-len(text) % 8)
+
+
 def _storable(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    plain = np.array(array, order="C")
-    if plain.dtype.kind not in "biuf":
+    plain = np.asarray(array, order="C")
+    if plain.dtype.newbyteorder("<") not in _NAMES:
         raise ModelFileError(f"array {name!r} has type {plain.dtype}; a model file holds numbers and booleans only")
-    return plain
+    return plain.astype(plain.dtype.newbyteorder("<"), copy=False)
 
 
-def _digest(text: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # numpy's arrays are buffers
+
+
+def _digest(text: str, arrays: Arrays) -> str:
     digest = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(_bytes(array))
     return digest.hexdigest()
+
+
+def _strict_json(text: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises
+    ------
+    ValueError
+        If it is none, a key stands twice in an object, or a number is not finite or beyond 64 bits.
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return found
+
+
+def _integer(digits: str) -> int:
+    number = int(digits[:21])
+    if len(digits) > 20 or not -_NUMBER_LIMIT <= number < _NUMBER_LIMIT:
+        raise ValueError("an integer is beyond 64 bits")
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from asd.contract.interfaces import State
+from asd.errors import ModelFileError
 from asd.records import Float32, Float64
 
 
@@ -61,9 +62,27 @@ class FeatureTransform:
         return state
 
     def set_state(self, state: State) -> None:
-        """Restore what `get_state` returned."""
-        self.mean, self.scale = state["mean"], state["scale"]
-        self.components = state.get("components")
+        """Restore what `get_state` returned.
+
+        Raises
+        ------
+        ModelFileError
+            If arrays are missing or too many, do not fit each other, or hold what cannot be computed with.
+        """
+        if state.keys() - {"components"} != {"mean", "scale"}:
+            raise ModelFileError(f"the transform must have the arrays mean and scale, got {', '.join(state) or 'none'}")
+        mean, scale, components = state["mean"], state["scale"], state.get("components")
+        given = [mean, scale] if components is None else [mean, scale, components]
+        if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in given) or not scale.all():
+            raise ModelFileError("the transform must be finite float64 numbers, its scale not 0; fit the model again")
+        if (
+            mean.ndim != 1
+            or scale.shape != mean.shape
+            or (components is not None and (components.ndim != 2 or len(components) != len(mean)))
+        ):
+            shapes = ", ".join(str(array.shape) for array in given)
+            raise ModelFileError(f"the transform's arrays do not fit each other ({shapes}); fit the model again")
+        self.mean, self.scale, self.components = mean, scale, components
 
 
 def _principal_components(values: Float64, fraction: float) -> Float64:

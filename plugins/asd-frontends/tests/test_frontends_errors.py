@@ -52,6 +52,12 @@ from asd_frontends.waveform import Waveform
             "lower n_mels or raise n_fft (now 256)",
         ),
         (
+            MelPatch,
+            {"n_fft": 1 << 31},
+            "mel-patch: n_mels 64 and n_fft 2147483648 make a filter bank of 68,719,476,800 numbers, "
+            "expected at most 16,777,216; lower one of them",
+        ),
+        (
             MelImage,
             {"colour_map": "jet"},
             "mel-image: colour_map must be viridis, magma, inferno, plasma or gray, got 'jet'; "
