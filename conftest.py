@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+# Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
+os.environ.setdefault("ASD_CACHE_SIZE", "0")
+
 _COMMAND = Path(__file__).resolve().parent / "tests" / "command"
 
 

@@ -15,7 +15,15 @@ from asd.sound.finding import find_clips
 Data = str | Path | Iterable[str | Path]
 
 
-def fit(data: Data, *, runtime: Runtime | None = None, workers: int = 1, strict: bool = False, **options: Any) -> Model:
+def fit(
+    data: Data,
+    *,
+    runtime: Runtime | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    cache: bool = True,
+    **options: Any,
+) -> Model:
     """Learn what a healthy machine sounds like.
 
     Parameters
@@ -28,6 +36,8 @@ def fit(data: Data, *, runtime: Runtime | None = None, workers: int = 1, strict:
         Threads that decode ahead of the network.
     strict : bool
         Raise at the first clip that cannot be used, instead of leaving it out.
+    cache : bool
+        Take embeddings from the embedding cache and keep them there.
     **options
         The fields of `asd.Config`: ``detector="gmm"``, ``detector={"name": "gmm", "n_components": 20}``, ``pca=0.98`` …
 
@@ -38,10 +48,12 @@ def fit(data: Data, *, runtime: Runtime | None = None, workers: int = 1, strict:
     """
     config = Config.from_mapping(options)
     clips = find_clips(_as_list(data), segment=config.segment, label="normal", split="train")
-    return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict)
+    return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
 
 
-def score(model: Model | str | Path, data: Data, *, workers: int = 1) -> Iterator[Verdict | Failure]:
+def score(
+    model: Model | str | Path, data: Data, *, workers: int = 1, cache: bool = True
+) -> Iterator[Verdict | Failure]:
     """Yield a verdict for each clip of `data` in order, or a failure for a clip that cannot be read.
 
     Parameters
@@ -52,14 +64,16 @@ def score(model: Model | str | Path, data: Data, *, workers: int = 1) -> Iterato
         Files, folders, globs or CSV manifests.
     workers : int
         Threads that decode ahead of the network.
+    cache : bool
+        Take embeddings from the embedding cache and keep them there.
     """
-    fitted = model if isinstance(model, Model) else Model.load(model)
-    yield from fitted.score(find_clips(_as_list(data), segment=fitted.config.segment), workers=workers)
+    fitted = model if isinstance(model, Model) else Model.load(model, cache=cache)
+    yield from fitted.score(find_clips(_as_list(data), segment=fitted.config.segment), workers=workers, cache=cache)
 
 
-def load(path: str | Path, *, runtime: Runtime | None = None) -> Model:
-    """Read a model file; errors as for `asd.detection.model.Model.load`."""
-    return Model.load(path, runtime=runtime)
+def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True) -> Model:
+    """Read a model file; parameters and errors as for `asd.detection.model.Model.load`."""
+    return Model.load(path, runtime=runtime, cache=cache)
 
 
 def _as_list(data: Data) -> list[str | Path]:

@@ -11,9 +11,9 @@ from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
 from asd.detection.config import DEFAULT_DETECTOR, Choice, Config, ResolvedConfig
-from asd.detection.embeddings import Cost, EmbeddingCache, content_of, embed_all
+from asd.detection.embeddings import EmbeddingCache
 from asd.detection.evaluation import Evaluation, evaluate, measure
-from asd.detection.identity import identity_of, runtime_identity
+from asd.detection.identity import content_of, identity_of, runtime_identity
 from asd.detection.memory import peak_memory, reset_peak
 from asd.detection.metrics import (
     auc,
@@ -26,7 +26,7 @@ from asd.detection.metrics import (
 from asd.detection.model import Model, Verdict
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
-from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.training import Member, learn, new_detector, new_transform, pool_scores
 from asd.detection.transform import FeatureTransform
 from asd.files.digest import duplicates

@@ -19,7 +19,8 @@ _MEGABYTE = 10**6
 def cache() -> None:
     """Show and prune the embeddings that are kept between runs.
 
-    They can be computed again at any time. ASD_CACHE names the folder that holds them.
+    They can be computed again at any time. ASD_CACHE names the folder that holds them; ASD_CACHE_SIZE is the size that
+    they may take, such as 500MB (default: 2GB), after which what was not used for longest goes; 0 turns the cache off.
     """
 
 
@@ -34,13 +35,15 @@ def show(as_json: bool, verbose: bool) -> None:
     with reporting(verbose):
         usage = kept.usage() if kept.path.exists() else []
     if as_json:
-        print_json({"path": str(kept.path), "pipelines": [asdict(each) for each in usage]})
+        pipelines = [asdict(each) for each in usage]
+        print_json({"path": str(kept.path), "limit": kept.limit, "pipelines": pipelines})
         return
     if usage:
         print_table(("front end", "extractor", "precision", "clips", "size", "last used"), [_row(u) for u in usage])
     else:
         click.echo("No embeddings are kept.")
-    click.echo(f"asd: the embedding cache is {kept.path}", err=True)
+    limit = f"takes at most {kept.limit / _MEGABYTE:.0f} MB" if kept.limit else "is off (ASD_CACHE_SIZE is 0)"
+    click.echo(f"asd: the embedding cache is {kept.path} and {limit}", err=True)
 
 
 @cache.command()

@@ -9,7 +9,7 @@ import click
 
 from asd.cli.evaluate import print_evaluation
 from asd.cli.fit import describe_decision
-from asd.cli.flags import verbose_option
+from asd.cli.flags import cache_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_table, reporting
 from asd.errors import DataError
@@ -21,8 +21,11 @@ _FALSE_ALARMS_PER_HOUR = 72.0
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="The sample folder, if it is elsewhere.")
 @runtime_options
+@cache_option
 @verbose_option
-def demo(data: Path | None, device: str, precision: str, batch_size: str, workers: int, verbose: bool) -> None:
+def demo(
+    data: Path | None, device: str, precision: str, batch_size: str, workers: int, cache: bool, verbose: bool
+) -> None:
     """Fit, score and evaluate on sample recordings of an industrial fan.
 
     The recordings are from the MIMII data set (fan id_00; Hitachi, Ltd., CC BY-SA 4.0).
@@ -38,12 +41,13 @@ def demo(data: Path | None, device: str, precision: str, batch_size: str, worker
         healthy, faulty = find_clips([samples / "test" / "normal"]), find_clips([samples / "test" / "anomalous"])
         click.echo(f"1. Fit: listening to {len(train)} recordings of a healthy fan …")
         config = Config(false_alarms_per_hour=_FALSE_ALARMS_PER_HOUR)
-        fitted = Model.fit(train, config, runtime=runtime_from(device, precision, batch_size), workers=workers)
+        runtime = runtime_from(device, precision, batch_size)
+        fitted = Model.fit(train, config, runtime=runtime, workers=workers, cache=cache)
         fitted.save(Path(folder) / "fan.asd")
         click.echo(describe_decision(fitted.decision, len(fitted.calibration.scores)))
         click.echo("So many, because the clips are so few: 360 of them could promise one alarm an hour.")
         click.echo("\n2. Score: recordings that the model has not heard.")
-        model = Model.load(Path(folder) / "fan.asd", runtime=fitted.pipeline.runtime)
+        model = Model.load(Path(folder) / "fan.asd", runtime=runtime, cache=fitted.pipeline.cache or False)
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]
         print_table(
             ("recording", "truth", "score", "p-value", "verdict"),

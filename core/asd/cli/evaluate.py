@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
 
@@ -19,6 +19,7 @@ from asd.cli.output import print_json, print_table, reporting
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
 @false_alarms_option
 @runtime_options
+@cache_option
 @strict_option
 @json_option
 @verbose_option
@@ -31,6 +32,7 @@ def evaluate(
     precision: str,
     batch_size: str,
     workers: int,
+    cache: bool,
     strict: bool,
     as_json: bool,
     verbose: bool,
@@ -45,7 +47,7 @@ def evaluate(
         from asd.detection.model import Model
         from asd.sound.finding import find_clips
 
-        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
+        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
         segment = model.config.segment

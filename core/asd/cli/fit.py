@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asd.cli.dotted import DottedCommand
-from asd.cli.flags import json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
@@ -21,6 +21,7 @@ from asd.detection.output import reserve
 @click.option("--force", is_flag=True, help="Overwrite an existing model file.")
 @pipeline_options
 @runtime_options
+@cache_option
 @strict_option
 @json_option
 @verbose_option
@@ -36,6 +37,7 @@ def fit(
     precision: str,
     batch_size: str,
     workers: int,
+    cache: bool,
     strict: bool,
     as_json: bool,
     verbose: bool,
@@ -53,7 +55,7 @@ def fit(
 
         config = config_from(ctx, config_file, options)
         clips = find_clips(data, segment=config.segment, label="normal", split="train")
-        model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict)
+        model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
         model.save(reserved)
     summary = summarise(model, output)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import ConfigError, DataError
@@ -25,6 +25,7 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
+@cache_option
 @strict_option
 @verbose_option
 def score(
@@ -37,6 +38,7 @@ def score(
     precision: str,
     batch_size: str,
     workers: int,
+    cache: bool,
     strict: bool,
     verbose: bool,
 ) -> int:
@@ -52,7 +54,7 @@ def score(
         from asd.progress import track
         from asd.sound.finding import find_clips
 
-        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size))
+        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
         clips = find_clips(data, segment=model.config.segment)

@@ -1,68 +1,60 @@
 """The embedding cache: what a front end and an extractor made of a clip, computed once.
 
-An entry's key covers all that decides its values: the content of the clip, front end and extractor with every
-parameter, the versions of their distributions and of the libraries these ask for, the weights' hashes, the device and
-the precision (for ``auto``, the hardware that it is chosen by). It is one SQLite file in WAL mode below
-the cache folder: several processes may use it at once, each clip is committed by itself, and a kill leaves
-whole entries only. A cache that cannot be used costs time, never a result: that is logged once, and the run goes on.
+It is one SQLite file below the cache folder. Several processes may use it at once, each clip is committed by itself,
+and a kill leaves whole entries only. Each entry carries a checksum. Where the file would grow beyond its limit, what
+was not used for longest goes first. A cache that cannot be used costs time, never a result: that is logged once, and
+the run goes on.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
+import os
+import re
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from asd.detection.identity import identity_of, libraries_of, runtime_identity
-from asd.detection.memory import peak_memory
-from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
-from asd.errors import CacheError
+from asd.errors import CacheError, ConfigError
 from asd.files.database import open_database
-from asd.files.digest import digest_of
 from asd.files.folders import cache_folder
-from asd.records import Clip
+from asd.records import Float32, Float64
 
 T = TypeVar("T")
 
 _log = logging.getLogger("asd")
 
+_FILE = "embeddings-2.sqlite"
+"""The number is that of the tables: another version of asd, with other tables, has a file of its own."""
 _DAY = 86400.0
+_DEFAULT_LIMIT = "2GB"
+_PAGES = 2**15
+"""Bytes that an entry may take beside its content."""
+_LARGEST = 10**9
+"""SQLite keeps nothing larger in a row."""
+
+_SHRINK = "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
+"""As a script: a single statement would give one page back."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pipelines (id TEXT PRIMARY KEY, described TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, pipeline TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS embeddings (
-    key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, used REAL NOT NULL, size INTEGER NOT NULL, dimension INTEGER NOT NULL,
-    embedding BLOB NOT NULL, start BLOB NOT NULL, facts TEXT NOT NULL
+    key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, used REAL NOT NULL, size INTEGER NOT NULL,
+    facts TEXT NOT NULL, checksum BLOB NOT NULL, start BLOB NOT NULL, embedding BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS embeddings_used ON embeddings (used);
+CREATE INDEX IF NOT EXISTS embeddings_used ON embeddings (used, key, size);
 """
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a clip's embeddings cost when they were computed.
-
-    Parameters
-    ----------
-    seconds : float
-        Time from file to embeddings.
-    peak_memory : int
-        Largest resident memory of the process in bytes; 0: unknown.
-    """
-
-    seconds: float
-    peak_memory: int
 
 
 @dataclass(frozen=True)
@@ -72,11 +64,11 @@ class Usage:
     Parameters
     ----------
     described : dict
-        Front end and extractor with parameters, distributions, versions, weights; runtime; framework.
+        Front end and extractor with parameters, versions and weights; runtime; machine.
     clips, size : int
         Entries, and their embeddings' bytes.
     used : float
-        When one was last used, to the day; seconds since 1970.
+        When one was last used; seconds since 1970.
     """
 
     described: dict[str, Any]
@@ -91,29 +83,69 @@ class EmbeddingCache:
     Parameters
     ----------
     path : Path, optional
-        The SQLite file; default: ``embeddings.sqlite`` in the cache folder. It is made at first use.
+        The SQLite file; default: in the cache folder. It is made at first use.
+    limit : int, optional
+        Bytes that the file may take; 0: nothing is kept or taken. Default: ``ASD_CACHE_SIZE``, or 2 GB.
+
+    Raises
+    ------
+    ConfigError
+        If ``ASD_CACHE_SIZE`` is no size.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or cache_folder() / "embeddings.sqlite"
+    def __init__(self, path: Path | None = None, limit: int | None = None) -> None:
+        self.path = path or cache_folder() / _FILE
+        self.limit = size_limit() if limit is None else limit
+        self._owner = os.getpid()
+        self._lock = threading.RLock()
+        self._used: set[str] = set()
         self._broken = False
+        self._damage_reported = False
 
     @functools.cached_property
     def _connection(self) -> sqlite3.Connection:
-        return open_database(self.path, _TABLES)
+        connection = open_database(self.path, _TABLES)
+        weakref.finalize(self, connection.close)
+        return connection
 
-    def load(self, key: str, clip: Clip) -> tuple[ClipFeatures, Cost] | None:
-        """Return the entry of `key` as the features of `clip`, with their cost; None if there is none."""
-        return self._try(lambda: self._load(key, clip))
+    def load(self, key: str) -> tuple[Float32, Float64, dict[str, Any]] | None:
+        """Return the embeddings, the windows' starts and the facts kept under `key`; None if there are none."""
+        return self._try(lambda: self._load(key))
 
-    def holds(self, key: str) -> bool:
-        """Return whether there is an entry of `key`."""
-        query = "SELECT 1 FROM embeddings WHERE key = ?"
-        return bool(self._try(lambda: self._connection.execute(query, (key,)).fetchone()))
+    def store(self, key: str, described: str, values: Float32, start: Float64, facts: Mapping[str, Any]) -> None:
+        """Keep embeddings under `key`.
 
-    def store(self, key: str, pipeline: dict[str, Any], features: ClipFeatures, cost: Cost) -> None:
-        """Keep `features` under `key`, with what `describe` says of the pipeline that made them."""
-        self._try(lambda: self._store(key, pipeline, features, cost))
+        Parameters
+        ----------
+        key : str
+            What decides the embeddings, as a digest.
+        described : str
+            The pipeline as JSON, for `usage` and `recall`.
+        values : float32 array of shape (n_windows, dimension)
+            Embeddings.
+        start : float64 array of shape (n_windows,)
+            Start of each window.
+        facts : mapping
+            What else belongs to them, as JSON takes it.
+        """
+        as_agreed = values.dtype == np.float32 and start.dtype == np.float64 and values.shape[:-1] == start.shape
+        if as_agreed and values.size:
+            self._try(lambda: self._store(key, described, values, start, to_json(facts)))
+
+    def recall(self, request: str) -> dict[str, Any] | None:
+        """Return the pipeline that `request` was found to mean, as `remember` got it; None if that is not known."""
+        query = "SELECT described FROM pipelines JOIN requests ON pipeline = pipelines.id WHERE requests.id = ?"
+        row = self._try(lambda: self._connection.execute(query, (_digest(request),)).fetchone())
+        return row and json.loads(row[0])
+
+    def remember(self, request: str, described: str) -> None:
+        """Keep which pipeline a request means: its components need not be created to know that again."""
+        self._try(lambda: self._remember(request, described))
+
+    def flush(self) -> None:
+        """Write down what was used, so that it stays longest."""
+        if self._used:
+            self._try(lambda: self._in_transaction(lambda _: None))
 
     def usage(self) -> list[Usage]:
         """Return what is held of each pipeline, the largest first.
@@ -148,36 +180,69 @@ class EmbeddingCache:
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        if "_connection" in vars(self):
-            self._connection.close()
-            del self._connection
+        with self._lock:
+            self.flush()
+            if "_connection" in vars(self):
+                self._connection.close()
+                del self._connection
 
-    def _load(self, key: str, clip: Clip) -> tuple[ClipFeatures, Cost] | None:
-        query = "SELECT dimension, embedding, start, facts, used FROM embeddings WHERE key = ?"
+    def _load(self, key: str) -> tuple[Float32, Float64, dict[str, Any]] | None:
+        query = "SELECT facts, start, embedding, checksum FROM embeddings WHERE key = ?"
         row = self._connection.execute(query, (key,)).fetchone()
         if row is None:
             return None
-        dimension, embedding, start, text, used = row
-        if used < time.time() - _DAY:  # to the day is enough, and spares a write per reading
-            self._connection.execute("UPDATE embeddings SET used = ? WHERE key = ?", (time.time(), key))
-        facts = json.loads(text)
-        cost = Cost(**facts.pop("cost"))
-        values = np.frombuffer(embedding, np.float32).reshape(-1, dimension)
-        return ClipFeatures(clip=clip, values=values, start=np.frombuffer(start, np.float64), **facts), cost
+        *parts, checksum = row
+        if checksum != _checksum(key, *parts):
+            if not self._damage_reported:
+                _log.warning("%s: holds damaged entries; they are computed again; is the drive sound?", self.path)
+            self._damage_reported = True
+            return None
+        self._used.add(key)
+        facts, start, embedding = parts
+        starts = np.frombuffer(start, np.float64).copy()
+        return np.frombuffer(embedding, np.float32).reshape(len(starts), -1).copy(), starts, json.loads(facts)
 
-    def _store(self, key: str, pipeline: dict[str, Any], features: ClipFeatures, cost: Cost) -> None:
-        described = _json(pipeline)
-        pipeline_id = hashlib.sha256(described.encode()).hexdigest()
-        values = np.ascontiguousarray(features.values, np.float32)
-        names = ("seconds", "file_rate", "silent", "notes")
-        facts = _json({"cost": asdict(cost), **{name: getattr(features, name) for name in names}})
-        size = values.nbytes + features.start.nbytes
-        entry = (key, pipeline_id, time.time(), size, values.shape[1], values.data, features.start.tobytes(), facts)
+    def _store(self, key: str, described: str, values: Float32, start: Float64, facts: str) -> None:
+        parts = (facts, start.tobytes(), values.tobytes())
+        size = values.nbytes + start.nbytes
+        if size > min(self.limit // 10, _LARGEST):  # it would push out too much else
+            return
+        entry = (key, _digest(described), time.time(), size, facts, _checksum(key, *parts), *parts[1:])
+
+        def insert(connection: sqlite3.Connection) -> None:
+            self._make_room(connection, size + _PAGES)
+            connection.execute("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", (_digest(described), described))
+            connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+
+        self._in_transaction(insert)
+        if self.path.stat().st_size > self.limit:  # the limit was lowered
+            self._connection.executescript(_SHRINK)
+
+    def _remember(self, request: str, described: str) -> None:
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", (_digest(described), described))
+            connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (_digest(request), _digest(described)))
+
+        self._in_transaction(insert)
+
+    def _in_transaction(self, action: Callable[[sqlite3.Connection], None]) -> None:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            connection.execute("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", (pipeline_id, described))
-            connection.execute("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+            now = time.time()
+            connection.executemany("UPDATE embeddings SET used = ? WHERE key = ?", [(now, key) for key in self._used])
+            self._used.clear()
+            action(connection)
+
+    def _make_room(self, connection: sqlite3.Connection, size: int) -> None:
+        """Remove what was not used for longest, and a little more, if the file would exceed its limit by `size`."""
+        pages, free, bytes_each = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        excess = (pages - free) * bytes_each + size - self.limit
+        if excess > 0:
+            held = connection.execute("SELECT SUM(size) FROM embeddings").fetchone()[0] or 0
+            _remove_beyond(connection, max(0, held - excess - self.limit // 50))
 
     def _prune(self, unused_days: float | None, max_bytes: int | None) -> int:
         connection, removed = self._connection, 0
@@ -185,19 +250,15 @@ class EmbeddingCache:
             limit = time.time() - unused_days * _DAY
             removed += connection.execute("DELETE FROM embeddings WHERE used <= ?", (limit,)).rowcount
         if max_bytes is not None:
-            removed += connection.execute(
-                """DELETE FROM embeddings WHERE key IN (
-                    SELECT key FROM (SELECT key, SUM(size) OVER (ORDER BY used DESC, key) AS total FROM embeddings)
-                    WHERE total > ?)""",
-                (max_bytes,),
-            ).rowcount
+            removed += _remove_beyond(connection, max_bytes)
         connection.execute("DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM embeddings)")
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("DELETE FROM requests WHERE pipeline NOT IN (SELECT id FROM pipelines)")
+        connection.executescript(_SHRINK)
         return removed
 
     def _try(self, action: Callable[[], T]) -> T | None:
-        if self._broken:
+        # A forked copy of the process must leave the connection alone.
+        if self._broken or not self.limit or self._owner != os.getpid():
             return None
         try:
             return self._explained(action)
@@ -208,108 +269,65 @@ class EmbeddingCache:
 
     def _explained(self, action: Callable[[], T]) -> T:
         try:
-            return action()
-        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError) as error:
+            with self._lock:
+                return action()
+        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise CacheError(
                 f"{self.path}: the embedding cache cannot be used ({error}); delete the file, make room, or set "
                 "ASD_CACHE to a folder that you may write to"
             ) from error
 
 
-def describe(pipeline: Pipeline) -> dict[str, Any]:
-    """Return all that decides the embeddings of a clip, save the clip."""
-    config = pipeline.config
-    return {
-        "frontend": {**identity_of("frontend", config.frontend.name), "parameters": pipeline.frontend.get_params()},
-        "extractor": {
-            **identity_of("extractor", config.extractor.name),
-            "parameters": pipeline.extractor.get_params(),
-            "weights": pipeline.extractor.weight_hashes(),
-        },
-        "channel": config.channel,
-        "short": config.short,
-        "runtime": runtime_identity(pipeline.runtime),
-        "framework": importlib.metadata.version("asd-framework"),
-        "libraries": dict(libraries_of("asd-framework")),
-    }
+def cache_from(wanted: bool | EmbeddingCache) -> EmbeddingCache | None:
+    """Return the cache that is wanted, the user's own for True; None if there is to be none."""
+    cache = EmbeddingCache() if wanted is True else wanted or None
+    return cache if cache and cache.limit else None
 
 
-def key_of(described: dict[str, Any], clip: Clip) -> str:
-    """Return the key of a clip's embeddings by a pipeline; the clip's name and folder are no part of it."""
-    part = {"content": content_of(clip.path), "start": clip.start, "duration": clip.duration}
-    return hashlib.sha256(_json([described, part]).encode()).hexdigest()
-
-
-def content_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, read once a process unless its size or time changes.
+def size_limit() -> int:
+    """Return the bytes that the cache may take, by ``ASD_CACHE_SIZE``; 0: it is off.
 
     Raises
     ------
-    OSError
-        If it cannot be read.
+    ConfigError
+        If the variable is no size.
     """
-    status = path.stat()
-    return _content(path, status.st_size, status.st_mtime_ns)
+    text = os.environ.get("ASD_CACHE_SIZE") or _DEFAULT_LIMIT
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
+    if not found:
+        raise ConfigError(f"ASD_CACHE_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no cache; got {text!r}")
+    return int(float(found[1]) * 1000 ** ("", "k", "m", "g", "t").index(found[2].lower()))
 
 
-@functools.lru_cache(maxsize=2**17)
-def _content(path: Path, size: int, changed: int) -> str:
-    return digest_of(path)
+def to_json(value: Any) -> str:
+    """Return `value` as JSON, the same for equal values.
 
-
-def embed_all(
-    pipeline: Pipeline, clips: Sequence[Clip], cache: EmbeddingCache, *, workers: int = 1
-) -> Iterator[tuple[ClipFeatures, Cost] | Failure]:
-    """Yield the embeddings of each clip in order, with their cost: from the cache, or computed and kept there.
-
-    Each clip is embedded by itself, so that neither its neighbours nor an interruption change the numbers.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Front end and extractor.
-    clips : sequence of Clip
-        What to embed.
-    cache : EmbeddingCache
-        Where they are kept.
-    workers : int
-        Threads that decode ahead.
+    Raises
+    ------
+    TypeError
+        If it is not plain data.
     """
-    described = describe(pipeline)
-    keys = [_key_or_none(described, clip) for clip in clips]
-    missing = [clip for key, clip in zip(keys, clips, strict=True) if key is None or not cache.holds(key)]
-    with closing(_timed(pipeline.embed_all(missing, workers=workers))) as computed:
-        waiting = set(missing)
-        for key, clip in zip(keys, clips, strict=True):
-            entry = None if key is None or clip in waiting else cache.load(key, clip)
-            if entry is not None:
-                yield entry
-                continue
-            # What was pruned since, or is damaged, is computed on the spot.
-            result = next(computed if clip in waiting else _timed(pipeline.embed_all([clip], workers=0)))
-            if key is not None and not isinstance(result, Failure):
-                cache.store(key, described, *result)
-            yield result
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=os.fspath)
 
 
-def _timed(
-    results: Iterator[ClipFeatures | Failure],
-) -> Generator[tuple[ClipFeatures, Cost] | Failure, None, None]:
-    while True:
-        began = time.perf_counter()
-        result = next(results, None)
-        seconds = time.perf_counter() - began
-        if result is None:
-            return
-        yield result if isinstance(result, Failure) else (result, Cost(seconds, peak_memory()))
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _key_or_none(described: dict[str, Any], clip: Clip) -> str | None:
-    try:
-        return key_of(described, clip)
-    except OSError:  # reading it says what is wrong
-        return None
+def _checksum(*parts: str | bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.digest()
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+def _remove_beyond(connection: sqlite3.Connection, size: int) -> int:
+    """Remove what was not used for longest, until the embeddings take at most `size` bytes; return how many went."""
+    return connection.execute(
+        """DELETE FROM embeddings WHERE key IN (
+            SELECT key FROM (SELECT key, SUM(size) OVER (ORDER BY used DESC, key) AS total FROM embeddings)
+            WHERE total > ?)""",
+        (size,),
+    ).rowcount

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asd.detection.identity import content_of
 from asd.detection.metrics import auc, bootstrap_interval, partial_auc
 from asd.detection.model import Model, Verdict
 from asd.detection.pipeline import Failure
 from asd.errors import DataError
-from asd.files.digest import digest_of
 from asd.progress import track
 from asd.records import Clip
 
@@ -57,8 +57,24 @@ def evaluate(
     workers: int = 1,
     strict: bool = False,
     seed: int = 0,
+    cache: bool = True,
 ) -> Evaluation:
     """Score labelled clips and measure how well the scores separate them.
+
+    Parameters
+    ----------
+    model : Model
+        A fitted model.
+    normal, anomalous : sequence of Clip
+        Healthy and faulty clips.
+    workers : int
+        Threads that decode ahead of the network.
+    strict : bool
+        Raise at the first clip that cannot be read, instead of leaving it out.
+    seed : int
+        Seed of the bootstrap.
+    cache : bool
+        As for `Model.score`.
 
     Raises
     ------
@@ -72,7 +88,7 @@ def evaluate(
     verdicts: list[Verdict] = []
     failures: list[Failure] = []
     clips = [*normal, *anomalous]
-    for result in track(model.score(clips, workers=workers), "scoring", len(clips)):
+    for result in track(model.score(clips, workers=workers, cache=cache), "scoring", len(clips)):
         if isinstance(result, Verdict):
             verdicts.append(result)
         elif strict:
@@ -94,7 +110,9 @@ def measure(
     seed: int = 0,
 ) -> Evaluation:
     """Measure how well verdicts that `model` gave separate the classes; errors as for `evaluate`."""
+    verdicts = (*healthy, *faulty)
     trained_on = {entry["sha256"] for entry in model.training}
+    known = {path for path in {v.clip.path for v in verdicts} if content_of(path) in trained_on}
     scores = [np.array([v.score for v in group]) for group in (healthy, faulty)]
     return Evaluation(
         auc=auc(*scores),
@@ -104,6 +122,6 @@ def measure(
         hits=sum(v.anomalous for v in faulty),
         normal=len(healthy),
         anomalous=len(faulty),
-        training_clips=sum(digest_of(v.clip.path) in trained_on for v in (*healthy, *faulty)),
+        training_clips=sum(v.clip.path in known for v in verdicts),
         failures=tuple(failures),
     )

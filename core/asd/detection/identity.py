@@ -1,4 +1,8 @@
-"""Which version of which component computed something: what a cache must know to be right, without importing it."""
+"""What decides the numbers that a pipeline computes, found without importing its components.
+
+A result may be taken again if nothing has changed that could change it: components and their parameters, files that
+these name, versions of all libraries involved, sources of what is installed in editable form, the machine.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +11,153 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
+import os
 import platform
+import re
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
+from asd.detection.config import ResolvedConfig
+from asd.files.digest import digest_of
 from asd_registry import Kind
+
+_FRAMEWORK = "asd-framework"
+_NAME_AND_EXTRAS = re.compile(r"([\w.-]*)\s*(\[[^\]]*\])?")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SETTLED = 2.0
+"""Seconds after which a change of a file shows in its times, also on file systems that count in whole seconds."""
+_MOST_FILES = 1000
+"""Files of a network's folder; what holds more is something else."""
+
+
+def features_identity(
+    config: ResolvedConfig, runtime: Runtime, frontend: Mapping[str, Any], extractor: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what decides the features that a pipeline makes of a clip.
+
+    Parameters
+    ----------
+    config : Config
+        The pipeline.
+    runtime : Runtime
+        How it computes.
+    frontend, extractor : mapping of str to Any
+        Parameters of the two components: all, or those that the user gave.
+
+    Raises
+    ------
+    ValueError
+        If a parameter names a folder with too many files to look at.
+    """
+    return {
+        "frontend": _with_parameters(identity_of("frontend", config.frontend.name), frontend),
+        "extractor": _with_parameters(identity_of("extractor", config.extractor.name), extractor),
+        "channel": config.channel,
+        "short": config.short,
+        "runtime": runtime_identity(runtime),
+        "batch_size": runtime.batch_size,
+        "machine": machine_identity(),
+    }
+
+
+def _with_parameters(identity: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {**identity, "parameters": dict(parameters), "named": named_files(parameters)}
+
+
+def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:
+    """Return whether the weights follow from `features_identity` of the parameters that the user gave.
+
+    They do if each is one that the plugin declares with its hash, or is among the files that a parameter names. A
+    network that is named by an address or on a hub may be another one the next time.
+    """
+    declared = tuple(weight.sha256 for weight in registry().find("extractor", config.extractor.name).spec.weights)
+    named = description["extractor"]["named"].values()
+    files = {each for each in named if isinstance(each, str)}
+    in_folders = {name for each in named if not isinstance(each, str) for name in each}
+    return all(
+        sha256.startswith(declared) or sha256 in files or name in in_folders
+        for name, sha256 in description["weights"].items()
+    )
 
 
 def identity_of(kind: Kind, name: str) -> dict[str, Any]:
-    """Return what tells this installation of a component from another: target, versions, preset, weights.
+    """Return what tells this installation of a component from another: target, versions, sources, preset, weights.
 
-    Of a distribution that is installed in editable form the sources belong to it: they change, its version does not.
+    Of distributions that are installed in editable form the sources belong to it: they change, the version does not.
     """
     found = registry().find(kind, name)
     spec, plugin = found.spec, found.plugin
+    package = spec.target.partition(":")[0].partition(".")[0]
+    installed = _installed(plugin.distribution, _FRAMEWORK, *spec.requires)
+    if plugin.distribution.endswith(".py"):  # a plugin that is one file; what it imports may lie beside it
+        beside = [each for file in _files_of(package) for each in sorted(file.parent.glob("*.py"))]
+        sources = {plugin.distribution: _digest_of_all(beside)}
+    else:
+        sources = {}
+    for distribution, _, root in installed:
+        if root:
+            sources[distribution] = _source_digest(root, package if distribution == plugin.distribution else "")
     return {
         "name": found.qualified_name,
         "target": spec.target,
         "version": plugin.version,
-        "libraries": dict(libraries_of(plugin.distribution)),
-        "source": _editable_source(plugin.distribution, spec.target.partition(":")[0].partition(".")[0]),
+        "libraries": {distribution: version for distribution, version, _ in installed},
+        "sources": sources,
         "preset": dict(spec.preset),
         "files": {weight.name: weight.sha256 for weight in spec.weights},
     }
 
 
 @functools.cache
-def libraries_of(distribution: str) -> tuple[tuple[str, str], ...]:
-    """Return name and installed version of each library that a distribution asks for: another may compute otherwise."""
-    from packaging.requirements import Requirement
+def _installed(*requirements: str) -> tuple[tuple[str, str, str], ...]:
+    """Return the distributions that `requirements` need, directly or not, as far as they are installed.
 
-    try:
-        needed = [Requirement(text) for text in importlib.metadata.requires(distribution) or ()]
-    except importlib.metadata.PackageNotFoundError:  # a plugin that is one file
-        return ()
-    found = []
-    for name in sorted({each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})}):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append((name, importlib.metadata.version(name)))
-    return tuple(found)
+    Returns
+    -------
+    tuple of (name, version, folder)
+        The name as it is asked for first; the project's folder where it is installed in editable form, else "".
+    """
+    found = {}
+    seen: set[str] = set()
+    waiting = list(requirements)
+    while waiting:
+        name, extras = _NAME_AND_EXTRAS.match(waiting.pop()).groups("")  # type: ignore[union-attr]  # matches any text
+        if (asked := f"{name.lower()}{extras}") in seen:
+            continue
+        seen.add(asked)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # not on this platform, a plugin file
+            distribution = importlib.metadata.distribution(name)
+            # importlib.metadata would parse the whole text, with its description, at each access.
+            head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
+            version = ", ".join(re.findall(r"^Version: (.*)$", head, re.MULTILINE))
+            found[name] = (name, version, _editable_root(distribution.read_text("direct_url.json")))
+            needed = re.findall(r"^Requires-Dist: (.*)$", head, re.MULTILINE)
+            waiting += (each for each in needed if "extra" not in each or _asked(each, extras))
+    return tuple(found[name] for name in sorted(found))
+
+
+def _editable_root(origin: str | None) -> str:
+    """Return the folder that ``direct_url.json`` names; "" if the distribution was installed for good."""
+    described = json.loads(origin or "{}")
+    if not described.get("dir_info", {}).get("editable"):
+        return ""
+    from urllib.request import url2pathname  # brings HTTP and TLS along
+
+    return url2pathname(urlsplit(described["url"]).path)
+
+
+def _asked(requirement: str, extras: str) -> bool:
+    """Return whether a requirement that may belong to an extra is one of `extras`, such as ``[audio,torch]``."""
+    marker = requirement.partition(";")[2]
+    named = re.findall(r"""extra\s*==\s*['"]([^'"]+)""", marker)
+    return not named or any(extra in re.findall(r"[\w.-]+", extras) for extra in named)
 
 
 def runtime_identity(runtime: Runtime) -> dict[str, str]:
@@ -57,32 +166,111 @@ def runtime_identity(runtime: Runtime) -> dict[str, str]:
     return {**chosen, "hardware": _hardware()} if "auto" in chosen.values() else chosen
 
 
+def machine_identity() -> dict[str, Any]:
+    """Return what of the machine decides the last bits: processor, graphics cards, number of threads.
+
+    Matrix products are summed up in another order on another processor and by another number of threads.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"hardware": _hardware(), "processors": processors, **{name: os.environ.get(name) for name in _THREADS}}
+
+
 @functools.cache
 def _hardware() -> str:
-    """Return what ``auto`` chooses by, as a digest: the processor's abilities and the graphics cards."""
-    told = [platform.machine(), platform.processor()]
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-        told += sorted({line for line in lines if line.startswith(("flags", "Features"))})
-    told += sorted(str(device) for device in Path("/dev").glob("nvidia[0-9]*"))
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    """Return what computes, as a digest: the processor's abilities and the graphics cards."""
+    cpuinfo = Path("/proc/cpuinfo")
+    # Asking for the processor starts a process on Linux.
+    lines = {platform.machine(), "" if cpuinfo.exists() else platform.processor()}
+    for path in (cpuinfo, *Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            text = path.read_text(errors="replace")
+            lines |= set(re.findall(r"^(?:flags|Features|Model:).*$", text, re.MULTILINE))
+    lines |= {str(device) for device in Path("/dev").glob("nvidia[0-9]*")}
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def named_files(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of each file or folder that a component's parameters name.
+
+    Returns
+    -------
+    dict
+        Of a file its SHA-256; of a folder what `stamp_of` says of each file in it, by relative path.
+
+    Raises
+    ------
+    ValueError
+        If a folder holds too many files to look at.
+    """
+    found: dict[str, Any] = {}
+    for value in parameters.values():
+        for name in value if isinstance(value, list | tuple) else [value]:
+            with contextlib.suppress(OSError, RuntimeError):
+                if isinstance(name, str | os.PathLike) and (path := Path(name).expanduser()).exists():
+                    found[str(name)] = content_of(path) if path.is_file() else _folder_state(path)
+    return found
+
+
+def _folder_state(folder: Path) -> dict[str, Any]:
+    paths = list(itertools.islice((path for path in folder.rglob("*") if path.is_file()), _MOST_FILES + 1))
+    if len(paths) > _MOST_FILES:
+        raise ValueError(f"{folder}: more than {_MOST_FILES} files")
+    return {str(path.relative_to(folder)): stamp_of(path) for path in sorted(paths)}
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file does: device, inode, size in bytes, and both times of change in ns.
+
+    Raises
+    ------
+    OSError
+        If the file is not there.
+    """
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, read once a process unless the file changes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    stamp = stamp_of(path)
+    if abs(time.time() - max(stamp[-2:]) / 1e9) < _SETTLED:  # it may change again without another time
+        return digest_of(path)
+    return _content(path, stamp)
+
+
+@functools.lru_cache(maxsize=2**17)
+def _content(path: Path, stamp: tuple[int, ...]) -> str:
+    return digest_of(path)
 
 
 @functools.cache
-def _editable_source(distribution: str, package: str) -> str | None:
-    """Return the SHA-256 of an editable package's Python files; None if it is installed for good."""
-    try:
-        origin = importlib.metadata.distribution(distribution).read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:  # a plugin that is one file
-        origin = '{"dir_info": {"editable": true}}'
-    if not (origin and json.loads(origin).get("dir_info", {}).get("editable")):
-        return None
-    found = importlib.util.find_spec(package)  # of a top-level package this imports nothing
-    if found is None:
-        return None
-    folders = [Path(folder) for folder in found.submodule_search_locations or ()]
-    files = [file for folder in folders for file in folder.rglob("*.py")] or [Path(found.origin or "")]
+def _source_digest(root: str, package: str) -> str:
+    """Return the SHA-256 of the packages of a project's folder, wherever they are imported from, and of `package`."""
+    packages = {file.parent.name for level in ("*", "*/*") for file in Path(root).glob(f"{level}/__init__.py")}
+    files = [file for each in sorted({package, *packages}) for file in _files_of(each)]
+    return _digest_of_all(files or sorted(Path(root).rglob("*.py")))
+
+
+def _digest_of_all(files: list[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(file for file in files if file.is_file()):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()
+
+
+def _files_of(package: str) -> list[Path]:
+    """Return the files of an installed top-level package or module, without importing it."""
+    with contextlib.suppress(ImportError, ValueError):
+        if found := importlib.util.find_spec(package):
+            folders = [Path(folder) for folder in found.submodule_search_locations or ()]
+            files = [file for folder in folders for file in folder.rglob("*")] or [Path(found.origin or "")]
+            return sorted(file for file in files if file.is_file() and file.parent.name != "__pycache__")
+    return []

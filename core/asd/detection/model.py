@@ -15,16 +15,17 @@ from typing import Any, Self
 import numpy as np
 
 from asd.contract.installed import registry
-from asd.contract.interfaces import Component, Runtime
+from asd.contract.interfaces import Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.embeddings import EmbeddingCache, cache_from
+from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
-from asd.files.digest import digest_of
 from asd.records import Clip, Float64
 from asd_registry import PIPELINE_KINDS
 from asd_registry.files import remedy
@@ -103,7 +104,7 @@ class Model:
         self.decision = decision
         self.training: list[TrainingEntry] = []
         self.clips = 0
-        self.rates: tuple[int, int] = (0, pipeline.frontend.sample_rate)
+        self.rates: tuple[int, int] = (0, pipeline.sample_rate)
         self.failures: list[Failure] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
@@ -134,6 +135,7 @@ class Model:
         runtime: Runtime | None = None,
         workers: int = 1,
         strict: bool = False,
+        cache: bool | EmbeddingCache = True,
     ) -> Model:
         """Learn from clips of a healthy machine.
 
@@ -149,29 +151,42 @@ class Model:
             Threads that decode ahead of the network.
         strict : bool
             Raise at the first clip that cannot be used, instead of leaving it out.
+        cache : bool or EmbeddingCache
+            Whether embeddings are taken from the user's embedding cache and kept there; or another cache.
 
         Raises
         ------
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime)
+        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
         model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
-        model.training = [{"name": path.name, "sha256": digest_of(path)} for path in paths]
+        model.training = [{"name": path.name, "sha256": content_of(path)} for path in paths]
         model.clips = len(features)
         model.rates = (min(f.file_rate for f in features), max(f.file_rate for f in features))
         model.failures = failures
         return model
 
-    def score(self, clips: Sequence[Clip], *, workers: int = 1) -> Iterator[Verdict | Failure]:
-        """Yield a verdict per clip, or a failure for a clip that cannot be read, in order."""
+    def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure for a clip that cannot be read, in order.
+
+        Parameters
+        ----------
+        clips : sequence of Clip
+            What to judge.
+        workers : int
+            Threads that decode ahead of the network.
+        cache : bool
+            Whether the embedding cache is used that `fit` or `load` got.
+        """
         self._check_weights()
-        for result in self.pipeline.embed_all(list(clips), workers=workers):
+        kept = self.pipeline.cache if cache else None
+        for result in self.pipeline.embed_all(clips, workers=workers, cache=kept):
             yield result if isinstance(result, Failure) else self._judge(result)
 
     def _judge(self, features: ClipFeatures) -> Verdict:
@@ -197,7 +212,7 @@ class Model:
 
     def _note_on_rate(self, rate: int) -> Iterator[str]:
         """Yield what is to be said of a recording whose band is not that of the training recordings."""
-        most = self.pipeline.frontend.sample_rate
+        most = self.pipeline.sample_rate
         lowest, highest = (min(known, most) for known in self.rates)
         if min(rate, most) < lowest:
             told = f"nothing above {rate // 2} Hz can be heard"
@@ -227,12 +242,12 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        parts: dict[str, Component] = {
-            "frontend": self.pipeline.frontend,
-            "extractor": self.pipeline.extractor,
-            "detector": self.members[0].detector,
+        parts = {
+            "frontend": self.pipeline.parameters("frontend"),
+            "extractor": self.pipeline.parameters("extractor"),
+            "detector": self.members[0].detector.get_params(),
         }
-        return {**self.config.as_mapping(), **{kind: self._pinned(kind, part) for kind, part in parts.items()}}
+        return {**self.config.as_mapping(), **{kind: self._pinned(kind, given) for kind, given in parts.items()}}
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -240,7 +255,7 @@ class Model:
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
             "plugins": self._plugins(),
-            "weights": self._pinned_weights or self.pipeline.extractor.weight_hashes(),
+            "weights": self._pinned_weights or self.pipeline.weight_hashes(),
             "members": len(self.members),
             "calibration": {"clip_seconds": self.calibration.clip_seconds},
             "decision": asdict(self.decision),
@@ -250,10 +265,10 @@ class Model:
             "training": self.training,
         }
 
-    def _pinned(self, kind: Any, part: Component) -> dict[str, Any]:
+    def _pinned(self, kind: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the choice with every parameter spelled out: a later default must not change an old model."""
         registered = registry().find(kind, getattr(self.config, kind).name)
-        params = {k: v for k, v in part.get_params().items() if k not in registered.spec.preset}
+        params = {k: v for k, v in parameters.items() if k not in registered.spec.preset}
         return {"name": registered.qualified_name, **params}
 
     def _plugins(self) -> dict[str, str]:
@@ -261,10 +276,19 @@ class Model:
         return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None) -> Model:
+    def load(cls, path: str | Path, *, runtime: Runtime | None = None, cache: bool | EmbeddingCache = True) -> Model:
         """Read a model file. Nothing from the file is executed, nor anything that it names.
 
         A network that brings its own code needs the permission of who loads the model: ``ASD_TRUST_REMOTE_CODE=1``.
+
+        Parameters
+        ----------
+        path : str or Path
+            The model file.
+        runtime : Runtime, optional
+            Device, precision and batch size.
+        cache : bool or EmbeddingCache
+            Whether `score` takes embeddings from the user's embedding cache and keeps them there; or another cache.
 
         Raises
         ------
@@ -279,7 +303,7 @@ class Model:
         _check_permission(Path(path), manifest["config"])
         parts = sections(arrays)
         with _restoring(path), former_names_allowed():
-            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime)
+            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime, cache=cache_from(cache))
             members = [_restored(pipeline, parts[str(i)]) for i in range(manifest["members"])]
             given: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**given)
@@ -298,7 +322,7 @@ class Model:
     def _check_weights(self) -> None:
         if self._pinned_weights is None:
             return
-        present = self.pipeline.extractor.weight_hashes()
+        present = self.pipeline.weight_hashes()
         for name, sha256 in self._pinned_weights.items():
             if present.get(name) != sha256:
                 raise ModelFileError(

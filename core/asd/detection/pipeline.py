@@ -1,26 +1,60 @@
-"""From clips to features: audio → front end → extractor, in blocks, decoding ahead of the network."""
+"""From clips to features: audio → front end → extractor, in blocks, decoding ahead of the network.
+
+What is in the embedding cache is taken from there. Its key covers all that decides the values: the content of the clip,
+front end and extractor with every parameter, the files that these name, the weights' hashes, the versions and editable
+sources of all libraries involved, the device, the precision, the batch size and the machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+import functools
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from asd.contract.create import create, load_class
 from asd.contract.installed import registry
-from asd.contract.interfaces import Runtime
+from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
 from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, Config
+from asd.detection.embeddings import EmbeddingCache, to_json
+from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
+from asd.detection.memory import peak_memory
 from asd.detection.prefetch import prefetch
 from asd.errors import AudioError, ConfigError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader
 from asd_registry import Kind
 
+_log = logging.getLogger("asd")
+
 _BLOCK_SECONDS = 30.0
 """Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
+
+_loading = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a clip's embeddings cost when they were computed.
+
+    Parameters
+    ----------
+    seconds : float
+        Time from file to embeddings.
+    peak_memory : int
+        Largest resident memory of the process in bytes; 0: unknown.
+    """
+
+    seconds: float = 0.0
+    peak_memory: int = 0
 
 
 @dataclass
@@ -43,6 +77,8 @@ class ClipFeatures:
         Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
+    cost : Cost
+        What the embeddings cost when they were computed.
     """
 
     clip: Clip
@@ -52,6 +88,7 @@ class ClipFeatures:
     file_rate: int
     silent: bool
     notes: list[str] = field(default_factory=list)
+    cost: Cost = Cost()
 
 
 @dataclass
@@ -66,6 +103,25 @@ class Failure:
         return {"clip": str(self.clip), "error": str(self.error)}
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the cache holds of a clip.
+
+    Parameters
+    ----------
+    features : ClipFeatures or None
+        None: they must be computed.
+    key : str or None
+        Under which they are to be kept; None: they are not.
+    stamp : tuple of int
+        Tells whether the file has changed since the key was made.
+    """
+
+    features: ClipFeatures | None = None
+    key: str | None = None
+    stamp: tuple[int, ...] = ()
+
+
 class Pipeline:
     """A front end and an extractor that fit. As a context manager, it closes itself at the end of the block.
 
@@ -75,6 +131,9 @@ class Pipeline:
         The configuration; components that it leaves open are resolved.
     runtime : Runtime
         How to compute.
+    cache : EmbeddingCache, optional
+        Where embeddings are kept. If it knows this pipeline, the components and the libraries that they need are
+        loaded when a clip has to be computed, otherwise at once.
 
     Raises
     ------
@@ -82,43 +141,94 @@ class Pipeline:
         If a component cannot be created, or the extractor does not take what the front end gives.
     """
 
-    def __init__(self, config: Config, runtime: Runtime | None = None) -> None:
+    def __init__(self, config: Config, runtime: Runtime | None = None, *, cache: EmbeddingCache | None = None) -> None:
         self.config = config.resolved()
         self.runtime = runtime or Runtime()
-        frontend, extractor, seed = self.config.frontend, self.config.extractor, self.config.seed
-        self.frontend = create("frontend", frontend.name, seeded("frontend", frontend, seed))
-        self.extractor = create("extractor", extractor.name, seeded("extractor", extractor, seed))
-        if not self.extractor.consumes.accepts(self.frontend.produces):
-            raise ConfigError(self._misfit(frontend.name, extractor.name))
-        if self.frontend.isolation or self.extractor.isolation:
+        self.cache = cache
+        self._components: tuple[Frontend, Extractor] | None = None
+        self._request = self._asked() if cache else None
+        self._known = cache.recall(self._request) if cache and self._request else None
+        if self._known is None:
+            self._load()
+
+    @property
+    def frontend(self) -> Frontend:
+        """The front end."""
+        return self._load()[0]
+
+    @property
+    def extractor(self) -> Extractor:
+        """The extractor."""
+        return self._load()[1]
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in Hz that the front end needs."""
+        return int(self._known["sample_rate"]) if self._known else self.frontend.sample_rate
+
+    def parameters(self, kind: Literal["frontend", "extractor"]) -> dict[str, Any]:
+        """Return every parameter of the front end or the extractor."""
+        if self._known:
+            return dict(self._known[kind]["parameters"])
+        component: Component = getattr(self, kind)
+        return component.get_params()
+
+    def weight_hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of each weight file of the extractor, by file name."""
+        return dict(self._known["weights"]) if self._known else self.extractor.weight_hashes()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All that decides the embeddings of a clip, save the clip: what the cache goes by."""
+        if self._known:
+            return self._known
+        return self._full_description
+
+    @functools.cached_property
+    def _full_description(self) -> dict[str, Any]:
+        identity = features_identity(self.config, self.runtime, self.frontend.get_params(), self.extractor.get_params())
+        return {**identity, "sample_rate": self.sample_rate, "weights": self.weight_hashes()}
+
+    def _asked(self) -> str | None:
+        """Return what decides the embeddings as far as it is known without the components; None: it cannot be told."""
+        config = self.config
+        with suppress(TypeError, ValueError):
+            given = config.frontend.parameters, config.extractor.parameters
+            return to_json({**features_identity(config, self.runtime, *given), "seed": config.seed})
+        return None
+
+    def _load(self) -> tuple[Frontend, Extractor]:
+        with _loading:  # threads that decode need the front end while this one needs the extractor
+            if self._components is None:
+                self._components = self._created()
+            return self._components
+
+    def _created(self) -> tuple[Frontend, Extractor]:
+        frontend_choice, extractor_choice, seed = self.config.frontend, self.config.extractor, self.config.seed
+        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, seed))
+        extractor = create("extractor", extractor_choice.name, seeded("extractor", extractor_choice, seed))
+        if not extractor.consumes.accepts(frontend.produces):
+            raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
+        if frontend.isolation or extractor.isolation:
             from asd.contract.isolation import isolated
 
-            self.frontend = isolated(self.frontend, frontend.name)
-            self.extractor = isolated(self.extractor, extractor.name)
-        self.frontend.runtime = self.extractor.runtime = self.runtime
+            frontend = isolated(frontend, frontend_choice.name)
+            extractor = isolated(extractor, extractor_choice.name)
+        frontend.runtime = extractor.runtime = self.runtime
+        return frontend, extractor
 
     def close(self) -> None:
-        """End the worker processes of the components; the next use starts them again."""
-        self.frontend.close()
-        self.extractor.close()
+        """End the worker processes of the components and close the cache; the next use starts them again."""
+        for part in self._components or ():
+            part.close()
+        if self.cache:
+            self.cache.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _misfit(self, frontend: str, extractor: str) -> str:
-        """Return why the two do not fit and, if only the rate is wrong, what to add."""
-        takes, gives = self.extractor.consumes, self.frontend.produces
-        if not takes.accepts(replace(gives, sample_rate=None)):
-            return f"{extractor} takes {takes}; {frontend} gives {gives}"
-        settable = "sample_rate" in parameters_of(type(self.frontend))
-        mend = f"add --frontend.sample_rate {takes.sample_rate}" if settable else "choose another front end"
-        return (
-            f"{extractor} takes {takes.kind} at {takes.sample_rate} Hz; "
-            f"{frontend} gives it at {gives.sample_rate} Hz: {mend}"
-        )
 
     def windows(self, reader: ClipReader) -> Iterator[Windows]:
         """Yield the windows of a clip block by block, their starts counted from the beginning of the clip.
@@ -168,24 +278,97 @@ class Pipeline:
         return np.resize(samples, length)
 
     def embed(self, clip: Clip) -> ClipFeatures:
-        """Return the embeddings of one clip; errors as for `windows`."""
+        """Compute the embeddings of one clip; errors as for `windows`."""
         reader = self._reader(clip)
         return self._collect(reader, self.windows(reader))
 
-    def embed_all(self, clips: list[Clip], *, workers: int = 1) -> Iterator[ClipFeatures | Failure]:
-        """Yield the embeddings of each clip in order, decoding and windowing ahead in `workers` threads."""
-        readers = [self._reader(clip) for clip in clips]
-        for reader, windows in zip(readers, prefetch([self._source(r) for r in readers], workers), strict=True):
-            try:
-                yield self._collect(reader, windows)
-            except AudioError as error:
-                yield Failure(reader.clip, error)
+    def embed_all(
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+    ) -> Iterator[ClipFeatures | Failure]:
+        """Yield the embeddings of each clip in order: from the cache, or computed and kept there.
 
-    def _source(self, reader: ClipReader) -> Any:
-        return lambda: self.windows(reader)
+        Each clip is embedded by itself, so that neither its neighbours nor an interruption change the numbers.
+
+        Parameters
+        ----------
+        clips : sequence of Clip
+            What to embed.
+        workers : int
+            Threads that look up, decode and window ahead of the network.
+        cache : EmbeddingCache, optional
+            Where embeddings are kept; None: all are computed.
+        """
+        described = self._kept_as(cache) if cache else None
+        identity = hashlib.sha256(described.encode()).hexdigest() if described else None
+        readers = [self._reader(clip) for clip in clips]
+        sources = [functools.partial(self._source, reader, cache, identity) for reader in readers]
+        kept = 0
+        try:
+            with closing(prefetch(sources, workers)) as lanes:
+                for reader in readers:
+                    began = time.perf_counter()
+                    try:
+                        lane = next(lanes)
+                        found: _Found = next(lane)
+                        result = found.features or self._collect(reader, lane)
+                    except AudioError as error:
+                        yield Failure(reader.clip, error)
+                        continue
+                    if found.features is None:
+                        result.cost = Cost(time.perf_counter() - began, peak_memory())
+                        self._keep(result, found, cache, described)
+                    kept += found.features is not None
+                    yield result
+        finally:
+            if cache and kept:
+                cache.flush()
+        if kept:
+            _log.info("the embeddings of %d of %d clips come from the cache", kept, len(readers))
+
+    def _kept_as(self, cache: EmbeddingCache) -> str | None:
+        """Return the pipeline's description as text; None if a parameter cannot be written down."""
+        if self._known and self._components is None and self._asked() != self._request:
+            self._known = None  # a file that a parameter names has changed since
+        with suppress(TypeError, ValueError):
+            described = to_json(self.description)
+            if self._known is None and self._request and is_pinned(self.config, self.description):
+                cache.remember(self._request, described)
+            return described
+        return None
+
+    def _source(self, reader: ClipReader, cache: EmbeddingCache | None, identity: str | None) -> Iterator[Any]:
+        """Yield what the cache holds of a clip and, if that are no features, its windows."""
+        found = self._find(reader.clip, cache, identity) if cache and identity else _Found()
+        yield found
+        if found.features is None:
+            yield from self.windows(reader)
+
+    def _find(self, clip: Clip, cache: EmbeddingCache, identity: str) -> _Found:
+        try:
+            stamp = stamp_of(clip.path)
+            content = content_of(clip.path)
+        except OSError:  # reading it says what is wrong
+            return _Found()
+        decisive = to_json([identity, content, clip.start, clip.duration])  # its name and its folder are not
+        key = hashlib.sha256(decisive.encode()).hexdigest()
+        entry = cache.load(key)
+        if entry is None:
+            return _Found(None, key, stamp)
+        values, start, facts = entry
+        cost = Cost(**facts.pop("cost"))
+        return _Found(ClipFeatures(clip=clip, values=values, start=start, cost=cost, **facts))
+
+    def _keep(self, features: ClipFeatures, found: _Found, cache: EmbeddingCache | None, described: str | None) -> None:
+        if not (cache and described and found.key):
+            return
+        with suppress(OSError):
+            if stamp_of(features.clip.path) == found.stamp:  # else the key may be that of another content
+                facts = {name: getattr(features, name) for name in ("seconds", "file_rate", "silent", "notes")}
+                facts["cost"] = asdict(features.cost)
+                cache.store(found.key, described, features.values, features.start, facts)
 
     def _reader(self, clip: Clip) -> ClipReader:
-        return ClipReader(clip, sample_rate=self.frontend.sample_rate, channel=self.config.channel)
+        return ClipReader(clip, sample_rate=self.sample_rate, channel=self.config.channel)
 
     def _collect(self, reader: ClipReader, windows: Iterator[Windows]) -> ClipFeatures:
         values, starts = [], []
@@ -201,6 +384,27 @@ class Pipeline:
             silent=reader.silent,
             notes=reader.notes,
         )
+
+
+def embed_all(
+    pipeline: Pipeline, clips: Sequence[Clip], cache: EmbeddingCache, *, workers: int = 1
+) -> Iterator[tuple[ClipFeatures, Cost] | Failure]:
+    """Yield the embeddings of each clip in order, with their cost; as `Pipeline.embed_all`."""
+    for result in pipeline.embed_all(clips, workers=workers, cache=cache):
+        yield result if isinstance(result, Failure) else (result, result.cost)
+
+
+def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extractor_name: str) -> str:
+    """Return why the two do not fit and, if only the rate is wrong, what to add."""
+    takes, gives = extractor.consumes, frontend.produces
+    if not takes.accepts(replace(gives, sample_rate=None)):
+        return f"{extractor_name} takes {takes}; {frontend_name} gives {gives}"
+    settable = "sample_rate" in parameters_of(type(frontend))
+    mend = f"add --frontend.sample_rate {takes.sample_rate}" if settable else "choose another front end"
+    return (
+        f"{extractor_name} takes {takes.kind} at {takes.sample_rate} Hz; "
+        f"{frontend_name} gives it at {gives.sample_rate} Hz: {mend}"
+    )
 
 
 def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -23,7 +23,7 @@ class _Lane(Generic[T]):
     ready: queue.Queue[tuple[Any, BaseException | None]] = field(default_factory=lambda: queue.Queue(_AHEAD))
 
 
-def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Iterator[Iterator[T]]:
+def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Generator[Iterator[T]]:
     """Yield one iterator per source, in order, each filled by one of `workers` threads.
 
     An error in a source is raised where its items are iterated; the other sources go on. An iterator must be

@@ -54,7 +54,8 @@ def extract(
     """
     _check_count(len(clips), len(clips))
     features, failures = [], []
-    for result in track(pipeline.embed_all(list(clips), workers=workers), "listening", len(clips)):
+    results = pipeline.embed_all(clips, workers=workers, cache=pipeline.cache)
+    for result in track(results, "listening", len(clips)):
         if isinstance(result, ClipFeatures) and result.silent:
             silent = AudioError(f"{result.clip}: digital silence teaches nothing; is the microphone connected?")
             result = Failure(result.clip, silent)
@@ -66,7 +67,7 @@ def extract(
         _log.warning("left out: %s", result.error)
         failures.append(result)
     _check_count(len(features), len(clips))
-    _log_rates([f.file_rate for f in features], pipeline.frontend.sample_rate)
+    _log_rates([f.file_rate for f in features], pipeline.sample_rate)
     return features, failures
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that is writing."""
 
 
 def open_database(path: Path, tables: str) -> sqlite3.Connection:
-    """Open a database in WAL mode, making it and its folder if they are not there; each statement commits by itself.
+    """Open a database, making it and its folder if they are not there; each statement commits by itself.
+
+    It is in WAL mode where the file system allows that; elsewhere SQLite stays in its usual mode, which is slower.
+    Several threads may use the connection, one at a time.
 
     Parameters
     ----------
@@ -21,17 +26,34 @@ def open_database(path: Path, tables: str) -> sqlite3.Connection:
 
     Raises
     ------
-    OSError, sqlite3.Error
-        If it cannot be opened or written to.
+    OSError, NotImplementedError, sqlite3.Error
+        If it cannot be opened, locked or written to.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if _is_in_wal_mode(path) else _lock(path):
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(tables)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _is_in_wal_mode(path: Path) -> bool:
+    """Return whether the header of a database says that it is in WAL mode (sqlite.org/fileformat.html, 1.3.3)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20)[18:] == b"\2\2"
+    except FileNotFoundError:
+        return False
+
+
+def _lock(path: Path) -> AbstractContextManager[Any]:
+    """Return a lock beside `path`: SQLite waits for others that write, but not for others that turn to WAL mode."""
     import filelock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite waits for others that write, but not for others that are turning a new file to WAL mode.
-    with filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=_PATIENCE):
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(tables)
-    return connection
+    return filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=_PATIENCE)

@@ -298,7 +298,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bit_for_bit(
 
 
 def _embeddings(cache: Path) -> dict[str, bytes]:
-    path = cache / "embeddings.sqlite"
+    path = cache / "embeddings-2.sqlite"
     if not path.exists():
         return {}
     connection = sqlite3.connect(path)
