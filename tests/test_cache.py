@@ -221,8 +221,9 @@ def test_sources_of_an_editable_distribution_that_a_plugin_needs_count(
         print(float(features[0].values.sum()))
     """
     projects = editable.parent / "projects"
-    folders = [editable, *(project / "src" for project in projects.iterdir()), *os.environ["PYTHONPATH"].split(":")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONDONTWRITEBYTECODE": "1"}
+    folders = [editable, *(project / "src" for project in projects.iterdir()), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(str(folder) for folder in folders if folder)
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "kept", clips[0].path]
 
     def ask() -> float:
@@ -716,7 +717,7 @@ def test_fitting_again_with_another_detector_loads_no_network(run, tmp_path: Pat
     assert [row["score"] for row in json.loads(said)["clips"]] == [v.score for v in verdicts]  # type: ignore[union-attr]
     said, loaded = run("evaluate", again, "--normal", normal, "--anomalous", anomalous, "--json")
     assert loaded == []
-    assert json.loads(said)["normal"] == json.loads(said)["anomalous"] == 8
+    assert (json.loads(said)["normal"], json.loads(said)["anomalous"]) == (6, 9)
 
 
 def test_no_cache_means_none(run, clips: list[Clip], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

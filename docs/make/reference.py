@@ -18,6 +18,7 @@ KIND_TITLES = {"frontend": "Front ends", "extractor": "Extractors", "detector": 
 
 ENVIRONMENT = {
     "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder.",
+    "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
     "ASD_TRUST_REMOTE_CODE": "`1` permits a loaded model's network to bring its own code (see `huggingface`).",

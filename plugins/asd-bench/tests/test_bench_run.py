@@ -44,6 +44,7 @@ detectors = ["knn", { name = "gmm", n_components = 2 }]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ASD_OFFLINE", "1")
+    monkeypatch.setenv("ASD_CACHE_SIZE", "1GB")
     return tmp_path / "cache"
 
 
