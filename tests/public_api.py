@@ -1,4 +1,4 @@
-"""The public interface as lines of text: names with their signatures, commands with their options.
+"""The public interface as lines of text: names with signatures, commands with options, components with parameters.
 
 ``python tests/public_api.py > tests/public_api.txt`` keeps it at a release (see CONTRIBUTING.md).
 """
@@ -8,15 +8,21 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
+from asd.contract.installed import registry
+from asd.contract.parameters import REQUIRED, describe, parameters_of
+from asd_registry import Component
+from asd_registry.discovery import import_target
+
 MODULES = ("asd", "asd.command", "asd.errors", "asd.experiment", "asd.plugin", "asd.testing", "asd_registry")
 """Every public name of these."""
 
-NAMES = ("asd.sound.mel.mel_spectrogram", "asd.progress.track", "asd.files.weights.locate")
-"""What plugins need besides."""
+OWN = {path.parent.name for path in (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")}
+"""The distributions whose components are public too."""
 
 
 class _Text(str):
@@ -30,12 +36,10 @@ def interface() -> dict[str, str]:
     found: dict[str, str] = {}
     for module_name in MODULES:
         module = importlib.import_module(module_name)
+        found[module_name] = "module"
         for name in getattr(module, "__all__", None) or _own_names(module):
             found |= _described(f"{module_name}.{name}", getattr(module, name))
-    for path in NAMES:
-        module_name, _, name = path.rpartition(".")
-        found |= _described(path, getattr(importlib.import_module(module_name), name))
-    return dict(sorted({**found, **_commands()}.items()))
+    return dict(sorted({**found, **_commands(), **_components()}.items()))
 
 
 def undocumented(before: dict[str, str], now: dict[str, str], changelog: str) -> list[str]:
@@ -97,6 +101,27 @@ def _commands() -> dict[str, str]:
         for name, (target, _) in main._COMMANDS.items()
         for key, text in _options(f"asd {name}", main.import_target(target, name))
     }
+
+
+def _components() -> dict[str, str]:
+    """Return the parameters, and the former names, of each component of ours by ``KIND NAME``."""
+    return {
+        f"{component.spec.kind} {component.spec.name}": _parameters(component)
+        for component in registry().of_kind()
+        if component.plugin.distribution in OWN
+    }
+
+
+def _parameters(component: Component) -> str:
+    cls = import_target(component.spec.target, component.qualified_name)
+    listed = [
+        f"{p.name}: {describe(p.annotation)}" + ("" if p.default is REQUIRED else f" = {p.default!r}")
+        for p in parameters_of(cls).values()
+        if p.name not in component.spec.preset
+    ]
+    former = [f"formerly {old}: {new}" for old, new in cls.renamed.items()]
+    former += [f"alias {name}" for name in component.spec.aliases]
+    return "; ".join([f"({', '.join(listed)})", *former])
 
 
 def _options(path: str, command: click.Command) -> Iterator[tuple[str, str]]:
