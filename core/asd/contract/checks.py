@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend
+from asd.contract.messages import as_array
 from asd.errors import ConfigError, DataError, PluginError
 from asd.records import Float32
 
@@ -214,8 +215,11 @@ def result_array(
     PluginError
         If it is not finite numbers of that shape (None: any size).
     """
-    owner = name_of(component)
-    computed = np.asarray(given)
+    owner = component.origin or name_of(component)
+    try:
+        computed = as_array(given)
+    except ValueError:  # a list of lists of several lengths
+        computed = np.asarray(given, object)
     if computed.dtype.kind not in "fiu" or not _fits(computed.shape, shape):
         raise PluginError(
             f"{owner}: {method} returned {computed.dtype} of shape {_text(computed.shape)}, expected "

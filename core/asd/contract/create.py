@@ -82,7 +82,10 @@ def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Compon
     missing = [p.name for p in parameters_of(cls).values() if p.default is REQUIRED and p.name not in merged]
     if missing:
         raise ConfigError(f"{kind} {name!r} needs --{kind}.{missing[0]}")
-    return cls(**merged)
+    component = cls(**merged)
+    plugin = registered.plugin
+    component.origin = f"{kind} {registered.spec.name!r} of {plugin.distribution} {plugin.version}"
+    return component
 
 
 def contradictions(registered: Registered, component: Any) -> list[str]:

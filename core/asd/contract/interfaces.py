@@ -60,6 +60,9 @@ class Component:
     runtime: Runtime = Runtime()
     """Set by the pipeline before first use; components that compute nothing heavy ignore it."""
 
+    origin: str = ""
+    """Kind, name, distribution and version, for messages; set where a component is created by its name."""
+
     isolation: Literal["process"] | None = None
     """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
     with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
@@ -70,6 +73,13 @@ class Component:
     def get_params(self) -> dict[str, Any]:
         """Return the constructor's parameters as they were given or defaulted."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with what this component takes for ``auto`` on this machine. Default: as it is.
+
+        The model file keeps it, so that scores on another machine are computed in the same precision.
+        """
+        return self.runtime
 
     def close(self) -> None:
         """Release what the component holds, such as a worker process; the next use takes it again. Default: nothing."""
@@ -94,8 +104,10 @@ class Frontend(Component, ABC):
 
     The core feeds it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
     the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
-    blocks without a seam. What belongs to the recording's ends, `pad_start` and `pad_end`, is the core's work. A front
-    end that needs the whole recording at once says ``window_length = None``; it is not padded.
+    blocks without a seam. What belongs to the recording's ends is the core's work: `pad_start` and `pad_end`, and,
+    where the windows end before the recording does, one more window that ends with its last sample
+    (`asd.Config.tail`). A front end that needs the whole recording at once says ``window_length = None``; it is not
+    padded.
     """
 
     sample_rate: int
@@ -105,7 +117,7 @@ class Frontend(Component, ABC):
     """Samples of silence that the core puts before a recording; the first window starts that much before it."""
 
     pad_end: bool = False
-    """Whether the core fills the last window up with silence; otherwise up to one hop at the end is not looked at."""
+    """Whether the core fills the last window up with silence, instead of moving it back to the recording's end."""
 
     @property
     @abstractmethod

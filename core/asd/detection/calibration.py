@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.contract.parameters import accepts_former_names
+from asd.detection.config import check_rate
 from asd.errors import CalibrationError
 from asd.records import Float64
 
@@ -88,6 +89,7 @@ class Calibration:
         n, rate = len(self.scores), false_alarms_per_hour
         if rate is None:
             rate = min(max(DEFAULT_FALSE_ALARMS_PER_HOUR, self.lowest_rate), self._rate(n / (n + 1)))
+        check_rate(rate)
         # The rate itself may have come from the level: don't let rounding lose a clip.
         rank = math.floor(rate * self.clip_seconds / 3600 * (n + 1) * (1 + 1e-9))
         if rank < 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from asd.contract.installed import registry
 from asd.contract.parameters import accepts_former_names, convert_all
@@ -17,6 +19,10 @@ from asd_registry import PIPELINE_KINDS, ComponentSpec, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
+Tail = Literal["move", "drop"]
+
+LIMITS: Mapping[str, int] = {"folds": 1000, "seed": 2**32 - 1}
+"""Largest values; seeds of more bits are not taken by every library."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class Config:
         Cut longer recordings into clips of this many seconds; None: each file is a clip.
     short : {"pad", "refuse"}
         What happens to a clip shorter than one window.
+    tail : {"move", "drop"}
+        What happens to a clip's end where the windows do not reach it: ``"move"`` adds a window that ends with the
+        last sample, ``"drop"`` ignores up to one hop.
     folds : int
         Detectors to train, each without the clips that calibrate it; 1: one detector, with one clip in five held out.
     false_alarms_per_hour : float or None
@@ -83,20 +92,37 @@ class Config:
     channel: Channel = "mix"
     segment: float | None = None
     short: Short = "pad"
+    tail: Tail = "move"
     folds: int = 5
     false_alarms_per_hour: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        fits = self.pca in (None, "auto") or (isinstance(self.pca, float) and 0 < self.pca <= 1)
+        for kind in PIPELINE_KINDS:
+            chosen = getattr(self, kind)
+            expected = f"a Choice or none (Config.from_mapping({{{kind!r}: ...}}) takes names, as asd.fit does)"
+            _require(chosen is None or isinstance(chosen, Choice), kind, chosen, expected)
+        if isinstance(self.pca, int) and not isinstance(self.pca, bool):
+            object.__setattr__(self, "pca", float(self.pca))
+        fits = self.pca is None or self.pca == "auto" or (_is_number(self.pca) and 0 < self.pca <= 1)
         _require(fits, "pca", self.pca, "a fraction above 0, at most 1, or auto, or none")
-        _require(self.deviation_floor >= 0, "deviation_floor", self.deviation_floor, "a number from 0")
-        _require(0 < self.top_fraction <= 1, "top_fraction", self.top_fraction, "a fraction above 0, at most 1")
-        _require(self.segment is None or self.segment > 0, "segment", self.segment, "seconds above 0, or none")
-        _require(self.folds >= 1, "folds", self.folds, "1 or more")
-        _require(self.channel == "mix" or self.channel >= 1, "channel", self.channel, "mix, or a number from 1")
-        rate = self.false_alarms_per_hour
-        _require(rate is None or rate > 0, "false_alarms_per_hour", rate, "alarms per hour above 0, or none")
+        for name, least in (("folds", 1), ("seed", 0)):
+            value = getattr(self, name)
+            _require(_is_whole(value) and value >= least, name, value, f"{least} or more")
+            _require(value <= LIMITS[name], name, value, f"at most {LIMITS[name]}")
+        floor, fraction = self.deviation_floor, self.top_fraction
+        _require(_is_number(floor) and floor >= 0, "deviation_floor", floor, "a number from 0")
+        _require(_is_number(fraction) and 0 < fraction <= 1, "top_fraction", fraction, "a fraction above 0, at most 1")
+        fits = self.segment is None or (_is_number(self.segment) and self.segment > 0)
+        _require(fits, "segment", self.segment, "seconds above 0, or none")
+        fits = self.channel == "mix" or (_is_whole(self.channel) and self.channel >= 1)
+        _require(fits, "channel", self.channel, "mix, or a number from 1")
+        for name, choices in (("pooling", Pooling), ("short", Short), ("tail", Tail)):
+            value, known = getattr(self, name), get_args(choices)
+            _require(value in known, name, value, " or ".join(known))
+        _require(isinstance(self.standardise, bool), "standardise", self.standardise, "true or false")
+        if self.false_alarms_per_hour is not None:
+            check_rate(self.false_alarms_per_hour)
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Config:
@@ -182,6 +208,25 @@ def _choice(kind: Kind, given: Any) -> Choice:
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):
         return Choice(given["name"], {key: value for key, value in given.items() if key != "name"})
     raise ConfigError(f"{kind} takes a name, or a table with 'name' and parameters, got {given!r}")
+
+
+def check_rate(rate: Any) -> None:
+    """Refuse what is no number of false alarms per hour.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a finite number above 0.
+    """
+    _require(_is_number(rate) and rate > 0, "false_alarms_per_hour", rate, "alarms per hour above 0, or none")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:

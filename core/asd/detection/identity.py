@@ -61,6 +61,7 @@ def features_identity(
         "extractor": _with_parameters(identity_of("extractor", config.extractor.name), extractor),
         "channel": config.channel,
         "short": config.short,
+        "tail": config.tail,
         "runtime": runtime_identity(runtime),
         "batch_size": runtime.batch_size,
         "machine": machine_identity(),
@@ -163,7 +164,7 @@ def _asked(requirement: str, extras: str) -> bool:
 def runtime_identity(runtime: Runtime) -> dict[str, str]:
     """Return what of a runtime decides numbers; with ``auto``, also what it is chosen by."""
     chosen = {"device": runtime.device, "precision": runtime.precision}
-    return {**chosen, "hardware": _hardware()} if "auto" in chosen.values() else chosen
+    return {**chosen, "hardware": hardware()} if "auto" in chosen.values() else chosen
 
 
 def machine_identity() -> dict[str, Any]:
@@ -172,11 +173,11 @@ def machine_identity() -> dict[str, Any]:
     Matrix products are summed up in another order on another processor and by another number of threads.
     """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"hardware": _hardware(), "processors": processors, **{name: os.environ.get(name) for name in _THREADS}}
+    return {"hardware": hardware(), "processors": processors, **{name: os.environ.get(name) for name in _THREADS}}
 
 
 @functools.cache
-def _hardware() -> str:
+def hardware() -> str:
     """Return what computes, as a digest: the processor's abilities and the graphics cards."""
     cpuinfo = Path("/proc/cpuinfo")
     # Asking for the processor starts a process on Linux.

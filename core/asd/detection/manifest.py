@@ -27,6 +27,7 @@ Label = Annotated[str, Meta(max_length=300, pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Positive = Annotated[float, Meta(gt=0, le=1e12)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
+Level = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Rate = Annotated[int, Meta(ge=0, le=10**8)]
 
 
@@ -66,6 +67,9 @@ class Manifest(TypedDict):
     fitted_with: dict[Label, Label | int | float | bool | None]
     clips: Count
     rates: NotRequired[tuple[Rate, Rate]]
+    channels: NotRequired[tuple[Count, Count]]
+    levels: NotRequired[tuple[Level, Level]]
+    notes: NotRequired[dict[Label, Count]]
     training: list[TrainingEntry]
 
 

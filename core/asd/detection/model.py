@@ -18,14 +18,16 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.results import clip_errors
 from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
-from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
+from asd.errors import AsdError, AudioError, ConfigError, ModelFileError, PluginError
 from asd.records import Clip, Float64
 from asd_registry import PIPELINE_KINDS
 from asd_registry.files import remedy
@@ -91,8 +93,10 @@ class Model:
         ``name`` and ``sha256`` of each training recording.
     clips : int
         How many clips it learned from.
-    rates : tuple of int
-        Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not tell.
+    conditions : Conditions
+        Sample rates, channels and levels of the training recordings.
+    notes : list of NoteCount
+        What was noted on the training clips, and on how many (empty after loading).
     failures : list of Failure
         Training clips that could not be used (empty after loading).
     """
@@ -104,7 +108,8 @@ class Model:
         self.decision = decision
         self.training: list[TrainingEntry] = []
         self.clips = 0
-        self.rates: tuple[int, int] = (0, pipeline.sample_rate)
+        self.conditions = Conditions()
+        self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
@@ -163,13 +168,20 @@ class Model:
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
+        # The order of the files on the command line must not change the folds, or what is learned.
+        contents = {path: content_of(path) for path in dict.fromkeys(f.clip.path for f in features)}
+        features.sort(key=lambda f: (contents[f.clip.path], f.clip.path.name, f.clip.start))
         members, calibration = learn(pipeline.config, features, pipeline.runtime)
         model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
-        model.training = [{"name": path.name, "sha256": content_of(path)} for path in paths]
+        model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
         model.clips = len(features)
-        model.rates = (min(f.file_rate for f in features), max(f.file_rate for f in features))
+        model.conditions = Conditions.of(features)
+        model.fitted_with = computed_with(pipeline.runtime, features[0])
         model.failures = failures
+        model.notes = count_notes(features)
+        for each in model.notes:
+            _log.warning("%s", each.text(len(features)))
         return model
 
     def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
@@ -186,14 +198,37 @@ class Model:
         """
         self._check_weights()
         kept = self.pipeline.cache if cache else None
+        precision = self.fitted_with.get("precision")
         for result in self.pipeline.embed_all(clips, workers=workers, cache=kept):
-            yield result if isinstance(result, Failure) else self._judge(result)
+            if isinstance(result, Failure):
+                yield result
+                continue
+            precision = self._say_precision(result.precision, precision)
+            try:
+                with clip_errors(result.clip):
+                    verdict = self._judge(result)
+            except AudioError as error:
+                yield Failure(result.clip, error)
+                continue
+            yield verdict
+
+    @staticmethod
+    def _say_precision(used: str, expected: Any) -> Any:
+        """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
+        if "auto" in (used, expected) or used == expected:
+            return expected
+        _log.warning(
+            "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
+            "give %s",
+            used, expected, expected,
+        )  # fmt: skip
+        return used
 
     def _judge(self, features: ClipFeatures) -> Verdict:
         windows = np.stack([member.score(features.values) for member in self.members])
         scores = np.array([pool_scores(own, self.config) for own in windows])
         p_value = self.calibration.p_value(scores)
-        notes = [*features.notes, *self._note_on_rate(features.file_rate)]
+        notes = [*features.notes, *self.conditions.notes(features, self.pipeline.sample_rate)]
         usual = self.calibration.clip_seconds
         if not 0.5 <= features.seconds / usual <= 2:
             notes.append(
@@ -209,17 +244,6 @@ class Model:
             window_start=features.start + features.clip.start,
             notes=tuple(notes),
         )
-
-    def _note_on_rate(self, rate: int) -> Iterator[str]:
-        """Yield what is to be said of a recording whose band is not that of the training recordings."""
-        most = self.pipeline.sample_rate
-        lowest, highest = (min(known, most) for known in self.rates)
-        if min(rate, most) < lowest:
-            told = f"nothing above {rate // 2} Hz can be heard"
-            yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
-        elif min(rate, most) > highest:
-            told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
-            yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
 
     def save(self, path: str | Path | OutputFile) -> None:
         """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.
@@ -261,7 +285,8 @@ class Model:
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
             "clips": self.clips,
-            "rates": list(self.rates),
+            **self.conditions.as_dict(),
+            "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
         }
 
@@ -303,18 +328,20 @@ class Model:
         _check_permission(Path(path), manifest["config"])
         parts = sections(arrays)
         with _restoring(path), former_names_allowed():
-            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime, cache=cache_from(cache))
-            members = [_restored(pipeline, parts[str(i)]) for i in range(manifest["members"])]
-            given: dict[str, Any] = {**manifest["decision"]}
-            decision = Decision(**given)
+            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not tell
+            given = runtime or Runtime()
+            pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=cache_from(cache))
+            members = [_restored(pipeline.config, given, parts[str(i)]) for i in range(manifest["members"])]
+            decided: dict[str, Any] = {**manifest["decision"]}
+            decision = Decision(**decided)
         calibration = Calibration(
             arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
         )
         model = cls(pipeline, members, calibration, decision)
         model.training = manifest["training"]
         model.clips = manifest["clips"]
-        lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell
-        model.rates = (lowest, highest)
+        model.conditions = Conditions(manifest.get("rates"), manifest.get("channels"), manifest.get("levels"))
+        model.notes = [NoteCount(note, (), count) for note, count in manifest.get("notes", {}).items()]
         model.fitted_with = manifest["fitted_with"]
         model._pinned_weights = manifest["weights"]
         return model
@@ -368,10 +395,10 @@ def _check_permission(path: Path, config: dict[str, Any]) -> None:
             )
 
 
-def _restored(pipeline: Pipeline, state: modelfile.Arrays) -> Member:
-    transform = new_transform(pipeline.config)
+def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:
+    transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
-    detector = new_detector(pipeline.config, pipeline.runtime)
+    detector = new_detector(config, runtime)
     detector.set_state(_section(state, "detector"))
     return Member(transform, detector)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ from asd.detection.embeddings import EmbeddingCache, to_json
 from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
 from asd.detection.memory import peak_memory
 from asd.detection.prefetch import prefetch
-from asd.errors import AudioError, ConfigError
+from asd.detection.results import clip_errors, component_call, embeddings_of, windows_of
+from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader
 from asd_registry import Kind
@@ -37,6 +39,15 @@ _log = logging.getLogger("asd")
 
 _BLOCK_SECONDS = 30.0
 """Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
+
+_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision")
+"""What the cache keeps of a clip besides its embeddings."""
+
+_LONGEST_WINDOW = 3600.0
+"""Seconds; the core pads shorter recordings to a window, which must fit into memory."""
+
+_HIGHEST_RATE = 10_000_000
+"""Hz; ultrasound included."""
 
 _loading = threading.RLock()
 
@@ -73,10 +84,16 @@ class ClipFeatures:
         Length of the clip.
     file_rate : int
         The recording's own rate in Hz.
+    channels : int
+        The recording's number of channels.
+    level : float
+        Root mean square of the samples in dB of full scale; minus infinity for silence.
     silent : bool
         Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
+    device, precision : str
+        What the extractor computed with.
     cost : Cost
         What the embeddings cost when they were computed.
     """
@@ -88,6 +105,10 @@ class ClipFeatures:
     file_rate: int
     silent: bool
     notes: list[str] = field(default_factory=list)
+    channels: int = 1
+    level: float = -math.inf
+    device: str = "auto"
+    precision: str = "auto"
     cost: Cost = Cost()
 
 
@@ -146,6 +167,7 @@ class Pipeline:
         self.runtime = runtime or Runtime()
         self.cache = cache
         self._components: tuple[Frontend, Extractor] | None = None
+        self._width: int | None = None
         self._request = self._asked() if cache else None
         self._known = cache.recall(self._request) if cache and self._request else None
         if self._known is None:
@@ -207,6 +229,7 @@ class Pipeline:
         frontend_choice, extractor_choice, seed = self.config.frontend, self.config.extractor, self.config.seed
         frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, seed))
         extractor = create("extractor", extractor_choice.name, seeded("extractor", extractor_choice, seed))
+        _check_frontend(frontend, frontend_choice.name)
         if not extractor.consumes.accepts(frontend.produces):
             raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
         if frontend.isolation or extractor.isolation:
@@ -238,11 +261,26 @@ class Pipeline:
         AudioError
             If the clip cannot be read, or is shorter than a window and the configuration refuses that.
         """
-        rate = self.frontend.sample_rate
+        frontend, rate = self.frontend, self.frontend.sample_rate
+        length, hop = frontend.window_length, frontend.window_hop
+
+        def cut(samples: Float32, offset: int) -> Windows:
+            with clip_errors(reader.clip):
+                windows = windows_of(frontend, Audio(samples[np.newaxis], rate, str(reader.clip)))
+            return Windows(windows.values, windows.start + offset / rate, windows.duration)
+
         for offset, samples in self._blocks(reader):
-            audio = Audio(samples[np.newaxis], rate, str(reader.clip))
-            windows = self.frontend(audio)
-            yield Windows(windows.values, windows.start + offset / rate, windows.duration)
+            windows = cut(samples, offset)
+            # Only the last block can hold more samples than its windows look at.
+            if length is not None and (len(samples) - length) % hop and self.config.tail == "move":
+                last = cut(samples[-length:], offset + len(samples) - length)
+                if not windows.values.flags.c_contiguous:  # a copy would be larger, or of a slower order
+                    yield windows
+                    windows = last
+                else:
+                    values = np.concatenate([windows.values, last.values])
+                    windows = Windows(values, np.concatenate([windows.start, last.start]), windows.duration)
+            yield windows
 
     def _blocks(self, reader: ClipReader) -> Iterator[tuple[int, Float32]]:
         """Yield (offset in samples, samples) so that the blocks' windows are those of the whole recording."""
@@ -363,7 +401,7 @@ class Pipeline:
             return
         with suppress(OSError):
             if stamp_of(features.clip.path) == found.stamp:  # else the key may be that of another content
-                facts = {name: getattr(features, name) for name in ("seconds", "file_rate", "silent", "notes")}
+                facts = {name: getattr(features, name) for name in _FACTS}
                 facts["cost"] = asdict(features.cost)
                 cache.store(found.key, described, features.values, features.start, facts)
 
@@ -371,19 +409,38 @@ class Pipeline:
         return ClipReader(clip, sample_rate=self.sample_rate, channel=self.config.channel)
 
     def _collect(self, reader: ClipReader, windows: Iterator[Windows]) -> ClipFeatures:
-        values, starts = [], []
+        values: list[Float32] = []
+        starts: list[Float64] = []
         for block in windows:
-            values.append(self.extractor.embed(block.values))
+            extractor = self.extractor
+            with clip_errors(reader.clip):
+                values.append(embeddings_of(extractor, block.values))
+                self._check_width(values[-1].shape[1])
             starts.append(block.start)
+        with component_call(self.extractor):
+            used = self.extractor.computes_with()
         return ClipFeatures(
             clip=reader.clip,
             values=np.concatenate(values),
             start=np.concatenate(starts),
             seconds=reader.seconds,
             file_rate=reader.file_rate,
+            channels=reader.channels,
+            level=reader.level,
             silent=reader.silent,
             notes=reader.notes,
+            device=used.device,
+            precision=used.precision,
         )
+
+    def _check_width(self, width: int) -> None:
+        if self._width is None:
+            self._width = width
+        if width != self._width:
+            raise DataError(
+                f"its embeddings have {width} values, those of the clips before it {self._width}; choose a front end "
+                "with windows of one size"
+            )
 
 
 def embed_all(
@@ -392,6 +449,25 @@ def embed_all(
     """Yield the embeddings of each clip in order, with their cost; as `Pipeline.embed_all`."""
     for result in pipeline.embed_all(clips, workers=workers, cache=cache):
         yield result if isinstance(result, Failure) else (result, result.cost)
+
+
+def _check_frontend(frontend: Frontend, name: str) -> None:
+    """Refuse lengths that cannot be cut; a model file may hold any."""
+    rate, length, hop = frontend.sample_rate, frontend.window_length, frontend.window_hop
+    numbers = (rate, frontend.pad_start, *(() if length is None else (length, hop)))
+    if not all(isinstance(number, int | np.integer) for number in numbers):
+        raise ConfigError(f"front end {name!r}: rate, window and hop must be whole numbers of samples, got {numbers}")
+    if not 1 <= rate <= _HIGHEST_RATE:
+        raise ConfigError(f"front end {name!r}: computes at {rate} Hz; expected 1 to {_HIGHEST_RATE}")
+    if length is not None and (not 1 <= length <= _LONGEST_WINDOW * rate or hop < 1):
+        raise ConfigError(
+            f"front end {name!r}: has windows of {length / rate:.6g} s every {hop / rate:.6g} s; expected windows "
+            f"of up to {_LONGEST_WINDOW:.0f} s and a step above 0"
+        )
+    if not 0 <= frontend.pad_start <= _LONGEST_WINDOW * rate:
+        raise ConfigError(
+            f"front end {name!r}: puts {frontend.pad_start} samples before a recording; expected 0 or more"
+        )
 
 
 def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extractor_name: str) -> str:

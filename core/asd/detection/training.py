@@ -14,8 +14,9 @@ from asd.contract.interfaces import Detector, Runtime
 from asd.detection.calibration import Calibration
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, seeded
+from asd.detection.results import fitted, scores_of
 from asd.detection.transform import FeatureTransform
-from asd.errors import AudioError, CalibrationError
+from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
 from asd.records import Clip, Float32, Float64
 
@@ -37,7 +38,13 @@ class Member:
 
     def score(self, values: Float32) -> Float64:
         """Return the score of each window, float64[n_windows], from its embedding, float32[n_windows, dimension]."""
-        return self.detector.score(self.transform.transform(values))
+        expected = len(self.transform.mean)
+        if values.shape[1] != expected:
+            raise DataError(
+                f"the embeddings have {values.shape[1]} values, the model learned from {expected}; use the front end "
+                "and the extractor of the fit, or fit again"
+            )
+        return scores_of(self.detector, self.transform.transform(values))
 
 
 def extract(
@@ -66,7 +73,7 @@ def extract(
             raise result.error
         _log.warning("left out: %s", result.error)
         failures.append(result)
-    _check_count(len(features), len(clips))
+    _check_count(len(features), len(clips), failures)
     _log_rates([f.file_rate for f in features], pipeline.sample_rate)
     return features, failures
 
@@ -87,7 +94,7 @@ def learn(config: ResolvedConfig, features: list[ClipFeatures], runtime: Runtime
     for k in track(range(int(fold.max()) + 1), "learning"):
         values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
         transform = new_transform(config).fit(values)
-        members.append(Member(transform, new_detector(config, runtime).fit(transform.transform(values))))
+        members.append(Member(transform, fitted(new_detector(config, runtime), transform.transform(values))))
     scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
     return members, Calibration(scores, fold[held_out], seconds)
 
@@ -131,13 +138,14 @@ def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np
     return np.where(fold == 0, 0, -1) if folds == 1 else fold
 
 
-def _check_count(usable: int, given: int) -> None:
+def _check_count(usable: int, given: int, failures: Sequence[Failure] = ()) -> None:
     if usable >= MINIMUM_CLIPS:
         return
     found = f"{given} clips" if usable == given else f"{usable} of {given} clips can be used"
     raise CalibrationError(
         f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
         "record more, or cut long recordings with --segment SECONDS"
+        + (f" (the first that cannot: {failures[0].error})" if failures else "")
     )
 
 

@@ -33,8 +33,12 @@ class ClipReader:
         Length of what was read so far, by the file's own clock.
     file_rate : int
         The file's own rate in Hz, 0 before reading.
+    channels : int
+        The file's number of channels, 0 before reading.
     silent : bool
         Whether all samples so far were zero.
+    level : float
+        Root mean square of the samples so far in dB of full scale; minus infinity for silence.
     notes : list of str
         What the user should know about the clip, complete after the last block.
     """
@@ -45,7 +49,9 @@ class ClipReader:
         self.channel = channel
         self.seconds = 0.0
         self.file_rate = 0
+        self.channels = 0
         self.silent = True
+        self.level = -np.inf
         self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Float32]:
@@ -59,7 +65,7 @@ class ClipReader:
         import soundfile
 
         with _open(self.clip.path) as file:
-            self.file_rate = file.samplerate
+            self.file_rate, self.channels = file.samplerate, file.channels
             channel = _check_channel(self.channel, file.channels, self.clip.path)
             first = round(self.clip.start * file.samplerate)
             frames = file.frames - first
@@ -68,7 +74,7 @@ class ClipReader:
             if frames <= 0:
                 raise AudioError(f"{self.clip.path}: holds no samples; record it again or leave it out")
             resampler = self._resampler(file.samplerate)
-            peak, left = 0.0, frames
+            peak, power, left = 0.0, 0.0, frames
             try:
                 file.seek(first)
                 while left:
@@ -86,6 +92,8 @@ class ClipReader:
                         raise AudioError(f"{self.clip.path}: holds NaN or infinite samples; export it again")
                     peak = max(peak, float(np.abs(samples).max()))
                     self.silent = peak == 0.0
+                    power += float(np.dot(samples, samples))
+                    self.level = float(10 * np.log10(power / (frames - left))) if power else -np.inf
                     self.seconds += len(block) / file.samplerate
                     yield samples if resampler is None else resampler.resample_chunk(samples, last=left == 0)
             except soundfile.LibsndfileError as error:

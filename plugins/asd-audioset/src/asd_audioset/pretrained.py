@@ -16,7 +16,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError
-from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, resolve_weights
+from asd.plugin import Extractor, Float32, Representation, Runtime, check_weights, digest_of, resolve_weights
 from asd_registry import WeightFile
 
 _log = logging.getLogger("asd")
@@ -88,6 +88,10 @@ class PretrainedExtractor(Extractor):
             If the windows have another shape, or the weights cannot be had.
         """
         return self._run(self._network, values)
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with the device and the precision of the network."""
+        return asd_torch.resolved(self.runtime, self._plan)
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weight file by its name; nothing for random weights."""

@@ -10,7 +10,7 @@ import torch
 
 import asd_torch
 from asd.errors import AsdError
-from asd.plugin import Float32, Representation
+from asd.plugin import Float32, Representation, Runtime
 from asd_essentia import layers
 from asd_essentia.melbank import BANDS, SAMPLE_RATE
 from asd_essentia.network import Network
@@ -63,6 +63,10 @@ class Musicnn(layers.LayeredMusicnn):
             raise AsdError(f"musicnn-{self.model} takes windows of shape {self.consumes}, got {shape}")
         plan, network = self._prepared
         return asd_torch.run(network, values, plan, self.runtime.batch_size, _DEFAULT_BATCH_SIZE, keep_overlap=True)
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with the device and the precision of the network."""
+        return asd_torch.resolved(self.runtime, asd_torch.plan(self.runtime))
 
     @functools.cached_property
     def _prepared(self) -> tuple[asd_torch.Plan, Callable[[torch.Tensor], torch.Tensor]]:

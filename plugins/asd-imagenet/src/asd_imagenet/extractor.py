@@ -13,7 +13,7 @@ from torch import nn
 
 import asd_torch
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, check_weights, digest_of, one_of, resolve_weights
+from asd.plugin import Extractor, Float32, Representation, Runtime, check_weights, digest_of, one_of, resolve_weights
 from asd_imagenet import layers, models, sources
 from asd_imagenet.plugin import DIMENSIONS, EMBEDDED_MODEL
 from asd_imagenet.pooling import Pool, default_pool, pooled
@@ -98,6 +98,10 @@ class ImageNetExtractor(Extractor):
             raise AsdError(f"{self.model} takes pictures of shape {expected}, got {tuple(values.shape[1:])}")
         plan = asd_torch.plan(self.runtime)
         return asd_torch.run(self._shared, values, plan, self.runtime.batch_size, _DEFAULT_BATCH_SIZE)
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with the device and the precision of the network."""
+        return asd_torch.resolved(self.runtime, asd_torch.plan(self.runtime))
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weight file by its name; nothing for random weights."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, digest_of, one_of
+from asd.plugin import Extractor, Float32, Representation, Runtime, digest_of, one_of
 from asd_openl3 import sources
 from asd_openl3.representations import SPECTROGRAMS, Content, Name, Size, record
 
@@ -101,6 +101,14 @@ class OpenL3(Extractor):
                 f"{tuple(values.shape[1:])}; use the front end openl3-mel with the same representation"
             )
         return self._engine(values)
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with the device and the precision of the network; the engine openl3 does not tell."""
+        if self.engine == "openl3":
+            return self.runtime
+        import asd_torch
+
+        return asd_torch.resolved(self.runtime, asd_torch.plan(self.runtime))
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weight file by its name; nothing for random weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from asd.errors import ConfigError
 from asd.plugin import Runtime
 
 _log = logging.getLogger("asd")
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES: dict[Literal["fp32", "bf16"], torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def plan(runtime: Runtime, *, auto: Literal["fp32", "bf16"] | None = None) -> Pl
         If the device is not on this machine, or the precision is unknown.
     """
     return _plan(runtime.device, runtime.precision, auto)
+
+
+def resolved(runtime: Runtime, chosen: Plan) -> Runtime:
+    """Return `runtime` with the device and the precision of a plan that was made for it."""
+    precision = next(name for name, dtype in _DTYPES.items() if dtype == chosen.dtype)
+    return replace(runtime, device=str(chosen.device), precision=precision)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Extractor, Float32, Representation, one_of
+from asd.plugin import Extractor, Float32, Representation, Runtime, one_of
 from asd_transformers.checkpoint import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
@@ -89,6 +89,12 @@ class HuggingFace(Extractor):
         """
         windows = np.asarray(values if isinstance(values, np.ndarray) else np.from_dlpack(values), dtype=np.float32)
         return self._encoder.embed(windows)
+
+    def computes_with(self) -> Runtime:
+        """Return the runtime with the device and the precision of the network."""
+        import asd_torch
+
+        return asd_torch.resolved(self.runtime, self._encoder.plan)
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weight files, the settings and any permitted code, by file name."""

@@ -1,0 +1,132 @@
+"""Under what conditions a model learned: rates, channels and levels of its recordings, and what was noted on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from asd.contract.interfaces import Runtime
+from asd.detection.identity import hardware
+from asd.detection.pipeline import ClipFeatures
+
+_LEVEL_MARGIN = 10.0
+"""Decibels beyond the levels learned from which a gain is more likely to have changed than a machine."""
+_NAMED = 5
+_NOTE_LIMIT = 300
+
+
+@dataclass(frozen=True)
+class NoteCount:
+    """A note on training clips.
+
+    Parameters
+    ----------
+    note : str
+        Its text on the first of these clips.
+    clips : tuple of str
+        Their names; empty where a model file tells.
+    count : int
+        How many they are.
+    """
+
+    note: str
+    clips: tuple[str, ...]
+    count: int
+
+    def text(self, total: int) -> str:
+        """Return a line for people; `total` is the number of all training clips."""
+        named = ", ".join(self.clips[:_NAMED]) + (", …" if self.count > _NAMED else "")
+        return f"{self.count} of {total} clips: {self.note} ({named})"
+
+
+def count_notes(features: Sequence[ClipFeatures]) -> list[NoteCount]:
+    """Return each note once, with the clips that have it, the most frequent first; numbers make no difference."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for each in features:
+        for note in dict.fromkeys(each.notes):
+            text = note[:_NOTE_LIMIT]
+            found.setdefault(re.sub(r"[\d.]+", "#", text), (text, []))[1].append(str(each.clip))
+    counts = [NoteCount(note, tuple(sorted(clips)), len(clips)) for note, clips in found.values()]
+    return sorted(counts, key=lambda each: -each.count)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the training recordings had in common; None where a model file does not tell.
+
+    Parameters
+    ----------
+    rates : tuple of int or None
+        Lowest and highest sample rate in Hz.
+    channels : tuple of int or None
+        Fewest and most channels.
+    levels : tuple of float or None
+        Lowest and highest level of a clip, its root mean square in dB of full scale.
+    """
+
+    rates: tuple[int, int] | None = None
+    channels: tuple[int, int] | None = None
+    levels: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, features: Sequence[ClipFeatures]) -> Conditions:
+        """Return the conditions of training clips, none of which is silent."""
+        rates, channels, levels = zip(*((f.file_rate, f.channels, round(f.level, 2)) for f in features), strict=True)
+        return cls((min(rates), max(rates)), (min(channels), max(channels)), (min(levels), max(levels)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the manifest keeps."""
+        return {name: list(value) for name, value in vars(self).items() if value is not None}
+
+    def notes(self, features: ClipFeatures, most: int) -> Iterator[str]:
+        """Yield what is to be said of a clip that was recorded in another way; the pipeline computes at `most` Hz."""
+        if self.rates:
+            yield from _note_on_rate(features.file_rate, most, *(min(known, most) for known in self.rates))
+        if self.channels and not self.channels[0] <= features.channels <= self.channels[1]:
+            learned = "–".join(str(number) for number in dict.fromkeys(self.channels))
+            yield f"has {features.channels} channel(s), the model learned from {learned}: is it the same set-up?"
+        if self.levels and not features.silent:
+            lowest, highest = self.levels
+            for beyond, side, bound in (
+                (lowest - features.level, "below the quietest", lowest),
+                (features.level - highest, "above the loudest", highest),
+            ):
+                if beyond > _LEVEL_MARGIN:
+                    yield (
+                        f"its level, {features.level:.0f} dB, is {beyond:.0f} dB {side} training clip "
+                        f"({bound:.0f} dB): was the gain or the distance changed?"
+                    )
+
+
+def _note_on_rate(rate: int, most: int, lowest: int, highest: int) -> Iterator[str]:
+    if min(rate, most) < lowest:
+        told = f"nothing above {rate // 2} Hz can be heard"
+        yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
+    elif min(rate, most) > highest:
+        told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
+        yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
+
+
+def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
+    """Return what a model file keeps of how its embeddings were computed: as asked, and what was taken for ``auto``."""
+    return {
+        "device": features.device,
+        "precision": features.precision,
+        "batch_size": runtime.batch_size,
+        "asked_device": runtime.device,
+        "asked_precision": runtime.precision,
+        "hardware": hardware(),
+    }
+
+
+def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
+    """Return `runtime` with the precision of the fit in place of ``auto``, unless ``auto`` means the same here."""
+    precision = fitted_with.get("precision")
+    if runtime.precision != "auto" or precision not in ("fp32", "bf16"):
+        return runtime
+    asked = (fitted_with.get("asked_precision"), fitted_with.get("asked_device"), fitted_with.get("hardware"))
+    if asked == ("auto", runtime.device, hardware()):
+        return runtime
+    return replace(runtime, precision=precision)

@@ -1,0 +1,151 @@
+"""Calls of components: what they return is checked, and what they raise is reported with the place in their code."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from asd.contract.checks import name_of, result_array
+from asd.contract.interfaces import Component, Detector, Extractor, Frontend
+from asd.contract.messages import as_array
+from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
+from asd.records import Audio, Clip, Float32, Float64, Windows
+
+_SHOWN_LIMIT = 300
+_LARGEST_SCORE = 1e290
+"""Beyond this, the mean of many scores may be infinite."""
+
+
+@contextlib.contextmanager
+def component_call(component: Component) -> Iterator[None]:
+    """Report what a component raises, if it is no `AsdError`, as a PluginError that names it and the place.
+
+    Raises
+    ------
+    PluginError
+        Instead of any exception that the component did not mean for the user.
+    """
+    try:
+        yield
+    except AsdError:
+        raise
+    except (Exception, SystemExit) as error:
+        package = type(getattr(component, "_component", component)).__module__.partition(".")[0]
+        raise PluginError(
+            f"{component.origin or name_of(component)}: {summary(error)} ({_place(error, package)}); report it to the "
+            "plugin's author"
+        ) from error
+
+
+@contextlib.contextmanager
+def clip_errors(clip: Clip) -> Iterator[None]:
+    """Turn an error that belongs to one clip into an AudioError that names the clip.
+
+    Weights or parameters that do not fit are no matter of the clip: such errors pass.
+    """
+    try:
+        yield
+    except (AudioError, ConfigError, WeightError):
+        raise
+    except AsdError as error:
+        text = str(error)
+        raise AudioError(text if text.startswith(str(clip)) else f"{clip}: {text}") from error
+
+
+def summary(error: BaseException) -> str:
+    """Return type and text of an exception as one line, also if its text cannot be had."""
+    try:
+        text = "".join(character if character.isprintable() else " " for character in str(error))
+    except Exception:
+        text = ""
+    text = " ".join(text.split())[:_SHOWN_LIMIT]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def windows_of(frontend: Frontend, audio: Audio) -> Windows:
+    """Return the windows that a front end cuts.
+
+    Raises
+    ------
+    PluginError
+        If they are not finite numbers of the declared shape, as many as length and hop say, with a start each.
+    """
+    with component_call(frontend):
+        windows = frontend(audio)
+        length, shape = frontend.window_length, frontend.produces.shape
+    owner = frontend.origin or name_of(frontend)
+    if not isinstance(windows, Windows):
+        raise PluginError(f"{owner}: returned {type(windows).__name__}, expected Windows; report it to its author")
+    with component_call(frontend):
+        values = as_array(windows.values)
+    count = None if length is None else 1 + (audio.samples.shape[-1] - length) // frontend.window_hop
+    dtype: Any = np.float64 if values.dtype == np.float64 else np.float32
+    values = result_array(frontend, "the call", values, (count, *shape), dtype)
+    start = result_array(frontend, "the call (start)", windows.start, (len(values),), np.float64)
+    duration = windows.duration
+    if isinstance(duration, bool) or not isinstance(duration, int | float | np.integer | np.floating):
+        duration = math.nan
+    if not len(values) or not 0 < duration < math.inf:
+        raise PluginError(
+            f"{owner}: returned {len(values)} windows of duration {windows.duration!r:.40}, expected one or more "
+            "windows and seconds above 0; report it to the plugin's author"
+        )
+    return Windows(values, start, float(duration))
+
+
+def embeddings_of(extractor: Extractor, windows: Any) -> Float32:
+    """Return the embeddings of windows, float32[n_windows, dimension].
+
+    Raises
+    ------
+    PluginError
+        If they are not finite numbers of that shape.
+    """
+    with component_call(extractor):
+        embeddings = extractor.embed(windows)
+        dimension = extractor.dimension
+        return result_array(extractor, "embed", embeddings, (len(windows), dimension), np.float32)
+
+
+def fitted(detector: Detector, features: Float32) -> Detector:
+    """Return the detector, fitted to features; errors as for `component_call`."""
+    with component_call(detector):
+        return detector.fit(features)
+
+
+def scores_of(detector: Detector, features: Float32) -> Float64:
+    """Return the scores of features, float64[n_windows].
+
+    Raises
+    ------
+    PluginError
+        If they are not one finite number for each row.
+    """
+    with component_call(detector):
+        scores = result_array(detector, "score", detector.score(features), (len(features),), np.float64)
+    if len(scores) and np.abs(scores).max() > _LARGEST_SCORE:
+        raise PluginError(
+            f"{detector.origin or name_of(detector)}: score returned {np.abs(scores).max():.3g}, expected numbers up "
+            f"to {_LARGEST_SCORE:g}; report it to the plugin's author"
+        )
+    return scores
+
+
+def _place(error: BaseException, package: str) -> str:
+    """Return file and line of the innermost frame in a component's own package, or else of the innermost of all."""
+    in_worker = re.findall(r'File "([^"\n]+)", line (\d+)', "\n".join(getattr(error, "__notes__", ())))
+    if in_worker:
+        own = [each for each in in_worker if f"/{package}" in each[0].replace("\\", "/")]
+        return ", line ".join((own or in_worker)[-1])
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        is_own = frame.f_globals.get("__name__", "").partition(".")[0] == package
+        if is_own or not found.startswith("\0"):
+            found = "\0" * is_own + f"{frame.f_code.co_filename}, line {line}"
+    return found.removeprefix("\0")
