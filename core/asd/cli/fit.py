@@ -13,6 +13,7 @@ from asd.cli.options import config_from, pipeline_options, runtime_from, runtime
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
 from asd.detection.output import reserve
+from asd.errors import AsdError
 
 
 @click.command(cls=DottedCommand)
@@ -55,7 +56,10 @@ def fit(
 
         config = config_from(ctx, config_file, options)
         clips = find_clips(data, segment=config.segment, label="normal", split="train")
-        model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+        try:
+            model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+        except KeyboardInterrupt:
+            raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
     summary = summarise(model, output)
     if as_json:
@@ -86,6 +90,7 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "held_out": len(calibration.scores),
         "left_out": len(model.failures),
         "failures": [failure.as_dict() for failure in model.failures],
+        "notes": [{"note": each.note, "count": each.count, "clips": list(each.clips)} for each in model.notes],
         "seconds": calibration.clip_seconds * model.clips,
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
         "config": model.full_config(),

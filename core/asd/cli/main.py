@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import sys
 import traceback
 import warnings
@@ -13,6 +11,14 @@ from typing import Any
 
 import click
 
+from asd.cli.streams import (
+    OUTPUT_ERRORS,
+    ReaderGoneError,
+    blame,
+    give_up_stdout,
+    open_missing_streams,
+    readers_errors,
+)
 from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
@@ -49,6 +55,18 @@ class LazyGroup(click.Group):
             else:
                 (front if argument.startswith("--plugin-file=") else rest).append(_with_present_option(argument))
         return super().parse_args(ctx, front + rest)
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        """Parse the arguments; tell a reader of the output that has gone from other errors."""
+        with readers_errors():
+            return super().make_context(info_name, args, *more, **extra)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command. What it returns is not the exit code: that is what it gives to ``ctx.exit``."""
+        with readers_errors():
+            super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -117,21 +135,27 @@ def main() -> None:
     arguments = sys.argv[1:]
     verbose = bool({"-v", "--verbose"} & set(arguments))
     warnings.showwarning = _show_warning
+    open_missing_streams()
     try:
-        sys.exit(cli.main(arguments, standalone_mode=False) or 0)
+        code = cli.main(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing was written", verbose)
+        _fail("interrupted", verbose)
     except click.ClickException as error:
         _fail(error.format_message(), verbose)
     except AsdError as error:
         _fail(str(error), verbose)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`asd … | head`); Python must not complain again at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:  # whoever read our output (`asd … | head`)
+        give_up_stdout()
         sys.exit(2)
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
+            _fail(blame(error), verbose)
+        give_up_stdout()
+        _fail(f"the output cannot be written ({error.strerror})", verbose)
     except Exception as error:
-        _fail(f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)", verbose)
+        _fail(blame(error), verbose)
+    sys.exit(code)  # only what a command gave to `ctx.exit`
 
 
 _show_as_python_does = warnings.showwarning

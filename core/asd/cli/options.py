@@ -15,7 +15,7 @@ from asd.contract.create import load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.parameters import describe, parameters_of, present_names
-from asd.detection.config import Choice, Config, read_toml
+from asd.detection.config import Choice, Config, check_rate, read_toml
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
@@ -64,8 +64,17 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
     return Config.from_mapping(given)
 
 
+def _checked_rate(_: click.Context, __: click.Parameter, rate: float | None) -> float | None:
+    if rate is not None:
+        check_rate(rate)
+    return rate
+
+
 false_alarms_option = click.option(
-    "--false-alarms-per-hour", type=float, help="Alarms an hour allowed, instead of the model's own."
+    "--false-alarms-per-hour",
+    type=float,
+    callback=_checked_rate,
+    help="Alarms an hour allowed, instead of the model's own.",
 )
 
 

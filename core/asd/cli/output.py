@@ -22,7 +22,12 @@ _PATIENCE = 1.0
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # a file name or a sign that the terminal does not know; JSON can spell it
+        text = json.dumps(value, indent=2, allow_nan=False)
+    click.echo(text)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

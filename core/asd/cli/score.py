@@ -13,7 +13,7 @@ import click
 from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
-from asd.errors import ConfigError, DataError
+from asd.errors import AsdError, ConfigError, DataError
 
 _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
 
@@ -28,7 +28,10 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 @cache_option
 @strict_option
 @verbose_option
+@click.pass_context
 def score(
+    ctx: click.Context,
+    /,
     model_file: Path,
     data: tuple[str, ...],
     false_alarms_per_hour: float | None,
@@ -41,7 +44,7 @@ def score(
     cache: bool,
     strict: bool,
     verbose: bool,
-) -> int:
+) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
@@ -67,7 +70,8 @@ def score(
         _write_table(written)
     if all(row["error"] for row in written):
         raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
-    return int(any(row["anomalous"] for row in written))
+    if any(row["anomalous"] for row in written):
+        ctx.exit(1)
 
 
 def _row(result: Any, strict: bool) -> dict[str, Any]:
@@ -94,10 +98,13 @@ def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
     writer.writeheader()
     kept = []
-    for row in rows:
-        writer.writerow({**row, "notes": "; ".join(row["notes"])})
-        sys.stdout.flush()
-        kept.append({"anomalous": row["anomalous"], "error": row["error"]})
+    try:
+        for row in rows:
+            writer.writerow({**row, "notes": "; ".join(row["notes"])})
+            sys.stdout.flush()
+            kept.append({"anomalous": row["anomalous"], "error": row["error"]})
+    except KeyboardInterrupt:
+        raise AsdError(f"interrupted; the rows of {len(kept)} clips were written") from None
     return kept
 
 
