@@ -13,7 +13,6 @@ import numpy as np
 
 from asd.contract.checks import name_of, result_array
 from asd.contract.interfaces import Component, Detector, Extractor, Frontend
-from asd.contract.messages import as_array
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 
@@ -82,11 +81,9 @@ def windows_of(frontend: Frontend, audio: Audio) -> Windows:
     owner = frontend.origin or name_of(frontend)
     if not isinstance(windows, Windows):
         raise PluginError(f"{owner}: returned {type(windows).__name__}, expected Windows; report it to its author")
-    with component_call(frontend):
-        values = as_array(windows.values)
     count = None if length is None else 1 + (audio.samples.shape[-1] - length) // frontend.window_hop
-    dtype: Any = np.float64 if values.dtype == np.float64 else np.float32
-    values = result_array(frontend, "the call", values, (count, *shape), dtype)
+    dtype: Any = np.float64 if getattr(windows.values, "dtype", None) == np.float64 else np.float32
+    values = result_array(frontend, "the call", windows.values, (count, *shape), dtype)
     start = result_array(frontend, "the call (start)", windows.start, (len(values),), np.float64)
     duration = windows.duration
     if isinstance(duration, bool) or not isinstance(duration, int | float | np.integer | np.floating):
