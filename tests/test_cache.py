@@ -157,7 +157,7 @@ def test_another_library_or_hardware_changes_the_key(monkeypatch: pytest.MonkeyP
     assert {"asd-framework", "soxr", "cffi"} <= libraries.keys()  # cffi is soundfile's
     assert before["runtime"]["hardware"]
     assert "hardware" not in asked.description["runtime"]
-    monkeypatch.setattr("asd.detection.identity._hardware", lambda: "another processor")
+    monkeypatch.setattr("asd.detection.identity.hardware", lambda: "another processor")
     assert Pipeline(CONFIG).description != before
     assert Pipeline(CONFIG, Runtime(device="cpu", precision="fp32")).description != asked.description
 

@@ -215,7 +215,7 @@ class Model:
     @staticmethod
     def _say_precision(used: str, expected: Any) -> Any:
         """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
-        if "auto" in (used, expected) or used == expected:
+        if used == expected or not {used, expected} <= {"fp32", "bf16"}:
             return expected
         _log.warning(
             "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
