@@ -132,6 +132,84 @@ class OneTooMany(SoundDetector):
         return np.append(super().score(features), 0.0)
 
 
+class OneTooFew(SoundDetector):
+    def score(self, features: Float32) -> Float64:
+        return super().score(features)[:-1]
+
+
+class OneForAll(SoundDetector):
+    def score(self, features: Float32) -> Float64:
+        return super().score(features).max(keepdims=True)
+
+
+class Scalar(SoundDetector):
+    def score(self, features: Float32) -> Any:
+        return float(super().score(features).max())
+
+
+class Listing(SoundDetector):
+    def score(self, features: Float32) -> Any:
+        return super().score(features).tolist()
+
+
+class Columns(SoundDetector):
+    def score(self, features: Float32) -> Any:
+        return super().score(features)[:, np.newaxis] + np.zeros(2)
+
+
+class Complex(SoundDetector):
+    def score(self, features: Float32) -> Any:
+        return super().score(features) + 0j
+
+
+class Objects(SoundDetector):
+    def score(self, features: Float32) -> Any:
+        return super().score(features).astype(object)
+
+
+class NotANumber(SoundDetector):
+    def score(self, features: Float32) -> Float64:
+        return np.where(np.arange(len(features)) == 3, np.nan, super().score(features))
+
+
+class Infinite(SoundDetector):
+    def score(self, features: Float32) -> Float64:
+        return np.where(np.arange(len(features)) == 3, np.inf, super().score(features))
+
+
+class DoublePrecision(SoundExtractor):
+    def embed(self, values: Any) -> Any:
+        return super().embed(values).astype(np.float64)
+
+
+class RowTooFew(SoundExtractor):
+    def embed(self, values: Any) -> Float32:
+        return super().embed(values)[1:]
+
+
+class HalfNaN(SoundExtractor):
+    def embed(self, values: Any) -> Float32:
+        return np.where(np.arange(5) > 2, np.float32(np.nan), super().embed(values))
+
+
+class Pair(SoundFrontend):
+    def __call__(self, audio: Audio) -> Any:
+        windows = super().__call__(audio)
+        return type("Pair", (), {"values": windows.values, "start": windows.start})()
+
+
+class Timeless(SoundFrontend):
+    def __call__(self, audio: Audio) -> Windows:
+        windows = super().__call__(audio)
+        return Windows(windows.values, windows.start, float("nan"))
+
+
+class LateStart(SoundFrontend):
+    def __call__(self, audio: Audio) -> Windows:
+        windows = super().__call__(audio)
+        return Windows(windows.values, windows.start * np.nan, windows.duration)
+
+
 class Constant(SoundDetector):
     def score(self, features: Float32) -> Float64:
         return 0 * super().score(features)

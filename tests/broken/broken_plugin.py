@@ -6,11 +6,12 @@ from typing import Any
 from asd_registry import API_VERSION, ComponentSpec, Kind, hookimpl
 
 _KINDS: dict[Kind, str] = {
-    "frontend": "SoundFrontend MissingStart Centring Impatient Normalising",
-    "extractor": "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf",
+    "frontend": "SoundFrontend Pair Timeless LateStart MissingStart Centring Impatient Normalising",
+    "extractor": "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf DoublePrecision RowTooFew HalfNaN",
     "detector": (
         "SoundDetector Changing Forgetting Unwritable Untyped Unpicklable Single OneTooMany Constant InPlace Writing "
         "SingleOnly Unseeded Global BatchRelative Logarithmic NaNHiding Reversed Unlearned Reading Stateless "
+        "OneTooFew OneForAll Scalar Listing Columns Complex Objects NotANumber Infinite "
         "ProcessBound Calling Littering Hoarding Jealous Dying"
     ),
     "dataset": "SoundDataset Welcoming Unordered",

@@ -8,7 +8,7 @@ import numpy as np
 
 from asd.errors import AsdError
 from asd.experiment import auc as auc_of
-from asd.plugin import Audio
+from asd.plugin import Audio, Windows
 from asd_testing import sounds
 from asd_testing.compare import require, require_close, require_finite
 from asd_testing.errors import CheckFailedError, SkippedError
@@ -49,6 +49,10 @@ def _require_form(results: Array, shape: tuple[int, ...], dtype: Any, what: str)
 def _require_windows(tested: ComponentUnderTest) -> None:
     frontend = tested.ready
     windows = frontend(Audio(tested.values, frontend.sample_rate))
+    require(isinstance(windows, Windows), f"gives {type(windows).__name__}, expected asd.Windows")
+    duration = windows.duration
+    is_length = isinstance(duration, int | float | np.number) and 0 < duration < np.inf
+    require(is_length, f"windows have duration {duration!r}, expected seconds above 0")
     count, declared = len(windows.values), frontend.produces.shape
     shape = tuple(windows.values.shape[1:])
     fits = len(shape) == len(declared) and all(d in (None, s) for d, s in zip(declared, shape, strict=True))
@@ -56,6 +60,7 @@ def _require_windows(tested: ComponentUnderTest) -> None:
     require(tested.results.dtype.kind == "f", f"windows have type {tested.results.dtype}, expected float32")
     require(windows.start.shape == (count,), f"{len(windows.start)} starts for {count} windows")
     require(windows.start.dtype == np.float64, f"starts have type {windows.start.dtype}, expected float64")
+    require_finite(windows.start, "in the starts")
     if frontend.window_length is None:
         return
     expected = 1 + (tested.values.shape[1] - frontend.window_length) // frontend.window_hop

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.plugin import Audio, Component, Detector, Extractor, Frontend, Runtime
+from asd_testing.errors import CheckFailedError
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +64,15 @@ def compute(component: Component, values: Array) -> Array:
 
 
 def as_array(values: Any) -> Array:
-    """Return a component's output as a NumPy array."""
-    if isinstance(values, np.ndarray) or not hasattr(values, "__dlpack__"):
-        return np.asarray(values)
+    """Return a component's output as a NumPy array.
+
+    Raises
+    ------
+    CheckFailedError
+        If it is none of NumPy, nor of a library that knows ``__dlpack__``.
+    """
+    if isinstance(values, np.ndarray):
+        return values
+    if not hasattr(values, "__dlpack__"):
+        raise CheckFailedError(f"gives {type(values).__name__} instead of an array")
     return np.from_dlpack(values)
