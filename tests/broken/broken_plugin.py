@@ -7,7 +7,9 @@ from asd_registry import API_VERSION, ComponentSpec, Kind, hookimpl
 
 _KINDS: dict[Kind, str] = {
     "frontend": "SoundFrontend Pair Timeless LateStart MissingStart Centring Impatient Normalising",
-    "extractor": "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf DoublePrecision RowTooFew HalfNaN",
+    "extractor": (
+        "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf DoublePrecision RowTooFew HalfNaN"
+    ),
     "detector": (
         "SoundDetector Changing Forgetting Unwritable Untyped Unpicklable Single OneTooMany Constant InPlace Writing "
         "SingleOnly Unseeded Global BatchRelative Logarithmic NaNHiding Reversed Unlearned Reading Stateless "

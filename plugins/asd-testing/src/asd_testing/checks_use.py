@@ -51,7 +51,7 @@ def _require_windows(tested: ComponentUnderTest) -> None:
     windows = frontend(Audio(tested.values, frontend.sample_rate))
     require(isinstance(windows, Windows), f"gives {type(windows).__name__}, expected asd.Windows")
     duration = windows.duration
-    is_length = isinstance(duration, int | float | np.number) and 0 < duration < np.inf
+    is_length = isinstance(duration, int | float | np.number) and bool(0 < duration < np.inf)
     require(is_length, f"windows have duration {duration!r}, expected seconds above 0")
     count, declared = len(windows.values), frontend.produces.shape
     shape = tuple(windows.values.shape[1:])
