@@ -297,13 +297,14 @@ class Model:
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
+        embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest["plugins"])
         _check_permission(Path(path), manifest["config"])
         parts = sections(arrays)
         with _restoring(path), former_names_allowed():
-            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime, cache=cache_from(cache))
+            pipeline = Pipeline(Config.from_mapping(manifest["config"]), runtime, cache=embeddings)
             members = [_restored(pipeline, parts[str(i)]) for i in range(manifest["members"])]
             given: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**given)
