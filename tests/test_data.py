@@ -64,7 +64,10 @@ def test_manifest_with_labels_and_splits(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.WAV,normal\n", r"a manifest needs a header line with a column 'path' and at least one row"),
+        (
+            "sound,label\na.WAV,normal\n",
+            r"a manifest needs a header line with a column 'path' and at least one row; found 'sound', 'label'",
+        ),
         ("path\n", r"a manifest needs a header line"),
         ("path,label\na.WAV,normal\n,normal\n", r"clips\.csv, line 3: the path is empty"),
         ("path,label\na.WAV,odd\n", r"clips\.csv, line 2: label 'odd' is neither 'normal' nor 'anomalous'"),
