@@ -142,7 +142,9 @@ def _aiff(file: BinaryIO, begin: int, end: int) -> Layout | None:
         return None
     skipped = 8 + int.from_bytes(_read(file, data.body, 4), "big")
     size = None if _is_placeholder(data.size) else max(0, data.size - skipped)
-    body = min(data.body + skipped, end)
+    body = data.body + skipped
+    if body > end:
+        return None
     extent = _extent(file, _AIFF, begin, body, size, end)
     head = b""
     if extent.length != size:

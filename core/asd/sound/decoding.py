@@ -21,6 +21,7 @@ _RATES = (100, 10_000_000)
 """Sample rates in Hz that are plausible; others come from a damaged header."""
 _PREROLL = 0.3
 """Seconds that lossy codecs decode before a position, so that what they carry over from frame to frame is right."""
+_LARGEST_HEAD = 1 << 24
 _ENDLESS = 1 << 60
 _MPEG_SUFFIXES = frozenset({".mp1", ".mp2", ".mp3", ".mpga"})
 _FOREIGN = (  # (what the file begins with from which byte, what it is, FFmpeg's name of it)
@@ -230,12 +231,7 @@ class SndfileSound:
 
         size = block_frames(self.rate, self.channels)
         try:
-            sound, data = self._open(part)
-            target = max(0, first - self._preroll)
-            skipped = target if _seek(sound, target) else 0
-            if skipped < target:
-                sound.close()
-                sound, data = self._open(part)
+            sound, data, skipped = self._open_at(part, max(0, first - self._preroll))
             with sound:
                 while left > 0:
                     block = sound.read(min(left, size), dtype="float32", always_2d=True)
@@ -251,6 +247,38 @@ class SndfileSound:
                         yield block
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.path}: damaged: {_reason(error)}; copy it again from its source") from error
+
+    def _open_at(self, part: Part, target: int) -> tuple[Any, PartFile, int]:
+        """Open a part at a sample, or before it where the format has no positions; return the position too."""
+        import soundfile
+
+        sound, data = self._open(part)
+        if not target:
+            return sound, data, 0
+        if part.header_end:
+            return self._vorbis_at(part, target, int(sound.frames)) or (sound, data, 0)
+        try:
+            sound.seek(target)
+        except soundfile.LibsndfileError:
+            return *self._open(part), 0
+        return sound, data, target
+
+    def _vorbis_at(self, part: Part, target: int, frames: int) -> tuple[Any, PartFile, int] | None:
+        """Open a Vorbis stream of a number of frames at the page before a sample; None if there is none.
+
+        libsndfile's own seeking can crash where the stream is damaged.
+        """
+        near = [byte for sample, byte in part.entries if sample <= target]
+        if not near or part.header_end - part.start > _LARGEST_HEAD:
+            return None
+        self._file.seek(part.start)
+        head = self._file.read(part.header_end - part.start)
+        try:
+            sound, data = self._open(Part(near[-1], part.end, head))
+        except AudioError:
+            return None
+        at = frames - int(sound.frames)
+        return (sound, data, at) if 0 <= at <= target else None
 
     def _open(self, part: Part) -> tuple[Any, PartFile]:
         import soundfile
@@ -282,19 +310,6 @@ def _length(sound: Any, part: Part, path: Path) -> int | None:
             f"{length / sound.samplerate:.4g} s; convert it to WAV or FLAC"
         )
     return length
-
-
-def _seek(sound: Any, first: int) -> bool:
-    """Go to a sample; return False where that fails (GSM has no positions, a cut-off Ogg file no end)."""
-    import soundfile
-
-    if not first:
-        return True
-    try:
-        sound.seek(first)
-    except soundfile.LibsndfileError:
-        return False
-    return True
 
 
 def _reason(error: Any) -> str:

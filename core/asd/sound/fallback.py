@@ -90,7 +90,7 @@ class AvSound:
         try:
             with av.open(self._file, "r", format=self._format, metadata_errors="replace") as container:
                 stream = next(iter(container.streams.audio), None)
-                if stream is None:
+                if stream is None or stream.codec_context is None:
                     return
                 self._codec = stream.codec_context.name
                 self._promised = float(stream.duration * (stream.time_base or 0)) if stream.duration else None

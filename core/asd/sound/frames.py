@@ -21,6 +21,11 @@ _BITRATES = {  # kbit/s by (is MPEG-1, layer), ISO 11172-3 and 13818-3
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _SURE = 4
 """Frames in a row that make sure of a stream; fewer can be chance."""
+_DELAY = 1152
+"""Samples that decoders of MP3 may leave out at the beginning."""
+_OGG_CONTINUED, _OGG_FIRST, _OGG_LAST = 1, 2, 4
+_ENTRY_BYTES = 1 << 16
+"""Distance of the places in a Vorbis stream from which it can be decoded."""
 _FLAC_MAGIC = b"fLaC\x00\x00\x00\x22"
 _FLAC_TAIL = 1 << 18
 
@@ -98,7 +103,7 @@ def _mpeg_part(stream: _Stream) -> Part:
         )
     if stream.has_xing and stated is not None and stated >= frames - 2:
         return Part(stream.start, stream.end)
-    count = frames * stream.first.samples
+    count = max(0, frames * stream.first.samples - _DELAY)
     if stream.first.kind[1] != 3:  # only layer 3 has such headers
         return Part(stream.start, stream.end, frames=count)
     return Part(stream.sound, stream.end, _xing_frame(stream.template, frames), count)
@@ -185,22 +190,43 @@ def _xing_frame(template: bytes, frames: int) -> bytes:
 
 def ogg(file: BinaryIO, begin: int, end: int) -> Layout:
     """Return the layout of an Ogg file: a part for each link of the chain, by the pages that begin a stream."""
-    parts, start, at = [], begin, begin
-    begins = True
-    is_whole = False
+    parts: list[Part] = []
+    start, entries, header_end = begin, list[tuple[int, int]](), begin
+    was_first, reached, is_whole = True, 0, False
+    for at, flags, granule, following in _ogg_pages(file, begin, end):
+        is_first = bool(flags & _OGG_FIRST)
+        if is_first and not was_first:
+            parts.append(_ogg_part(file, start, at, entries, header_end))
+            start, entries, reached = at, [], 0
+        was_first = is_first
+        if reached <= 0 < granule:
+            header_end = at
+        elif reached > 0 and not flags & _OGG_CONTINUED and at - (entries[-1][1] if entries else start) > _ENTRY_BYTES:
+            entries.append((reached, at))
+        reached = max(reached, granule)
+        is_whole = following <= end and bool(flags & _OGG_LAST)
+    parts.append(_ogg_part(file, start, end, entries, header_end))
+    return Layout(tuple(parts), None, () if is_whole else (END_MISSING,))
+
+
+def _ogg_part(file: BinaryIO, start: int, end: int, entries: list[tuple[int, int]], header_end: int) -> Part:
+    file.seek(start + 28)  # the first page has one segment, its content begins here
+    if file.read(7) != b"\x01vorbis":
+        return Part(start, end)
+    return Part(start, end, entries=tuple(entries), header_end=header_end)
+
+
+def _ogg_pages(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (position, flags, granule position, position behind it) of each page, passing over what is no page."""
     while at < end:
         file.seek(at)
         header = file.read(27)
         if len(header) < 27 or header[:4] != b"OggS":
             at = _find(file, b"OggS", at + 1, end)
             continue
-        began, begins = begins, bool(header[5] & 2)
-        if begins and not began:
-            parts.append(Part(start, at))
-            start = at
-        at += 27 + header[26] + sum(file.read(header[26]))
-        is_whole = at <= end and bool(header[5] & 4)
-    return Layout((*parts, Part(start, end)), None, () if is_whole else (END_MISSING,))
+        following = at + 27 + header[26] + sum(file.read(header[26]))
+        yield at, header[5], int.from_bytes(header[6:14], "little", signed=True), following
+        at = following
 
 
 def flac(file: BinaryIO, begin: int, end: int) -> Layout | None:

@@ -22,12 +22,18 @@ class Part:
         A corrected header to read before them.
     frames : int or None
         How many samples per channel it holds at least; None: as many as the decoder says.
+    entries : tuple of (int, int)
+        Where decoding may begin besides the start: (sample, byte), in order.
+    header_end : int
+        Where the sound begins, for streams with entries: the bytes before it are needed to decode from any of them.
     """
 
     start: int
     end: int
     head: bytes = b""
     frames: int | None = None
+    entries: tuple[tuple[int, int], ...] = ()
+    header_end: int = 0
 
 
 @dataclass(frozen=True)
