@@ -93,6 +93,10 @@ def _clips(entry: str, label: str | None, split: str | None) -> list[Clip]:
     try:
         if path.is_dir():
             return [Clip(found) for found in _in_folder(path, label)]
+        if path.is_fifo():
+            raise DataError(
+                f"{entry}: a pipe can be read only once, and recordings are read more often; save it to a file"
+            )
         if path.exists():
             return _in_manifest(path, label, split) if path.suffix.lower() in MANIFEST_SUFFIXES else [Clip(path)]
     except PermissionError as error:

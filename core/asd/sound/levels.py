@@ -21,6 +21,8 @@ _CANCELLED = 0.1
 """Power of the mix, as a share of what independent channels would have, below which the channels cancel."""
 _FULL_SCALE = 0.9999
 _NEAR_FULL_SCALE = 0.98
+_OVERS = 1.25
+"""Lossy codecs go this much over full scale at peaks that were clipped; floats that go further were not clipped."""
 _FLAT = 3
 """Samples in a row at the top that make a clipped peak."""
 
@@ -108,13 +110,13 @@ class Levels:
 
 
 def _is_clipped(block: Float32) -> bool:
-    """Return whether samples (n, channels) stay at full scale, or flat close below it (8 bits, µ-law)."""
+    """Return whether samples (n, channels) stay at full scale, or flat close to it (8 bits and µ-law end before it)."""
     level = np.abs(block)
-    if not level.size or level.max() < _NEAR_FULL_SCALE:
-        return False
     rows = len(level) - _FLAT + 1
-    if rows < 1:
+    peak = float(level.max(initial=0.0))
+    if rows < 1 or peak < _NEAR_FULL_SCALE:
         return False
     runs = np.stack([level[i : i + rows] for i in range(_FLAT)])
     lowest, highest = runs.min(axis=0), runs.max(axis=0)
-    return bool(((lowest >= _FULL_SCALE) | ((lowest >= _NEAR_FULL_SCALE) & (lowest == highest))).any())
+    is_flat = (lowest >= _NEAR_FULL_SCALE) & (lowest == highest)
+    return bool(is_flat.any()) or (peak <= _OVERS and bool((lowest >= _FULL_SCALE).any()))

@@ -145,7 +145,7 @@ class ClipReader:
         if layout.stated is not None and sound.frames:
             seconds = sound.frames / sound.rate
             found.append(
-                f"its header states {layout.stated * seconds:.4g} s, {seconds:.4g} s can be decoded: all of it is used"
+                f"its header states {layout.stated * seconds:.6g} s, {seconds:.6g} s can be decoded: all of it is used"
             )
         return found
 
