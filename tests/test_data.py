@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Clip
 from asd.sound.finding import find_clips
 from asd.sound.reading import read
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 @pytest.fixture
@@ -129,6 +133,42 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     listed = tmp_path / "clips.csv"
     listed.write_bytes(b"path\ncaf\xe9.wav\n")
     assert find_clips([listed]) == [clip]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "cp1252:strict"])
+def test_names_that_are_no_text_end_no_command(tmp_path: Path, encoding: str) -> None:
+    model, clips = GOLDEN / "mel-patch-small-dcae.asd", sorted((GOLDEN / "clips").iterdir())
+    folder = os.fsencode(tmp_path / "clips")
+    Path(os.fsdecode(folder)).mkdir()
+    try:
+        Path(os.fsdecode(folder + b"/caf\xe9.wav")).write_bytes(clips[0].read_bytes())
+        Path(os.fsdecode(folder + b"/broken\xe9.wav")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    script = (
+        "import sys\n"
+        "from asd.cli.main import main\n"
+        "for options in ([], ['--csv'], ['--json']):\n"
+        f"    sys.argv = ['asd', 'score', {str(model)!r}, {str(tmp_path / 'clips')!r}, *options]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        print('\\nexit code', end.code, flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"left out: ") == 3
+    table, listing, json_text, _ = done.stdout.split(b"exit code")
+    for code in (listing, json_text):
+        assert code.lstrip()[:1] in b"01"
+    assert b"caf" in table
+    assert listing.count(b"clips/") == 3  # two rows, and the error
+    found = json.loads(json_text.lstrip()[1:].decode(encoding.partition(":")[0]))
+    if encoding.startswith("utf-8"):
+        assert os.fsencode(found["clips"][1]["clip"]) == folder + b"/caf\xe9.wav"
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -314,3 +354,13 @@ def test_long_recordings_are_cut_into_clips(tmp_path: Path) -> None:
         "short_rest": [10, 10, 13],
     }
     assert [c.start for c in clips if c.path.stem == "exact"] == [0, 10, 20]
+
+
+def test_more_clips_than_anybody_means(tmp_path: Path) -> None:
+    size = 30_000_000
+    head = struct.pack("<4sI4s4sI", b"RIFF", size + 36, b"WAVE", b"fmt ", 16)
+    with (tmp_path / "a.wav").open("wb") as file:
+        file.write(head + struct.pack("<HHIIHH4sI", 1, 1, 1000, 1000, 1, 8, b"data", size))
+        file.truncate(file.tell() + size)
+    with pytest.raises(DataError, match=r"a\.wav: 3000000 clips of 0\.01 s are too many; use a longer --segment"):
+        find_clips([tmp_path], segment=0.01)

@@ -181,6 +181,14 @@ def _set_float(data: bytearray, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+def _set_position(data: bytearray, rng: random.Random) -> bytes:
+    """Change the position of the last page of Ogg, from which the length is taken."""
+    if (at := data.rfind(b"OggS")) < 0:
+        return _set_number(data, rng)
+    data[at + 6 : at + 14] = struct.pack("<q", rng.choice((-5, 0, 80000, 1 << 40, 1 << 62, rng.getrandbits(63))))
+    return bytes(data)
+
+
 def _cut(data: bytearray, rng: random.Random) -> bytes:
     return bytes(data[: rng.randrange(len(data))])
 
@@ -214,7 +222,7 @@ def _place(data: bytearray, rng: random.Random) -> int:
 
 MUTATIONS: tuple[Callable[[bytearray, random.Random], bytes], ...] = (
     *(_flip_bit, _flip_bit, _set_number, _set_number, _set_size, _set_size, _set_id, _set_float),
-    *(_cut, _append, _insert, _remove, _overwrite),
+    *(_set_position, _cut, _append, _insert, _remove, _overwrite),
 )
 
 

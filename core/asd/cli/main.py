@@ -151,7 +151,8 @@ def _escape_what_cannot_be_printed() -> None:
     """Let no file name end a run: what is no text in the terminal's encoding is printed with escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError, ValueError):  # closed already
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, verbose: bool) -> None:

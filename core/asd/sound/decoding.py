@@ -23,6 +23,8 @@ _PREROLL = 0.3
 """Seconds that lossy codecs decode before a position, so that what they carry over from frame to frame is right."""
 _LARGEST_HEAD = 1 << 24
 _ENDLESS = 1 << 60
+_DENSEST = 8192
+"""Samples in a byte that no codec reaches, not even for silence."""
 _MPEG_SUFFIXES = frozenset({".mp1", ".mp2", ".mp3", ".mpga"})
 _FOREIGN = (  # (what the file begins with from which byte, what it is, FFmpeg's name of it)
     (4, b"ftyp", "MPEG-4 (M4A, MP4, 3GP)", "mov"),
@@ -255,7 +257,7 @@ class SndfileSound:
         sound, data = self._open(part)
         if not target:
             return sound, data, 0
-        if part.header_end:
+        if not part.seekable:
             return self._vorbis_at(part, target, int(sound.frames)) or (sound, data, 0)
         try:
             sound.seek(target)
@@ -302,8 +304,8 @@ def block_frames(rate: int, channels: int) -> int:
 
 def _length(sound: Any, part: Part, path: Path) -> int | None:
     length = int(sound.frames)
-    if length >= _ENDLESS:
-        return None
+    if length > _DENSEST * (part.end - part.start):
+        return None  # unknown, or a number that a damaged page of Ogg makes up
     if part.frames and length < 0.99 * part.frames:
         raise AudioError(
             f"{path}: holds {part.frames / sound.samplerate:.4g} s of sound, libsndfile would stop after "

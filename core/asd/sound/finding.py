@@ -16,8 +16,6 @@ from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
 from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, read_manifest
 from asd.sound.reading import duration_of
 
-__all__ = ["ANOMALOUS_LABELS", "AUDIO_SUFFIXES", "NORMAL_LABELS", "find_clips"]
-
 _log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
@@ -44,6 +42,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 _UNREAD_SUFFIXES = frozenset({".dff", ".dsf", ".gsm", ".mpc", ".pcm", ".ra", ".raw", ".sd2", ".tak", ".tta", ".voc"})
 _SHORTEST_SEGMENT = 0.01
+_MOST_SEGMENTS = 1_000_000
 
 
 def find_clips(
@@ -211,6 +210,8 @@ def _segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
         return
     # A remainder of less than half a segment joins the last one, so that no clip is much shorter than the others.
     count = max(1, int(duration / segment + 0.5))
+    if count > _MOST_SEGMENTS:
+        raise DataError(f"{clip}: {count} clips of {segment:g} s are too many; use a longer --segment")
     for i in range(count):
         end = duration if i == count - 1 else (i + 1) * segment
         yield Clip(clip.path, clip.start + i * segment, end - i * segment)

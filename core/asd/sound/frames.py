@@ -210,10 +210,12 @@ def ogg(file: BinaryIO, begin: int, end: int) -> Layout:
 
 
 def _ogg_part(file: BinaryIO, start: int, end: int, entries: list[tuple[int, int]], header_end: int) -> Part:
-    file.seek(start + 28)  # the first page has one segment, its content begins here
-    if file.read(7) != b"\x01vorbis":
+    file.seek(start)
+    first = file.read(4096)
+    if b"\x01vorbis" not in first and b"OpusHead" in first:
         return Part(start, end)
-    return Part(start, end, entries=tuple(entries), header_end=header_end)
+    # libsndfile can crash when it seeks in a Vorbis stream that is damaged.
+    return Part(start, end, seekable=False, entries=tuple(entries), header_end=header_end)
 
 
 def _ogg_pages(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -259,7 +261,7 @@ def _flac_part(file: BinaryIO, begin: int, end: int) -> tuple[Part, int]:
     largest = int.from_bytes(info[15:18], "big")
     file.seek(max(begin + 42, end - (2 * largest + 1024 if largest else _FLAC_TAIL)))
     offset = file.tell()
-    tail = file.read(end - offset)
+    tail = file.read(max(0, end - offset))
     last = _last_flac_frame(tail, int.from_bytes(info[8:10], "big"))
     if len(info) < 42 or last is None:
         return Part(begin, end), stated

@@ -22,16 +22,19 @@ class Part:
         A corrected header to read before them.
     frames : int or None
         How many samples per channel it holds at least; None: as many as the decoder says.
+    seekable : bool
+        Whether libsndfile may seek in it.
     entries : tuple of (int, int)
-        Where decoding may begin besides the start: (sample, byte), in order.
+        Where decoding may begin besides the start, if it may not: (sample, byte), in order.
     header_end : int
-        Where the sound begins, for streams with entries: the bytes before it are needed to decode from any of them.
+        Where the sound begins: the bytes before it are needed to decode from an entry.
     """
 
     start: int
     end: int
     head: bytes = b""
     frames: int | None = None
+    seekable: bool = True
     entries: tuple[tuple[int, int], ...] = ()
     header_end: int = 0
 
