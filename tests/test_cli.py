@@ -118,6 +118,21 @@ def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     assert "4 clips: 4 anomalous, 0 normal." in faulty
 
 
+def test_score_cuts_a_long_recording(model: Path, tmp_path: Path) -> None:
+    """The model was fitted on clips of 2 s."""
+    long = hum(tmp_path / "long.wav", seed=1, seconds=7)
+
+    def clips(*options: str) -> list[str]:
+        done = asd("score", model, long, "--json", *options, code=None)
+        return [row["clip"].removeprefix(f"{long} ") for row in json.loads(done.stdout)["clips"]]
+
+    assert clips() == [str(long)]
+    assert clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
+    assert clips("--segment", "3") == ["[0–3 s]", "[3–7 s]"]
+    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, or auto, got 'x'"
+    assert error("score", model, long, "--segment", "inf") == "segment takes seconds, at least 0.01, got inf"
+
+
 def test_score_json_and_csv_agree_and_a_fresh_process_gives_identical_scores(model: Path, sounds: Path) -> None:
     as_json = json.loads(asd("score", model, sounds / "normal", sounds / "faulty", "--json", code=1).stdout)
     as_csv = list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import sys
@@ -117,6 +118,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     verbose = bool({"-v", "--verbose"} & set(arguments))
     warnings.showwarning = _show_warning
+    _escape_what_cannot_be_printed()
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -143,6 +145,14 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
         click.echo(f"asd: warning: {message}", err=True)
     else:
         _show_as_python_does(message, category, *where, **options)
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """Let no file name end a run: what is no text in the terminal's encoding is printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError, ValueError):  # closed already
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, verbose: bool) -> None:
