@@ -153,7 +153,10 @@ def python() -> str:
     import asd
     import asd.testing
 
-    parts = ["# Python", "What is public, and how it may change: [What is public and stable](../explanation/stability.md)."]
+    parts = [
+        "# Python",
+        "What is public, and how it may change: [What is public and stable](../explanation/stability.md).",
+    ]
     parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
     parts += ["## `asd.errors`", "::: asd.errors"]
     parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]
