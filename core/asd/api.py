@@ -44,7 +44,7 @@ def fit(
     Raises
     ------
     AsdError
-        If the data or the options do not allow a model; the text says how to mend it.
+        If the data or the options do not allow a model; the text says how to correct it.
     """
     config = Config.from_mapping(options)
     clips = find_clips(_as_list(data), segment=config.segment, label="normal", split="train")

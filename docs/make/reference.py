@@ -84,8 +84,8 @@ def _component(component: Any) -> str:
         "default extractor": spec.extractor and f"`{spec.extractor}`",
         "needs": ", ".join(spec.requires),
     }
-    told = " · ".join(f"{name}: {value}" for name, value in facts.items() if value)
-    text = [f"### `{spec.name}` {{ #{spec.kind}-{spec.name.replace('.', '-')} }}", f"{spec.summary}.", told]
+    shown = " · ".join(f"{name}: {value}" for name, value in facts.items() if value)
+    text = [f"### `{spec.name}` {{ #{spec.kind}-{spec.name.replace('.', '-')} }}", f"{spec.summary}.", shown]
     try:
         rows = [
             (f"`{p.name}`", describe(p.annotation), "required" if p.default is REQUIRED else f"`{p.default}`",
@@ -98,7 +98,7 @@ def _component(component: Any) -> str:
 
 
 def commands() -> str:
-    """Return the page of all commands, the core's and the plugins', as their own help tells them."""
+    """Return the page of all commands, the core's and the plugins', by their own help."""
     from asd.cli.main import cli
 
     root = click.Context(cli, info_name="asd")
@@ -153,7 +153,10 @@ def python() -> str:
     import asd
     import asd.testing
 
-    parts = ["# Python", "What may be relied on is said in [What stays as it is](../explanation/stability.md)."]
+    parts = [
+        "# Python",
+        "What is public, and how it may change: [What is public and stable](../explanation/stability.md).",
+    ]
     parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
     parts += ["## `asd.errors`", "::: asd.errors"]
     parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]

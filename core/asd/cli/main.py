@@ -21,8 +21,8 @@ from asd_registry.renamed import warn_renamed
 
 _COMMANDS = {
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
-    "fit": ("asd.cli.fit:fit", "Learn what a healthy machine sounds like."),
-    "score": ("asd.cli.score:score", "Tell whether recordings sound as they should."),
+    "fit": ("asd.cli.fit:fit", "Learn the sound of a healthy machine."),
+    "score": ("asd.cli.score:score", "Score recordings: normal or anomalous."),
     "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
@@ -102,11 +102,11 @@ def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, 
     multiple=True,
     expose_value=False,
     callback=_use_plugin_files,
-    help="Load a plugin of yours that is no package yet; may stand behind any command.",
+    help="Load a plugin that is a single file; may follow any command.",
 )
 @click.version_option(package_name="asd-framework", prog_name="asd")
 def cli() -> None:
-    """Learn what a healthy machine sounds like; tell when it no longer does.
+    """Learn the sound of a healthy machine, and detect recordings that differ.
 
     Try 'asd demo', then 'asd fit RECORDINGS -o machine.asd' and 'asd score machine.asd NEW_RECORDINGS'. Exit code 0:
     all normal, 1: an anomaly was found, 2: an error.
@@ -114,7 +114,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     arguments = sys.argv[1:]
     verbose = bool({"-v", "--verbose"} & set(arguments))
     warnings.showwarning = _show_warning

@@ -17,7 +17,7 @@ from asd.progress import rendered_by
 T = TypeVar("T")
 
 _PATIENCE = 1.0
-"""Seconds before a progress bar appears: what is over sooner needs none."""
+"""Seconds before a progress bar appears: shorter loops need none."""
 
 
 def print_json(value: Any) -> None:

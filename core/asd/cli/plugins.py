@@ -1,4 +1,4 @@
-"""``asd plugins``: what is installed, and what is wrong with it."""
+"""``asd plugins``: the installed components and their state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
 
 
 def _contradictions(component: Component) -> list[str]:
-    """Return where the plugin says something untrue of the component, as far as it can be made just so."""
+    """Return where the plugin declares something untrue, if the component can be made with its defaults."""
     from asd.contract.create import contradictions, load_class
 
     try:

@@ -1,4 +1,4 @@
-"""``asd score``: tell whether recordings sound as they should."""
+"""``asd score``: score recordings, normal or anomalous."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _row(result: Any, strict: bool) -> dict[str, Any]:
 
 
 def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write each row when it comes; keep only what the exit code needs."""
+    """Write each row when it is known; keep only what the exit code needs."""
     writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
     writer.writeheader()
     kept = []

@@ -92,9 +92,9 @@ class Component:
 class Frontend(Component, ABC):
     """Turns sound into windows of a representation.
 
-    The core feeds it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
+    The core passes it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
     the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
-    blocks without a seam. What belongs to the recording's ends, `pad_start` and `pad_end`, is the core's work. A front
+    blocks without a seam. The core pads the recording's ends (`pad_start`, `pad_end`). A front
     end that needs the whole recording at once says ``window_length = None``; it is not padded.
     """
 
@@ -105,7 +105,7 @@ class Frontend(Component, ABC):
     """Samples of silence that the core puts before a recording; the first window starts that much before it."""
 
     pad_end: bool = False
-    """Whether the core fills the last window up with silence; otherwise up to one hop at the end is not looked at."""
+    """Whether the core fills the last window up with silence; otherwise up to one hop at the end is left out."""
 
     @property
     @abstractmethod
@@ -115,7 +115,7 @@ class Frontend(Component, ABC):
     @property
     @abstractmethod
     def window_length(self) -> int | None:
-        """Samples that one window looks at, or None if it looks at the whole recording."""
+        """Samples that one window covers, or None if it covers the whole recording."""
 
     @property
     @abstractmethod
@@ -150,7 +150,7 @@ class Extractor(Component, ABC):
 
 
 class Detector(Component, ABC):
-    """Learns normal features and scores others: higher is more anomalous, everywhere, without exception."""
+    """Learns normal features and scores others: higher is always more anomalous."""
 
     @abstractmethod
     def fit(self, features: Float32) -> Self:
@@ -195,7 +195,7 @@ class Dataset(Component, ABC):
     """Knows the layout of a published collection: which file is which machine, split, label and domain."""
 
     channel: Channel = "mix"
-    """The channel of its recordings that an experiment listens to, as `asd.Config.channel` names it."""
+    """The channel of its recordings that an experiment uses, as `asd.Config.channel` names it."""
 
     def downloads(self) -> Sequence[RemoteFile]:
         """Return the files to fetch for what the parameters choose; none: there is nothing to fetch."""

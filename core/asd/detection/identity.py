@@ -94,7 +94,7 @@ def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:
 
 
 def identity_of(kind: Kind, name: str) -> dict[str, Any]:
-    """Return what tells this installation of a component from another: target, versions, sources, preset, weights.
+    """Return what identifies this installation of a component: target, versions, sources, preset, weights.
 
     Of distributions that are installed in editable form the sources belong to it: they change, the version does not.
     """

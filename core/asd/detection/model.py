@@ -92,7 +92,7 @@ class Model:
     clips : int
         How many clips it learned from.
     rates : tuple of int
-        Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not tell.
+        Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not say.
     failures : list of Failure
         Training clips that could not be used (empty after loading).
     """
@@ -215,11 +215,11 @@ class Model:
         most = self.pipeline.sample_rate
         lowest, highest = (min(known, most) for known in self.rates)
         if min(rate, most) < lowest:
-            told = f"nothing above {rate // 2} Hz can be heard"
-            yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
+            gap = f"it contains nothing above {rate // 2} Hz"
+            yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {gap}"
         elif min(rate, most) > highest:
-            told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
-            yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
+            gap = f"it learned nothing above {highest // 2} Hz (fit anew with such recordings)"
+            yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {gap}"
 
     def save(self, path: str | Path | OutputFile) -> None:
         """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.
@@ -293,7 +293,7 @@ class Model:
         Raises
         ------
         ModelFileError
-            If the file is missing, cut off, altered or of a newer format, or asks for foreign code to run.
+            If the file is missing, cut off, altered or of a newer format, or asks for third-party code to run.
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
@@ -314,7 +314,7 @@ class Model:
         model = cls(pipeline, members, calibration, decision)
         model.training = manifest["training"]
         model.clips = manifest["clips"]
-        lowest, highest = manifest.get("rates", model.rates)  # the first model files do not tell
+        lowest, highest = manifest.get("rates", model.rates)  # the first model files do not say
         model.rates = (lowest, highest)
         model.fitted_with = manifest["fitted_with"]
         model._pinned_weights = manifest["weights"]

@@ -188,7 +188,7 @@ class Pipeline:
         return self._description
 
     def _asked(self) -> str | None:
-        """Return what decides the embeddings as far as it is known without the components; None: it cannot be told."""
+        """Return what decides the embeddings as far as it is known without the components; None: unknown."""
         with suppress(TypeError, ValueError):
             given = self.config.frontend.parameters, self.config.extractor.parameters
             return to_json({**features_identity(self.config, self.runtime, *given), "seed": self.config.seed})
@@ -268,10 +268,10 @@ class Pipeline:
         if len(samples) >= length:
             return samples
         rate = self.frontend.sample_rate
-        told = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
+        reason = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
         if self.config.short == "refuse":
-            raise AudioError(f"{reader.clip}: {told}; record longer clips or use --short pad")
-        reader.notes.append(f"{told}: padded with its own repetition")
+            raise AudioError(f"{reader.clip}: {reason}; record longer clips or use --short pad")
+        reader.notes.append(f"{reason}: padded with its own repetition")
         return np.resize(samples, length)
 
     def embed(self, clip: Clip) -> ClipFeatures:

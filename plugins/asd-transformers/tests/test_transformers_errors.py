@@ -170,7 +170,7 @@ def test_windows_too_short_to_hear_anything(family: str, own_copy: Copies, noise
     shortest = made.consumes.sample_rate // 10
     assert np.isfinite(made.embed(noise(2, shortest))).all()
     assert told(ConfigError, lambda: made.embed(noise(1, shortest // 2))).endswith(
-        "cannot hear anything in windows of 0.05 s; lengthen them to 0.1 s or more with --frontend.window"
+        "has no positions in windows of 0.05 s; lengthen them to 0.1 s or more with --frontend.window"
     )
 
 
