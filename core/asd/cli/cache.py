@@ -19,8 +19,8 @@ _MEGABYTE = 10**6
 def cache() -> None:
     """Show and prune the embeddings that are kept between runs.
 
-    They can be computed again at any time. ASD_CACHE names the folder that holds them. ASD_CACHE_SIZE limits their size,
-    such as 500MB (default: 2GB; 0 turns the cache off); what was not used for longest is removed first.
+    They can be computed again at any time. ASD_CACHE names the folder that holds them. ASD_CACHE_SIZE limits their
+    size, such as 500MB (default: 2GB; 0 turns the cache off); what was not used for longest is removed first.
     """
 
 
