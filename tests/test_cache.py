@@ -560,6 +560,8 @@ def test_a_file_system_without_write_ahead_log(
 def test_the_former_cache_is_left_alone(
     clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from asd.cli.main import cli
+
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "own"))
     former = tmp_path / "own" / "embeddings.sqlite"
     former.parent.mkdir()
@@ -576,6 +578,9 @@ def test_the_former_cache_is_left_alone(
     assert cache.path != former
     assert former.read_bytes() == before
     assert caplog.records == []
+    cli.main(["cache", "prune", "--all"], standalone_mode=False)
+    assert not former.exists()
+    assert cache.path.exists()
 
 
 @pytest.mark.parametrize("column", ["facts", "start", "embedding", "checksum"])

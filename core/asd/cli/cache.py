@@ -49,7 +49,7 @@ def show(as_json: bool, verbose: bool) -> None:
 @cache.command()
 @click.option("--unused-days", type=click.FloatRange(0), help="Remove what was not used for so many days.")
 @click.option("--max-size", type=click.FloatRange(0), metavar="MB", help="Keep the last used, up to this size.")
-@click.option("--all", "everything", is_flag=True, help="Remove everything.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything, files of other versions too.")
 @json_option
 @verbose_option
 def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
@@ -62,6 +62,10 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     kept = EmbeddingCache()
     with reporting(verbose):
         removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.path.exists() else 0
+    if everything:
+        for file in kept.path.parent.glob("embeddings*.sqlite*"):
+            if not file.name.startswith(kept.path.name):
+                file.unlink()
     if as_json:
         print_json({"path": str(kept.path), "removed": removed})
     else:
