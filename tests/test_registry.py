@@ -236,7 +236,7 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
     with pytest.raises(PluginError, match=r"'grand' is offered more than once: write good:fine or other:grand"):
         registry.find("detector", "grand")
     fine, grand = registry.find("detector", "fine"), registry.find("detector", "other:grand")
-    assert (registry.namesakes(fine), registry.namesakes(grand)) == ([grand], [fine])
+    assert (registry.taken_by(fine), registry.taken_by(grand)) == (["other:grand"], ["good:fine"])
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,11 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
     [
         (("nice",), "offers detector 'nice' more than once, by name or alias"),
         (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
-        (("Grand",), "name must be lower-case letters, digits, '.', '_' or '-', got 'Grand'"),
+        (
+            ("Grand",),
+            "component 'fine': aliases must be a tuple of names of lower-case letters, digits, '.', '_' or '-', got "
+            "('Grand',)",
+        ),
     ],
 )
 def test_bad_aliases_break_the_plugin(install: Install, aliases: tuple[str, ...], reason: str) -> None:
@@ -261,7 +265,7 @@ def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) ->
         registry.find("detector", "qqq")
     with pytest.raises(PluginError, match=r"detector 'gmm' is not installed: pip install asd-sklearn"):
         registry.find("detector", "gmm")
-    with pytest.raises(PluginError, match=r"extractor 'elsewhere:thing' is not installed: pip install elsewhere"):
+    with pytest.raises(PluginError, match=r"'elsewhere:thing' is not installed: install 'elsewhere' if you know and"):
         registry.find("extractor", "elsewhere:thing")
 
 
@@ -312,8 +316,8 @@ def test_entry_points_can_be_given() -> None:
     [
         ({"name": "Has Space"}, "name must be lower-case"),
         ({"summary": "two\nlines"}, "summary must be one line"),
-        ({"target": "just.a.module"}, "target must look like 'package.module:Class'"),
-        ({"licence": " "}, "licence must not be empty"),
+        ({"target": "just.a.module"}, "target must be like 'package.module:Class'"),
+        ({"licence": " "}, "licence must be one line of text"),
     ],
 )
 def test_specs_check_themselves(change: dict[str, str], text: str) -> None:
@@ -323,7 +327,7 @@ def test_specs_check_themselves(change: dict[str, str], text: str) -> None:
 
 
 def test_command_and_weight_specs_check_themselves() -> None:
-    with pytest.raises(ValueError, match="target must look like"):
+    with pytest.raises(ValueError, match="target must be like"):
         CommandSpec(name="serve", summary="s", target="nowhere")
     with pytest.raises(ValueError, match="sha256 must be 8 to 64 hexadecimal digits, got 'abc'"):
         WeightFile(name="w.pth", licence="MIT", sha256="abc")

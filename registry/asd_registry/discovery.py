@@ -248,18 +248,18 @@ class Registry:
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
 
-    def namesakes(self, component: Component) -> list[Component]:
-        """Return the other components of the same kind for which a short name of `component` may stand.
+    def taken_by(self, component: Component) -> list[str]:
+        """Return ``distribution:name`` of the components for which a short name of `component` may stand instead.
 
-        A name that one of the project's own distributions has stands for theirs alone.
+        A name of one of the project's own distributions stands for theirs alone, whether that is installed or not.
         """
         spec, own = component.spec, component.plugin.distribution
-        names = {name for name in spec.names if distribution_of(name, spec.kind) != own}
-        return [
-            other
-            for other in self.components
-            if other != component and other.spec.kind == spec.kind and not names.isdisjoint(other.spec.names)
-        ]
+        owners = {name: distribution_of(name, spec.kind) for name in spec.names}
+        taken = [f"{owner}:{name}" for name, owner in owners.items() if owner not in (None, own)]
+        free = {name for name, owner in owners.items() if owner is None}
+        rivals = (other for other in self.components if other != component and other.spec.kind == spec.kind)
+        taken += [other.qualified_name for other in rivals if not free.isdisjoint(other.spec.names)]
+        return list(dict.fromkeys(taken))
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
         """Return the components of one kind (all kinds: None), ordered by kind and name."""

@@ -139,7 +139,8 @@ class CommandSpec:
     summary : str
         One line for ``asd --help``.
     target : str
-        ``"package.module:command"``, a ``click.Command``; imported when the command runs.
+        ``"package.module:command"``, a ``click.Command``; imported when the command runs. It sets the exit code by
+        ``ctx.exit(code)``; what it returns is ignored.
     api_version : int
         Version of the plugin contract that the command was written for.
     """

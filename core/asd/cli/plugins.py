@@ -91,12 +91,9 @@ def _contradictions(component: Component) -> list[str]:
 def _state(component: Component) -> str:
     if component.problem:
         return component.problem
-    names = dict.fromkeys(other.plugin.distribution for other in registry().namesakes(component))
-    ours = distribution_of(component.spec.name, component.spec.kind)
-    if ours not in (None, component.plugin.distribution):  # whether it is installed or not
-        names = {ours: None}
-    if names:
-        return f"name taken: {', '.join(names)} has one of this name; write {component.qualified_name}"
+    if taken := registry().taken_by(component):
+        owners = ", ".join(dict.fromkeys(name.rpartition(":")[0] for name in taken))
+        return f"name taken: {owners} has one of this name; write {component.qualified_name}"
     return "ready"
 
 
