@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -257,8 +256,9 @@ class Registry:
         owners = {name: distribution_of(name, spec.kind) for name in spec.names}
         taken = [f"{owner}:{name}" for name, owner in owners.items() if owner not in (None, own)]
         free = {name for name, owner in owners.items() if owner is None}
-        rivals = (other for other in self.components if other != component and other.spec.kind == spec.kind)
-        taken += [other.qualified_name for other in rivals if not free.isdisjoint(other.spec.names)]
+        if free:
+            rivals = (other for other in self.components if other.spec.kind == spec.kind and other is not component)
+            taken += [other.qualified_name for other in rivals if not free.isdisjoint(other.spec.names)]
         return list(dict.fromkeys(taken))
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
@@ -325,6 +325,8 @@ class Registry:
             return f"{what} {name!r} is not installed: {remedy(distribution)}{others_hint}"
         if others:
             return f"unknown {what} {name!r}{others_hint}"
+        import difflib  # only for this message, and every command would wait for it
+
         names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
         close = dict.fromkeys(names[match] for match in difflib.get_close_matches(short, names, n=3))
         known = ", ".join(dict.fromkeys(names.values())) or "none"

@@ -6,6 +6,7 @@ answered with the pip command.
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 from asd_registry.specs import Kind
@@ -59,8 +60,17 @@ def distribution_of(name: str, kind: Kind | Literal["command"] | None = None) ->
     kind : {"frontend", "extractor", "detector", "dataset", "command"}, optional
         What is called so; None: a component of any kind.
     """
-    for distribution, offered in KNOWN_DISTRIBUTIONS.items():
-        for each, names in offered.items():
-            if (each == kind if kind else each != "command") and name in names.split():
-                return distribution
-    return None
+    if kind is not None:
+        return _owners().get((kind, name))
+    return next((owner for (each, short), owner in _owners().items() if short == name and each != "command"), None)
+
+
+@functools.cache
+def _owners() -> dict[tuple[str, str], str]:
+    """Return the distribution by kind and name."""
+    return {
+        (kind, name): distribution
+        for distribution, offered in KNOWN_DISTRIBUTIONS.items()
+        for kind, names in offered.items()
+        for name in names.split()
+    }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from asd_registry.text import is_line, shown
 
@@ -13,8 +12,7 @@ _NAME = r"[a-z0-9][a-z0-9_.-]{0,99}"
 _DISTRIBUTION = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """What a value must be: a test, and the words for it."""
 
     holds: Callable[[Any], bool]

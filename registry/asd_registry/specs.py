@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from asd_registry import rules
@@ -117,10 +117,9 @@ class ComponentSpec:
         object.__setattr__(self, "preset", dict(self.preset))
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
-        for declared in fields(self):
-            kinds = _KINDS_WITH.get(declared.name, KINDS)
-            if self.kind not in kinds and getattr(self, declared.name) not in (None, ()):
-                raise ValueError(f"component {self.name!r}: {self.kind} specs take no {declared.name}: leave it out")
+        for name, kinds in _KINDS_WITH.items():
+            if self.kind not in kinds and getattr(self, name) not in (None, ()):
+                raise ValueError(f"component {self.name!r}: {self.kind} specs take no {name}: leave it out")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ def printable(text: str) -> str:
 
     Tabs and line feeds stay. The escapes are those of JSON: JSON text stays what it says.
     """
+    if text.isprintable():
+        return str(text)
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
