@@ -80,10 +80,10 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
 
 def _contradictions(component: Component) -> list[str]:
     """Return where the plugin declares something untrue, if the component can be made with its defaults."""
-    from asd.contract.create import contradictions, load_class
+    from asd.contract.create import contradictions, create
 
     try:
-        return contradictions(component, load_class(component)(**component.spec.preset))
+        return contradictions(component, create(component.spec.kind, component.qualified_name))
     except Exception:  # it needs parameters or weights; 'asd check' looks closer
         return []
 
