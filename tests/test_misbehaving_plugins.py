@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,8 @@ def run(tmp_path: Path) -> Run:
     def run(*arguments: str | Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         done = subprocess.run(
-            [INSTALLED, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            [INSTALLED, *arguments], capture_output=True, check=False, cwd=tmp_path, timeout=60,
+            encoding=environment.get("PYTHONIOENCODING", "utf-8"), env={**os.environ, "PYTHONPATH": path, **environment},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -100,7 +99,6 @@ def test_a_damaged_distribution_is_a_row(lay: Lay, run: Run, case: str) -> None:
     assert len(broken) == 1
     assert broken[0]["state"].startswith("broken: ")
     assert reason in broken[0]["state"]
-    assert "broken: " in run("plugins").stdout
 
 
 def test_a_distribution_without_a_version_works(lay: Lay, run: Run) -> None:
@@ -140,7 +138,7 @@ BROKEN = {
     ),
     "has a hook that never ends": (
         f"{USUAL}\n@hookimpl\ndef asd_commands():\n    while True: pass",
-        "PluginTimeoutError: not done after 1 s, and stopped (ASD_PLUGIN_SECONDS sets another limit) (hook asd_commands",
+        "not done after 1 s, and stopped (ASD_PLUGIN_SECONDS sets another limit) (hook asd_commands at bad_plugin.py",
     ),
     "offers what cannot be shown": (
         f"{USUAL}\nclass Mute:\n    def __repr__(self): raise SystemExit\n"
@@ -350,5 +348,5 @@ def test_a_full_disk_is_an_error_in_one_line(line: str) -> None:
 def test_every_encoding_carries_the_results(encoding: str, lay: Lay, run: Run) -> None:
     lay(USUAL.replace('"s"', '"für Lüfter → 🔊"'))
     assert run("plugins", PYTHONIOENCODING=encoding).stderr == ""
-    listed = json.loads(run("plugins", "--json", PYTHONIOENCODING=encoding).stdout.encode().decode(encoding))
+    listed = json.loads(run("plugins", "--json", PYTHONIOENCODING=encoding).stdout)
     assert next(row for row in listed if row["name"] == "of-bad")["summary"] == "für Lüfter → 🔊"
