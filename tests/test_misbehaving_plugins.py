@@ -58,9 +58,10 @@ def run(tmp_path: Path) -> Run:
 
     def run(*arguments: str | Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        encoding = environment.get("PYTHONIOENCODING", "utf-8")
         done = subprocess.run(
-            [INSTALLED, *arguments], capture_output=True, check=False, cwd=tmp_path, timeout=60,
-            encoding=environment.get("PYTHONIOENCODING", "utf-8"), env={**os.environ, "PYTHONPATH": path, **environment},
+            [INSTALLED, *arguments], capture_output=True, encoding=encoding, check=False, cwd=tmp_path, timeout=60,
+            env={**os.environ, "PYTHONPATH": path, **environment},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
