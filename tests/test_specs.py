@@ -39,7 +39,7 @@ WEIGHT = WeightFile(name="w.pth", licence="MIT", sha256="0" * 64)
         ({"kind": "frontend", "sample_rate": True}, "sample_rate must be a whole number above 0, or None, got True"),
         (
             {"kind": "extractor", "shape": 64},
-            "a tuple of whole numbers above 0, or None, or None, got 64",
+            "shape must be a tuple of whole numbers above 0 (None: any length), or None, got 64",
         ),
         ({"kind": "extractor", "dimension": 0}, "dimension must be a whole number above 0, or None, got 0"),
         ({"kind": "detector", "dimension": 4}, "component 'x': detector specs take no dimension: leave it out"),

@@ -166,7 +166,7 @@ _COMPONENT_RULES: rules.Rules = {
     "preset": rules.PARAMETERS,
     "requires": rules.tuple_of(rules.LINE, "requirements such as 'torch>=2.6'"),
     "sample_rate": rules.optional(rules.COUNT),
-    "shape": rules.optional(rules.tuple_of(rules.optional(rules.COUNT), "whole numbers above 0, or None")),
+    "shape": rules.optional(rules.tuple_of(rules.optional(rules.COUNT), "whole numbers above 0 (None: any length)")),
     "dimension": rules.optional(rules.COUNT),
     "weights": rules.tuple_of(rules.instance_of(WeightFile), "WeightFile objects"),
     "frontend": rules.optional(rules.REFERENCE),
