@@ -40,6 +40,12 @@ class Plugin:
 Found = tuple[Plugin, importlib.metadata.EntryPoint | None]
 
 
+def entry_points(group: str) -> list[importlib.metadata.EntryPoint]:
+    """Return the installed entry points of any group, without those of damaged distributions."""
+    found = (each for distribution in importlib.metadata.distributions() for each in _plugins_in(distribution, group))
+    return [entry_point for plugin, entry_point in found if entry_point is not None and plugin.error is None]
+
+
 def plugins_of(entry_points: Iterable[importlib.metadata.EntryPoint]) -> list[Found]:
     """Return the plugins that given entry points name."""
     return [
@@ -58,7 +64,7 @@ def installed_plugins() -> list[Found]:
     found: dict[str, Found] = {}
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
-        offered = list(_plugins_in(distribution))
+        offered = list(_plugins_in(distribution, ENTRY_POINT_GROUP))
         known = {re.sub(r"[-_.]+", "-", plugin.distribution).lower() for plugin, _ in offered}
         if not known & seen:
             for each in offered:
@@ -68,13 +74,13 @@ def installed_plugins() -> list[Found]:
     return sorted(chosen, key=lambda each: (each[0].distribution, each[0].name))
 
 
-def _plugins_in(distribution: importlib.metadata.Distribution) -> Iterator[Found]:
+def _plugins_in(distribution: importlib.metadata.Distribution, group: str) -> Iterator[Found]:
     try:
         text = distribution.read_text("entry_points.txt")
-        if text is None or ENTRY_POINT_GROUP not in text:
+        if text is None or group not in text:
             return
         name, version = _identity(distribution)
-        entry_points = [each for each in distribution.entry_points if each.group == ENTRY_POINT_GROUP]
+        entry_points = [each for each in distribution.entry_points if each.group == group]
     except Exception as error:  # whatever damaged files lead to
         folder = Path(str(getattr(distribution, "_path", "unknown")))
         reason = f"its metadata in {folder} cannot be used ({describe(error)}): install it again, or delete the folder"

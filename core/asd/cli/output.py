@@ -23,8 +23,8 @@ _PATIENCE = 1.0
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON to stdout."""
-    only_ascii = sys.stdout.encoding.lower().replace("-", "") != "utf8"
-    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=only_ascii)))
+    only_ascii = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=only_ascii, default=str)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from numbers import Integral
 from typing import Any, Literal, overload
 
 from asd.contract import interfaces
@@ -100,7 +101,7 @@ def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered
         raise PluginError(f"{registered.qualified_name}: cannot be made: {describe(error)}") from error
     if registered.spec.kind == "frontend":
         rate = getattr(component, "sample_rate", None)
-        if not isinstance(rate, int) or rate <= 0:
+        if not isinstance(rate, Integral) or rate <= 0:
             raise PluginError(
                 f"{registered.qualified_name}: a front end needs an attribute sample_rate in Hz, a whole number above "
                 f"0, got {shown(rate)}"
