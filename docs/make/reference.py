@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
+    "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
     "ASD_TRUST_REMOTE_CODE": "`1` permits a loaded model's network to bring its own code (see `huggingface`).",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import itertools
 import os
@@ -18,6 +19,7 @@ from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
 from asd_registry.renamed import warn_renamed
+from asd_registry.text import describe, printable, text_of
 
 _COMMANDS = {
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
@@ -57,6 +59,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
+        for plugin in registry().left_out.get(cmd_name, ()):
+            _warn(f"the command {cmd_name!r} of {plugin.distribution} is left out: another one has this name")
         if cmd_name in _COMMANDS:
             command: click.Command = import_target(_COMMANDS[cmd_name][0], "asd")
             return command
@@ -64,6 +68,11 @@ class LazyGroup(click.Group):
             spec, plugin = registry().commands[cmd_name]
             return _checked(import_target(spec.target, f"{plugin.distribution}:{cmd_name}"), cmd_name)
         return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what a plugin's command returns is no exit code: that is ``ctx.exit(code)``."""
+        returned = super().invoke(ctx)
+        return returned if ctx.invoked_subcommand in _COMMANDS else 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their summaries, importing none of them."""
@@ -116,50 +125,85 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     arguments = sys.argv[1:]
-    verbose = bool({"-v", "--verbose"} & set(arguments))
     warnings.showwarning = _show_warning
-    _escape_what_cannot_be_printed()
-    try:
-        sys.exit(cli.main(arguments, standalone_mode=False) or 0)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing was written", verbose)
-    except click.ClickException as error:
-        _fail(error.format_message(), verbose)
-    except AsdError as error:
-        _fail(str(error), verbose)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`asd … | head`); Python must not complain again at exit.
-        with contextlib.suppress(OSError):
+    _set_up_streams()
+    code = _run(arguments, verbose=bool({"-v", "--verbose"} & set(arguments)))
+    with contextlib.suppress(OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python must not try, and complain, again at exit
+            code = code or 2
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(2)
-    except Exception as error:
-        _fail(f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)", verbose)
+    sys.stdout = sys.stderr  # what a plugin prints at exit is no result
+    sys.exit(code)
 
 
-_show_as_python_does = warnings.showwarning
+def _run(arguments: list[str], *, verbose: bool) -> int:
+    """Run a command and return the exit code."""
+    try:
+        return int(cli.main(arguments, standalone_mode=False) or 0)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _fail("interrupted; nothing was written", verbose)
+    except click.ClickException as error:
+        return _fail(error.format_message(), verbose)
+    except AsdError as error:
+        return _fail(text_of(error), verbose)
+    except BrokenPipeError:  # whoever read our output has gone (`asd … | head`)
+        return 2
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else _fail(text_of(error), verbose) if error.code else 0
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            return _fail(f"cannot write the output: {error.strerror}", verbose)
+        return _fail(f"unexpected {describe(error)} (-v shows where; please report it)", verbose)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _set_up_streams() -> None:
+    """Keep results apart from whatever else writes, and let no character end a run.
+
+    Only `sys.stdout` writes to standard output. Its descriptor, 1, leads to standard error: that is where compiled
+    libraries and other processes write. A closed stream is the null device, or the next file that is opened would get
+    its descriptor and what is printed.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  # until the process ends
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    if os.name == "posix" and isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == 1:
+        sys.stdout.flush()
+        encoding, buffering = sys.stdout.encoding, 1 if sys.stdout.line_buffering else -1
+        results = os.fdopen(os.dup(1), "w", buffering, encoding=encoding, errors="backslashreplace")
+        sys.stdout = sys.__stdout__ = results  # type: ignore[misc]  # the width of the terminal is asked of the latter
+        os.dup2(2, 1)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
     """Write a warning of a former name as one line; any other as Python does."""
     if issubclass(category, RenamedWarning):
-        click.echo(f"asd: warning: {message}", err=True)
+        _warn(str(message))
     else:
-        _show_as_python_does(message, category, *where, **options)
+        click.echo(printable(warnings.formatwarning(message, category, filename, lineno)), err=True, nl=False)
 
 
-def _escape_what_cannot_be_printed() -> None:
-    """Let no file name end a run: what is no text in the terminal's encoding is printed with escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(OSError, ValueError):  # closed already
-                stream.reconfigure(errors="backslashreplace")
+def _warn(text: str) -> None:
+    click.echo(printable(f"asd: warning: {text}"), err=True)
 
 
-def _fail(text: str, verbose: bool) -> None:
+def _fail(text: str, verbose: bool) -> int:
     if verbose:
-        traceback.print_exc()
-    click.echo(f"asd: error: {' '.join(text.split())}", err=True)
-    sys.exit(2)
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
+    click.echo(printable(f"asd: error: {' '.join(text.split())}"), err=True)
+    return 2
 
 
 if __name__ == "__main__":

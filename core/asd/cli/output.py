@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from asd.progress import rendered_by
+from asd_registry.text import printable
 
 T = TypeVar("T")
 
@@ -22,7 +23,8 @@ _PATIENCE = 1.0
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    only_ascii = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=only_ascii, default=str)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -34,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     # A pipe has no width: give the table what it needs, so that no word is cut for other programs.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
@@ -43,7 +45,7 @@ def emphasised(text: str, style: str) -> Any:
     """Return a table cell in a colour, for terminals that have them."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(printable(text), style=style)
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def reporting(verbose: bool = False) -> Iterator[None]:
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return f"asd: {prefix}{record.getMessage()}"
+        return printable(f"asd: {prefix}{record.getMessage()}")
 
 
 class _Bar:

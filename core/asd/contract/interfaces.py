@@ -62,7 +62,8 @@ class Component:
 
     isolation: Literal["process"] | None = None
     """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
-    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
+    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it. Of
+    detectors and data sets it has no effect."""
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Present name of each parameter that had another one: the former names keep working, with a warning."""
@@ -96,6 +97,9 @@ class Frontend(Component, ABC):
     the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
     blocks without a seam. The core pads the recording's ends (`pad_start`, `pad_end`). A front
     end that needs the whole recording at once says ``window_length = None``; it is not padded.
+
+    Several threads call one front end at the same time (``--workers``): `__call__` keeps nothing on `self` between or
+    during calls, except behind a lock.
     """
 
     sample_rate: int
