@@ -141,9 +141,9 @@ def bad(tmp_path: Path, case: str) -> Path:
         ("inf", r"a\.wav: holds NaN or infinite samples, the first at 0\.771563 s; export it again$"),
         (
             "cut WAV",
-            r"a\.wav: cut off: its header promises 320000 bytes of sound, the file holds 159978; copy it again",
+            r"a\.wav: cut off: its header states 320000 bytes of sound, the file holds 159978; copy it again",
         ),
-        ("cut FLAC", r"a\.flac: cut off: its header promises 160000 samples, the file holds \d+; copy it again"),
+        ("cut FLAC", r"a\.flac: cut off: its header states 160000 samples, the file holds \d+; copy it again"),
         ("damaged FLAC", r"a\.flac: damaged: .*; copy it again from its source$"),
     ],
 )

@@ -156,7 +156,7 @@ def test_a_cut_off_file(tmp_path: Path) -> None:
     path.write_bytes(whole)
     assert duration_of(path) == SECONDS
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(AudioError, match=r"x\.mov: cut off: its header promises 4 s, 1\.\d+ s can be decoded"):
+    with pytest.raises(AudioError, match=r"x\.mov: cut off: its header states 4 s, 1\.\d+ s can be decoded"):
         read(Clip(path))
 
 

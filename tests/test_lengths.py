@@ -96,7 +96,7 @@ def test_less_than_the_header_promises_is_an_error(tmp_path: Path, suffix: str) 
     path = tmp_path / f"a.{suffix}"
     data = encoded("RF64" if suffix == "rf64" else suffix.upper())
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(AudioError, match=rf"a\.{suffix}: cut off: its header promises \d+ [a-z ]+, the file holds \d+"):
+    with pytest.raises(AudioError, match=rf"a\.{suffix}: cut off: its header states \d+ [a-z ]+, the file holds \d+"):
         read(Clip(path))
 
 

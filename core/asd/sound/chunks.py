@@ -75,7 +75,7 @@ def chunked(file: BinaryIO, begin: int, end: int) -> Layout | None:
     Raises
     ------
     AudioError
-        If the header promises more sound than there is (the text lacks the path).
+        If the header states more sound than there is (the text lacks the path).
     """
     layouts = []
     while begin < end and (layout := _first(file, begin, end)):
@@ -213,7 +213,7 @@ def _extent(file: BinaryIO, family: _Family | None, begin: int, body: int, size:
         return _Extent(there)
     if size > there + body - begin:  # less is a header that counted itself
         raise AudioError(
-            f"cut off: its header promises {size} bytes of sound, the file holds {there}; copy it again from its source"
+            f"cut off: its header states {size} bytes of sound, the file holds {there}; copy it again from its source"
         )
     if size > there:
         return _Extent(there, size / there if there else None)

@@ -23,7 +23,7 @@ INSTALL = "pip install av"
 _INDEXED = frozenset({"mov", "matroska"})
 """Formats whose index makes seeking exact."""
 _TIMED = frozenset({"mov", "asf"})
-"""Formats whose header promises a length."""
+"""Formats whose header states a length."""
 _PREROLL = 1.0
 """Seconds that are decoded before a position, so that the codec has settled there."""
 _TOLERANCE = 0.5
@@ -109,7 +109,7 @@ class AvSound:
         promised = self._promised if self._format in _TIMED else None
         if promised and promised - _TOLERANCE > seconds:
             raise AudioError(
-                f"{self.path}: cut off: its header promises {promised:.4g} s, {seconds:.4g} s can be decoded; "
+                f"{self.path}: cut off: its header states {promised:.4g} s, {seconds:.4g} s can be decoded; "
                 "copy it again from its source"
             )
 

@@ -63,7 +63,7 @@ def mpeg(file: BinaryIO, begin: int, end: int) -> Layout | None:
     Raises
     ------
     AudioError
-        If the header promises more frames than there are (the text lacks the path).
+        If the header states more frames than there are (the text lacks the path).
     """
     streams: list[_Stream] = []
     is_whole = True
@@ -98,7 +98,7 @@ def _mpeg_part(stream: _Stream) -> Part:
     frames, stated = stream.frames, stream.stated
     if stated is not None and stated > frames * 1.01 + 2:
         raise AudioError(
-            f"cut off: its header promises {stated} frames of sound, the file holds {frames}; "
+            f"cut off: its header states {stated} frames of sound, the file holds {frames}; "
             "copy it again from its source"
         )
     if stream.has_xing and stated is not None and stated >= frames - 2:
@@ -237,7 +237,7 @@ def flac(file: BinaryIO, begin: int, end: int) -> Layout | None:
     Raises
     ------
     AudioError
-        If the header promises more samples than there are (the text lacks the path).
+        If the header states more samples than there are (the text lacks the path).
     """
     starts = [begin]
     while (at := _find(file, _FLAC_MAGIC, starts[-1] + 1, end)) < end:
@@ -271,7 +271,7 @@ def _flac_part(file: BinaryIO, begin: int, end: int) -> tuple[Part, int]:
         return Part(begin, end), stated
     if frames < stated:
         raise AudioError(
-            f"cut off: its header promises {stated} samples, the file holds {frames}; copy it again from its source"
+            f"cut off: its header states {stated} samples, the file holds {frames}; copy it again from its source"
         )
     if not stated and _crc(tail[at:], 16, 0x8005):
         frames, end = first, offset + at

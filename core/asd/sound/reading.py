@@ -21,7 +21,7 @@ _TOLERANCE = 0.01
 class ClipReader:
     """The samples of a clip, one channel at one rate, in blocks; facts about the clip once it was read.
 
-    What can be decoded counts. A file whose header promises a definite length that the file does not hold is cut off,
+    What can be decoded counts. A file whose header states a definite length that the file does not hold is cut off,
     an error; a length that is unknown (written to a pipe) or too small (the recorder was stopped) is replaced by the
     true one, and a note says so.
 
@@ -133,7 +133,7 @@ class ClipReader:
         if count is not None and read < count and sound.frames is not None:
             if not sound.is_mpeg:
                 raise AudioError(
-                    f"{self.clip.path}: cut off: its header promises {count} samples, {read} can be read; "
+                    f"{self.clip.path}: cut off: its header states {count} samples, {read} can be read; "
                     "copy it again from its source"
                 )
             self.notes.append(f"{(count - read) / sound.rate:.3g} s at its end cannot be decoded")

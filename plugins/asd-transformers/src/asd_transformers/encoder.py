@@ -124,7 +124,7 @@ class Encoder:
         rate, longest = self.checkpoint.sample_rate, longest_window(self.feature_extractor)
         if longest is not None and samples > longest:
             raise ConfigError(
-                f"{self.checkpoint.name} looks at {longest / rate:.4g} s at a time, the windows last "
+                f"{self.checkpoint.name} takes at most {longest / rate:.4g} s, the windows last "
                 f"{samples / rate:.4g} s; shorten them with --frontend.window {np.floor(100 * longest / rate) / 100:g}"
             )
         if samples < _SHORTEST_SECONDS * rate:
