@@ -49,13 +49,22 @@ def undocumented(before: dict[str, str], now: dict[str, str], changelog: str) ->
     """
     changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     appeared = {name for name in changed if name not in before or name not in now}
-    unnamed = [name for name in changed if f"`{name}`" not in changelog]
-    return [name for name in unnamed if not (name in appeared and _owner(name) in appeared - set(unnamed))]
+    named = {name for name in changed if f"`{name}`" in changelog}
+    return [
+        name
+        for name in changed
+        if name not in named and not (name in appeared and appeared & named & set(_owners(name)))
+    ]
 
 
-def _owner(name: str) -> str:
+def _owners(name: str) -> Iterator[str]:
+    """Yield what holds an object: class, module; command, group."""
     command, option, _ = name.partition(" --")
-    return command if option else name.rpartition(".")[0]
+    if option:
+        yield command
+        return
+    while (name := name.rpartition("." if "." in name else " ")[0]) not in ("", "asd"):
+        yield name
 
 
 def _own_names(module: Any) -> list[str]:
@@ -98,8 +107,11 @@ def _commands() -> dict[str, str]:
     main = importlib.import_module("asd.cli.main")
     return {
         key: text
-        for name, (target, _) in main._COMMANDS.items()
-        for key, text in _options(f"asd {name}", main.import_target(target, name))
+        for name, target in {
+            **{name: target for name, (target, _) in main._COMMANDS.items()},
+            **{name: spec.target for name, (spec, plugin) in registry().commands.items() if plugin.distribution in OWN},
+        }.items()
+        for key, text in _options(f"asd {name}", import_target(target, name))
     }
 
 

@@ -107,7 +107,7 @@ def test_an_unfinished_streamed_header_is_no_reason_to_refuse(tmp_path: Path) ->
 
 
 def bad(tmp_path: Path, case: str) -> Path:
-    path = tmp_path / ("a.flac" if case == "cut FLAC" else "a.wav")
+    path = tmp_path / ("a.flac" if case.endswith("FLAC") else "a.wav")
     if case == "empty":
         path.touch()
     elif case == "text":
@@ -118,10 +118,15 @@ def bad(tmp_path: Path, case: str) -> Path:
         signal = np.zeros(16000, np.float32)
         signal[12345] = float(case)
         soundfile.write(path, signal, 16000, subtype="FLOAT")
-    elif case.startswith("cut"):
+    elif case.startswith(("cut", "damaged")):
         rng = np.random.default_rng(0)
         soundfile.write(path, rng.normal(0, 0.1, 160000), 16000)
-        os.truncate(path, path.stat().st_size // 2)
+        if case.startswith("cut"):
+            os.truncate(path, path.stat().st_size // 2)
+        else:
+            content = bytearray(path.read_bytes())
+            content[100000:150000] = bytes(50000)
+            path.write_bytes(content)
     return path
 
 
@@ -132,13 +137,14 @@ def bad(tmp_path: Path, case: str) -> Path:
         ("empty", r"a\.wav: empty file \(0 bytes\); copy it again from its source$"),
         ("text", r"a\.wav: not a recording that libsndfile can read \(.*\); expected WAV, FLAC, OGG, MP3 or AIFF$"),
         ("zero samples", r"a\.wav: holds no samples; record it again or leave it out$"),
-        ("nan", r"a\.wav: holds NaN or infinite samples; export it again$"),
-        ("inf", r"a\.wav: holds NaN or infinite samples; export it again$"),
+        ("nan", r"a\.wav: holds NaN or infinite samples, the first at 0\.771563 s; export it again$"),
+        ("inf", r"a\.wav: holds NaN or infinite samples, the first at 0\.771563 s; export it again$"),
         (
             "cut WAV",
-            r"a\.wav: cut off: its header promises 320000 bytes of sound, the file holds 159978; copy it again",
+            r"a\.wav: cut off: its header states 320000 bytes of sound, the file holds 159978; copy it again",
         ),
-        ("cut FLAC", r"a\.flac: damaged: .*; copy it again from its source$"),
+        ("cut FLAC", r"a\.flac: cut off: its header states 160000 samples, the file holds \d+; copy it again"),
+        ("damaged FLAC", r"a\.flac: damaged: .*; copy it again from its source$"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path, case: str, text: str) -> None:

@@ -153,6 +153,16 @@ def test_the_check_names_it(checked: list[dict[str, Any]], component: str, check
     assert reason in failed[check]
 
 
+def test_checks_that_are_skipped_for_one_reason_are_one_row(run: Run) -> None:
+    results = json.loads(run("check", "lacking", "--json").stdout)[0]["results"]
+    others = [result["outcome"] for result in results].count("skipped") - 1
+    shown = run("check", "lacking").stdout
+    (row,) = (line for line in shown.splitlines() if line.strip().startswith("skipped"))
+    assert f"target-exists and {others} more" in row
+    assert "missing requirement: pip install 'no-such-thing'" in row
+    assert f"{others + 1} skipped" in shown
+
+
 def test_the_others_go_on_working(checked: list[dict[str, Any]]) -> None:
     assert next(report for report in checked if report["component"] == "asd-sklearn:knn")["counts"] == {"passed": 25}
 

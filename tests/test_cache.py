@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -446,30 +447,28 @@ def test_a_file_where_the_folder_should_be(clips: list[Clip], tmp_path: Path, ca
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
 @pytest.mark.parametrize("kept", [False, True], ids=["empty", "filled"])
-def test_a_folder_that_is_read_only(
-    clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: bool
-) -> None:
+def test_a_folder_that_is_read_only(clips: list[Clip], caplog: pytest.LogCaptureFixture, kept: bool) -> None:
     """As another user where the tests run as root, whom no permission stops."""
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    cache = EmbeddingCache(folder / "kept")
-    if kept:
-        Model.fit([*clips, *_more(clips)], CONFIG, cache=cache)
+    # pytest's own folders are closed to other users.
+    with tempfile.TemporaryDirectory() as temporary:
+        top, folder = Path(temporary), Path(temporary) / "read-only"
+        top.chmod(0o755)
+        copies = [Clip(Path(shutil.copy(clip.path, top))) for clip in clips]
+        folder.mkdir()
+        cache = EmbeddingCache(folder / "kept")
+        going_on(copies, cache if kept else EmbeddingCache(top / "elsewhere"), caplog)  # imports what it needs, too
         cache.close()
-    for path in (*folder.iterdir(), folder):
-        path.chmod(path.stat().st_mode & ~0o222)
-    root = os.geteuid() == 0
-    try:
-        if root:
-            for path in (*tmp_path.parents, tmp_path):
-                if not path.stat().st_mode & 0o001:
-                    path.chmod(path.stat().st_mode | 0o011)
-            os.seteuid(65534)
-        told = going_on(clips, cache, caplog)
-    finally:
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o755)
+        for path in (*folder.iterdir(), folder):
+            path.chmod(path.stat().st_mode & ~0o222)
+        root = os.geteuid() == 0
+        try:
+            if root:
+                os.seteuid(65534)
+            told = going_on(copies, cache, caplog)
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
     assert len(told) == 1
     assert told[0].startswith(f"{cache.path}: {CANNOT} (")
 
@@ -561,6 +560,8 @@ def test_a_file_system_without_write_ahead_log(
 def test_the_former_cache_is_left_alone(
     clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from asd.cli.main import cli
+
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "own"))
     former = tmp_path / "own" / "embeddings.sqlite"
     former.parent.mkdir()
@@ -577,6 +578,9 @@ def test_the_former_cache_is_left_alone(
     assert cache.path != former
     assert former.read_bytes() == before
     assert caplog.records == []
+    cli.main(["cache", "prune", "--all"], standalone_mode=False)
+    assert not former.exists()
+    assert cache.path.exists()
 
 
 @pytest.mark.parametrize("column", ["facts", "start", "embedding", "checksum"])
@@ -781,6 +785,38 @@ def test_a_mistake_in_a_parameter_is_said_although_the_cache_is_full(clips: list
         Pipeline(wrong, cache=cache)
 
 
+def test_evaluate_reads_the_content_of_each_file_once(clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    from asd.detection import evaluation
+
+    parts = [Clip(clip.path, start, 0.25) for clip in clips for start in (0, 0.25, 0.5, 0.75)]
+    model = Model.fit(parts[:8], CONFIG, cache=False)
+    read: list[Path] = []
+    content_of = evaluation.content_of
+    monkeypatch.setattr(evaluation, "content_of", lambda path: (read.append(path), content_of(path))[1])
+    result = evaluation.evaluate(model, parts[4:12], parts[12:], cache=False)
+    assert sorted(read) == [clip.path for clip in clips[1:]]
+    assert (result.normal, result.anomalous, result.training_clips) == (8, 4, 4)
+
+
+def test_a_file_beside_a_plugin_file_belongs_to_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asd_registry import Registry
+
+    plugin = tmp_path / "plugin_with_helper.py"
+    plugin.write_text(
+        textwrap.dedent(PLUGIN).replace("trial_helper", "lone_helper").replace("trial_plugin", plugin.stem)
+    )
+    helper = tmp_path / "lone_helper.py"
+    helper.write_text("FACTOR = 2\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    found = Registry()
+    found.add_file(plugin)
+    monkeypatch.setattr(identity, "registry", lambda: found)
+    before = identity.identity_of("extractor", "loud")
+    assert before["sources"].keys() >= {"plugin_with_helper.py", "asd-framework"}
+    helper.write_text("FACTOR = 3\n")
+    assert identity.identity_of("extractor", "loud") != before
+
+
 WEIGHTS = {"a.pt": "ab" * 32, "b.pt": "cd" * 32}
 
 
@@ -805,8 +841,11 @@ def test_a_network_counts_as_known_only_if_what_the_user_gave_pins_its_weights(
     weights = tuple(WeightFile(name="w", licence="MIT", sha256=each) for each in declared)
     object.__setattr__(found.spec, "weights", weights)
     try:
-        assert identity.is_pinned(CONFIG, {"extractor": {"named": named}, "weights": WEIGHTS}) is pinned
-        assert identity.is_pinned(CONFIG, {"extractor": {"named": named}, "weights": {}})
+        parts = {"frontend": {"parameters": {}}, "extractor": {"parameters": {"layer": 3}, "named": named}}
+        assert identity.is_pinned(CONFIG.resolved(), {**parts, "weights": WEIGHTS}) is pinned
+        assert identity.is_pinned(CONFIG.resolved(), {**parts, "weights": {}})
+        former_name = Config(frontend=Choice("mel-stack", {"n_frames": 5}), extractor=Choice("identity")).resolved()
+        assert not identity.is_pinned(former_name, {**parts, "weights": {}})
     finally:
         object.__setattr__(found.spec, "weights", ())
 

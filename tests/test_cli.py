@@ -118,6 +118,21 @@ def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     assert "4 clips: 4 anomalous, 0 normal." in faulty
 
 
+def test_score_cuts_a_long_recording(model: Path, tmp_path: Path) -> None:
+    """The model was fitted on clips of 2 s."""
+    long = hum(tmp_path / "long.wav", seed=1, seconds=7)
+
+    def clips(*options: str) -> list[str]:
+        done = asd("score", model, long, "--json", *options, code=None)
+        return [row["clip"].removeprefix(f"{long} ") for row in json.loads(done.stdout)["clips"]]
+
+    assert clips() == [str(long)]
+    assert clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
+    assert clips("--segment", "3") == ["[0–3 s]", "[3–7 s]"]
+    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, or auto, got 'x'"
+    assert error("score", model, long, "--segment", "inf") == "segment takes seconds, at least 0.01, got inf"
+
+
 def test_score_json_and_csv_agree_and_a_fresh_process_gives_identical_scores(model: Path, sounds: Path) -> None:
     as_json = json.loads(asd("score", model, sounds / "normal", sounds / "faulty", "--json", code=1).stdout)
     as_csv = list(
@@ -200,7 +215,7 @@ def test_bad_clips_are_left_out_and_counted_and_strict_stops(model: Path, sounds
     fitted = asd("fit", tmp_path, "-o", tmp_path / "m.asd", *QUICK)
     assert "Left out 2 clips that could not be used (see above)." in fitted.stdout
     assert "warning: left out: " in fitted.stderr
-    assert "digital silence teaches nothing; is the microphone connected?" in fitted.stderr
+    assert "digital silence: nothing to learn from; is the microphone connected?" in fitted.stderr
     scored = asd("score", model, tmp_path, code=1)  # silence is an anomaly, and is said
     assert "8 clips:" in scored.stdout
     assert "1 left out." in scored.stdout
@@ -233,16 +248,16 @@ def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_p
 
     low, high = hum(tmp_path / "low.wav", seed=1, rate=8000), hum(tmp_path / "high.wav", seed=1, rate=48000)
     assert notes(model, low) == [
-        "recorded at 8000 Hz, the model learned from 16000 Hz: nothing above 4000 Hz can be heard"
+        "recorded at 8000 Hz, the model learned from 16000 Hz: it contains nothing above 4000 Hz"
     ]
     assert notes(model, high) == []  # the pipeline itself hears nothing above 8000 Hz
     for i in range(6):
         hum(tmp_path / "train" / f"{i}.wav", seed=i, rate=8000)
     fitted = asd("fit", tmp_path / "train", "-o", tmp_path / "low.asd", *QUICK)
-    assert "recorded at 8000 Hz: nothing above 4000 Hz can be heard" in fitted.stderr
+    assert "recorded at 8000 Hz: they contain nothing above 4000 Hz" in fitted.stderr
     assert notes(tmp_path / "low.asd", low) == []
     assert notes(tmp_path / "low.asd", high) == [
-        "recorded at 48000 Hz, the model learned from 8000 Hz: what is above 4000 Hz is new to it (fit anew with such "
+        "recorded at 48000 Hz, the model learned from 8000 Hz: it learned nothing above 4000 Hz (fit anew with such "
         "recordings)"
     ]
 
@@ -362,7 +377,7 @@ def test_plugins_lists_and_shows() -> None:
 @pytest.mark.slow
 def test_demo_runs_and_is_honest() -> None:
     done = asd("demo")
-    assert "1. Fit: listening to 14 recordings of a healthy fan" in done.stdout
+    assert "1. Fit: learning from 14 recordings of a healthy fan" in done.stdout
     assert "AUC" in done.stdout
     assert "differs from the healthy one in loudness alone" in done.stdout
     assert "asd fit MY_HEALTHY_RECORDINGS -o machine.asd" in done.stdout

@@ -96,8 +96,9 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         "PATH",
         f"{Path(os.environ['ASD_COMMAND']).parent}:{binaries}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     )
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.setenv("ASD_CACHE", str(cache))
+    monkeypatch.delenv("ASD_CACHE_SIZE", raising=False)  # the pages describe the cache as it is by default
     monkeypatch.setenv("ASD_OFFLINE", "1")
     with contextlib.chdir(tmp_path):
         yield tmp_path
@@ -234,6 +235,25 @@ def test_the_citation_names_this_version() -> None:
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {project['version']}\n" in citation
     assert f"\nlicense: {project['license']}\n" in citation
+
+
+def test_every_path_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:core|registry|plugins|examples|tests|docs)/[\w./-]*", text))
+    assert len(named) > 40
+    assert [path for path in sorted(named) if not (ROOT / path.rstrip(".")).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [str(p.relative_to(ROOT / "docs")) for p in PAGES[1:] if p.parent.name != "decisions"]
+    assert [page for page in pages if not re.search(rf"(?<!\S){re.escape(page)}$", config, re.MULTILINE)] == []
+
+
+def test_every_distribution_is_described() -> None:
+    for path in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        assert (path.parent / "README.md").is_file()
+        assert f"[`{path.parent.name}`](plugins/{path.parent.name}/README.md)" in PAGES[0].read_text(encoding="utf-8")
 
 
 def test_every_extractor_is_compared() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,114 @@ def test_a_bad_file_is_told_in_one_line(name: str, tmp_path: Path, monkeypatch: 
         registry.add_file(tmp_path / name)
     assert text in str(raised.value)
     assert registry.components == []
+
+
+GOOD = """
+from asd_registry import ComponentSpec, hookimpl
+
+@hookimpl
+def asd_components():
+    yield ComponentSpec(kind="detector", name="mended", summary="s", target="decimal:Decimal", licence="MIT")
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two states within a second would have one cached module
+    yield tmp_path / "under_work.py"
+    sys.modules.pop("under_work", None)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1",
+        "def broken(:",
+        "raise RuntimeError('x')",
+        GOOD.replace("yield", "raise RuntimeError('x')\n    yield"),
+        GOOD.replace('"mended"', "3"),
+        GOOD.replace("def asd_components", "def asd_komponents"),
+    ],
+)
+def test_a_bad_file_is_refused_each_time_and_can_be_mended(source: str, file: Path) -> None:
+    registry = Registry([])
+    file.write_text(source)
+    told = []
+    for _ in range(2):
+        with pytest.raises(PluginError) as raised:
+            registry.add_file(file)
+        told.append(str(raised.value))
+    assert told[0] == told[1]
+    assert (registry.plugins, registry.components) == ([], [])
+    file.write_text(GOOD)
+    assert registry.add_file(file).error is None
+    assert registry.find("detector", "mended").plugin.distribution == "under_work.py"
+
+
+def test_an_edited_file_asks_for_a_restart_and_harms_nothing(file: Path) -> None:
+    registry = Registry([])
+    file.write_text(GOOD)
+    first = registry.add_file(file)
+    assert registry.add_file(file) == first  # the same state is no matter
+    for edited in (f"{GOOD}# better\n", "raise RuntimeError('x')"):
+        file.write_text(edited)
+        with pytest.raises(PluginError, match=r"another state of this plugin file is loaded.*: restart Python to load"):
+            registry.add_file(file)
+        assert registry.plugins == [first]
+        assert [component.qualified_name for component in registry.components] == ["under_work.py:mended"]
+        assert registry.components[0].plugin == first
+    file.write_text(GOOD)
+    assert registry.add_file(file) == first
+
+
+UNMAKABLE = """
+import sys
+from asd import Detector, Frontend
+from asd.plugin import Representation
+from asd_registry import ComponentSpec, hookimpl
+
+@hookimpl
+def asd_components():
+    usual = {"summary": "s", "licence": "MIT"}
+    yield ComponentSpec(kind="detector", name="unmakable", target=f"{__name__}:Unmakable", **usual)
+    yield ComponentSpec(kind="frontend", name="rateless", target=f"{__name__}:Rateless", **usual)
+
+class Unmakable(Detector):
+    def __init__(self):
+        RAISES
+    def fit(self, features): return self
+    def score(self, features): return features.sum(axis=1)
+
+class Rateless(Frontend):
+    produces = Representation("vector", (1,), 8000)
+    window_length = window_hop = 100
+    def __call__(self, audio): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("raises", "told"),
+    [
+        ("raise ValueError('no such gear')", "ValueError: no such gear"),
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        (r"raise OSError('\x1b[31m')", r"OSError: \u001b[31m"),
+    ],
+)
+def test_what_a_constructor_raises_is_the_plugin_s(raises: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "unmakable.py").write_text(UNMAKABLE.replace("RAISES", raises))
+    line = ("fit", CLIPS / "train", "-o", tmp_path / "m.asd", "--plugin-file", tmp_path / "unmakable.py")
+    done = asd(*line, *QUICK, "--detector", "unmakable", code=2)
+    assert done.stderr == f"asd: error: unmakable.py:unmakable: cannot be made: {told}\n"
+
+
+def test_a_front_end_without_a_rate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "unmakable.py").write_text(UNMAKABLE.replace("RAISES", "pass"))
+    line = ("fit", CLIPS / "train", "-o", tmp_path / "m.asd", "--plugin-file", tmp_path / "unmakable.py")
+    done = asd(*line, "--frontend", "rateless", "--extractor", "identity", code=2)
+    told = "a front end needs an attribute sample_rate in Hz, a whole number above 0, got None"
+    assert done.stderr == f"asd: error: unmakable.py:rateless: {told}\n"
 
 
 def test_a_bad_file_ends_the_command(tmp_path: Path) -> None:

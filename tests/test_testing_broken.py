@@ -33,6 +33,7 @@ EXAMPLES = [
     ("target-exists", "nowhere", "cannot import its target 'broken_components:Nowhere': AttributeError"),
     ("target-exists", "nomodule", "cannot import its target 'no_such_module:Detector': ModuleNotFoundError"),
     ("target-exists", "impostor", "is not a subclass of asd.plugin.Detector"),
+    ("target-exists", "isolated", "isolation has no effect on a detector, which is never run in a worker process"),
     ("spec-is-complete", "unlicensed", "its licence is 'unknown': name it"),
     ("spec-is-complete", "alone", "its spec names a frontend that is not there"),
     ("spec-is-complete", "silent", "its spec lacks sample_rate = 8000, and no parameter decides that"),

@@ -1,4 +1,4 @@
-"""Anomalous sound detection: learn what a healthy machine sounds like, tell when it no longer does.
+"""Anomalous sound detection: learn the sound of a healthy machine, detect recordings that differ.
 
 >>> import asd
 >>> model = asd.fit("healthy/", detector="gmm")  # doctest: +SKIP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asd.contract.interfaces import Runtime
 from asd.detection.config import Config
@@ -44,7 +44,7 @@ def fit(
     Raises
     ------
     AsdError
-        If the data or the options do not allow a model; the text says how to mend it.
+        If the data or the options do not allow a model; the text says how to correct it.
     """
     config = Config.from_mapping(options)
     clips = find_clips(_as_list(data), segment=config.segment, label="normal", split="train")
@@ -52,7 +52,12 @@ def fit(
 
 
 def score(
-    model: Model | str | Path, data: Data, *, workers: int = 1, cache: bool = True
+    model: Model | str | Path,
+    data: Data,
+    *,
+    segment: float | Literal["auto"] | None = None,
+    workers: int = 1,
+    cache: bool = True,
 ) -> Iterator[Verdict | Failure]:
     """Yield a verdict for each clip of `data` in order, or a failure for a clip that cannot be read.
 
@@ -62,13 +67,24 @@ def score(
         A fitted model, or its file.
     data : str, Path or iterable of them
         Files, folders, globs or CSV manifests.
+    segment : float, "auto" or None
+        Cut longer recordings into clips of this many seconds; "auto": as long as the clips that the model was
+        calibrated on; None: as when it was fitted.
     workers : int
         Threads that decode ahead of the network.
     cache : bool
         Take embeddings from the embedding cache and keep them there.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache)
-    yield from fitted.score(find_clips(_as_list(data), segment=fitted.config.segment), workers=workers, cache=cache)
+    clips = find_clips(_as_list(data), segment=segment_of(fitted, segment))
+    yield from fitted.score(clips, workers=workers, cache=cache)
+
+
+def segment_of(model: Model, segment: float | Literal["auto"] | None) -> float | None:
+    """Return the seconds of the clips that recordings are cut into to be scored; see `score`."""
+    if segment == "auto":
+        return model.config.segment or model.calibration.clip_seconds
+    return model.config.segment if segment is None else segment
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True) -> Model:

@@ -1,4 +1,4 @@
-"""The errors and warnings of the framework; their texts are one line each and say how to mend the matter."""
+"""The errors and warnings of the framework; each text is one line and says how to correct the mistake."""
 
 from asd_registry.errors import AsdError, PluginError
 from asd_registry.renamed import RenamedWarning

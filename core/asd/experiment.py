@@ -1,6 +1,6 @@
 """All that a benchmark may use: embed clips through the cache, learn, score, judge, measure; generated sound.
 
-`asd.fit` and `asd.score` do the whole at once; here are its steps, for whoever compares many pipelines.
+`asd.fit` and `asd.score` do all steps at once; here is each step by itself, for comparing many pipelines.
 """
 
 from __future__ import annotations

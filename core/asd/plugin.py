@@ -21,7 +21,8 @@ from asd.files.resolve import check_weights, resolve_weights
 from asd.files.weights import locate, locate_on_first_use
 from asd.progress import track
 from asd.records import Audio, Channel, Clip, Float32, Float64, Recording, RemoteFile, Representation, Windows
-from asd.sound.finding import ANOMALOUS_LABELS, AUDIO_SUFFIXES, NORMAL_LABELS
+from asd.sound.finding import AUDIO_SUFFIXES
+from asd.sound.manifest import ANOMALOUS_LABELS, NORMAL_LABELS
 from asd.sound.mel import (
     filtered_spectrogram,
     hz_to_mel,

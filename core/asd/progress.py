@@ -1,4 +1,4 @@
-"""Progress of long loops: silent in a library, drawn by whoever installs a renderer (the command line does)."""
+"""Progress of long loops: silent in a library, drawn where a renderer is installed (the command line installs one)."""
 
 from __future__ import annotations
 

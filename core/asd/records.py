@@ -56,7 +56,7 @@ class Clip:
 
     def __str__(self) -> str:
         if self.duration is None:
-            return str(self.path)
+            return f"{self.path} [{self.start:g} s–]" if self.start else str(self.path)
         return f"{self.path} [{self.start:g}–{self.start + self.duration:g} s]"
 
 

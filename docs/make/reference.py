@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
+    "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
     "ASD_TRUST_REMOTE_CODE": "`1` permits a loaded model's network to bring its own code (see `huggingface`).",
 }
 
@@ -84,8 +85,8 @@ def _component(component: Any) -> str:
         "default extractor": spec.extractor and f"`{spec.extractor}`",
         "needs": ", ".join(spec.requires),
     }
-    told = " · ".join(f"{name}: {value}" for name, value in facts.items() if value)
-    text = [f"### `{spec.name}` {{ #{spec.kind}-{spec.name.replace('.', '-')} }}", f"{spec.summary}.", told]
+    shown = " · ".join(f"{name}: {value}" for name, value in facts.items() if value)
+    text = [f"### `{spec.name}` {{ #{spec.kind}-{spec.name.replace('.', '-')} }}", f"{spec.summary}.", shown]
     try:
         rows = [
             (f"`{p.name}`", describe(p.annotation), "required" if p.default is REQUIRED else f"`{p.default}`",
@@ -98,7 +99,7 @@ def _component(component: Any) -> str:
 
 
 def commands() -> str:
-    """Return the page of all commands, the core's and the plugins', as their own help tells them."""
+    """Return the page of all commands, the core's and the plugins', by their own help."""
     from asd.cli.main import cli
 
     root = click.Context(cli, info_name="asd")
@@ -153,7 +154,10 @@ def python() -> str:
     import asd
     import asd.testing
 
-    parts = ["# Python", "What may be relied on is said in [What stays as it is](../explanation/stability.md)."]
+    parts = [
+        "# Python",
+        "What is public, and how it may change: [What is public and stable](../explanation/stability.md).",
+    ]
     parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
     parts += ["## `asd.errors`", "::: asd.errors"]
     parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]

@@ -15,7 +15,8 @@ A complete plugin is one light module, named by an entry point of the group ``as
                             target="asd_loudness.detector:Loudness", licence="MIT")
 """
 
-from asd_registry.discovery import Component, Plugin, Registry
+from asd_registry.discovery import Component, Registry
+from asd_registry.entries import Plugin
 from asd_registry.errors import AsdError, PluginError
 from asd_registry.hookspecs import hookimpl, hookspec
 from asd_registry.renamed import RenamedWarning

@@ -1,48 +1,34 @@
-"""Find the installed plugins, each behind its own guard, and look their components up by name."""
+"""Load the installed plugins, each behind its own guard, and look their components up by name."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib
 import importlib.metadata
-import os
-import types
+import itertools
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pluggy
 
 from asd_registry import hookspecs
+from asd_registry.entries import Plugin, installed_plugins, plugins_of
 from asd_registry.errors import PluginError
 from asd_registry.files import make_importable, remedy, version_of
 from asd_registry.known import distribution_of
 from asd_registry.renamed import warn_renamed
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
+from asd_registry.text import describe, printable, shown, text_of
 from asd_registry.watch import Watch
 
 S = TypeVar("S")
 
-ENTRY_POINT_GROUP = "asd.plugins"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """One entry point: where it comes from, what is wrong with it, and what users should know of it, if anything."""
-
-    name: str
-    distribution: str
-    version: str
-    error: str | None = None
-    remarks: tuple[str, ...] = field(default=(), compare=False)
-
-    @property
-    def qualified_name(self) -> str:
-        """``distribution:name``, which no two plugins share."""
-        return f"{self.distribution}:{self.name}"
+MOST_SPECS = 1000
+"""Components, and commands, that a plugin may offer."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +54,11 @@ class Component:
         if self.spec.api_version > API_VERSION:
             return f"needs plugin contract {self.spec.api_version}, this asd-framework has {API_VERSION}: upgrade it"
         missing = [requirement for requirement in self.spec.requires if not _is_installed(requirement)]
-        return f"missing requirement: pip install {' '.join(map(repr, missing))}" if missing else None
+        if not missing:
+            return None
+        # A requirement that names an address, or none at all, gets no command that users would copy.
+        command = "pip install " if all(map(_has_plain_name, missing)) else ""
+        return f"missing requirement: {command}{' '.join(map(repr, missing))}"
 
 
 @dataclass
@@ -76,30 +66,44 @@ class Registry:
     """The installed plugins, their components and their commands.
 
     pluggy calls the hooks, plugin by plugin, so that one that fails is an entry of `plugins` with its error and the
-    others go on. ``tryfirst`` and ``trylast`` decide which plugin's command is taken if two have one of the same name.
-    What each plugin offers passes through the hook wrappers of all plugins that were loaded by then.
+    others go on. Whatever a plugin raises is its failure, but Ctrl-C. What each plugin offers passes through the hook
+    wrappers of all plugins that were loaded by then.
+
+    A name that one of the project's own distributions has (`asd_registry.known`) means theirs. Of two other plugins'
+    commands of one name, ``tryfirst`` and ``trylast`` decide which is taken.
 
     Parameters
     ----------
     entry_points : sequence of importlib.metadata.EntryPoint, optional
         Where to look; default: the installed entry points of group ``asd.plugins``, limited to those that the
         environment variable ``ASD_PLUGINS`` names (comma-separated entry points or distributions; empty: none).
+
+    Attributes
+    ----------
+    components : list of Component
+        What the plugins offer.
+    commands : dict of str to tuple of (CommandSpec, Plugin)
+        Commands by name.
+    left_out : dict of str to list of Plugin
+        By name of a command, plugins whose command of this name is not used.
     """
 
     entry_points: Sequence[importlib.metadata.EntryPoint] | None = None
     components: list[Component] = field(default_factory=list, init=False)
     commands: dict[str, tuple[CommandSpec, Plugin]] = field(default_factory=dict, init=False)
+    left_out: dict[str, list[Plugin]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager("asd")
         self._manager.add_hookspecs(hookspecs)
         self._failures: dict[str, BaseException] = {}
-        entry_points = _selected_entry_points() if self.entry_points is None else self.entry_points
-        found = [(Plugin(each.name, *_distribution(each)), each) for each in entry_points]
-        found.sort(key=lambda pair: (pair[0].distribution, pair[0].name))
+        found = installed_plugins() if self.entry_points is None else plugins_of(self.entry_points)
         self._plugins = {plugin.qualified_name: plugin for plugin, _ in found}
-        for plugin, entry_point in reversed(found):  # pluggy calls first what was registered last
-            self._load(plugin.qualified_name, entry_point.load)
+        # pluggy calls first what was registered last. Ours are registered first: who registers a module has it.
+        found.sort(key=lambda each: each[0].is_ours)
+        for plugin, entry_point in reversed(found):
+            if entry_point is not None and plugin.error is None:
+                self._load(plugin.qualified_name, entry_point.load)
         self._collect(self._plugins)
 
     @property
@@ -119,44 +123,65 @@ class Registry:
         Raises
         ------
         PluginError
-            If the file is not there, cannot be imported, or offers nothing.
+            If the file is not there, cannot be imported, offers nothing, or was changed after this process loaded it.
         """
         file = Path(path).resolve()
-        plugin = Plugin(file.stem, file.name, version_of(file))
-        if plugin in self.plugins:
-            return plugin
-        make_importable(file)
+        plugin = Plugin(file.stem, printable(file.name), version_of(file))
         name = plugin.qualified_name
+        if name in self._plugins:
+            if plugin in self.plugins:
+                return plugin
+            raise PluginError(
+                f"{path}: another state of this plugin file is loaded, and what was made with it is in use: restart "
+                "Python to load this one"
+            )
+        make_importable(file)
         self._plugins[name] = plugin
         self._load(name, functools.partial(importlib.import_module, file.stem))
         offered = self._collect([name])
-        if error := self._plugins[name].error:
-            del self._plugins[name]
+        if offered and not self._plugins[name].error:
+            return self._plugins[name]
+        # Nothing of it stays, so that it can be mended and loaded in the same process.
+        sys.modules.pop(file.stem, None)
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+        if error := self._plugins.pop(name).error:
             raise PluginError(f"{path}: this plugin file does not load: {error}") from self._failures[name]
-        if not offered:
-            raise PluginError(f"{path}: offers nothing: give it a function asd_components marked with @hookimpl")
-        return self._plugins[name]
+        raise PluginError(f"{path}: offers nothing: give it a function asd_components marked with @hookimpl")
 
-    def _load(self, name: str, load: Callable[[], types.ModuleType]) -> None:
+    def _load(self, name: str, load: Callable[[], object]) -> None:
         """Import a plugin and register it with pluggy, which checks its hooks against their specifications."""
-        try:
-            with self._watched(name):
-                self._manager.register(load(), name)
+        with self._guarded(name):
+            self._manager.register(load(), name)
             self._manager.check_pending()
-        except (Exception, SystemExit) as error:
-            self._fail(name, error)
 
     def _collect(self, names: Collection[str]) -> int:
         """Add what the plugins called `names` offer; return how many components and commands that are."""
         components = list(self._offers(self._manager.hook.asd_components, ComponentSpec, names))
         commands = list(self._offers(self._manager.hook.asd_commands, CommandSpec, names))
-        for name, command in commands:
-            plugin = self._plugins[name]
-            if not plugin.error and (holder := self.commands.setdefault(command.name, (command, plugin))[1]) != plugin:
-                self._remark(name, [f"its command {command.name!r} is left out: {holder.distribution} has one"])
+        # Ours come first in the list: their commands are not anybody else's.
+        for name, command in sorted(commands, key=lambda pair: not self._is_at_home("command", pair[1].name, pair[0])):
+            if not self._plugins[name].error:
+                self._add_command(command, name)
         found = ((spec, self._plugins[name]) for name, spec in components)
         self.components += [Component(spec, plugin) for spec, plugin in found if not plugin.error]
         return len(components) + len(commands)
+
+    def _add_command(self, command: CommandSpec, name: str) -> None:
+        plugin = self._plugins[name]
+        if distribution_of(command.name, "command") == "asd-framework":
+            holder = "asd-framework"
+        else:
+            holder_plugin = self.commands.setdefault(command.name, (command, plugin))[1]
+            if holder_plugin.qualified_name == name:
+                return
+            holder = holder_plugin.distribution
+        self.left_out.setdefault(command.name, []).append(plugin)
+        self._remark(name, [f"its command {command.name!r} is left out: {holder} has one"])
+
+    def _is_at_home(self, kind: Kind | Literal["command"], short: str, name: str) -> bool:
+        """Return whether a name is that of a component or command of ours, and the plugin called `name` is ours."""
+        return distribution_of(short, kind) == self._plugins[name].distribution
 
     def _offers(self, hook: pluggy.HookCaller, kind: type[S], names: Collection[str]) -> Iterator[tuple[str, S]]:
         """Yield (plugin, spec) for each spec that the plugins return, in the order in which pluggy calls them."""
@@ -164,24 +189,18 @@ class Registry:
             name = implementation.plugin_name
             if name not in names or _is_wrapper(implementation):
                 continue
-            try:
-                with self._watched(name):
-                    specs = self._ask(hook, implementation, kind)
-            except (Exception, SystemExit) as error:
-                self._fail(name, error, _place(hook, implementation))
-            else:
-                yield from ((name, spec) for spec in specs)
+            specs: list[S] = []
+            with self._guarded(name, hook, implementation):
+                specs = self._ask(hook, implementation, kind)
+            yield from ((name, spec) for spec in specs)
 
     def _ask(self, hook: pluggy.HookCaller, implementation: pluggy.HookImpl, kind: type[S]) -> list[S]:
         """Return one plugin's specs, passed through the wrappers; a wrapper that fails is that plugin's failure."""
         plugins = [implementation.plugin]
         specs = self._call(hook, plugins, kind)
         for wrapper in filter(_is_wrapper, hook.get_hookimpls()):
-            try:
+            with self._guarded(wrapper.plugin_name, hook, wrapper):
                 specs = self._call(hook, [*plugins, wrapper.plugin], kind)
-            except (Exception, SystemExit) as error:
-                self._fail(wrapper.plugin_name, error, _place(hook, wrapper))
-            else:
                 plugins.append(wrapper.plugin)
         return specs
 
@@ -191,40 +210,56 @@ class Registry:
         specs: list[S] = []
         for result in self._manager.subset_hook_caller(hook.name, others)() or [None]:
             if not isinstance(result, Iterable):
-                raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {result!r}")
-            for spec in result:
-                if not isinstance(spec, kind):
-                    raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {spec!r}")
+                raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {shown(result)}")
+            for spec in itertools.islice(result, MOST_SPECS + 1):
+                if type(spec) is not kind:  # a class derived from it may lack its checks
+                    raise TypeError(f"hook {hook.name} must return {kind.__name__} objects, got {shown(spec)}")
                 specs.append(spec)
+            if len(specs) > MOST_SPECS:
+                raise ValueError(f"hook {hook.name} returns more than {MOST_SPECS} {kind.__name__} objects")
         _check_unique(specs)
         return specs
 
     @contextlib.contextmanager
-    def _watched(self, name: str) -> Iterator[None]:
-        with Watch() as watch:
-            yield
+    def _guarded(
+        self, name: str, hook: pluggy.HookCaller | None = None, implementation: pluggy.HookImpl | None = None
+    ) -> Iterator[None]:
+        """Make whatever the block raises, but Ctrl-C, the failure of the plugin called `name`."""
+        watch = Watch()
+        try:
+            with watch:
+                yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._fail(name, error, _place(hook, implementation) if hook and implementation else "")
         self._remark(name, watch.remarks)
 
     def _remark(self, name: str, remarks: Iterable[str]) -> None:
         plugin = self._plugins[name]
-        self._plugins[name] = replace(plugin, remarks=(*plugin.remarks, *remarks))
+        new = (remark for remark in map(printable, remarks) if remark not in plugin.remarks)
+        self._plugins[name] = replace(plugin, remarks=(*plugin.remarks, *new))
 
     def _fail(self, name: str, error: BaseException, place: str = "") -> None:
         """Note why and where a plugin is broken, and unregister it."""
-        self._plugins[name] = replace(self._plugins[name], error=f"{_describe(error)}{place}")
+        self._plugins[name] = replace(self._plugins[name], error=f"{_reason(error)}{place}")
         self._failures[name] = error
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
 
-    def namesakes(self, component: Component) -> list[Component]:
-        """Return the other components of the same kind that have one of its names, former ones included."""
-        return [
-            other
-            for other in self.components
-            if other != component
-            and other.spec.kind == component.spec.kind
-            and not set(other.spec.names).isdisjoint(component.spec.names)
-        ]
+    def taken_by(self, component: Component) -> list[str]:
+        """Return ``distribution:name`` of the components for which a short name of `component` may stand instead.
+
+        A name of one of the project's own distributions stands for theirs alone, whether that is installed or not.
+        """
+        spec, own = component.spec, component.plugin.distribution
+        owners = {name: distribution_of(name, spec.kind) for name in spec.names}
+        taken = [f"{owner}:{name}" for name, owner in owners.items() if owner not in (None, own)]
+        free = {name for name, owner in owners.items() if owner is None}
+        if free:
+            rivals = (other for other in self.components if other.spec.kind == spec.kind and other is not component)
+            taken += [other.qualified_name for other in rivals if not free.isdisjoint(other.spec.names)]
+        return list(dict.fromkeys(taken))
 
     def of_kind(self, kind: Kind | None = None) -> list[Component]:
         """Return the components of one kind (all kinds: None), ordered by kind and name."""
@@ -234,7 +269,8 @@ class Registry:
     def find(self, kind: Kind | None, name: str) -> Component:
         """Return the component called `name` (``name`` or ``distribution:name``), now or formerly.
 
-        A former name (`ComponentSpec.aliases`) is warned of.
+        A former name (`ComponentSpec.aliases`) is warned of. A short name that one of the project's own distributions
+        has means theirs.
 
         Raises
         ------
@@ -242,27 +278,57 @@ class Registry:
             If no such component is installed (with close matches and, if known, the pip command), or if several
             distributions offer it under the short name.
         """
-        distribution, _, short = name.rpartition(":")
-        found = [component for component in self.of_kind(kind) if component.answers_to(name)]
+        if not isinstance(name, str):
+            raise PluginError(f"a {kind or 'component'} is chosen by its name, got {shown(name)}")
+        found = self._called(kind, name)
         if len(found) == 1:
-            spec = found[0].spec
+            spec, short = found[0].spec, name.rpartition(":")[2]
             if short != spec.name:
                 warn_renamed(spec.kind, short, spec.name)
             return found[0]
         if not found:
-            raise PluginError(self._unknown(kind, name, distribution or distribution_of(short)))
+            raise PluginError(self._unknown(kind, name))
         choices = " or ".join(c.qualified_name if kind else f"{c.qualified_name} ({c.spec.kind})" for c in found)
         raise PluginError(f"{kind or 'component'} {name!r} is offered more than once: write {choices}")
 
-    def _unknown(self, kind: Kind | None, name: str, distribution: str | None) -> str:
+    def default_of(self, component: Component, kind: Literal["frontend", "extractor"]) -> str | None:
+        """Return the name of the front end or extractor that a component's spec names.
+
+        It is the short name, unless that stands for another one than the component's own distribution offers.
+        """
+        name: str | None = getattr(component.spec, kind)
+        if name is None or ":" in name:
+            return name
+        qualified = f"{component.plugin.distribution}:{name}"
+        own = self._called(kind, qualified)
+        return name if not own or self._called(kind, name) == own else qualified
+
+    def _called(self, kind: Kind | None, name: str) -> list[Component]:
+        distribution, _, short = name.rpartition(":")
+        return [
+            component
+            for component in self.of_kind(kind)
+            if component.answers_to(name)
+            and (distribution or distribution_of(short, component.spec.kind) in (None, component.plugin.distribution))
+        ]
+
+    def _unknown(self, kind: Kind | None, name: str) -> str:
         what = kind or "component"
+        distribution, _, short = name.rpartition(":")
+        distribution = distribution or distribution_of(short, kind) or ""
+        others = [c.qualified_name for c in self.of_kind(kind) if c.answers_to(short)]
+        others_hint = f"; another one of this name is {' or '.join(others)}" if others else ""
         installed = {plugin.distribution: plugin for plugin in self.plugins}
         if distribution in installed and (broken := installed[distribution].error):
-            return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}"
+            return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}{others_hint}"
         if distribution and distribution not in installed:
-            return f"{what} {name!r} is not installed: {remedy(distribution)}"
+            return f"{what} {name!r} is not installed: {remedy(distribution)}{others_hint}"
+        if others:
+            return f"unknown {what} {name!r}{others_hint}"
+        import difflib  # only for this message, and every command would wait for it
+
         names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
-        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(name.rpartition(":")[2], names, n=3))
+        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(short, names, n=3))
         known = ", ".join(dict.fromkeys(names.values())) or "none"
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {known}"
         return f"unknown {what} {name!r}; {hint} ('asd plugins' lists all)"
@@ -284,12 +350,15 @@ def load_target(component: Component) -> Any:
 
 
 def import_target(target: str, owner: str) -> Any:
-    """Import ``"package.module:attribute"``; `owner` is named in errors."""
+    """Import ``"package.module:attribute"``; `owner` is named in errors. What is printed goes to standard error."""
     module_name, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
-        raise PluginError(f"{owner}: cannot import its target {target!r}: {_describe(error)}") from error
+        with contextlib.redirect_stdout(sys.stderr):
+            return getattr(importlib.import_module(module_name), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{owner}: cannot import its target {target!r}: {describe(error)}") from error
 
 
 def _check_unique(specs: Iterable[object]) -> None:
@@ -302,38 +371,32 @@ def _is_wrapper(implementation: pluggy.HookImpl) -> bool:
     return implementation.wrapper or implementation.hookwrapper
 
 
-def _selected_entry_points() -> list[importlib.metadata.EntryPoint]:
-    found = list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
-    selection = os.environ.get("ASD_PLUGINS")
-    if selection is None:
-        return found
-    wanted = {name.strip() for name in selection.split(",")}
-    return [entry_point for entry_point in found if wanted & {entry_point.name, _distribution(entry_point)[0]}]
-
-
-def _distribution(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    if entry_point.dist is None:
-        return "unknown", "unknown"
-    return entry_point.dist.name, entry_point.dist.version
-
-
 @functools.cache
 def _is_installed(requirement: str) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import Requirement
 
     try:
         parsed = Requirement(requirement)
         if parsed.marker is not None and not parsed.marker.evaluate():
             return True
         return parsed.specifier.contains(importlib.metadata.version(parsed.name), prereleases=True)
-    except (InvalidRequirement, importlib.metadata.PackageNotFoundError):
+    except Exception:  # it is not there, or what is there is damaged in whatever way
         return False
 
 
-def _describe(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else "".join(lines[:1])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _has_plain_name(requirement: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(requirement).url is None
+    except InvalidRequirement:
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, pluggy.PluginValidationError):  # says all that it knows in several lines
+        return f"{type(error).__name__}: {'; '.join(text_of(error).splitlines())}"
+    return describe(error)
 
 
 def _place(hook: pluggy.HookCaller, implementation: pluggy.HookImpl) -> str:

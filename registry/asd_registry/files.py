@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from asd_registry.errors import PluginError
+from asd_registry.known import KNOWN_DISTRIBUTIONS
+from asd_registry.rules import DISTRIBUTION
+from asd_registry.text import shown
 
 
 def make_importable(path: Path) -> None:
@@ -37,5 +40,14 @@ def version_of(path: Path) -> str:
 
 
 def remedy(distribution: str) -> str:
-    """Return what a user does to get `distribution`, which may be a plugin file."""
-    return f"add --plugin-file {distribution}" if distribution.endswith(".py") else f"pip install {distribution}"
+    """Return what a user does to get `distribution`, which may be a plugin file.
+
+    The name may come from whoever wrote a model file: only one of the project's own gets a command to copy.
+    """
+    if distribution in KNOWN_DISTRIBUTIONS:
+        return f"pip install {distribution}"
+    if distribution.endswith(".py") and distribution.removesuffix(".py").isidentifier():
+        return f"add --plugin-file {distribution}"
+    if DISTRIBUTION.holds(distribution):
+        return f"install {distribution!r} if you know and trust it"
+    return f"{shown(distribution)} is no name of a distribution"

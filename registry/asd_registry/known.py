@@ -1,27 +1,76 @@
-"""Names that the project's own distributions provide, so that an unknown name can be answered with a pip command."""
+"""Names that the project's own distributions provide.
+
+A short name that stands here means the component of that distribution, whatever other plugins offer; an unknown one is
+answered with the pip command.
+"""
 
 from __future__ import annotations
 
-KNOWN_DISTRIBUTIONS: dict[str, str] = {
-    "asd-frontends": "mel-image mel-patch mel-stack waveform identity mel-statistics",
-    "asd-imagenet": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0 torchvision",
-    "asd-sklearn": "gmm bayesian-gmm ensemble isolation-forest kde knn mahalanobis ocsvm pca-residual",
-    "asd-autoencoder": "dense-ae lenet-dcae small-dcae",
-    "asd-audioset": "efficientat efficientat-mel efficientat-mn04 vggish-audioset vggish-mel yamnet yamnet-mel",
-    "asd-essentia": (
-        "essentia essentia-discogs-effnet essentia-vggish musicnn-mel musicnn-msd musicnn-msd-essentia musicnn-mtt "
-        "musicnn-mtt-essentia musicnn-waveform"
-    ),
-    "asd-openl3": "openl3-env openl3-mel openl3-music",
-    "asd-transformers": "huggingface",
-    "asd-data": (
-        "dcase2020 dcase2021 dcase2022 dcase2023 dcase2024 dcase2025 dcase2026 folder manifest mimii mimii-dg "
-        "mimii-due toyadmos"
-    ),
+import functools
+from typing import Literal
+
+from asd_registry.specs import Kind
+
+_Offered = dict[Kind | Literal["command"], str]
+
+KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
+    "asd-framework": {"command": "cache demo evaluate fit new-plugin plugins score weights"},
+    "asd-audioset": {
+        "frontend": "efficientat-mel vggish-mel yamnet-mel",
+        "extractor": "efficientat efficientat-mn04 vggish-audioset yamnet",
+    },
+    "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
+    "asd-bench": {"command": "bench"},
+    "asd-data": {
+        "dataset": (
+            "dcase2020 dcase2021 dcase2022 dcase2023 dcase2024 dcase2025 dcase2026 folder manifest mimii mimii-dg "
+            "mimii-due toyadmos"
+        ),
+        "command": "data",
+    },
+    "asd-essentia": {
+        "frontend": "effnet-waveform musicnn-mel musicnn-waveform",
+        "extractor": (
+            "essentia essentia-discogs-effnet essentia-vggish musicnn-msd musicnn-msd-essentia musicnn-mtt "
+            "musicnn-mtt-essentia"
+        ),
+    },
+    "asd-frontends": {
+        "frontend": "mel-image mel-patch mel-stack waveform",
+        "extractor": "identity mel-statistics",
+    },
+    "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0 torchvision"},
+    "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
+    "asd-sklearn": {
+        "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",
+    },
+    "asd-testing": {"command": "check"},
+    "asd-transformers": {"extractor": "huggingface"},
 }
-"""Component names, separated by spaces, by distribution."""
+"""Names, separated by spaces, by distribution and kind."""
 
 
-def distribution_of(name: str) -> str | None:
-    """Return the distribution known to provide component `name`, or None."""
-    return next((dist for dist, names in KNOWN_DISTRIBUTIONS.items() if name in names.split()), None)
+def distribution_of(name: str, kind: Kind | Literal["command"] | None = None) -> str | None:
+    """Return the project's distribution that provides component or command `name`, or None.
+
+    Parameters
+    ----------
+    name : str
+        A short name, present or former.
+    kind : {"frontend", "extractor", "detector", "dataset", "command"}, optional
+        What is called so; None: a component of any kind.
+    """
+    if kind is not None:
+        return _owners().get((kind, name))
+    return next((owner for (each, short), owner in _owners().items() if short == name and each != "command"), None)
+
+
+@functools.cache
+def _owners() -> dict[tuple[str, str], str]:
+    """Return the distribution by kind and name."""
+    return {
+        (kind, name): distribution
+        for distribution, offered in KNOWN_DISTRIBUTIONS.items()
+        for kind, names in offered.items()
+        for name in names.split()
+    }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+from asd_registry import rules
 
 API_VERSION = 1
 """The version of the contract between the framework and its plugins."""
@@ -15,9 +16,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
@@ -26,7 +24,7 @@ class WeightFile:
     Parameters
     ----------
     name : str
-        File name, unique among all weight files.
+        File name without a folder, unique among all weight files.
     licence : str
         Licence of the weights (SPDX identifier where there is one).
     url : str or None
@@ -44,8 +42,7 @@ class WeightFile:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[0-9a-f]{8,64}", self.sha256):
-            raise ValueError(f"weight file {self.name}: sha256 must be 8 to 64 hexadecimal digits, got {self.sha256!r}")
+        rules.check(self, "weight file", _WEIGHT_RULES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,23 +67,29 @@ class ComponentSpec:
     requires : tuple of str
         Requirements (PEP 508) that must be installed for the component to work.
     sample_rate : int or None
-        Rate in Hz that a front end needs; None if a parameter decides.
+        Of a front end: rate in Hz that it needs; None if a parameter decides.
     shape : tuple of (int or None), or None
-        Shape of one window that a front end produces or an extractor takes; None if a parameter decides.
+        Of a front end or an extractor: shape of one window; None if a parameter decides.
     dimension : int or None
-        Length of an extractor's embedding with default parameters; None if a parameter decides.
+        Of an extractor: length of the embedding with default parameters; None if a parameter decides.
     weights : tuple of WeightFile
-        Pretrained weights used with default parameters.
+        Of an extractor or a detector: pretrained weights used with default parameters.
     frontend : str or None
-        The front end used when the user names none.
+        Of an extractor or a detector: the front end used when the user names none. One of the same distribution comes
+        before others of this name.
     extractor : str or None
-        For detectors that work on spectrograms: the extractor used when the user names none.
+        Of a detector that works on spectrograms: the extractor used when the user names none.
     aliases : tuple of str
         Former names of the component: they keep working, with a warning.
     alternative : str or None
-        A component of the same kind that does the same without the requirements, told where one is missing.
+        A component of the same kind that does the same without the requirements; named where one is missing.
     api_version : int
         Version of the plugin contract that the component was written for.
+
+    Raises
+    ------
+    ValueError
+        If a field has another type or form, or says nothing of this kind.
     """
 
     kind: Kind
@@ -107,15 +110,16 @@ class ComponentSpec:
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"component {self.name!r}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        _check_common(self.name, self.summary, self.target)
-        for alias in self.aliases:
-            _check_name(alias)
+        for listed in ("requires", "shape", "weights", "aliases"):
+            if isinstance(value := getattr(self, listed), list):
+                object.__setattr__(self, listed, tuple(value))
+        rules.check(self, "component", _COMPONENT_RULES)
+        object.__setattr__(self, "preset", dict(self.preset))
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
-        if not self.licence.strip():
-            raise ValueError(f"component {self.name!r}: licence must not be empty")
+        for name, kinds in _KINDS_WITH.items():
+            if self.kind not in kinds and getattr(self, name) not in (None, ()):
+                raise ValueError(f"component {self.name!r}: {self.kind} specs take no {name}: leave it out")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,7 +138,8 @@ class CommandSpec:
     summary : str
         One line for ``asd --help``.
     target : str
-        ``"package.module:command"``, a ``click.Command``; imported when the command runs.
+        ``"package.module:command"``, a ``click.Command``; imported when the command runs. It sets the exit code by
+        ``ctx.exit(code)``; what it returns is ignored.
     api_version : int
         Version of the plugin contract that the command was written for.
     """
@@ -145,17 +150,43 @@ class CommandSpec:
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        _check_common(self.name, self.summary, self.target)
+        rules.check(self, "command", _COMMAND_RULES)
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"name must be lower-case letters, digits, '.', '_' or '-', got {name!r}")
-
-
-def _check_common(name: str, summary: str, target: str) -> None:
-    _check_name(name)
-    if not summary.strip() or "\n" in summary:
-        raise ValueError(f"{name!r}: summary must be one line, got {summary!r}")
-    if not _TARGET.fullmatch(target):
-        raise ValueError(f"{name!r}: target must look like 'package.module:Class', got {target!r}")
+_COMMAND_RULES: rules.Rules = {
+    "name": rules.NAME,
+    "summary": rules.LINE,
+    "target": rules.TARGET,
+    "api_version": rules.COUNT,
+}
+_COMPONENT_RULES: rules.Rules = {
+    **_COMMAND_RULES,
+    "kind": rules.one_of(KINDS),
+    "licence": rules.LINE,
+    "preset": rules.PARAMETERS,
+    "requires": rules.tuple_of(rules.LINE, "requirements such as 'torch>=2.6'"),
+    "sample_rate": rules.optional(rules.COUNT),
+    "shape": rules.optional(rules.tuple_of(rules.optional(rules.COUNT), "whole numbers above 0 (None: any length)")),
+    "dimension": rules.optional(rules.COUNT),
+    "weights": rules.tuple_of(rules.instance_of(WeightFile), "WeightFile objects"),
+    "frontend": rules.optional(rules.REFERENCE),
+    "extractor": rules.optional(rules.REFERENCE),
+    "aliases": rules.tuple_of(rules.NAME, f"names of {rules.NAME.expected}"),
+    "alternative": rules.optional(rules.LINE),
+}
+_WEIGHT_RULES: rules.Rules = {
+    "name": rules.FILE_NAME,
+    "licence": rules.LINE,
+    "sha256": rules.DIGEST,
+    "url": rules.optional(rules.LINE),
+    "size": rules.optional(rules.COUNT),
+}
+_KINDS_WITH: dict[str, tuple[Kind, ...]] = {
+    "sample_rate": ("frontend",),
+    "shape": ("frontend", "extractor"),
+    "dimension": ("extractor",),
+    "weights": ("extractor", "detector"),
+    "frontend": ("extractor", "detector"),
+    "extractor": ("detector",),
+}
+"""Fields that say something of some kinds only."""

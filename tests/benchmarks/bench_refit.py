@@ -63,14 +63,16 @@ def main() -> None:
         os.environ["ASD_CACHE"] = str(folder / "cache")
         write_recordings(folder / "data", healthy=options.clips, faulty=0)
         clips = [Clip(path) for path in sorted((folder / "data" / "train").iterdir())]
-        storing(clips[:20], folder, 4 * options.runs)
+        storing(clips[:20], folder, 6 * options.runs)
         refitting(clips, folder, options.runs)
 
 
 def storing(clips: list[Clip], folder: Path, runs: int) -> None:
     """Compare embedding with an empty cache and without a cache."""
     pipeline = Pipeline(Config())
-    files = iter(range(10**6))
+    empty = [EmbeddingCache(folder / f"{number}.sqlite") for number in range(runs)]
+    for cache in empty:
+        cache.recall("")  # makes the file
 
     def embed(cache: EmbeddingCache | None) -> None:
         for _ in pipeline.embed_all(clips, cache=cache):
@@ -80,7 +82,7 @@ def storing(clips: list[Clip], folder: Path, runs: int) -> None:
     times = in_turns(
         runs,
         without=lambda: embed(None),
-        filling=lambda: embed(EmbeddingCache(folder / f"{next(files)}.sqlite")),
+        filling=lambda: embed(empty.pop()),
         taking=lambda: embed(EmbeddingCache(folder / "first.sqlite")),
     )
     for name, taken in times.items():

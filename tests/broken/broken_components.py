@@ -362,6 +362,10 @@ class Dying(SoundDetector):
         return super().fit(features)
 
 
+class Isolated(SoundDetector):
+    isolation = "process"
+
+
 class Welcoming(SoundDataset):
     def recordings(self, folder: Path) -> Sequence[Recording]:
         return [Recording(path, machine="fan") for path in sorted(folder.glob("normal/*.wav"))]

@@ -8,13 +8,14 @@ from asd_registry import API_VERSION, ComponentSpec, Kind, hookimpl
 _KINDS: dict[Kind, str] = {
     "frontend": "SoundFrontend Pair Timeless LateStart MissingStart Centring Impatient Normalising",
     "extractor": (
-        "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf DoublePrecision RowTooFew HalfNaN"
+        "SoundExtractor LyingExtractor BoastingExtractor EmptyRefused NaNSpreading Deaf DoublePrecision RowTooFew "
+        "HalfNaN"
     ),
     "detector": (
         "SoundDetector Changing Forgetting Unwritable Untyped Unpicklable Single OneTooMany Constant InPlace Writing "
         "SingleOnly Unseeded Global BatchRelative Logarithmic NaNHiding Reversed Unlearned Reading Stateless "
         "OneTooFew OneForAll Scalar Listing Columns Complex Objects NotANumber Infinite "
-        "ProcessBound Calling Littering Hoarding Jealous Dying"
+        "ProcessBound Calling Littering Hoarding Jealous Dying Isolated"
     ),
     "dataset": "SoundDataset Welcoming Unordered",
 }
@@ -42,6 +43,7 @@ def asd_components() -> Iterator[ComponentSpec]:
     yield _spec("frontend", "SoundFrontend", name="silent", sample_rate=None)
     yield _spec("detector", "SoundDetector", name="modern", api_version=API_VERSION + 1)
     yield _spec("detector", "Nowhere", name="nowhere")
+    yield _spec("detector", "SoundDetector", name="lacking", requires=("no-such-thing",))
     yield _spec("detector", "SoundDetector", name="nomodule", target="no_such_module:Detector")
     yield _spec("detector", "SoundDetector", name="impostor", target="broken_components:SoundExtractor")
     yield _spec("detector", "Outdated", name="outdated-target", target="broken_outdated:Outdated")

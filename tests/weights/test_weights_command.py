@@ -142,7 +142,9 @@ def test_verify_finds_damage_and_says_how_to_mend_it(asd: Any, store: Path) -> N
     damaged = asd("verify")
     assert damaged.returncode == 2
     assert "damaged" in damaged.stdout
-    assert damaged.stderr.splitlines()[-1] == "asd: error: damaged: net.pth; mend with 'asd weights fetch net.pth'"
+    assert (
+        damaged.stderr.splitlines()[-1] == "asd: error: damaged: net.pth; fetch again with 'asd weights fetch net.pth'"
+    )
     assert asd("fetch", "net.pth").returncode == 0
     assert asd("verify", "--json").returncode == 0
 

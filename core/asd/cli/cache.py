@@ -1,4 +1,4 @@
-"""``asd cache``: what embeddings are kept, and removing them."""
+"""``asd cache``: show and remove kept embeddings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MEGABYTE = 10**6
 def cache() -> None:
     """Show and prune the embeddings that are kept between runs.
 
-    They can be computed again at any time. ASD_CACHE names the folder that holds them; ASD_CACHE_SIZE is the size that
-    they may take, such as 500MB (default: 2GB), after which what was not used for longest goes; 0 turns the cache off.
+    They can be computed again at any time. ASD_CACHE names the folder that holds them. ASD_CACHE_SIZE limits their
+    size, such as 500MB (default: 2GB; 0 turns the cache off); what was not used for longest is removed first.
     """
 
 
@@ -49,7 +49,7 @@ def show(as_json: bool, verbose: bool) -> None:
 @cache.command()
 @click.option("--unused-days", type=click.FloatRange(0), help="Remove what was not used for so many days.")
 @click.option("--max-size", type=click.FloatRange(0), metavar="MB", help="Keep the last used, up to this size.")
-@click.option("--all", "everything", is_flag=True, help="Remove everything.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything, files of other versions too.")
 @json_option
 @verbose_option
 def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
@@ -57,11 +57,15 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     from asd.detection.embeddings import EmbeddingCache
 
     if not everything and unused_days is None and max_size is None:
-        raise ConfigError("asd cache prune needs to know what: --unused-days DAYS, --max-size MB or --all")
+        raise ConfigError("asd cache prune: say what to remove: --unused-days DAYS, --max-size MB or --all")
     limit = 0 if everything else None if max_size is None else round(max_size * _MEGABYTE)
     kept = EmbeddingCache()
     with reporting(verbose):
         removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.path.exists() else 0
+    if everything:
+        for file in kept.path.parent.glob("embeddings*.sqlite*"):
+            if not file.name.startswith(kept.path.name):
+                file.unlink()
     if as_json:
         print_json({"path": str(kept.path), "removed": removed})
     else:

@@ -1,4 +1,4 @@
-"""``asd demo``: the whole way from recordings to alarms on sample clips of a fan."""
+"""``asd demo``: from recordings to alarms on sample clips of a fan."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def demo(
 
         train = find_clips([samples / "train"])
         healthy, faulty = find_clips([samples / "test" / "normal"]), find_clips([samples / "test" / "anomalous"])
-        click.echo(f"1. Fit: listening to {len(train)} recordings of a healthy fan …")
+        click.echo(f"1. Fit: learning from {len(train)} recordings of a healthy fan …")
         config = Config(false_alarms_per_hour=_FALSE_ALARMS_PER_HOUR)
         runtime = runtime_from(device, precision, batch_size)
         fitted = Model.fit(train, config, runtime=runtime, workers=workers, cache=cache)
         fitted.save(Path(folder) / "fan.asd")
         click.echo(describe_decision(fitted.decision, len(fitted.calibration.scores)))
-        click.echo("So many, because the clips are so few: 360 of them could promise one alarm an hour.")
-        click.echo("\n2. Score: recordings that the model has not heard.")
+        click.echo("The rate is high because the clips are few: 360 of them would support one alarm an hour.")
+        click.echo("\n2. Score: recordings that were not used for learning.")
         model = Model.load(Path(folder) / "fan.asd", runtime=runtime, cache=fitted.pipeline.cache or False)
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]
         print_table(
@@ -67,10 +67,10 @@ def demo(
         judged_faulty = [v for v in verdicts if v.clip in faulty]
         print_evaluation(measure(model, judged_healthy, judged_faulty), model)
     click.echo(
-        "\nA word of honesty: in these recordings the faulty fan differs from the healthy one in loudness alone; a\n"
-        "level meter would tell them apart without a mistake. This is a smoke test that everything works, not a\n"
-        "measure of quality: a few clips of one fan are no evidence.\n\n"
-        "Now with your own machine: record at least 20 clips of 10 s while it is healthy, then\n"
+        "\nNote: in these recordings the faulty fan differs from the healthy one in loudness alone, which separates\n"
+        "them without a mistake. This is a smoke test that everything works, not a measure of quality: a few clips of\n"
+        "one fan are no evidence.\n\n"
+        "Next, your own machine: record at least 20 clips of 10 s while it is healthy, then\n"
         "    asd fit MY_HEALTHY_RECORDINGS -o machine.asd\n"
         "    asd score machine.asd MY_NEW_RECORDINGS"
     )

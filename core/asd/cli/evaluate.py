@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Measure how well a model separates healthy from faulty recordings.
 
-    Prints the AUC with its bootstrap interval, the partial AUC, and what the alarm would have done. DATA is a file,
+    Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised. DATA is a file,
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label).
     """
     with reporting(verbose):
@@ -66,7 +66,7 @@ def evaluate(
 
 
 def print_evaluation(result: Any, model: Any) -> None:
-    """Show an `asd.detection.evaluation.Evaluation` as tables a newcomer understands."""
+    """Show an `asd.detection.evaluation.Evaluation` as tables."""
     low, high = result.auc_interval
     print_table(
         ("measure", "value", "meaning"),
@@ -87,7 +87,7 @@ def print_evaluation(result: Any, model: Any) -> None:
         click.echo(f"asd: left out: {failure.error}", err=True)
     if result.training_clips:
         click.echo(
-            f"asd: warning: {result.training_clips} of these clips were in the training set: the result flatters the "
-            "model; evaluate on others",
+            f"asd: warning: {result.training_clips} of these clips were in the training set: the result is too "
+            "good; evaluate on others",
             err=True,
         )

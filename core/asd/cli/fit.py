@@ -1,4 +1,4 @@
-"""``asd fit``: learn what a healthy machine sounds like."""
+"""``asd fit``: learn the sound of a healthy machine."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> None:
         os.environ["ASD_OFFLINE"] = "1"
 
 
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of an error.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show more messages, and the trace of an error.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
 strict_option = click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be used.")
 cache_option = click.option(
-    "--no-cache", "cache", is_flag=True, default=True, flag_value=False, help="Compute all embeddings anew; keep none."
+    "--no-cache", "cache", is_flag=True, default=True, flag_value=False, help="Compute all embeddings again; keep none."
 )
 offline_option = click.option(
     "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Use no network."

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import itertools
+import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from asd.cli.streams import (
-    OUTPUT_ERRORS,
-    ReaderGoneError,
-    blame,
-    give_up_stdout,
-    open_missing_streams,
-    readers_errors,
-)
+from asd.cli.blame import blame
 from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
 from asd_registry.renamed import warn_renamed
+from asd_registry.text import printable, text_of
 
 _COMMANDS = {
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
-    "fit": ("asd.cli.fit:fit", "Learn what a healthy machine sounds like."),
-    "score": ("asd.cli.score:score", "Tell whether recordings sound as they should."),
+    "fit": ("asd.cli.fit:fit", "Learn the sound of a healthy machine."),
+    "score": ("asd.cli.score:score", "Score recordings: normal or anomalous."),
     "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
@@ -56,24 +55,14 @@ class LazyGroup(click.Group):
                 (front if argument.startswith("--plugin-file=") else rest).append(_with_present_option(argument))
         return super().parse_args(ctx, front + rest)
 
-    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
-        """Parse the arguments; tell a reader of the output that has gone from other errors."""
-        with readers_errors():
-            return super().make_context(info_name, args, *more, **extra)
-
-    def invoke(self, ctx: click.Context) -> None:
-        """Run the command. What it returns is not the exit code: that is what it gives to ``ctx.exit``."""
-        with readers_errors():
-            super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(self._summaries())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
+        for plugin in registry().left_out.get(cmd_name, ()):
+            _warn(f"the command {cmd_name!r} of {plugin.distribution} is left out: another one has this name")
         if cmd_name in _COMMANDS:
             command: click.Command = import_target(_COMMANDS[cmd_name][0], "asd")
             return command
@@ -81,6 +70,17 @@ class LazyGroup(click.Group):
             spec, plugin = registry().commands[cmd_name]
             return _checked(import_target(spec.target, f"{plugin.distribution}:{cmd_name}"), cmd_name)
         return None
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        """Parse the arguments, and show the help where they ask for it."""
+        with _readers_errors():
+            return super().make_context(info_name, args, *more, **extra)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command; what it returns is no exit code: that is ``ctx.exit(code)``."""
+        with _readers_errors():
+            super().invoke(ctx)
+            sys.stdout.flush()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their summaries, importing none of them."""
@@ -90,6 +90,19 @@ class LazyGroup(click.Group):
     def _summaries(self) -> dict[str, str]:
         from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
         return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our output has gone; click would end with exit code 1, which means an anomaly."""
+
+
+@contextlib.contextmanager
+def _readers_errors() -> Iterator[None]:
+    """Raise a ReaderGoneError instead of a BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
 
 
 def _with_present_option(argument: str) -> str:
@@ -119,11 +132,11 @@ def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, 
     multiple=True,
     expose_value=False,
     callback=_use_plugin_files,
-    help="Load a plugin of yours that is no package yet; may stand behind any command.",
+    help="Load a plugin that is a single file; may follow any command.",
 )
 @click.version_option(package_name="asd-framework", prog_name="asd")
 def cli() -> None:
-    """Learn what a healthy machine sounds like; tell when it no longer does.
+    """Learn the sound of a healthy machine, and detect recordings that differ.
 
     Try 'asd demo', then 'asd fit RECORDINGS -o machine.asd' and 'asd score machine.asd NEW_RECORDINGS'. Exit code 0:
     all normal, 1: an anomaly was found, 2: an error.
@@ -131,49 +144,87 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line on stderr and exit code 2."""
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     arguments = sys.argv[1:]
-    verbose = bool({"-v", "--verbose"} & set(arguments))
     warnings.showwarning = _show_warning
-    open_missing_streams()
+    _set_up_streams()
+    code = _run(arguments, verbose=bool({"-v", "--verbose"} & set(arguments)))
+    with contextlib.suppress(OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python must not try, and complain, again at exit
+            code = code or 2
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout = sys.stderr  # what a plugin prints at exit is no result
+    sys.exit(code)
+
+
+def _run(arguments: list[str], *, verbose: bool) -> int:
+    """Run a command and return the exit code."""
     try:
-        code = cli.main(arguments, standalone_mode=False)
-        sys.stdout.flush()
+        return int(cli.main(arguments, standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("interrupted", verbose)
+        return _fail("interrupted", verbose)
     except click.ClickException as error:
-        _fail(error.format_message(), verbose)
+        return _fail(error.format_message(), verbose)
     except AsdError as error:
-        _fail(str(error), verbose)
-    except ReaderGoneError:  # whoever read our output (`asd … | head`)
-        give_up_stdout()
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
-            _fail(blame(error), verbose)
-        give_up_stdout()
-        _fail(f"the output cannot be written ({error.strerror})", verbose)
-    except Exception as error:
-        _fail(blame(error), verbose)
-    sys.exit(code)  # only what a command gave to `ctx.exit`
+        return _fail(text_of(error), verbose)
+    except ReaderGoneError:  # whoever read our output has gone (`asd … | head`)
+        return 2
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else _fail(text_of(error), verbose) if error.code else 0
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            return _fail(f"cannot write the output: {error.strerror}", verbose)
+        return _fail(blame(error), verbose)
 
 
-_show_as_python_does = warnings.showwarning
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+def _set_up_streams() -> None:
+    """Keep results apart from whatever else writes, and let no character end a run.
+
+    Only `sys.stdout` writes to standard output. Its descriptor, 1, leads to standard error: that is where compiled
+    libraries and other processes write. A closed stream is the null device, or the next file that is opened would get
+    its descriptor and what is printed.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  # until the process ends
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    if os.name == "posix" and isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == 1:
+        sys.stdout.flush()
+        encoding, buffering = sys.stdout.encoding, 1 if sys.stdout.line_buffering else -1
+        results = os.fdopen(os.dup(1), "w", buffering, encoding=encoding, errors="backslashreplace")
+        sys.stdout = sys.__stdout__ = results  # type: ignore[misc]  # the width of the terminal is asked of the latter
+        os.dup2(2, 1)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
     """Write a warning of a former name as one line; any other as Python does."""
     if issubclass(category, RenamedWarning):
-        click.echo(f"asd: warning: {message}", err=True)
+        _warn(str(message))
     else:
-        _show_as_python_does(message, category, *where, **options)
+        click.echo(printable(warnings.formatwarning(message, category, filename, lineno)), err=True, nl=False)
 
 
-def _fail(text: str, verbose: bool) -> None:
+def _warn(text: str) -> None:
+    click.echo(printable(f"asd: warning: {text}"), err=True)
+
+
+def _fail(text: str, verbose: bool) -> int:
     if verbose:
-        traceback.print_exc()
-    click.echo(f"asd: error: {' '.join(text.split())}", err=True)
-    sys.exit(2)
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
+    click.echo(printable(f"asd: error: {' '.join(text.split())}"), err=True)
+    return 2
 
 
 if __name__ == "__main__":

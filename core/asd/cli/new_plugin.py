@@ -1,4 +1,4 @@
-"""``asd new-plugin``: write a distribution that works, to be changed into one's own."""
+"""``asd new-plugin``: write a working distribution to start from."""
 
 from __future__ import annotations
 

@@ -13,21 +13,19 @@ from typing import Any, TypeVar
 import click
 
 from asd.progress import rendered_by
+from asd_registry.text import printable
 
 T = TypeVar("T")
 
 _PATIENCE = 1.0
-"""Seconds before a progress bar appears: what is over sooner needs none."""
+"""Seconds before a progress bar appears: shorter loops need none."""
 
 
 def print_json(value: Any) -> None:
     """Write `value` as JSON to stdout."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:  # a file name or a sign that the terminal does not know; JSON can spell it
-        text = json.dumps(value, indent=2, allow_nan=False)
-    click.echo(text)
+    only_ascii = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=only_ascii, default=str, allow_nan=False)
+    click.echo(printable(text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -39,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     # A pipe has no width: give the table what it needs, so that no word is cut for other programs.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
@@ -48,7 +46,7 @@ def emphasised(text: str, style: str) -> Any:
     """Return a table cell in a colour, for terminals that have them."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(printable(text), style=style)
 
 
 @contextmanager
@@ -69,7 +67,7 @@ def reporting(verbose: bool = False) -> Iterator[None]:
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return f"asd: {prefix}{record.getMessage()}"
+        return printable(f"asd: {prefix}{record.getMessage()}")
 
 
 class _Bar:

@@ -1,4 +1,4 @@
-"""``asd plugins``: what is installed, and what is wrong with it."""
+"""``asd plugins``: the installed components and their state."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd_registry import KINDS, Component, Plugin
+from asd_registry.known import distribution_of
 
 
 @click.group(invoke_without_command=True)
@@ -78,11 +79,11 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
 
 
 def _contradictions(component: Component) -> list[str]:
-    """Return where the plugin says something untrue of the component, as far as it can be made just so."""
-    from asd.contract.create import contradictions, load_class
+    """Return where the plugin declares something untrue, if the component can be made with its defaults."""
+    from asd.contract.create import contradictions, create
 
     try:
-        return contradictions(component, load_class(component)(**component.spec.preset))
+        return contradictions(component, create(component.spec.kind, component.qualified_name))
     except Exception:  # it needs parameters or weights; 'asd check' looks closer
         return []
 
@@ -90,9 +91,9 @@ def _contradictions(component: Component) -> list[str]:
 def _state(component: Component) -> str:
     if component.problem:
         return component.problem
-    if others := registry().namesakes(component):
-        names = ", ".join(other.plugin.distribution for other in others)
-        return f"name taken: {names} has one of this name; write {component.qualified_name}"
+    if taken := registry().taken_by(component):
+        owners = ", ".join(dict.fromkeys(name.rpartition(":")[0] for name in taken))
+        return f"name taken: {owners} has one of this name; write {component.qualified_name}"
     return "ready"
 
 
@@ -127,10 +128,17 @@ def _as_dict(component: Component) -> dict[str, Any]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": _state(component),
-        "default": DEFAULTS.get(spec.kind) == spec.name,  # 'asd fit' takes it by itself
+        "default": _is_default(component),
         "remarks": plugin.remarks,
         "weights": [asdict(weight) for weight in spec.weights],
     }
+
+
+def _is_default(component: Component) -> bool:
+    """Return whether 'asd fit' takes it by itself."""
+    spec = component.spec
+    ours = distribution_of(spec.name, spec.kind)
+    return DEFAULTS.get(spec.kind) == spec.name and component.plugin.distribution == ours
 
 
 def _print_component(described: dict[str, Any]) -> None:

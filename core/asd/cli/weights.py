@@ -1,4 +1,4 @@
-"""``asd weights``: which pretrained weights there are, which are here, and how to get the others."""
+"""``asd weights``: list, fetch, import and verify pretrained weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_(as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
-    """Download and verify the files that are not here; print the paths."""
+    """Download and verify the files that are absent; print the paths."""
     chosen = dict.fromkeys(entry.weight for name in names for entry in _named(name))
     with reporting(verbose):
         found = [locate(weight) for weight in chosen]
@@ -59,7 +59,7 @@ def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
 @json_option
 @verbose_option
 def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: bool) -> None:
-    """Copy FILE, which came by other means, into the store as NAME.
+    """Copy FILE, which was fetched by other means, into the store as NAME.
 
     It is verified first. Prints the path of the copy.
     """
@@ -76,13 +76,13 @@ def import_(name: str, file: Path, sha256: str | None, as_json: bool, verbose: b
 @json_option
 @verbose_option
 def verify(as_json: bool, verbose: bool) -> None:
-    """Hash all files that are here; exit code 2: damage."""
+    """Hash all files that are there; exit code 2: one is damaged."""
     with reporting(verbose):
         states = [(entry, entry.state()) for entry in catalogue()]
     _show([(entry, state) for entry, state in states if state != "absent"], as_json, "No weight file is here.")
     damaged = [entry.weight.name for entry, state in states if state == "damaged"]
     if damaged:
-        raise WeightError(f"damaged: {', '.join(damaged)}; mend with 'asd weights fetch {' '.join(damaged)}'")
+        raise WeightError(f"damaged: {', '.join(damaged)}; fetch again with 'asd weights fetch {' '.join(damaged)}'")
 
 
 def _show(states: list[tuple[Entry, State]], as_json: bool, none: str) -> None:

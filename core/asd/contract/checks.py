@@ -1,4 +1,4 @@
-"""Checks of parameters and arrays; each failure is one line: what was given, what was expected, how to mend it."""
+"""Checks of parameters and arrays; each failure is one line: what was given, what was expected, how to correct it."""
 
 from __future__ import annotations
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from numbers import Integral
 from typing import Any, Literal, overload
 
 from asd.contract import interfaces
 from asd.contract.installed import registry
 from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of
-from asd.errors import ConfigError
+from asd.errors import AsdError, ConfigError
 from asd_registry import Component as Registered
 from asd_registry import Kind, PluginError
 from asd_registry.discovery import load_target
+from asd_registry.text import describe, shown
 
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "frontend": interfaces.Frontend,
@@ -67,7 +71,8 @@ def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Compon
     Raises
     ------
     PluginError
-        If the component is unknown, ambiguous, broken or lacks a requirement.
+        If the component is unknown, ambiguous, broken or lacks a requirement, its constructor fails, or it is a front
+        end without a sample rate.
     ConfigError
         If a parameter is unknown, fixed by the name, missing or of the wrong type.
     """
@@ -82,9 +87,27 @@ def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Compon
     missing = [p.name for p in parameters_of(cls).values() if p.default is REQUIRED and p.name not in merged]
     if missing:
         raise ConfigError(f"{kind} {name!r} needs --{kind}.{missing[0]}")
-    component = cls(**merged)
+    return _made(cls, merged, registered)
+
+
+def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered: Registered) -> interfaces.Component:
+    """Return a new component. What its constructor raises is the plugin's failure, what it prints no result."""
+    try:
+        with redirect_stdout(sys.stderr):
+            component = cls(**merged)
+    except (AsdError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{registered.qualified_name}: cannot be made: {describe(error)}") from error
+    if registered.spec.kind == "frontend":
+        rate = getattr(component, "sample_rate", None)
+        if not isinstance(rate, Integral) or rate <= 0:
+            raise PluginError(
+                f"{registered.qualified_name}: a front end needs an attribute sample_rate in Hz, a whole number above "
+                f"0, got {shown(rate)}"
+            )
     plugin = registered.plugin
-    component.origin = f"{kind} {registered.spec.name!r} of {plugin.distribution} {plugin.version}"
+    component.origin = f"{registered.spec.kind} {registered.spec.name!r} of {plugin.distribution} {plugin.version}"
     return component
 
 

@@ -65,7 +65,8 @@ class Component:
 
     isolation: Literal["process"] | None = None
     """``"process"``: the pipeline runs an extractor or front end in a worker process, because what it imports clashes
-    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it."""
+    with other libraries. Only `Extractor.embed` and `Frontend.__call__` run there: nothing else may import it. Of
+    detectors and data sets it has no effect."""
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Present name of each parameter that had another one: the former names keep working, with a warning."""
@@ -102,12 +103,15 @@ class Component:
 class Frontend(Component, ABC):
     """Turns sound into windows of a representation.
 
-    The core feeds it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
+    The core passes it one channel at `sample_rate`, at least `window_length` samples long. Window i must depend on
     the samples ``[i * window_hop, i * window_hop + window_length)`` alone, so that a long recording can be cut into
     blocks without a seam. What belongs to the recording's ends is the core's work: `pad_start` and `pad_end`, and,
     where the windows end before the recording does, one more window that ends with its last sample
     (`asd.Config.tail`). A front end that needs the whole recording at once says ``window_length = None``; it is not
     padded.
+
+    Several threads call one front end at the same time (``--workers``): `__call__` keeps nothing on `self` between or
+    during calls, except behind a lock.
     """
 
     sample_rate: int
@@ -127,7 +131,7 @@ class Frontend(Component, ABC):
     @property
     @abstractmethod
     def window_length(self) -> int | None:
-        """Samples that one window looks at, or None if it looks at the whole recording."""
+        """Samples that one window covers, or None if it covers the whole recording."""
 
     @property
     @abstractmethod
@@ -162,7 +166,7 @@ class Extractor(Component, ABC):
 
 
 class Detector(Component, ABC):
-    """Learns normal features and scores others: higher is more anomalous, everywhere, without exception."""
+    """Learns normal features and scores others: higher is always more anomalous."""
 
     @abstractmethod
     def fit(self, features: Float32) -> Self:
@@ -207,7 +211,7 @@ class Dataset(Component, ABC):
     """Knows the layout of a published collection: which file is which machine, split, label and domain."""
 
     channel: Channel = "mix"
-    """The channel of its recordings that an experiment listens to, as `asd.Config.channel` names it."""
+    """The channel of its recordings that an experiment uses, as `asd.Config.channel` names it."""
 
     def downloads(self) -> Sequence[RemoteFile]:
         """Return the files to fetch for what the parameters choose; none: there is nothing to fetch."""

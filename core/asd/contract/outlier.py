@@ -15,13 +15,13 @@ from asd.contract.interfaces import State
 from asd.errors import ConfigError, DataError
 
 _TRIALS = ((100, 8), (400, 64))
-"""Windows and features of made-up data: most estimators take the first, some need more windows or features."""
+"""Windows and features of generated data: most estimators take the first, some need more windows or features."""
 
 
 class OutlierDetector(CheckedDetector):
     """A detector made of an outlier estimator: `fit`, and `score_samples` or `decision_function`.
 
-    As in scikit-learn, the estimator's scores are higher for what is more normal; the detector turns the sign. A
+    As in scikit-learn, the estimator's scores are higher for what is more normal; the detector changes the sign. A
     complete detector::
 
         class Forest(OutlierDetector):
@@ -32,7 +32,7 @@ class OutlierDetector(CheckedDetector):
                 return IsolationForest(n_estimators=self.n_estimators, random_state=self.seed)
 
     A model file keeps the constructor's parameters, and what fitting added to the estimator as arrays, without pickle.
-    Values that are neither numbers, text nor arrays, such as trees, take ``pip install skops``.
+    Values that are neither numbers, text nor arrays, such as trees, need ``pip install skops``.
     """
 
     _estimator: Any = None
@@ -42,7 +42,7 @@ class OutlierDetector(CheckedDetector):
         """Return a new estimator, as the constructor's parameters say; the same each time but for what is random."""
 
     def check_saveable(self) -> None:
-        """Try the estimator on a few made-up windows; what it cannot learn from shows nothing.
+        """Try the estimator on a few generated windows; if it cannot learn from them, nothing is reported.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class OutlierDetector(CheckedDetector):
                 warnings.simplefilter("ignore")
                 try:
                     estimator.fit(windows)
-                except Exception:  # whatever it is: that windows of another form are needed, or what `fit` will show
+                except Exception:  # it needs other windows, or has a mistake that `fit` will show
                     continue
             to_arrays(name_of(self), estimator)
             return

@@ -111,6 +111,6 @@ class Calibration:
 
 
 def round_up(rate: float, digits: int = 4) -> str:
-    """Return `rate` with few digits, rounded up, so that a user may type it and be granted it."""
+    """Return `rate` with few digits, rounded up, so that a user who gives it gets it."""
     scale = 10.0 ** (digits - 1 - math.floor(math.log10(rate)))
     return f"{math.ceil(rate * scale - 1e-9) / scale:.{digits}g}"

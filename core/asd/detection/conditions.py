@@ -102,11 +102,11 @@ class Conditions:
 
 def _note_on_rate(rate: int, most: int, lowest: int, highest: int) -> Iterator[str]:
     if min(rate, most) < lowest:
-        told = f"nothing above {rate // 2} Hz can be heard"
-        yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {told}"
+        gap = f"it contains nothing above {rate // 2} Hz"
+        yield f"recorded at {rate} Hz, the model learned from {lowest} Hz: {gap}"
     elif min(rate, most) > highest:
-        told = f"what is above {highest // 2} Hz is new to it (fit anew with such recordings)"
-        yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {told}"
+        gap = f"it learned nothing above {highest // 2} Hz (fit anew with such recordings)"
+        yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {gap}"
 
 
 def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:

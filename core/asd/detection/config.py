@@ -15,7 +15,7 @@ from asd.contract.parameters import accepts_former_names, convert_all
 from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS
 from asd.errors import ConfigError
 from asd.records import Channel
-from asd_registry import PIPELINE_KINDS, ComponentSpec, Kind
+from asd_registry import PIPELINE_KINDS, Component, Kind
 
 Pooling = Literal["mean", "max", "top"]
 Short = Literal["pad", "refuse"]
@@ -154,15 +154,16 @@ class Config:
 
     def resolved(self) -> ResolvedConfig:
         """Return the configuration with every component called by its present name and nothing left to ``auto``."""
-        detector, detector_spec = _found("detector", self.detector or DEFAULT_DETECTOR)
-        extractor, extractor_spec = _found(
-            "extractor", self.extractor or Choice(detector_spec.extractor or DEFAULTS["extractor"])
+        default_of = registry().default_of
+        detector, own = _found("detector", self.detector or DEFAULT_DETECTOR)
+        extractor, its = _found(
+            "extractor", self.extractor or Choice(default_of(own, "extractor") or DEFAULTS["extractor"])
         )
-        wished = extractor_spec.frontend or detector_spec.frontend
+        wished = default_of(its, "frontend") or default_of(own, "frontend")
         if self.frontend is None and wished is None:
             raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
         frontend, _ = _found("frontend", self.frontend or Choice(wished or ""))
-        pca = self.pca if self.pca != "auto" else None if detector_spec.extractor else DEFAULT_PCA
+        pca = self.pca if self.pca != "auto" else None if own.spec.extractor else DEFAULT_PCA
         chosen = {"frontend": frontend, "extractor": extractor, "detector": detector, "pca": pca}
         return ResolvedConfig(**{**vars(self), **chosen})
 
@@ -193,11 +194,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
 
 
-def _found(kind: Kind, choice: Choice) -> tuple[Choice, ComponentSpec]:
-    """Return `choice` by the present name of its component, and what the plugin says of it."""
-    spec = registry().find(kind, choice.name).spec
+def _found(kind: Kind, choice: Choice) -> tuple[Choice, Component]:
+    """Return `choice` by the present name of its component, and the component."""
+    component = registry().find(kind, choice.name)
     distribution, colon, _ = choice.name.rpartition(":")
-    return replace(choice, name=f"{distribution}{colon}{spec.name}"), spec
+    return replace(choice, name=f"{distribution}{colon}{component.spec.name}"), component
 
 
 def _choice(kind: Kind, given: Any) -> Choice:

@@ -1,4 +1,4 @@
-"""How well a model tells normal clips from anomalous ones."""
+"""How well a model separates normal from anomalous clips."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Evaluation:
     normal, anomalous : int
         Clips judged in each class.
     training_clips : int
-        Clips whose content was also in the training set: their scores flatter the model.
+        Clips whose content was also in the training set: their scores are too good.
     failures : tuple of Failure
         Clips that could not be read.
     """

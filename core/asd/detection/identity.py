@@ -33,6 +33,8 @@ _NAME_AND_EXTRAS = re.compile(r"([\w.-]*)\s*(\[[^\]]*\])?")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SETTLED = 2.0
 """Seconds after which a change of a file shows in its times, also on file systems that count in whole seconds."""
+_LARGE = 2**24
+"""Bytes of a compiled library; no one changes such files by hand."""
 _MOST_FILES = 1000
 """Files of a network's folder; what holds more is something else."""
 
@@ -44,7 +46,7 @@ def features_identity(
 
     Parameters
     ----------
-    config : Config
+    config : ResolvedConfig
         The pipeline.
     runtime : Runtime
         How it computes.
@@ -73,11 +75,15 @@ def _with_parameters(identity: dict[str, Any], parameters: Mapping[str, Any]) ->
 
 
 def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:
-    """Return whether the weights follow from `features_identity` of the parameters that the user gave.
+    """Return whether `features_identity` of the parameters that the user gave stands for the whole `description`.
 
-    They do if each is one that the plugin declares with its hash, or is among the files that a parameter names. A
-    network that is named by an address or on a hub may be another one the next time.
+    It does if each weight file is one that the plugin declares with its hash, or is among the files that a parameter
+    names: a network that is named by an address or on a hub may be another one the next time. Former names of
+    parameters do not count, so that their warning is said each time.
     """
+    for kind in ("frontend", "extractor"):
+        if not getattr(config, kind).parameters.keys() <= description[kind]["parameters"].keys():
+            return False
     declared = tuple(weight.sha256 for weight in registry().find("extractor", config.extractor.name).spec.weights)
     named = description["extractor"]["named"].values()
     files = {each for each in named if isinstance(each, str)}
@@ -89,7 +95,7 @@ def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:
 
 
 def identity_of(kind: Kind, name: str) -> dict[str, Any]:
-    """Return what tells this installation of a component from another: target, versions, sources, preset, weights.
+    """Return what identifies this installation of a component: target, versions, sources, preset, weights.
 
     Of distributions that are installed in editable form the sources belong to it: they change, the version does not.
     """
@@ -261,9 +267,9 @@ def _source_digest(root: str, package: str) -> str:
 def _digest_of_all(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        content = file.read_bytes()
-        digest.update(f"{file.name} {len(content)}\n".encode())
-        digest.update(content)
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}\n".encode())
+        digest.update(file.read_bytes() if size < _LARGE else str(stamp_of(file)).encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """What the manifest of a model file holds, checked before a model is made of it.
 
 Types, limits and what must agree with the arrays stand here. Keys that are not known are ignored: a later version may
-add some within one format. What a component's parameters may be is the component's own matter.
+add some within one format. Each component checks its own parameters.
 """
 
 from __future__ import annotations

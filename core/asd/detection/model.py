@@ -318,19 +318,20 @@ class Model:
         Raises
         ------
         ModelFileError
-            If the file is missing, cut off, altered or of a newer format, or asks for foreign code to run.
+            If the file is missing, cut off, altered or of a newer format, or asks for third-party code to run.
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
+        embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest["plugins"])
         _check_permission(Path(path), manifest["config"])
         parts = sections(arrays)
         with _restoring(path), former_names_allowed():
-            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not tell
+            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
-            pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=cache_from(cache))
+            pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=embeddings)
             members = [_restored(pipeline.config, given, parts[str(i)]) for i in range(manifest["members"])]
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)

@@ -1,6 +1,6 @@
 """The model file ``*.asd``: one safetensors file whose metadata holds a JSON manifest. No pickle, no code.
 
-A digest over the manifest and every array tells an altered file from an intact one; it is compared before the manifest
+A digest over the manifest and every array shows whether a file was altered; it is compared before the manifest
 is read. It does not cover the header's own text, so that is accepted in one spelling only: the one that `write` gives.
 The digest protects against damage: who forges a file computes it anew. Therefore nothing is allocated that the size of
 the file does not bear out, and `asd.detection.manifest` checks what a model must hold.

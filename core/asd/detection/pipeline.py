@@ -169,8 +169,8 @@ class Pipeline:
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
         self._request = self._asked() if cache else None
-        self._known = cache.recall(self._request) if cache and self._request else None
-        if self._known is None:
+        self._description = cache.recall(self._request) if cache and self._request else None
+        if self._description is None:
             self._load()
 
     @property
@@ -186,37 +186,34 @@ class Pipeline:
     @property
     def sample_rate(self) -> int:
         """Rate in Hz that the front end needs."""
-        return int(self._known["sample_rate"]) if self._known else self.frontend.sample_rate
+        return int(self.description["sample_rate"]) if self._components is None else self.frontend.sample_rate
 
     def parameters(self, kind: Literal["frontend", "extractor"]) -> dict[str, Any]:
         """Return every parameter of the front end or the extractor."""
-        if self._known:
-            return dict(self._known[kind]["parameters"])
+        if self._components is None:
+            return dict(self.description[kind]["parameters"])
         component: Component = getattr(self, kind)
         return component.get_params()
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file of the extractor, by file name."""
-        return dict(self._known["weights"]) if self._known else self.extractor.weight_hashes()
+        return dict(self.description["weights"]) if self._components is None else self.extractor.weight_hashes()
 
     @property
     def description(self) -> dict[str, Any]:
         """All that decides the embeddings of a clip, save the clip: what the cache goes by."""
-        if self._known:
-            return self._known
-        return self._full_description
-
-    @functools.cached_property
-    def _full_description(self) -> dict[str, Any]:
-        identity = features_identity(self.config, self.runtime, self.frontend.get_params(), self.extractor.get_params())
-        return {**identity, "sample_rate": self.sample_rate, "weights": self.weight_hashes()}
+        if self._description is None:
+            frontend, extractor = self._load()
+            identity = features_identity(self.config, self.runtime, frontend.get_params(), extractor.get_params())
+            facts = {"sample_rate": frontend.sample_rate, "weights": extractor.weight_hashes()}
+            self._description = {**identity, **facts}
+        return self._description
 
     def _asked(self) -> str | None:
-        """Return what decides the embeddings as far as it is known without the components; None: it cannot be told."""
-        config = self.config
+        """Return what decides the embeddings as far as it is known without the components; None: unknown."""
         with suppress(TypeError, ValueError):
-            given = config.frontend.parameters, config.extractor.parameters
-            return to_json({**features_identity(config, self.runtime, *given), "seed": config.seed})
+            given = self.config.frontend.parameters, self.config.extractor.parameters
+            return to_json({**features_identity(self.config, self.runtime, *given), "seed": self.config.seed})
         return None
 
     def _load(self) -> tuple[Frontend, Extractor]:
@@ -309,10 +306,10 @@ class Pipeline:
         if len(samples) >= length:
             return samples
         rate = self.frontend.sample_rate
-        told = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
+        reason = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
         if self.config.short == "refuse":
-            raise AudioError(f"{reader.clip}: {told}; record longer clips or use --short pad")
-        reader.notes.append(f"{told}: padded with its own repetition")
+            raise AudioError(f"{reader.clip}: {reason}; record longer clips or use --short pad")
+        reader.notes.append(f"{reason}: padded with its own repetition")
         return np.resize(samples, length)
 
     def embed(self, clip: Clip) -> ClipFeatures:
@@ -365,11 +362,13 @@ class Pipeline:
 
     def _kept_as(self, cache: EmbeddingCache) -> str | None:
         """Return the pipeline's description as text; None if a parameter cannot be written down."""
-        if self._known and self._components is None and self._asked() != self._request:
-            self._known = None  # a file that a parameter names has changed since
+        if self._components is None and self._asked() != self._request:
+            self._load()
+            self._description = None  # a file that a parameter names has changed since
         with suppress(TypeError, ValueError):
+            new = self._description is None
             described = to_json(self.description)
-            if self._known is None and self._request and is_pinned(self.config, self.description):
+            if new and self._request and is_pinned(self.config, self.description):
                 cache.remember(self._request, described)
             return described
         return None

@@ -15,8 +15,8 @@ from asd.contract.checks import name_of, result_array
 from asd.contract.interfaces import Component, Detector, Extractor, Frontend
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
 from asd.records import Audio, Clip, Float32, Float64, Windows
+from asd_registry.text import describe
 
-_SHOWN_LIMIT = 300
 _LARGEST_SCORE = 1e290
 """Beyond this, the mean of many scores may be infinite."""
 
@@ -37,7 +37,7 @@ def component_call(component: Component) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         package = type(getattr(component, "_component", component)).__module__.partition(".")[0]
         raise PluginError(
-            f"{component.origin or name_of(component)}: {summary(error)} ({_place(error, package)}); report it to the "
+            f"{component.origin or name_of(component)}: {describe(error)} ({_place(error, package)}); report it to the "
             "plugin's author"
         ) from error
 
@@ -55,16 +55,6 @@ def clip_errors(clip: Clip) -> Iterator[None]:
     except AsdError as error:
         text = str(error)
         raise AudioError(text if text.startswith(str(clip)) else f"{clip}: {text}") from error
-
-
-def summary(error: BaseException) -> str:
-    """Return type and text of an exception as one line, also if its text cannot be had."""
-    try:
-        text = "".join(character if character.isprintable() else " " for character in str(error))
-    except Exception:
-        text = ""
-    text = " ".join(text.split())[:_SHOWN_LIMIT]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def windows_of(frontend: Frontend, audio: Audio) -> Windows:

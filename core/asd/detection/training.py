@@ -62,9 +62,9 @@ def extract(
     _check_count(len(clips), len(clips))
     features, failures = [], []
     results = pipeline.embed_all(clips, workers=workers, cache=pipeline.cache)
-    for result in track(results, "listening", len(clips)):
+    for result in track(results, "embedding", len(clips)):
         if isinstance(result, ClipFeatures) and result.silent:
-            silent = AudioError(f"{result.clip}: digital silence teaches nothing; is the microphone connected?")
+            silent = AudioError(f"{result.clip}: digital silence: nothing to learn from; is the microphone connected?")
             result = Failure(result.clip, silent)
         if isinstance(result, ClipFeatures):
             features.append(result)
@@ -150,10 +150,10 @@ def _check_count(usable: int, given: int, failures: Sequence[Failure] = ()) -> N
 
 
 def _log_rates(file_rates: list[int], most: int) -> None:
-    """Tell what the recordings' sample rates keep from a pipeline that computes at `most` Hz."""
+    """Log which frequencies the recordings lack in a pipeline that computes at `most` Hz."""
     rates, counts = np.unique(file_rates, return_counts=True)
     if len(rates) > 1:
         listed = ", ".join(f"{count} at {rate} Hz" for rate, count in zip(rates, counts, strict=True))
         _log.warning("mixed sample rates (%s): all are resampled, but a low rate lacks the high band", listed)
     elif rates[0] < most:
-        _log.info("recorded at %d Hz: nothing above %d Hz can be heard", rates[0], rates[0] // 2)
+        _log.info("recorded at %d Hz: they contain nothing above %d Hz", rates[0], rates[0] // 2)

@@ -126,7 +126,7 @@ def fetch(
 ) -> str:
     """Put what `url` serves at `place`, unless a good copy is there, and return its checksum.
 
-    An interrupted download is resumed, here and in a later call, if `checksum` or the server can tell that the file has
+    An interrupted download is resumed, here and in a later call, if `checksum` or the server shows that the file has
     not changed since. Several processes may not fetch to one place at once: see `writing`.
 
     Parameters

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import glob
+import logging
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from asd.errors import AudioError, DataError
+from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Clip
+from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
+from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, read_manifest
 from asd.sound.reading import duration_of
+
+_log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
     {
@@ -18,20 +24,25 @@ AUDIO_SUFFIXES = frozenset(
         ".aifc",
         ".aiff",
         ".au",
+        ".bw64",
+        ".bwf",
         ".caf",
         ".flac",
+        ".mp2",
         ".mp3",
         ".oga",
         ".ogg",
         ".opus",
+        ".rf64",
+        ".snd",
+        ".w64",
         ".wav",
         ".wave",
-        ".w64",
     }
 )
-
-NORMAL_LABELS = frozenset({"normal", "healthy", "ok", "good", "0"})
-ANOMALOUS_LABELS = frozenset({"anomalous", "anomaly", "abnormal", "faulty", "bad", "1"})
+_UNREAD_SUFFIXES = frozenset({".dff", ".dsf", ".gsm", ".mpc", ".pcm", ".ra", ".raw", ".sd2", ".tak", ".tta", ".voc"})
+_SHORTEST_SEGMENT = 0.01
+_MOST_SEGMENTS = 1_000_000
 
 
 def find_clips(
@@ -46,8 +57,8 @@ def find_clips(
     Parameters
     ----------
     data : iterable of str or Path
-        Files, folders (searched through, in alphabetical order), glob patterns, and CSV manifests with a column
-        ``path`` (relative to the manifest) and, if wanted, ``label`` and ``split``.
+        Files, folders (searched through, in alphabetical order, linked folders too and hidden ones not), glob patterns,
+        and CSV manifests, see `asd.sound.manifest.read_manifest`.
     segment : float or None
         Cut longer recordings into clips of this many seconds; None: each file is one clip.
     label : {"normal", "anomalous"} or None
@@ -57,101 +68,150 @@ def find_clips(
 
     Raises
     ------
+    ConfigError
+        If `segment` is no length.
     DataError
-        If something is missing, unreadable, or holds no recordings.
+        If something is missing, unreadable, or holds no recordings; if a label is asked for and a folder holds folders
+        of both labels.
     """
-    paths: dict[Path, None] = {}
+    if segment is not None and not _SHORTEST_SEGMENT <= segment < math.inf:
+        raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
+    clips: dict[tuple[str, float, float | None], Clip] = {}
     for entry in data:
-        for path in _paths(str(entry), label, split):
-            paths.setdefault(path)
-    if not paths:
+        for clip in _clips(str(entry), label, split):
+            clips.setdefault((os.path.realpath(clip.path), clip.start, clip.duration), clip)
+    if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
-    return [clip for path in paths for clip in _segments(path, segment)]
+    return [part for clip in clips.values() for part in _segments(clip, segment)]
 
 
-def _paths(entry: str, label: str | None, split: str | None) -> Sequence[Path]:
+def _clips(entry: str, label: str | None, split: str | None) -> list[Clip]:
+    if not entry.strip():
+        raise DataError("an empty name was given for recordings; is a variable of the shell unset?")
     path = Path(entry)
-    if path.is_dir():
-        return _in_folder(path)
-    if path.suffix.lower() == ".csv" and path.exists():
-        return _in_manifest(path, label, split)
-    if path.exists():
-        return [path]
+    try:
+        if path.is_dir():
+            return [Clip(found) for found in _in_folder(path, label)]
+        if path.is_fifo():
+            raise DataError(
+                f"{entry}: a pipe can be read only once, and recordings are read more often; save it to a file"
+            )
+        if path.exists():
+            return _in_manifest(path, label, split) if path.suffix.lower() in MANIFEST_SUFFIXES else [Clip(path)]
+    except PermissionError as error:
+        raise DataError(f"{entry}: no permission to read it; check the permissions of its folder") from error
+    except OSError as error:
+        raise DataError(f"{entry}: cannot be opened ({error.strerror})") from error
     if glob.has_magic(entry):
-        return _matching(entry)
+        return [Clip(found) for found in _matching(entry, label)]
     raise DataError(f"{entry}: no such file or folder")
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str, label: str | None) -> list[Path]:
     found: list[Path] = []
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # Path.glob takes no absolute pattern
         path = Path(match)
-        found += [path] if path.is_file() else _in_folder(path)
+        found += _in_folder(path, label) if path.is_dir() else [path]
     if not found:
         raise DataError(f"{pattern}: no file matches this pattern")
     return found
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot read this folder ({error.strerror}); check its permissions")
-
-    found = [
-        Path(root) / name
-        for root, _, names in os.walk(folder, onerror=refuse)
-        for name in names
-        if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith(".")
-    ]
+def _in_folder(folder: Path, label: str | None) -> list[Path]:
+    readable = AUDIO_SUFFIXES | (FALLBACK_SUFFIXES if is_installed() else frozenset())
+    unread = _UNREAD_SUFFIXES | (FALLBACK_SUFFIXES - readable)
+    found, left_out = [], Counter[str]()
+    for path in _files(folder):
+        suffix = path.suffix.lower()
+        if suffix in readable:
+            found.append(path)
+        elif suffix in unread:
+            left_out[suffix] += 1
+    unread_note = ""
+    if left_out:
+        types = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+        mend = INSTALL if left_out.keys() & FALLBACK_SUFFIXES else "convert them to WAV or FLAC"
+        unread_note = f"{left_out.total()} files of types that are not read ({types}): {mend}"
     if not found:
-        raise DataError(f"{folder}: this folder holds no recordings ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        types = ", ".join(sorted(AUDIO_SUFFIXES))
+        raise DataError(f"{folder}: this folder holds no recordings ({types})" + (unread_note and f"; {unread_note}"))
+    if unread_note:
+        _log.warning("%s: left out %s", folder, unread_note)
+    if label is not None:
+        _check_labels(folder, found)
     return sorted(found)
 
 
-def _in_manifest(manifest: Path, label: str | None, split: str | None) -> list[Path]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{manifest}: cannot be read as a CSV manifest ({error})") from error
-    if not rows or "path" not in rows[0]:
-        raise DataError(f"{manifest}: a manifest needs a header line with a column 'path' and at least one row")
-    found = []
-    for number, row in enumerate(rows, start=2):
-        if not row["path"]:
-            raise DataError(f"{manifest}, line {number}: the path is empty")
-        given_label = _label(row.get("label"), manifest, number)
-        right_label = label is None or given_label in (None, label)
-        right_split = split is None or (row.get("split") or split) == split
-        if right_label and right_split:
-            found.append(manifest.parent / row["path"])
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below `folder` that are not hidden; each folder once, by its own name rather than a link's."""
+    seen = {_identity(parent) for parent in folder.resolve().parents}
+    folders, links = [folder], list[Path]()
+    while folders or links:
+        current = (folders or links).pop()
+        if _identity(current) in seen:
+            continue
+        seen.add(_identity(current))
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if not entry.is_dir():
+                        yield current / entry.name
+                    elif entry.is_symlink():
+                        links.append(current / entry.name)
+                    else:
+                        folders.append(current / entry.name)
+        except OSError as error:
+            raise DataError(f"{current}: cannot read this folder ({error.strerror}); check its permissions") from error
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _check_labels(folder: Path, found: list[Path]) -> None:
+    """Refuse a folder with recordings below folders of both labels: learning both would be silently wrong."""
+    kinds: dict[bool, Path] = {}
+    for path in found:
+        below = path.relative_to(folder).parts[:-1]
+        for depth, name in enumerate(below, start=1):
+            word = name.lower()
+            if not word.isdigit() and word in NORMAL_LABELS | ANOMALOUS_LABELS:
+                kinds.setdefault(word in NORMAL_LABELS, folder.joinpath(*below[:depth]))
+    if len(kinds) == 2:
+        raise DataError(
+            f"{folder}: holds recordings of both kinds, in {kinds[True].name!r} and {kinds[False].name!r}; "
+            f"name the folder of one kind, for example {kinds[True]}"
+        )
+
+
+def _in_manifest(manifest: Path, label: str | None, split: str | None) -> list[Clip]:
+    found = [
+        Clip(row.path, row.start, row.duration)
+        for row in read_manifest(manifest)
+        if (label is None or row.label in (None, label)) and (split is None or row.split in (None, split))
+    ]
     if not found:
         wanted = " and ".join(f"{k} {v!r}" for k, v in (("label", label), ("split", split)) if v)
         raise DataError(f"{manifest}: no row with {wanted}")
     return found
 
 
-def _label(text: str | None, manifest: Path, number: int) -> str | None:
-    word = (text or "").strip().lower()
-    if not word:
-        return None
-    if word in NORMAL_LABELS:
-        return "normal"
-    if word in ANOMALOUS_LABELS:
-        return "anomalous"
-    raise DataError(f"{manifest}, line {number}: label {text!r} is neither 'normal' nor 'anomalous'")
-
-
-def _segments(path: Path, segment: float | None) -> Iterator[Clip]:
+def _segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
     if segment is None:
-        yield Clip(path)
+        yield clip
         return
     try:
-        duration = duration_of(path)
+        duration = clip.duration or duration_of(clip.path) - clip.start
     except AudioError:  # a bad file stays whole here; reading it says what is wrong
-        yield Clip(path)
+        yield clip
         return
     # A remainder of less than half a segment joins the last one, so that no clip is much shorter than the others.
     count = max(1, int(duration / segment + 0.5))
+    if count > _MOST_SEGMENTS:
+        raise DataError(f"{clip}: {count} clips of {segment:g} s are too many; use a longer --segment")
     for i in range(count):
         end = duration if i == count - 1 else (i + 1) * segment
-        yield Clip(path, i * segment, end - i * segment)
+        yield Clip(clip.path, clip.start + i * segment, end - i * segment)

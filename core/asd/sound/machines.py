@@ -1,14 +1,14 @@
 """Generated machine sound with known anomalies: for the conformance kit, the documentation and tests.
 
-A machine hums at its rotation's frequency and harmonics, in noise like a factory's: pink, with now and then a bang. An
-anomaly is added whose kind, time and frequency are known::
+A machine emits harmonics of its rotation in factory noise: pink noise with impulses. An anomaly of known kind, time and
+frequency is added::
 
     fan = Machine(seed=3)
     healthy = fan.record(10.0, seed=1)
     faulty = fan.record(10.0, seed=2, anomaly="bearing-knocks")
     faulty.audio, faulty.anomalies[0].start, faulty.anomalies[0].frequency
 
-It is sound to test programs with. That a detector finds these anomalies says nothing about a real machine's.
+It serves to test programs. That a detector finds these anomalies says nothing about those of a real machine.
 """
 
 from __future__ import annotations
@@ -100,11 +100,11 @@ class Machine:
         anomaly : str or None
             One of `ANOMALY_KINDS`; None: the machine is healthy.
         start, duration : float, float or None
-            When the anomaly sounds, in seconds; None: to the end.
+            When the anomaly begins and how long it lasts, in seconds; None: to the end.
         frequency : float or None
             In Hz, see `Anomaly`; None: what suits the kind, drawn by `seed`.
         level : float
-            Strength of the anomaly in dB over the machine's own sound, while it sounds; drop-outs have none.
+            Strength of the anomaly in dB over the machine's own sound while it lasts; drop-outs have none.
         snr : float
             Machine over factory noise, in dB.
 
@@ -128,7 +128,7 @@ class Machine:
         return Sound(Audio(samples[np.newaxis], self.sample_rate, name), anomalies)
 
     def _healthy(self, time: Float64, rng: np.random.Generator) -> Float64:
-        """Return hum and harmonics of unit power, whose rotation wavers a little from recording to recording."""
+        """Return hum and harmonics of unit power; the rotation varies a little from recording to recording."""
         own = np.random.default_rng(self.seed)
         rotation = own.uniform(24.0, 30.0) * rng.uniform(0.995, 1.005)
         strength = own.uniform(0.3, 1.0, 24) / np.arange(1, 25) ** 0.7
@@ -178,9 +178,9 @@ def write_recordings(
     Parameters
     ----------
     folder : Path
-        Where to; made if need be.
+        Where to write; created if absent.
     healthy, faulty : int
-        How many recordings to learn from, and how many each of the healthy and of the faulty machine to test with.
+        Number of training recordings, and of test recordings of each class.
     seconds : float
         Length of each.
     seed : int
@@ -269,7 +269,7 @@ def _clicks(time: Float64, frequency: float, rng: np.random.Generator) -> Float6
 
 
 def _since_last(time: Float64, frequency: float, rng: np.random.Generator) -> Float64:
-    """Return the seconds since the last of `frequency` events a second, which slip a little from strict time."""
+    """Return the seconds since the last of `frequency` events a second, at slightly irregular times."""
     period = 1 / frequency
     slip = rng.uniform(0, 0.05 * period, int(time[-1] / period) + 1)
     events = np.arange(len(slip)) * period + slip
@@ -300,7 +300,7 @@ _SOUNDS: dict[AnomalyKind, Callable[[Float64, float, np.random.Generator], Float
 
 
 def _factory(rng: np.random.Generator, count: int, sample_rate: int) -> Float64:
-    """Return pink noise with a bang now and then."""
+    """Return pink noise with impulses at random times."""
     spectrum = np.fft.rfft(rng.normal(size=count))
     spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(count, 1 / sample_rate), 20.0))
     noise = _scaled(np.fft.irfft(spectrum, count), 0.0)

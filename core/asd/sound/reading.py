@@ -1,9 +1,9 @@
-"""Read recordings: any format of libsndfile, any rate, any channel count, in blocks."""
+"""Read recordings: any format, any rate, any channel count, in blocks."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,19 @@ import numpy as np
 
 from asd.errors import AudioError
 from asd.records import Audio, Channel, Clip, Float32
+from asd.sound.decoding import Sound, open_sound
+from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
 
-_BLOCK_SECONDS = 8.0
+_TOLERANCE = 0.01
+"""Seconds by which a part of a recording may reach beyond its end: what rounding in a manifest makes."""
 
 
 class ClipReader:
     """The samples of a clip, one channel at one rate, in blocks; facts about the clip once it was read.
+
+    What can be decoded counts. A file whose header states a definite length that the file does not hold is cut off,
+    an error; a length that is unknown (written to a pipe) or too small (the recorder was stopped) is replaced by the
+    true one, and a note says so.
 
     Parameters
     ----------
@@ -60,47 +67,87 @@ class ClipReader:
         Raises
         ------
         AudioError
-            If the file is missing, empty, not sound, cut off, holds NaN or infinite samples, or lacks the channel.
+            If the file is missing, empty, not sound, cut off, holds NaN, infinite or implausible samples, or lacks the
+            channel or the part.
         """
-        import soundfile
+        path = self.clip.path
+        with open_sound(path) as sound:
+            self.file_rate, self.channels = sound.rate, sound.channels
+            channel = _check_channel(self.channel, sound.channels, path)
+            scale = INTEGER_SCALE if sound.is_float and _has_integer_scale(path, *_version(path)) else 1.0
+            first, count = self._extent(sound)
+            levels, read = Levels(channel is None), 0
+            resampler = self._resampler(sound.rate)
+            for block in sound.blocks(first, count):
+                if scale != 1.0:
+                    block /= np.float32(scale)
+                self._check_plausible(block, first + read, scale)
+                samples = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel])
+                levels.add(block if channel is None else samples[:, np.newaxis], samples)
+                read += len(block)
+                self.silent, self.level, self.seconds = levels.silent, levels.level, read / sound.rate
+                yield samples if resampler is None else resampler.resample_chunk(samples)
+            if resampler is not None:
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            self._check_length(sound, read, count)
+            self.notes += [*levels.notes(), *([SCALED_NOTE] if scale != 1.0 else []), *self._length_notes(sound)]
 
-        with _open(self.clip.path) as file:
-            self.file_rate, self.channels = file.samplerate, file.channels
-            channel = _check_channel(self.channel, file.channels, self.clip.path)
-            first = round(self.clip.start * file.samplerate)
-            frames = file.frames - first
-            if self.clip.duration is not None:
-                frames = min(frames, round(self.clip.duration * file.samplerate))
-            if frames <= 0:
-                raise AudioError(f"{self.clip.path}: holds no samples; record it again or leave it out")
-            resampler = self._resampler(file.samplerate)
-            peak, power, left = 0.0, 0.0, frames
-            try:
-                file.seek(first)
-                while left:
-                    block = file.read(min(left, int(_BLOCK_SECONDS * file.samplerate)), dtype="float32", always_2d=True)
-                    if not len(block):
-                        if file.format == "MP3":  # an MP3 file's length is an estimate until it was decoded
-                            break
-                        raise AudioError(
-                            f"{self.clip.path}: cut off: its header promises {frames} samples, {frames - left} can be "
-                            "read; copy it again from its source"
-                        )
-                    left -= len(block)
-                    samples = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel])
-                    if not np.isfinite(samples).all():
-                        raise AudioError(f"{self.clip.path}: holds NaN or infinite samples; export it again")
-                    peak = max(peak, float(np.abs(samples).max()))
-                    self.silent = peak == 0.0
-                    power += float(np.dot(samples, samples))
-                    self.level = float(10 * np.log10(power / (frames - left))) if power else -np.inf
-                    self.seconds += len(block) / file.samplerate
-                    yield samples if resampler is None else resampler.resample_chunk(samples, last=left == 0)
-            except soundfile.LibsndfileError as error:
+    def _extent(self, sound: Sound) -> tuple[int, int | None]:
+        """Return the first sample of the clip and how many there are, None if only decoding tells."""
+        first = round(self.clip.start * sound.rate)
+        wanted = None if self.clip.duration is None else round(self.clip.duration * sound.rate)
+        if sound.frames is None:
+            return first, wanted
+        if sound.frames == 0:
+            raise AudioError(f"{self.clip.path}: holds no samples; record it again or leave it out")
+        there = sound.frames - first
+        if there <= 0 or (wanted is not None and wanted > there + _TOLERANCE * sound.rate):
+            raise self._beyond(sound.frames / sound.rate)
+        return first, there if wanted is None else min(wanted, there)
+
+    def _beyond(self, seconds: float) -> AudioError:
+        return AudioError(f"{self.clip}: reaches beyond the recording, which ends at {seconds:.6g} s")
+
+    def _check_plausible(self, block: Float32, first: int, scale: float) -> None:
+        at = first_implausible(block)
+        if at is None:
+            return
+        row = block[at]
+        value = float(row[np.argmax(~(np.abs(row) <= 1))]) * scale
+        where = f"at {(first + at) / self.file_rate:.6g} s"
+        if not np.isfinite(value):
+            raise AudioError(f"{self.clip.path}: holds NaN or infinite samples, the first {where}; export it again")
+        raise AudioError(
+            f"{self.clip.path}: holds the value {value:.4g} {where}, which is no sound (full scale is {scale:g}): "
+            "damaged, or of another scale; copy or export it again"
+        )
+
+    def _check_length(self, sound: Sound, read: int, count: int | None) -> None:
+        """Raise an error if less could be decoded than the file or the user promised."""
+        if count is None and read:
+            return
+        if count is not None and sound.frames is None and read < count - _TOLERANCE * sound.rate:
+            raise self._beyond(self.clip.start + read / sound.rate)
+        if not read and sound.frames is None:
+            raise AudioError(f"{self.clip.path}: holds no samples; record it again or leave it out")
+        if count is not None and read < count and sound.frames is not None:
+            if not sound.is_mpeg:
                 raise AudioError(
-                    f"{self.clip.path}: damaged: {_reason(error)}; copy it again from its source"
-                ) from error
-            self._note(peak)
+                    f"{self.clip.path}: cut off: its header states {count} samples, {read} can be read; "
+                    "copy it again from its source"
+                )
+            self.notes.append(f"{(count - read) / sound.rate:.3g} s at its end cannot be decoded")
+
+    def _length_notes(self, sound: Sound) -> list[str]:
+        layout, found = sound.layout, list(sound.layout.notes)
+        if len(layout.parts) > 1:
+            found.append(f"{len(layout.parts)} recordings one after the other: all are used")
+        if layout.stated is not None and sound.frames:
+            seconds = sound.frames / sound.rate
+            found.append(
+                f"its header states {layout.stated * seconds:.6g} s, {seconds:.6g} s can be decoded: all of it is used"
+            )
+        return found
 
     def _resampler(self, file_rate: int) -> Any:
         if self.sample_rate in (None, file_rate):
@@ -108,12 +155,6 @@ class ClipReader:
         import soxr
 
         return soxr.ResampleStream(file_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
-
-    def _note(self, peak: float) -> None:
-        if self.silent:
-            self.notes.append("digital silence: is the microphone connected?")
-        elif peak >= 1.0:
-            self.notes.append("clipped: the level reaches full scale")
 
 
 def read(clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix") -> Audio:
@@ -124,35 +165,35 @@ def read(clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix"
 
 
 def duration_of(path: Path) -> float:
-    """Return the length of a recording in seconds, from its header."""
-    with _open(path) as file:
-        return float(file.frames / file.samplerate)
+    """Return how many seconds of a recording can be decoded.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be opened or, where only decoding tells the length, decoded.
+    """
+    with open_sound(path) as sound:
+        if sound.frames is not None:
+            return sound.frames / sound.rate
+    return _decoded_duration(path, *_version(path))
 
 
-def _open(path: Path) -> Any:
-    import soundfile
+@lru_cache(maxsize=1024)
+def _decoded_duration(path: Path, *_: int) -> float:
+    with open_sound(path) as sound:
+        return sum(len(block) for block in sound.blocks(0, None)) / sound.rate
 
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: empty file (0 bytes); copy it again from its source")
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        if not path.exists():  # pragma: no cover - deleted between the check and the opening
-            raise AudioError(f"{path}: no such file") from error
-        raise AudioError(
-            f"{path}: not a recording that libsndfile can read ({_reason(error)}); expected WAV, FLAC, OGG, MP3 or AIFF"
-        ) from error
-    promised = re.search(r"^data\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    # Recorders that write to a pipe can't know the length: they leave the largest number there is.
-    if promised and int(promised[2]) < int(promised[1]) < 0x7FFFF000:
-        file.close()
-        raise AudioError(
-            f"{path}: cut off: its header promises {promised[1]} bytes of sound, the file holds {promised[2]}; "
-            "copy it again from its source"
-        )
-    return file
+
+@lru_cache(maxsize=1024)
+def _has_integer_scale(path: Path, *_: int) -> bool:
+    with open_sound(path) as sound:
+        return has_integer_scale(sound.blocks(0, None))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Return what tells a file from a later version of itself."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _check_channel(channel: Channel, channels: int, path: Path) -> int | None:
@@ -163,8 +204,3 @@ def _check_channel(channel: Channel, channels: int, path: Path) -> int | None:
             f"{path}: has {channels} channel(s), asked for channel {channel}; use --channel mix or 1–{channels}"
         )
     return channel - 1
-
-
-def _reason(error: Any) -> str:
-    text = str(error.error_string).strip().rstrip(".").removeprefix("Error : ")
-    return text or f"libsndfile error {error.code}"

@@ -72,7 +72,7 @@ from asd_frontends.waveform import Waveform
         (
             MelPatch,
             {"scaling": "pcen", "db_max": 3.0},
-            "mel-patch: scaling pcen knows no decibels, got reference fixed, db_min None and db_max 3.0; "
+            "mel-patch: scaling pcen has no decibels, got reference fixed, db_min None and db_max 3.0; "
             "leave these out or use scaling log",
         ),
     ],

@@ -142,7 +142,7 @@ def test_weights_of_another_architecture_are_refused(images: Float32, reference:
     with pytest.raises(AsdError) as caught:
         exact(model="resnet34", weights=str(path)).embed(images)
     assert str(caught.value) == (
-        f"{path} does not fit resnet34: it lacks 'layer1.2.conv1.weight'; use the weights of this very architecture"
+        f"{path} does not fit resnet34: it lacks 'layer1.2.conv1.weight'; use the weights of this architecture"
     )
     with pytest.raises(AsdError, match=r"resnet18\.pth does not fit squeezenet1_0: it lacks 'features.0.weight'"):
         exact(weights=str(path)).embed(images)

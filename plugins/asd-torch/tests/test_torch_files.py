@@ -109,4 +109,4 @@ def test_batch_norm_without_a_counter_is_loaded() -> None:
 def test_what_does_not_fit_is_named(tensors: dict[str, torch.Tensor], problem: str) -> None:
     with pytest.raises(AsdError) as caught:
         asd_torch.load_into(nn.Linear(3, 2), tensors, "linear", "other.pth")
-    assert str(caught.value) == (f"other.pth does not fit linear: {problem}; use the weights of this very architecture")
+    assert str(caught.value) == (f"other.pth does not fit linear: {problem}; use the weights of this architecture")

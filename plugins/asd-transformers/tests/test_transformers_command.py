@@ -269,7 +269,7 @@ def test_code_of_the_model_runs_only_with_the_permission_of_who_runs_it(
     folder = hum_folder(tmp_path / "hum", marker, own_copy("wavlm"))
     fit = ("fit", sounds, "-o", model, "--extractor", "huggingface", "--extractor.model", folder, *CHEAP)
     assert error(*fit) == (
-        f"{folder} wants to run its own code (hum.HumConfig, hum.HumModel); read that code, and only if you trust it, "
+        f"{folder} asks to run its own code (hum.HumConfig, hum.HumModel); read that code, and only if you trust it, "
         "add --extractor.trust_remote_code true"
     )
     assert not marker.exists()
@@ -301,7 +301,7 @@ def test_code_of_other_repositories_and_kernels_are_refused(own_copy: Copies) ->
         ({"audio_config": {"attn_implementation": "evil/kernel"}}, "evil/kernel"),
     ):
         (folder / "config.json").write_text(json.dumps({**plain, **wish}))
-        with pytest.raises(ConfigError, match=rf"wants to run its own code \({named}\); read that code"):
+        with pytest.raises(ConfigError, match=rf"asks to run its own code \({named}\); read that code"):
             _ = create("extractor", "huggingface", {"model": str(folder)}).consumes
         with pytest.raises(ConfigError, match=rf"fetches code from another repository \({named}\)"):
             _ = create("extractor", "huggingface", {"model": str(folder), "trust_remote_code": True}).consumes

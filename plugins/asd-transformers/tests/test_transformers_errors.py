@@ -158,7 +158,7 @@ def test_windows_longer_than_the_model_looks(
     made = extractor(own_copy(family))
     assert made.embed(noise(1, longest)).shape == (1, 16)
     text = told(ConfigError, lambda: made.embed(noise(1, longest + 1)))
-    assert f"looks at {longest / made.consumes.sample_rate:.4g} s at a time" in text
+    assert f"takes at most {longest / made.consumes.sample_rate:.4g} s" in text
     mended = float(re.search(r"shorten them with --frontend\.window ([\d.]+)$", text)[1])  # type: ignore[index]
     assert mended == seconds
     made.embed(noise(1, round(mended * made.consumes.sample_rate)))
@@ -170,7 +170,7 @@ def test_windows_too_short_to_hear_anything(family: str, own_copy: Copies, noise
     shortest = made.consumes.sample_rate // 10
     assert np.isfinite(made.embed(noise(2, shortest))).all()
     assert told(ConfigError, lambda: made.embed(noise(1, shortest // 2))).endswith(
-        "cannot hear anything in windows of 0.05 s; lengthen them to 0.1 s or more with --frontend.window"
+        "has no positions in windows of 0.05 s; lengthen them to 0.1 s or more with --frontend.window"
     )
 
 
@@ -180,7 +180,7 @@ def test_pickled_weights_are_not_read(own_copy: Copies, noise: Noise) -> None:
     (folder / "model.safetensors").unlink()
     expected = (
         f"{folder}: has only pytorch_model.bin, expected model.safetensors; asd reads no other format, as reading a "
-        "pickle can run code: get that file from the publisher, or convert the model on a machine you can spare"
+        "pickle can run code: get that file from the publisher, or convert the model on an isolated machine"
     )
     assert told(WeightError, lambda: extractor(folder).embed(noise(1, 16000))) == expected
     assert told(WeightError, lambda: extractor(folder).weight_hashes()) == expected
@@ -245,7 +245,7 @@ def test_an_unknown_type(own_copy: Copies, noise: Noise) -> None:
     folder = own_copy("wavlm")
     edit(folder / "config.json", model_type="beats9")
     assert told(ConfigError, lambda: extractor(folder).embed(noise(1, 16000))) == (
-        f"{folder}: transformers {transformers.__version__} knows no model type 'beats9'; "
+        f"{folder}: transformers {transformers.__version__} has no model type 'beats9'; "
         "pip install --upgrade transformers"
     )
 

@@ -105,7 +105,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete what trainings left behind that nobody has continued for a month."""
+    """Delete checkpoints of trainings that were not continued for a month."""
     oldest = time.time() - _ABANDONED_SECONDS
     with contextlib.suppress(OSError):
         for path in folder.iterdir():

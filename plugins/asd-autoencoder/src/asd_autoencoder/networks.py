@@ -147,7 +147,7 @@ class Reconstruction(nn.Module):
     def scaled_error(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error of each window in units of the training values' variance."""
         scaled = (windows - self.level) / self.scale
-        # Half precision is for the network: squares and their sum would lose what tells two windows apart.
+        # Half precision is for the network: squares and their sum would lose small differences between windows.
         difference: torch.Tensor = self.network(scaled).float() - scaled.float()
         return difference.square().mean(dim=1)
 

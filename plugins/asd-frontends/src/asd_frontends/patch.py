@@ -118,7 +118,7 @@ class MelPatch(Frontend):
     def _check_scaling(self) -> None:
         if self.scaling == "pcen" and (self.reference, self.db_min, self.db_max) != ("fixed", None, None):
             raise ConfigError(
-                f"{self.name}: scaling pcen knows no decibels, got reference {self.reference}, db_min {self.db_min} "
+                f"{self.name}: scaling pcen has no decibels, got reference {self.reference}, db_min {self.db_min} "
                 f"and db_max {self.db_max}; leave these out or use scaling log"
             )
         low, high = self._range

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.metadata
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 from asd.errors import ConfigError
+from asd_registry.entries import entry_points
 
 ENTRY_POINT_GROUP = "asd_imagenet.models"
 """Where a distribution names functions that take no arguments and return a network (torch.nn.Module)."""
@@ -26,8 +27,8 @@ def _torchvisions() -> frozenset[str]:
     return frozenset(models.list_models(module=models))
 
 
-def _given_by_users() -> dict[str, importlib.metadata.EntryPoint]:
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+def _given_by_users() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(ENTRY_POINT_GROUP)}
 
 
 def known_models() -> list[str]:

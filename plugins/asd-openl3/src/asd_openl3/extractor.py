@@ -23,7 +23,7 @@ class OpenL3(Extractor):
     content : {"env", "music"}
         Videos of environmental sound, or of music, that the network was trained on.
     representation : {"mel256", "mel128", "linear"}
-        The spectrogram that it was trained on; the front end must be told the same.
+        The spectrogram that it was trained on; the front end needs the same value.
     embedding_size : {512, 6144}
         Values of an embedding: the last feature map pooled over all of its positions, or kept as 4 by 3 of them.
     weights : str

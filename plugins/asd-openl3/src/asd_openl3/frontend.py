@@ -28,7 +28,7 @@ class OpenL3Spectrogram(Frontend):
     Parameters
     ----------
     representation : {"mel256", "mel128", "linear"}
-        256 or 128 mel bands, or 257 bins of a short spectrum; the extractor must be told the same.
+        256 or 128 mel bands, or 257 bins of a short spectrum; the extractor needs the same value.
     hop : float
         Seconds from one window to the next; 0.5 as in arXiv:2012.06282 (the openl3 package's own default is 0.1).
     center : bool

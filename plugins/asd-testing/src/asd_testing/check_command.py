@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from asd.errors import PluginError
 from asd_registry import KINDS, Kind, Plugin
 
 if TYPE_CHECKING:
-    from asd_testing.report import Report
+    from asd_testing.report import Report, Result
 
 _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "expected failure": "yellow"}
 
@@ -105,11 +106,25 @@ def _show(report: Report, verbose: bool) -> None:
     click.echo(f"{report.component} ({report.kind})")
     rows = [
         (emphasised(result.outcome, _STYLES[result.outcome]), result.check, f"{result.seconds:.1f} s", result.reason)
-        for result in report.results
+        for result in map(_joined, _alike(report.results))
     ]
     print_table(("outcome", "check", "time", "reason"), rows)
     verdict = emphasised("OK", "green") if report.ok else emphasised("NOT OK", "bold red")
     click.echo(f"{verdict}: {report.summary}\n")
+
+
+def _alike(results: Iterable[Result]) -> list[list[Result]]:
+    """Return the results in order, those in groups that were skipped for the same reason."""
+    groups: dict[Any, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.reason if result.outcome == "skipped" else result, []).append(result)
+    return list(groups.values())
+
+
+def _joined(results: list[Result]) -> Result:
+    first, others = results[0], results[1:]
+    name = f"{first.check} and {len(others)} more" if others else first.check
+    return replace(first, check=name, seconds=sum(result.seconds for result in results))
 
 
 def _summarise(reports: list[Report]) -> None:

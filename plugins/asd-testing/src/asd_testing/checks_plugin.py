@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from asd.errors import ConfigError, PluginError, WeightError
 from asd.experiment import REQUIRED, contradictions, end_process, load_class, start_python
 from asd.plugin import parameters_of, registry
 from asd_registry import API_VERSION
-from asd_registry.discovery import ENTRY_POINT_GROUP
+from asd_registry.entries import installed_plugins
 from asd_registry.known import distribution_of
 from asd_testing.compare import require
 from asd_testing.errors import CheckFailedError, SkippedError
@@ -71,7 +70,7 @@ def plugin_module_is_quiet(tested: ComponentUnderTest) -> None:
 def name_is_free(tested: ComponentUnderTest) -> None:
     """No other installed plugin offers a component of the same kind and name."""
     own = tested.owner
-    others = [component.qualified_name for component in registry().namesakes(own)]
+    others = registry().taken_by(own)
     require(not others, f"the name {own.spec.name!r} is taken by {', '.join(others)}: choose another")
 
 
@@ -92,9 +91,15 @@ def target_exists(tested: ComponentUnderTest) -> None:
     if tested.owner.problem:
         raise SkippedError(tested.owner.problem)
     try:
-        load_class(tested.owner)
+        cls = load_class(tested.owner)
     except PluginError as error:
         raise CheckFailedError(str(error)) from error
+    require(cls.isolation in (None, "process"), f"its isolation must be 'process' or None, got {cls.isolation!r}")
+    isolable = tested.kind in ("frontend", "extractor")
+    require(
+        cls.isolation is None or isolable,
+        f"isolation has no effect on a {tested.kind}, which is never run in a worker process: leave it out",
+    )
 
 
 @check()
@@ -104,7 +109,11 @@ def spec_is_complete(tested: ComponentUnderTest) -> None:
     require(spec.licence.strip().lower() not in _UNKNOWN_LICENCES, f"its licence is {spec.licence!r}: name it")
     for weight in spec.weights:
         require(bool(weight.licence.strip()), f"the weights {weight.name} have no licence: name it")
-    for kind, name in (("frontend", spec.frontend), ("extractor", spec.extractor)):
+    default_of = registry().default_of
+    for kind, name in (
+        ("frontend", default_of(tested.owner, "frontend")),
+        ("extractor", default_of(tested.owner, "extractor")),
+    ):
         if name is not None:
             _require_known(kind, name)
     missing = [] if _settable(tested) else _undeclared(tested)
@@ -155,7 +164,7 @@ def _require_known(kind: Any, name: str) -> None:
     try:
         registry().find(kind, name)
     except PluginError as error:
-        if distribution_of(name) is None:
+        if distribution_of(name, kind) is None:
             raise CheckFailedError(f"its spec names a {kind} that is not there: {error}") from error
 
 
@@ -187,7 +196,7 @@ def _in_another_process(distribution: str, name: str) -> _Import:
 
 
 def _module(distribution: str, name: str) -> str:
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
-        if entry_point.dist is not None and entry_point.dist.name == distribution:
+    for plugin, entry_point in installed_plugins():
+        if entry_point is not None and (plugin.distribution, plugin.name) == (distribution, name):
             return entry_point.module
     raise SkippedError(f"{distribution} has no entry point {name!r} here")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -161,14 +161,18 @@ class ComponentUnderTest:
     @cached_property
     def features(self) -> sounds.Features:
         """Features for a detector: from the front end and the extractor that its spec names, or plain ones."""
-        spec = self.registered.spec if self.registered else None
-        if spec is None or spec.extractor is None or spec.frontend is None:
+        named = self.default_of("frontend"), self.default_of("extractor")
+        if named[0] is None or named[1] is None:
             return sounds.plain_features()
         try:
-            frontend, extractor = create("frontend", spec.frontend), create("extractor", spec.extractor)
+            frontend, extractor = create("frontend", named[0]), create("extractor", named[1])
         except PluginError as error:
             raise SkippedError(f"its features come from another component: {error}") from error
         return sounds.features_through(frontend, extractor, training=_TRAINING, test=_TEST)
+
+    def default_of(self, kind: Literal["frontend", "extractor"]) -> str | None:
+        """Return the name of the front end or extractor that its spec names, if it is registered."""
+        return registry().default_of(self.registered, kind) if self.registered else None
 
     @cached_property
     def training(self) -> Array | None:
@@ -189,7 +193,7 @@ class ComponentUnderTest:
 
     def _windows(self, extractor: Any) -> Array:
         takes = extractor.consumes
-        named = self.registered.spec.frontend if self.registered else None
+        named = self.default_of("frontend")
         if named:
             frontend = self._frontend(named, takes.sample_rate)
             if frontend is not None and takes.accepts(frontend.produces):

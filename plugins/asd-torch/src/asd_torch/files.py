@@ -95,7 +95,7 @@ def load_into(
     state = OrderedDict({**counters, **{name: _single(tensor) for name, tensor in tensors.items()}})
     problem = _misfit(expected, state)
     if problem:
-        raise AsdError(f"{source} does not fit {what}: {problem}; use the weights of this very architecture")
+        raise AsdError(f"{source} does not fit {what}: {problem}; use the weights of this architecture")
     # Names and shapes are those of this torch, so the versions of its modules apply.
     state._metadata = expected._metadata  # type: ignore[attr-defined]  # set by torch on its dictionaries
     module.load_state_dict(state, strict=True, assign=True)

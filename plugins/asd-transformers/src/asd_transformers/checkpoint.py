@@ -69,7 +69,7 @@ class Checkpoint:
         found = f"only {', '.join(others)}" if others else "no weights"
         raise WeightError(
             f"{self.name}: has {found}, expected {_WEIGHTS}; asd reads no other format, as reading a pickle can run "
-            "code: get that file from the publisher, or convert the model on a machine you can spare"
+            "code: get that file from the publisher, or convert the model on an isolated machine"
         )
 
     def digests(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ def open_checkpoint(model: str, revision: str | None, *, trust_remote_code: bool
     Raises
     ------
     ConfigError
-        If there is no such model, it is not one of audio, or it wants to run its own code without permission.
+        If there is no such model, it is not one of audio, or it asks to run its own code without permission.
     WeightError
         If the hub does not give it.
     """
@@ -155,13 +155,13 @@ def _foreign_code(table: Any) -> Iterator[str]:
 def _check_permission(name: str, wishes: list[str], trust_remote_code: bool) -> None:
     if wishes and not trust_remote_code:
         raise ConfigError(
-            f"{name} wants to run its own code ({', '.join(wishes)}); read that code, and only if you trust it, add "
+            f"{name} asks to run its own code ({', '.join(wishes)}); read that code, and only if you trust it, add "
             "--extractor.trust_remote_code true"
         )
     elsewhere = [wish for wish in wishes if "/" in wish]
     if elsewhere:
         raise ConfigError(
-            f"{name} fetches code from another repository ({elsewhere[0]}), whose content asd cannot hold to; "
+            f"{name} fetches code from another repository ({elsewhere[0]}), whose content asd cannot verify; "
             "copy that code beside the weights and name it in config.json without its repository"
         )
 

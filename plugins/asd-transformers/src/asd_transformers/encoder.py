@@ -13,7 +13,7 @@ from asd.errors import ConfigError
 from asd.plugin import Float32, Runtime
 from asd_transformers.checkpoint import Checkpoint
 from asd_transformers.network import load, quiet
-from asd_transformers.pooling import heard_positions, longest_window, pool_state
+from asd_transformers.pooling import longest_window, pool_state, valid_positions
 
 _SHORTEST_SECONDS = 0.1
 """No encoder of sound makes less than one position of this."""
@@ -111,25 +111,25 @@ class Encoder:
                     "(0 is what enters the first block, -1 the last)"
                 )
         chosen = [states[layer] for layer in self.layers]
-        return torch.cat([pool_state(state, self.pool, self._heard(state, samples, mask)) for state in chosen], dim=1)
+        return torch.cat([pool_state(state, self.pool, self._valid(state, samples, mask)) for state in chosen], dim=1)
 
-    def _heard(self, state: torch.Tensor, samples: int, mask: torch.Tensor | None) -> torch.Tensor | None:
+    def _valid(self, state: torch.Tensor, samples: int, mask: torch.Tensor | None) -> torch.Tensor | None:
         if state.dim() != 3:
             return None
         if mask is not None and mask.shape[1] == state.shape[1]:
             return mask[0].nonzero().flatten()
-        return heard_positions(self.feature_extractor, self.config, samples, state.shape[1])
+        return valid_positions(self.feature_extractor, self.config, samples, state.shape[1])
 
     def _check_length(self, samples: int) -> None:
         rate, longest = self.checkpoint.sample_rate, longest_window(self.feature_extractor)
         if longest is not None and samples > longest:
             raise ConfigError(
-                f"{self.checkpoint.name} looks at {longest / rate:.4g} s at a time, the windows last "
+                f"{self.checkpoint.name} takes at most {longest / rate:.4g} s, the windows last "
                 f"{samples / rate:.4g} s; shorten them with --frontend.window {np.floor(100 * longest / rate) / 100:g}"
             )
         if samples < _SHORTEST_SECONDS * rate:
             raise ConfigError(
-                f"{self.checkpoint.name} cannot hear anything in windows of {samples / rate:.3g} s; lengthen them to "
+                f"{self.checkpoint.name} has no positions in windows of {samples / rate:.3g} s; lengthen them to "
                 f"{_SHORTEST_SECONDS} s or more with --frontend.window"
             )
 

@@ -69,7 +69,7 @@ class HuggingFace(Extractor):
 
     @property
     def consumes(self) -> Representation:
-        """A waveform of any length at the model's sample rate, which its files tell; they come first from the hub."""
+        """A waveform of any length at the model's sample rate, which its files state; they come first from the hub."""
         return Representation("waveform", (None,), self._checkpoint.sample_rate)
 
     @cached_property

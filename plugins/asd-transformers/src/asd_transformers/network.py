@@ -53,7 +53,7 @@ def load(checkpoint: Checkpoint) -> tuple[torch.nn.Module, Any]:
     trusted = bool(checkpoint.code)
     if not trusted and checkpoint.model_type not in transformers.CONFIG_MAPPING:
         raise ConfigError(
-            f"{checkpoint.name}: transformers {transformers.__version__} knows no model type "
+            f"{checkpoint.name}: transformers {transformers.__version__} has no model type "
             f"{checkpoint.model_type!r}; pip install --upgrade transformers"
         )
     _ = checkpoint.weights  # they must be there, and in the right format, before anything is built

@@ -25,7 +25,7 @@ def longest_window(feature_extractor: Any) -> int | None:
     return None
 
 
-def heard_positions(feature_extractor: Any, config: Any, samples: int, positions: int) -> torch.Tensor:
+def valid_positions(feature_extractor: Any, config: Any, samples: int, positions: int) -> torch.Tensor:
     """Return the indices of a hidden state's positions that stem from the window and not from what fills it up.
 
     Parameters
@@ -56,7 +56,7 @@ def heard_positions(feature_extractor: Any, config: Any, samples: int, positions
     return torch.arange(positions)
 
 
-def pool_state(state: torch.Tensor, pool: str, heard: torch.Tensor | None) -> torch.Tensor:
+def pool_state(state: torch.Tensor, pool: str, valid: torch.Tensor | None) -> torch.Tensor:
     """Return float32[batch, dimension] of a hidden state.
 
     Parameters
@@ -64,9 +64,9 @@ def pool_state(state: torch.Tensor, pool: str, heard: torch.Tensor | None) -> to
     state : tensor of shape (batch, positions, dimension) or (batch, dimension, frequency, time)
         The second is CLAP's: maps.
     pool : {"mean", "max", "first"}
-        Over the positions that `heard` names (None: all), or the first of all, whichever it is.
-    heard : int64 tensor or None
-        See `heard_positions`.
+        Over the positions that `valid` names (None: all), or the first of all, whichever it is.
+    valid : int64 tensor or None
+        See `valid_positions`.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def pool_state(state: torch.Tensor, pool: str, heard: torch.Tensor | None) -> to
         state = state.flatten(2).transpose(1, 2)
     if pool == "first":
         return state[:, 0].float()
-    if heard is not None:
-        state = state[:, heard.to(state.device)]
+    if valid is not None:
+        state = state[:, valid.to(state.device)]
     return state.float().mean(dim=1) if pool == "mean" else state.amax(dim=1).float()
 
 

@@ -1,0 +1,123 @@
+"""CSV manifests: which recordings, or which parts of them, of which label and split."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from asd.errors import DataError
+
+NORMAL_LABELS = frozenset({"normal", "healthy", "ok", "good", "0"})
+ANOMALOUS_LABELS = frozenset({"anomalous", "anomaly", "abnormal", "faulty", "bad", "1"})
+MANIFEST_SUFFIXES = frozenset({".csv", ".tsv"})
+_PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path")
+_DELIMITERS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a manifest.
+
+    Parameters
+    ----------
+    path : Path
+        The recording; the manifest's folder stands before a relative path.
+    label : {"normal", "anomalous"} or None
+        None: not given.
+    split : str or None
+        None: not given.
+    start : float
+        Where the part begins, in seconds.
+    duration : float or None
+        Length of the part in seconds; None: to the end of the recording.
+    """
+
+    path: Path
+    label: str | None
+    split: str | None
+    start: float = 0.0
+    duration: float | None = None
+
+
+def read_manifest(manifest: Path) -> list[Row]:
+    """Return the rows of a manifest.
+
+    Fields are separated by commas, semicolons or tabs; the text is UTF-8 or, with a byte order mark, UTF-16. A header
+    line names the columns: ``path`` (or ``file``, ``filename``, ``filepath``) and, if wanted, ``label``, ``split``,
+    ``start`` and ``end`` (seconds), in any order and in capitals or not; further columns are passed over.
+
+    Raises
+    ------
+    DataError
+        If the manifest cannot be read, lacks what it needs, or a line is wrong.
+    """
+    table = _table(manifest)
+    header = [name.strip().lower() for name in table[0][1]] if table else []
+    path_column = next((name for name in _PATH_COLUMNS if name in header), None)
+    if path_column is None or len(table) < 2:
+        found = f"found {', '.join(map(repr, header))}" if header else "it is empty"
+        raise DataError(
+            f"{manifest}: a manifest needs a header line with a column 'path' and at least one row; {found}"
+            + (" and no row" if path_column else "")
+        )
+    rows = []
+    for line, fields in table[1:]:
+        row = dict(zip(header, (field.strip() for field in fields), strict=False))
+        where = f"{manifest}, line {line}"
+        if not row.get(path_column):
+            raise DataError(f"{where}: the path is empty")
+        start, end = _seconds(row, "start", where), _seconds(row, "end", where)
+        if end is not None and end <= (start or 0.0):
+            raise DataError(f"{where}: the part ends at {end:g} s, before it begins")
+        rows.append(
+            Row(
+                manifest.parent / row[path_column],
+                _label(row.get("label", ""), where),
+                row.get("split") or None,
+                start or 0.0,
+                None if end is None else end - (start or 0.0),
+            )
+        )
+    return rows
+
+
+def _table(manifest: Path) -> list[tuple[int, list[str]]]:
+    """Return (number of the line, fields) of each line that is not blank."""
+    try:
+        data = manifest.read_bytes()
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # File names need not be UTF-8; what is not stays as it is, as in names that the system lists.
+        text = data.decode("utf-16") if is_utf16 else data.decode("utf-8-sig", "surrogateescape")
+        header = text.lstrip().partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count))
+        return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{manifest}: cannot be read as a CSV manifest ({error})") from error
+
+
+def _seconds(row: dict[str, str], column: str, where: str) -> float | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise DataError(f"{where}: {column} is {text!r}, expected seconds from the beginning of the recording")
+    return value
+
+
+def _label(text: str, where: str) -> str | None:
+    word = text.lower()
+    if not word:
+        return None
+    if word in NORMAL_LABELS:
+        return "normal"
+    if word in ANOMALOUS_LABELS:
+        return "anomalous"
+    raise DataError(f"{where}: label {text!r} is neither 'normal' nor 'anomalous'")
