@@ -250,7 +250,7 @@ def test_sample_rates_that_differ_from_those_learned_are_noted(model: Path, tmp_
     assert notes(model, low) == [
         "recorded at 8000 Hz, the model learned from 16000 Hz: it contains nothing above 4000 Hz"
     ]
-    assert notes(model, high) == []  # the pipeline itself hears nothing above 8000 Hz
+    assert notes(model, high) == []  # the pipeline itself takes nothing above 8000 Hz
     for i in range(6):
         hum(tmp_path / "train" / f"{i}.wav", seed=i, rate=8000)
     fitted = asd("fit", tmp_path / "train", "-o", tmp_path / "low.asd", *QUICK)
