@@ -241,16 +241,16 @@ def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None
     assert "judged by 3 clips held out" in single
 
 
-def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_path: Path) -> None:
+def test_sample_rates_that_differ_from_those_learned_are_noted(model: Path, tmp_path: Path) -> None:
     def notes(model: Path, clip: Path) -> list[str]:
-        (told,) = json.loads(asd("score", model, clip, "--json", code=None).stdout)["clips"]
-        return list(told["notes"])
+        (row,) = json.loads(asd("score", model, clip, "--json", code=None).stdout)["clips"]
+        return list(row["notes"])
 
     low, high = hum(tmp_path / "low.wav", seed=1, rate=8000), hum(tmp_path / "high.wav", seed=1, rate=48000)
     assert notes(model, low) == [
         "recorded at 8000 Hz, the model learned from 16000 Hz: it contains nothing above 4000 Hz"
     ]
-    assert notes(model, high) == []  # the pipeline itself hears nothing above 8000 Hz
+    assert notes(model, high) == []  # the pipeline itself takes nothing above 8000 Hz
     for i in range(6):
         hum(tmp_path / "train" / f"{i}.wav", seed=i, rate=8000)
     fitted = asd("fit", tmp_path / "train", "-o", tmp_path / "low.asd", *QUICK)
@@ -262,7 +262,7 @@ def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_p
     ]
 
 
-def test_mixed_rates_are_told(tmp_path: Path) -> None:
+def test_mixed_rates_are_logged(tmp_path: Path) -> None:
     for i, rate in enumerate((4000, 16000, 44100, 192000, 8000)):
         hum(tmp_path / "mixed" / f"{i}.wav", seed=i, rate=rate)
     mixed = asd("fit", tmp_path / "mixed", "-o", tmp_path / "mixed.asd", *QUICK)
