@@ -126,10 +126,10 @@ def test_score_cuts_a_long_recording(model: Path, tmp_path: Path) -> None:
         done = asd("score", model, long, "--json", *options, code=None)
         return [row["clip"].removeprefix(f"{long} ") for row in json.loads(done.stdout)["clips"]]
 
-    assert clips() == [str(long)]
-    assert clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
+    assert clips("--segment", "none") == [str(long)]
+    assert clips() == clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
     assert clips("--segment", "3") == ["[0–3 s]", "[3–7 s]"]
-    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, or auto, got 'x'"
+    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, none or auto, got 'x'"
     assert error("score", model, long, "--segment", "inf") == "segment takes seconds, at least 0.01, got inf"
 
 

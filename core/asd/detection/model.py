@@ -19,6 +19,7 @@ from asd.contract.interfaces import Runtime
 from asd.detection import modelfile
 from asd.detection.calibration import Calibration, Decision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry, checked, sections
@@ -95,6 +96,8 @@ class Model:
         Lowest and highest sample rate of their recordings in Hz; the lowest is 0 where a model file does not say.
     failures : list of Failure
         Training clips that could not be used (empty after loading).
+    duplicates : list of Duplicate
+        Training clips that repeat others and therefore did not calibrate (empty after loading).
     """
 
     def __init__(self, pipeline: Pipeline, members: list[Member], calibration: Calibration, decision: Decision) -> None:
@@ -106,6 +109,7 @@ class Model:
         self.clips = 0
         self.rates: tuple[int, int] = (0, pipeline.sample_rate)
         self.failures: list[Failure] = []
+        self.duplicates: list[Duplicate] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -163,13 +167,15 @@ class Model:
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
-        members, calibration = learn(pipeline.config, features, pipeline.runtime)
+        duplicates = find_duplicates(features)
+        members, calibration = learn(pipeline.config, features, pipeline.runtime, duplicates)
         model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": content_of(path)} for path in paths]
         model.clips = len(features)
         model.rates = (min(f.file_rate for f in features), max(f.file_rate for f in features))
         model.failures = failures
+        model.duplicates = duplicates
         return model
 
     def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
@@ -185,6 +191,8 @@ class Model:
             Whether the embedding cache is used that `fit` or `load` got.
         """
         self._check_weights()
+        if self.decision.reason:
+            _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         for result in self.pipeline.embed_all(clips, workers=workers, cache=kept):
             yield result if isinstance(result, Failure) else self._judge(result)
@@ -257,13 +265,17 @@ class Model:
             "plugins": self._plugins(),
             "weights": self._pinned_weights or self.pipeline.weight_hashes(),
             "members": len(self.members),
-            "calibration": {"clip_seconds": self.calibration.clip_seconds},
+            "calibration": self._calibration_entry(),
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
             "clips": self.clips,
             "rates": list(self.rates),
             "training": self.training,
         }
+
+    def _calibration_entry(self) -> dict[str, Any]:
+        seconds, recordings = self.calibration.clip_seconds, self.calibration.recordings
+        return {"clip_seconds": seconds} | ({} if recordings is None else {"recordings": recordings})
 
     def _pinned(self, kind: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the choice with every parameter spelled out: a later default must not change an old model."""
@@ -308,10 +320,9 @@ class Model:
             members = [_restored(pipeline, parts[str(i)]) for i in range(manifest["members"])]
             given: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**given)
-        calibration = Calibration(
-            arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
-        )
-        model = cls(pipeline, members, calibration, decision)
+        facts: dict[str, Any] = {**manifest["calibration"]}
+        calibration = Calibration(arrays["calibration.scores"], arrays["calibration.member"], **facts)
+        model = cls(pipeline, members, calibration, calibration.judged(decision))
         model.training = manifest["training"]
         model.clips = manifest["clips"]
         lowest, highest = manifest.get("rates", model.rates)  # the first model files do not say
