@@ -34,7 +34,8 @@ from asd.errors import CalibrationError
 from asd.records import Float64
 
 MINIMUM_RECORDINGS = 10
-"""Parts of fewer recordings promise nothing: docs/explanation/calibration.md has the measurement."""
+"""Parts of fewer recordings promise nothing, parts of more no level below that of whole ones: see
+docs/explanation/calibration.md for the measurement."""
 
 DEFAULT_FALSE_ALARMS_PER_HOUR = 1.0
 """What healthy sound may cause when the user does not say."""
@@ -126,10 +127,16 @@ class Calibration:
     def judged(self, decision: Decision) -> Decision:
         """Return the decision, marked as a guess if the clips are parts of too few recordings to support it."""
         n, recordings = len(self.scores), self.recordings
-        if recordings is None or recordings == n or recordings >= MINIMUM_RECORDINGS:
+        if recordings is None or recordings >= n:
             return replace(decision, promise="calibrated", reason=None)
-        parts = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
-        reason = f"{parts}; make {MINIMUM_RECORDINGS} recordings or more, on several days"
+        reason = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
+        if recordings < MINIMUM_RECORDINGS:
+            reason += f"; make {MINIMUM_RECORDINGS} recordings or more, on several days"
+        elif decision.level * (recordings + 1) < 1 - 1e-9:
+            rate = round_up(self._rate(1 / (recordings + 1)))
+            reason += f", which support {rate} alarms an hour or more; make more recordings, on several days"
+        else:
+            return replace(decision, promise="calibrated", reason=None)
         return replace(decision, promise="guess", reason=reason)
 
     def _rate(self, level: float) -> float:
