@@ -37,6 +37,9 @@ MINIMUM_RECORDINGS = 10
 """Parts of fewer recordings promise nothing, parts of more no level below that of whole ones: see
 docs/explanation/calibration.md for the measurement."""
 
+LENGTHS = (0.8, 1.25)
+"""Clips so many times as long as those of the calibration raise about as many alarms; measured, as above."""
+
 DEFAULT_FALSE_ALARMS_PER_HOUR = 1.0
 """What healthy sound may cause when the user does not say."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.detection import modelfile
-from asd.detection.calibration import Calibration, Decision
+from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
@@ -203,10 +203,12 @@ class Model:
         p_value = self.calibration.p_value(scores)
         notes = [*features.notes, *self._note_on_rate(features.file_rate)]
         usual = self.calibration.clip_seconds
-        if not 0.5 <= features.seconds / usual <= 2:
+        shortest, longest = LENGTHS
+        if not shortest <= features.seconds / usual <= longest:
+            mend = f", or score with --segment {usual:.3g}" if features.seconds > usual else ""
             notes.append(
                 f"lasts {features.seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
-                "the p-value is a guess (fit with --segment)"
+                f"the p-value is a guess (record clips of that length{mend})"
             )
         return Verdict(
             clip=features.clip,
