@@ -54,7 +54,8 @@ def false_alarms(config: Any, train: list[ClipFeatures], test: list[ClipFeatures
     """Return the fraction of clips that alarm and the fraction promised, by detectors that are trained here."""
     members, calibration = learn(config, train, Runtime())
     promised = int(LEVEL * (len(train) + 1)) / (len(train) + 1)
-    pooled = [np.array([pool_scores(member.score(each.values), config) for member in members]) for each in test]
+    windows = [np.split(member.score(np.concatenate([each.values for each in test])), len(test)) for member in members]
+    pooled = [np.array([pool_scores(own, config) for own in clip]) for clip in zip(*windows, strict=True)]
     return float(np.mean([calibration.p_value(scores) <= promised + 1e-12 for scores in pooled])), promised
 
 

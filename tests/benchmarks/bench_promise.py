@@ -36,6 +36,11 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "cheap": {"frontend": "mel-stack", "extractor": "identity", "detector": "mahalanobis"},
     "default": {},
 }
+DETECTORS: dict[str, dict[str, Any]] = {
+    "mahalanobis": {},
+    "knn": {"local_density": True},
+    "gmm": {"n_components": 2},
+}
 Sets = dict[str, list[ClipFeatures]]
 
 
@@ -58,8 +63,10 @@ def false_alarms(
     members, calibration = learn(config, list(train), Runtime())
     count = len(calibration.scores) + 1
     promised = max(1, int(level * count + 1e-9)) / count
-    scores = [np.array([pool_scores(member.score(each.values), config) for member in members]) for each in test]
-    return float(np.mean([calibration.p_value(each) <= promised + 1e-12 for each in scores])), promised
+    values, ends = np.concatenate([each.values for each in test]), np.cumsum([len(each.values) for each in test])[:-1]
+    windows = [np.split(member.score(values), ends) for member in members]
+    pooled = [np.array([pool_scores(own, config) for own in clip]) for clip in zip(*windows, strict=True)]
+    return float(np.mean([calibration.p_value(scores) <= promised + 1e-12 for scores in pooled])), promised
 
 
 def report(title: str, resample: Callable[[], tuple[float, float]], resamples: int) -> None:
@@ -74,12 +81,11 @@ def report(title: str, resample: Callable[[], tuple[float, float]], resamples: i
     )
 
 
-def simulated(resamples: int) -> None:
-    """Print the false alarms of three detectors on drawn embeddings."""
-    detectors = {"mahalanobis": {}, "knn": {"local_density": True}, "gmm": {"n_components": 2}}
-    for (name, parameters), count in itertools.product(detectors.items(), (20, 50, 200)):
+def simulated(resamples: int, detectors: Sequence[str]) -> None:
+    """Print the false alarms of detectors on drawn embeddings."""
+    for name, count in itertools.product(detectors, (20, 50, 200)):
         base = {"frontend": "mel-stack", "extractor": "identity", "pca": 0.98}
-        config = Config.from_mapping({**base, "detector": {"name": name, **parameters}}).resolved()
+        config = Config.from_mapping({**base, "detector": {"name": name, **DETECTORS[name]}}).resolved()
         rng = np.random.default_rng(count)
 
         def resample(config: Any = config, count: int = count, rng: Any = rng) -> tuple[float, float]:
@@ -166,13 +172,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["simulated", "recordings", "parts", "lengths"])
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--detectors", nargs="*", choices=DETECTORS, help="Of the simulation; default: all.")
     parser.add_argument("--shared", type=Path, help="Folder with the real recordings.")
     parser.add_argument("--pipeline", choices=PIPELINES, default="cheap")
     parser.add_argument("--pooling", default="mean")
     options = parser.parse_args()
     logging.getLogger("asd").setLevel(logging.ERROR)
     if options.what == "simulated":
-        simulated(options.resamples)
+        simulated(options.resamples, options.detectors or list(DETECTORS))
         return
     sets = embedded(options.shared, options.pipeline)
     if options.pipeline == "cheap":  # windows every 32 ms: a sixth of them says the same
