@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from asd.cli.main import main
-from asd.contract import installed
 
 
 @dataclass
@@ -26,17 +24,12 @@ class Result:
 
 
 @pytest.fixture
-def asd(nets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def asd(nets: Any, tmp_path: Path) -> Any:
     def run(*arguments: str, **environment: str) -> Result:
-        with monkeypatch.context() as patch:
-            patch.chdir(tmp_path)
-            patch.setattr(sys, "argv", ["asd", "weights", *arguments])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            installed._registry.cache_clear()
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return Result(int(ended.value.code or 0), *capsys.readouterr())
+        command = [os.environ["ASD_COMMAND"], "weights", *arguments]
+        given = {**os.environ, **environment}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=given)
+        return Result(done.returncode, done.stdout, done.stderr)
 
     return run
 
@@ -129,7 +122,7 @@ def test_import_of_a_file_that_no_component_lists(asd: Any, store: Path, tmp_pat
     assert asd("import", "mine.pth", "mine.pth", "--sha256", digest[:8].upper()).returncode == 0
     assert (store / digest[:8] / "mine.pth").read_bytes() == b"mine"
     refused = asd("import", "mine.pth", "mine.pth", "--sha256", "x")
-    assert refused.stderr == ("asd: error: weight file mine.pth: sha256 must be 8 to 64 hexadecimal digits, got 'x'\n")
+    assert refused.stderr == ("asd: error: weight file 'mine.pth': sha256 must be 8 to 64 hexadecimal digits, got 'x'\n")
     assert refused.returncode == 2
 
 

@@ -196,7 +196,7 @@ def _set_up_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  # until the process ends
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    if os.name == "posix" and isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == 1:
+    if os.name == "posix" and isinstance(sys.stdout, io.TextIOWrapper) and _descriptor(sys.stdout) == 1:
         sys.stdout.flush()
         encoding, buffering = sys.stdout.encoding, 1 if sys.stdout.line_buffering else -1
         results = os.fdopen(os.dup(1), "w", buffering, encoding=encoding, errors="backslashreplace")
@@ -204,6 +204,14 @@ def _set_up_streams() -> None:
         os.dup2(2, 1)
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _descriptor(stream: io.TextIOWrapper) -> int | None:
+    """Return a stream's descriptor; None if it writes elsewhere, as inside a test."""
+    try:
+        return stream.fileno()
+    except io.UnsupportedOperation:
+        return None
 
 
 def _show_warning(
