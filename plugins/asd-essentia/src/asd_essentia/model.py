@@ -17,6 +17,7 @@ from asd_essentia.published import PUBLISHED, Published
 
 _SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
 _USUAL_SAMPLE_RATE = 16000
+_METADATA_BYTES = 10_000_000
 _PARAMETERS = ("graph", "sha256")
 _DIGITS = 64  # a graph is a program: the leading digits of its hash are not enough
 
@@ -151,10 +152,14 @@ class EssentiaModel(Extractor):
         if self.metadata is None and not path.is_file():  # as beside a URL
             return {}
         try:
+            if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+                raise AsdError(f"{path}: no regular file; give the metadata (.json) of a model")
+            if path.exists() and path.stat().st_size > _METADATA_BYTES:
+                raise ValueError(f"longer than {_METADATA_BYTES:,} bytes")
             stated = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise AsdError(f"{path}: cannot read these metadata ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AsdError(f"{path}: not the metadata (.json) of a model: {error}; fetch it again") from error
         if not isinstance(stated, dict):
             raise AsdError(f"{path}: not the metadata (.json) of a model; fetch it again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from asd.errors import AsdError
+from asd.errors import WeightError
 
 _WRAPPERS = ("state_dict", "model")
 _FORMATS = "a .safetensors file or a torch file (.pth, .pt) that holds tensors only"
@@ -29,15 +29,18 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
 
     Raises
     ------
-    AsdError
-        If the file is missing, cut off, of another format, or holds anything but named tensors.
+    WeightError
+        If the file is missing, cut off, of another format, claims more than it holds, or holds anything but named
+        tensors.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+            raise WeightError(f"{path}: no regular file; expected {_FORMATS}")
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as error:
-        raise AsdError(f"{path}: cannot read this weight file ({error.strerror})") from error
+        raise WeightError(f"{path}: cannot read this weight file ({error.strerror})") from error
     content = _read_safetensors(path) if head[8:] == b"{" else _read_torch(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -47,25 +50,39 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         or not content
         or not all(isinstance(t, torch.Tensor) for t in content.values())
     ):
-        raise AsdError(f"{path}: this file holds no named tensors; expected {_FORMATS}")
+        raise WeightError(f"{path}: this file holds no named tensors; expected {_FORMATS}")
+    size = path.stat().st_size
+    for name, tensor in content.items():
+        # Strides of 0, and storages without content: a few bytes could stand for any number of them.
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.nbytes > size:
+            raise WeightError(f"{path}: tensor {str(name)[:80]!r} claims more than the file holds; expected {_FORMATS}")
     return dict(content)
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise AsdError(f"{path}: damaged or cut-off safetensors file ({reason}); fetch it again") from error
+    except Exception as error:  # a header may claim what torch cannot make
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightError(f"{path}: damaged or cut-off safetensors file ({reason}); fetch it again") from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
+        _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise AsdError(
+    except Exception as error:  # torch meets a damaged file with whatever error comes of it
+        raise WeightError(
             f"{path}: not a weight file, damaged, or with more than tensors inside; expected {_FORMATS}"
         ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise if a torch file, where it is a zip archive, would unpack to more than it is."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its parts claim more than the file holds")
 
 
 def load_into(
@@ -86,7 +103,7 @@ def load_into(
 
     Raises
     ------
-    AsdError
+    WeightError
         If a tensor is missing, misshapen or too many.
     """
     expected = module.state_dict()
@@ -95,7 +112,7 @@ def load_into(
     state = OrderedDict({**counters, **{name: _single(tensor) for name, tensor in tensors.items()}})
     problem = _misfit(expected, state)
     if problem:
-        raise AsdError(f"{source} does not fit {what}: {problem}; use the weights of this architecture")
+        raise WeightError(f"{source} does not fit {what}: {problem}; use the weights of this architecture")
     # Names and shapes are those of this torch, so the versions of its modules apply.
     state._metadata = expected._metadata  # type: ignore[attr-defined]  # set by torch on its dictionaries
     module.load_state_dict(state, strict=True, assign=True)

@@ -1,0 +1,116 @@
+"""Read arrays from HDF5 files of weights that may be damaged or forged.
+
+HDF5 lets a file name other files as the place of its content, and state any size. Here an array is read when it lies in
+this file, has the shape that the caller expects, and the file is long enough for it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd.errors import WeightError
+from asd.plugin import Float32
+
+_MOST_NAMES = 10_000
+"""Entries of an attribute that lists names."""
+
+
+@contextmanager
+def open_hdf5(path: Path, what: str, mend: str, content: bytes | None = None) -> Iterator[Any]:
+    """Open an HDF5 file; what is wrong inside the block becomes an error of one line.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what, mend : str
+        What is wrong then, and what to do, for messages.
+    content : bytes, optional
+        What it holds, if that is known already, or was compressed.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    WeightError
+        If it is damaged or no HDF5 file, or anything but a WeightError is raised inside the block.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
+            yield file
+    except WeightError:
+        raise
+    except Exception as error:  # h5py meets a damaged structure with whatever error comes of it
+        reason = (str(error).strip("'\"").splitlines() or [""])[0] or type(error).__name__
+        raise WeightError(f"{path}: {what} ({reason}); {mend}") from error
+
+
+def read_dataset(group: Any, name: str, shape: tuple[int, ...] | None = None) -> Float32:
+    """Return an array of numbers as float32.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where it lies.
+    name : str
+        Its path from there.
+    shape : tuple of int, optional
+        What it must have; without it, its size is limited by that of the file alone.
+
+    Raises
+    ------
+    KeyError
+        If there is nothing of this name.
+    ValueError
+        If it is no array of numbers, is kept in another file, or claims more than the file holds.
+    """
+    dataset = _at(group, name)
+    if not hasattr(dataset, "is_virtual") or dataset.dtype.kind not in "fiu":
+        raise ValueError(f"{name!r} is no array of numbers")
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name!r} is kept in another file")
+    if shape is not None and dataset.shape != shape:
+        raise ValueError(f"{name!r} has shape {dataset.shape}, expected {shape}")
+    stored, claimed = dataset.id.get_storage_size(), math.prod(dataset.shape) * dataset.dtype.itemsize
+    if stored != claimed or claimed > dataset.file.id.get_filesize():
+        # Compressed, or never written: a few bytes could stand for any number of them.
+        raise ValueError(f"{name!r} takes {claimed} bytes, {stored} are stored")
+    return np.asarray(dataset[()], dtype=np.float32)
+
+
+def read_names(group: Any, attribute: str) -> list[str]:
+    """Return the names that an attribute lists; errors as for `read_dataset`."""
+    shape = group.attrs.get_id(attribute).shape
+    if len(shape) != 1 or shape[0] > _MOST_NAMES:
+        raise ValueError(f"{attribute!r} is no list of names")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]]
+
+
+def group_at(group: Any, name: str) -> Any:
+    """Return a group inside `group`; errors as for `read_dataset`."""
+    found = _at(group, name)
+    if not hasattr(found, "keys"):
+        raise ValueError(f"{name!r} is no group")
+    return found
+
+
+def _at(group: Any, name: str) -> Any:
+    """Follow a path by links that stay in the file."""
+    import h5py
+
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise KeyError(name)
+        group = group[part]
+    return group
