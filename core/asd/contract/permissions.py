@@ -23,7 +23,7 @@ from asd_registry.discovery import load_target
 _PATH_OR_ADDRESS = re.compile(r"[/\\]|^~|^[A-Za-z]:|\.[A-Za-z]\w{0,9}$")
 """A separator (of an address, too), a home folder, a drive, or a file's suffix."""
 
-_SHOWN = 80
+_SHOWN = 60
 """Characters of a refused value that the message shows."""
 
 _model_file: ContextVar[str | None] = ContextVar("the model file whose components are made", default=None)
@@ -68,11 +68,11 @@ def check_parameters(kind: Kind, name: str, parameters: Mapping[str, Any]) -> No
     registered = registry().find(kind, name)
     asked = [key for key, value in parameters.items() if not _is_harmless(registered, key, value)]
     if asked:
-        values = ", ".join(f"{key} = {_shown(parameters[key])}" for key in asked)
+        values = ", ".join(f"{key} = {_shown(parameters[key])}" for key in asked[:3])
         raise ModelFileError(
-            f"{path}: its {kind} {registered.qualified_name!r} asks for {values}; a model file may name only weights "
-            "that the plugin itself publishes or contains: nothing else is fetched, opened or run for it. If you trust "
-            "whoever made this file, add --trust (in Python: trust=True), which is remembered for this very content"
+            f"{path}: its {kind} {registered.qualified_name} asks for {values}; for a model file nothing is fetched, "
+            "opened or run but the weights that a plugin contains or publishes: if you trust whoever made this file, "
+            "add --trust (in Python: trust=True), which is remembered for its very content"
         )
 
 

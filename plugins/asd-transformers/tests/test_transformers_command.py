@@ -278,8 +278,8 @@ def test_code_of_the_model_runs_only_with_the_permission_of_who_runs_it(
     marker.unlink()
     score = ("score", model, sounds, "--false-alarms-per-hour", "400")
     told = error(*score)
-    assert told.startswith(f"{model}: its extractor 'asd-transformers:huggingface' asks for model = '")
-    assert "trust_remote_code = True; a model file may name only weights" in told
+    assert told.startswith(f"{model}: its extractor asd-transformers:huggingface asks for model = '")
+    assert "trust_remote_code = True; for a model file nothing is fetched" in told
     assert not marker.exists()
     asd(*score, ASD_SETTINGS=str(tmp_path / "who-fitted"))
     assert marker.exists()
