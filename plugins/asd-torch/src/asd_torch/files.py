@@ -16,6 +16,10 @@ from torch import nn
 from asd.errors import WeightError
 
 _WRAPPERS = ("state_dict", "model")
+_TIED = 4
+"""Times that a file may use its content, as networks with tied weights do."""
+_SHOWN = 200
+"""Characters of an error's text that are repeated."""
 _FORMATS = "a .safetensors file or a torch file (.pth, .pt) that holds tensors only"
 
 
@@ -48,23 +52,27 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     if (
         not isinstance(content, Mapping)
         or not content
-        or not all(isinstance(t, torch.Tensor) for t in content.values())
+        or not all(isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in content.items())
     ):
         raise WeightError(f"{path}: this file holds no named tensors; expected {_FORMATS}")
-    size = path.stat().st_size
-    for name, tensor in content.items():
-        # Strides of 0, and storages without content: a few bytes could stand for any number of them.
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.nbytes > size:
-            raise WeightError(f"{path}: tensor {str(name)[:80]!r} claims more than the file holds; expected {_FORMATS}")
+    if not _is_borne_out(path, list(content.values())):
+        raise WeightError(f"{path}: its tensors claim more than the file holds; expected {_FORMATS}")
     return dict(content)
+
+
+def _is_borne_out(path: Path, tensors: list[torch.Tensor]) -> bool:
+    """Return whether the file is large enough for the tensors: strides of 0 let a few bytes stand for any number."""
+    plain = all(t.layout == torch.strided and t.device.type == "cpu" and not t.is_quantized for t in tensors)
+    return plain and sum(t.nbytes for t in tensors) <= _TIED * path.stat().st_size
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path)
     except Exception as error:  # a header may claim what torch cannot make
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightError(f"{path}: damaged or cut-off safetensors file ({reason}); fetch it again") from error
+        raise WeightError(
+            f"{path}: damaged or cut-off safetensors file ({reason_of(error)}); fetch it again"
+        ) from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -83,6 +91,13 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its parts claim more than the file holds")
+
+
+def reason_of(error: Exception) -> str:
+    """Return the beginning of an error's text that may repeat what a damaged file holds: one line, printable."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    line = next(iter(text.splitlines()), "") or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in line[:_SHOWN])
 
 
 def load_into(
@@ -129,4 +144,4 @@ def _misfit(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tens
         if given[name].shape != tensor.shape:
             return f"{name!r} has shape {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
     extra = next((name for name in given if name not in expected), None)
-    return f"it has an extra {extra!r}" if extra else None
+    return f"it has an extra {extra[:_SHOWN]!r}" if extra else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from asd.errors import WeightError
 from asd.plugin import Float32
+from asd_torch.files import reason_of
 
 _MOST_NAMES = 10_000
 """Entries of an attribute that lists names."""
@@ -52,8 +53,7 @@ def open_hdf5(path: Path, what: str, mend: str, content: bytes | None = None) ->
     except WeightError:
         raise
     except Exception as error:  # h5py meets a damaged structure with whatever error comes of it
-        reason = (str(error).strip("'\"").splitlines() or [""])[0] or type(error).__name__
-        raise WeightError(f"{path}: {what} ({reason}); {mend}") from error
+        raise WeightError(f"{path}: {what} ({reason_of(error)}); {mend}") from error
 
 
 def read_dataset(group: Any, name: str, shape: tuple[int, ...] | None = None) -> Float32:
