@@ -143,7 +143,7 @@ def forged_archive(rng: Random, content: bytes) -> bytes:
                     archive.writestr(name, b"\0" * 30_000_000, zipfile.ZIP_DEFLATED)
                     continue
                 elif kind == 3:
-                    name = rng.choice(["../x", "/etc/x", name.upper(), "", "a" * 5000])
+                    name = rng.choice(["../x", "/etc/x", name.upper(), "x", "a" * 5000])
                 elif kind == 4:
                     part = pickle.dumps(rng.choice([bytearray(10), {"a": [1] * 9}, os.getcwd, 2**9999]))
                 else:

@@ -37,7 +37,7 @@ def test_arrays_groups_and_names_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "w.h5")
     np.testing.assert_array_equal(read(path), VALUES)
     with open_hdf5(path, "", "", path.read_bytes()) as file:
-        assert read_names(group_at(file, "layer"), "names") == ["kernel", "bias"]
+        assert read_names(group_at(file, "layer"), "names", path.read_bytes()) == ["kernel", "bias"]
         assert read_dataset(file, "layer/kernel").dtype == np.float32
 
 
@@ -114,7 +114,33 @@ def test_other_files_are_not_opened(way: str, tmp_path: Path) -> None:
 def test_an_attribute_that_is_no_list_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "w.h5", listed)
     with pytest.raises(WeightError, match="'names' is no list of names"), open_hdf5(path, "", "") as file:
-        read_names(file["layer"], "names")
+        read_names(file["layer"], "names", path.read_bytes())
+
+
+@pytest.mark.parametrize("version", ["earliest", "v110"])
+def test_a_name_that_states_an_enormous_length_is_refused(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w", libver=version) as file:
+        file.attrs["names"] = ["kernel", "bias"]
+    content = path.read_bytes()
+    with open_hdf5(path, "", "") as file:
+        assert read_names(file, "names", content) == ["kernel", "bias"]
+    heap = content.index(b"GCOL").to_bytes(8, "little")
+    place = content.index(heap, content.index(b"names\0")) - 4
+    assert content[place : place + 4] == (6).to_bytes(4, "little")
+    damaged = content[:place] + b"\xff" * 4 + content[place + 4 :]
+    told = "'names' is no list of names|incorrect metadata checksum"  # newer versions of the format have one
+    with pytest.raises(WeightError, match=told), open_hdf5(path, "", "", damaged) as file:
+        read_names(file, "names", damaged)
+
+
+def test_a_heap_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.h5")
+    content = path.read_bytes()
+    place = content.index(b"GCOL") + 8
+    damaged = content[:place] + b"\xff" * 8 + content[place + 8 :]
+    with pytest.raises(WeightError, match="a heap claims more than the file holds"), open_hdf5(path, "", "", damaged):
+        pass
 
 
 def test_an_error_of_ours_stays_as_it_is(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _INSIDE = ("dropout", "/cond", "batchnorm/", "batch_normalization")
 """Parts of names that stand inside a layer."""
 _SHOWN = 12
 _MOST_BYTES = 1_000_000_000
+_LONGEST_NAME = 1000
 _MOST_BITS = 64
 """Bits after which a number of variable length must have ended."""
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
@@ -68,7 +69,10 @@ def check_node(path: Path, name: str) -> None:
 def _node(content: bytes) -> tuple[str, str]:
     """Return the name and the operation of a NodeDef."""
     fields = dict(field for field in _fields(content) if field[0] in (1, 2))
-    return fields[1].decode(), fields[2].decode()
+    name, operation = fields[1].decode(), fields[2].decode()
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise ValueError(name)
+    return name, operation
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -51,10 +51,9 @@ def read_weights(path: Path) -> list[Float32]:
     WeightError
         If the file cannot be read, is cut off, is not HDF5, or holds another network.
     """
-    with open_hdf5(
-        path, "damaged or cut off, or no weight file of Keras", "fetch it again", uncompressed(path)
-    ) as file:
-        tensors = list(_tensors(file))
+    content = uncompressed(path)
+    with open_hdf5(path, "damaged or cut off, or no weight file of Keras", "fetch it again", content) as file:
+        tensors = list(_tensors(file, content))
     _check(path, tensors)
     return tensors
 
@@ -78,12 +77,12 @@ def uncompressed(path: Path) -> bytes:
     return content
 
 
-def _tensors(file: Any) -> Iterator[Float32]:
+def _tensors(file: Any, content: bytes) -> Iterator[Float32]:
     whole_model = "layer_names" not in file.attrs
     layers = group_at(file, "model_weights") if whole_model else file
-    for layer in read_names(layers, "layer_names"):
+    for layer in read_names(layers, "layer_names", content):
         group = group_at(layers, layer)
-        for name in read_names(group, "weight_names"):
+        for name in read_names(group, "weight_names", content):
             yield read_dataset(group, name)
 
 

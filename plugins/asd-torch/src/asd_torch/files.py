@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -77,8 +78,12 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
+        # The older format states the lengths of its texts: of a file in memory, nobody reads beyond the end.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return torch.load(content, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # reads and seeks
     except Exception as error:  # torch meets a damaged file with whatever error comes of it
         raise WeightError(
             f"{path}: not a weight file, damaged, or with more than tensors inside; expected {_FORMATS}"
@@ -86,11 +91,10 @@ def _read_torch(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise if a torch file, where it is a zip archive, would unpack to more than it is."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise ValueError("its parts claim more than the file holds")
+    """Raise if a torch file of the present format, a zip archive, would unpack to more than it is."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its parts claim more than the file holds")
 
 
 def reason_of(error: Exception) -> str:

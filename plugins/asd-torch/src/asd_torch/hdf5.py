@@ -19,6 +19,11 @@ from asd.errors import WeightError
 from asd.plugin import Float32
 from asd_torch.files import reason_of
 
+_LONGEST_NAME = 10_000
+_VARIABLE_LENGTH = 9
+"""Class of datatypes."""
+_HEAP = b"GCOL\x01\0\0\0"
+"""How a global heap begins: signature, version, reserved bytes; its size follows (HDF5 specification, III.E)."""
 _MOST_NAMES = 10_000
 """Entries of an attribute that lists names."""
 
@@ -48,6 +53,7 @@ def open_hdf5(path: Path, what: str, mend: str, content: bytes | None = None) ->
     import h5py
 
     try:
+        _check_heaps(content or b"")
         with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
             yield file
     except WeightError:
@@ -89,10 +95,20 @@ def read_dataset(group: Any, name: str, shape: tuple[int, ...] | None = None) ->
     return np.asarray(dataset[()], dtype=np.float32)
 
 
-def read_names(group: Any, attribute: str) -> list[str]:
-    """Return the names that an attribute lists; errors as for `read_dataset`."""
+def read_names(group: Any, attribute: str, content: bytes) -> list[str]:
+    """Return the names that an attribute lists; errors as for `read_dataset`.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Whose attribute it is.
+    attribute : str
+        Its name.
+    content : bytes
+        The whole file: HDF5 would allocate whatever an attribute states as the length of a name.
+    """
     shape = group.attrs.get_id(attribute).shape
-    if len(shape) != 1 or shape[0] > _MOST_NAMES:
+    if len(shape) != 1 or shape[0] > _MOST_NAMES or any(_claims(content, attribute)):
         raise ValueError(f"{attribute!r} is no list of names")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]]
 
@@ -103,6 +119,42 @@ def group_at(group: Any, name: str) -> Any:
     if not hasattr(found, "keys"):
         raise ValueError(f"{name!r} is no group")
     return found
+
+
+def _claims(content: bytes, attribute: str) -> Iterator[bool]:
+    """Yield whether an attribute of this name states too long a text, for each that the file has.
+
+    A message of an attribute (HDF5 specification, IV.A.2.m) holds the sizes of name, datatype and dataspace, these
+    three, and for each text its length (4 bytes) and where it lies (12 bytes).
+    """
+    name = attribute.encode() + b"\0"
+    place = content.find(name)
+    while place >= 0:
+        for version, header in ((1, 8), (2, 8), (3, 9)):
+            if content[place - header : place - header + 1] == bytes([version]):
+                sizes = [_number(content, place - header + at, 2) for at in (2, 4, 6)]
+                if version == 1:
+                    sizes = [-(-size // 8) * 8 for size in sizes]
+                datatype, dataspace, texts = place + sizes[0], place + sum(sizes[:2]), place + sum(sizes)
+                extent = dataspace + (8 if _number(content, dataspace, 1) == 1 else 4)
+                count = min(_number(content, extent, 8), _MOST_NAMES)
+                longest = max((_number(content, texts + 16 * i, 4) for i in range(count)), default=0)
+                yield _number(content, datatype, 1) & 0x0F == _VARIABLE_LENGTH and longest > _LONGEST_NAME
+        place = content.find(name, place + 1)
+
+
+def _number(content: bytes, place: int, size: int) -> int:
+    return int.from_bytes(content[place : place + size], "little")
+
+
+def _check_heaps(content: bytes) -> None:
+    """Raise if a heap, where texts of any length lie, claims more than the file holds: HDF5 would allocate that."""
+    place = content.find(_HEAP)
+    while place >= 0:
+        field = place + len(_HEAP)
+        if int.from_bytes(content[field : field + 8], "little") > len(content) - place:
+            raise ValueError("a heap claims more than the file holds")
+        place = content.find(_HEAP, field)
 
 
 def _at(group: Any, name: str) -> Any:
