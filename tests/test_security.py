@@ -550,7 +550,8 @@ for component in registry().of_kind("extractor"):
     for trial, given in trials.items():
         try:
             extractor = create("extractor", name, given)
-            shape = [length or 32000 for length in extractor.consumes.shape]
+            taken = extractor.consumes
+            shape = [length or (48000 if taken.kind == "waveform" else 64) for length in taken.shape]
             extractor.weight_hashes()
             said[f"{name} {trial}"] = list(extractor.embed(np.zeros((1, *shape), np.float32)).shape)
         except AsdError as error:
