@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         script.chmod(0o755)
         os.environ["ASD_COMMAND"] = str(script)
+        os.environ["ASD_SETTINGS"] = str(folder / "settings")  # what tests trust, the user need not
 
 
 _SHARED = Path(os.environ.get("ASD_SHARED", Path(__file__).resolve().parent.parent / "shared"))

@@ -267,6 +267,5 @@ def test_damaged_and_forged_models_load_or_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a model file may still name files and addresses as parameters", strict=True)
 def test_a_model_file_names_no_file_and_no_address() -> None:
     fuzzed("--hostile")

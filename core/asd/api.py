@@ -53,7 +53,13 @@ def fit(
 
 
 def score(
-    model: Model | str | Path, data: Data, *, segment: Segment = "auto", workers: int = 1, cache: bool = True
+    model: Model | str | Path,
+    data: Data,
+    *,
+    segment: Segment = "auto",
+    workers: int = 1,
+    cache: bool = True,
+    trust: bool = False,
 ) -> Iterator[Verdict | Failure]:
     """Yield a verdict for each clip of `data` in order, or a failure for a clip that cannot be read.
 
@@ -70,14 +76,16 @@ def score(
         Threads that decode ahead of the network.
     cache : bool
         Take embeddings from the embedding cache and keep them there.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
     """
-    fitted = model if isinstance(model, Model) else Model.load(model, cache=cache)
+    fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     yield from fitted.score(clips_to_judge(fitted, _as_list(data), segment=segment), workers=workers, cache=cache)
 
 
-def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True) -> Model:
+def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True, trust: bool = False) -> Model:
     """Read a model file; parameters and errors as for `asd.detection.model.Model.load`."""
-    return Model.load(path, runtime=runtime, cache=cache)
+    return Model.load(path, runtime=runtime, cache=cache, trust=trust)
 
 
 def _as_list(data: Data) -> list[str | Path]:

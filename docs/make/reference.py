@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
     "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
-    "ASD_TRUST_REMOTE_CODE": "`1` permits a loaded model's network to bring its own code (see `huggingface`).",
+    "ASD_SETTINGS": "Folder for what you decided, such as the models you trust, instead of the user's own.",
 }
 
 

@@ -70,3 +70,7 @@ FILE_NAME = Rule(lambda v: is_line(v) and not set("/\\") & set(v) and v not in (
 LINE = Rule(is_line, "one line of text")
 COUNT = Rule(lambda value: type(value) is int and value > 0, "a whole number above 0")
 PARAMETERS = Rule(_is_mapping_of_parameters, "a mapping of parameter names to values")
+RESTRICTED = Rule(
+    lambda v: _is_mapping_of_parameters(v) and all(isinstance(values, tuple | None) for values in v.values()),
+    "a mapping of parameters' names to tuples of values, or None",
+)

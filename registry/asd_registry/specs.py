@@ -83,6 +83,11 @@ class ComponentSpec:
         Former names of the component: they keep working, with a warning.
     alternative : str or None
         A component of the same kind that does the same without the requirements; named where one is missing.
+    restricted : mapping of str to (tuple or None)
+        Parameters that fetch, open or run what they name, each with the values that do no such thing
+        (``{"weights": ("default", "random")}``): only these, and None, are allowed in a model file that the user has
+        not consented to. In place of the tuple, None allows every value. Of parameters that are not named here, text
+        that looks like a path or an address is refused.
     api_version : int
         Version of the plugin contract that the component was written for.
 
@@ -107,6 +112,7 @@ class ComponentSpec:
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
     alternative: str | None = None
+    restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
@@ -115,6 +121,7 @@ class ComponentSpec:
                 object.__setattr__(self, listed, tuple(value))
         rules.check(self, "component", _COMPONENT_RULES)
         object.__setattr__(self, "preset", dict(self.preset))
+        object.__setattr__(self, "restricted", dict(self.restricted))
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
         for name, kinds in _KINDS_WITH.items():
@@ -173,6 +180,7 @@ _COMPONENT_RULES: rules.Rules = {
     "extractor": rules.optional(rules.REFERENCE),
     "aliases": rules.tuple_of(rules.NAME, f"names of {rules.NAME.expected}"),
     "alternative": rules.optional(rules.LINE),
+    "restricted": rules.RESTRICTED,
 }
 _WEIGHT_RULES: rules.Rules = {
     "name": rules.FILE_NAME,

@@ -25,8 +25,8 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 FOLDER = tempfile.TemporaryDirectory(prefix="asd-fuzz-")
 os.environ["ASD_CACHE"] = CACHE = str(Path(FOLDER.name, "cache"))
-for switch in ("ASD_OFFLINE", "ASD_TRUST_REMOTE_CODE"):
-    os.environ.pop(switch, None)
+os.environ["ASD_SETTINGS"] = str(Path(FOLDER.name, "settings"))
+os.environ.pop("ASD_OFFLINE", None)
 
 import numpy as np  # noqa: E402  # after the environment
 from trial import Guard, Trial, limit_memory, peak_memory  # noqa: E402

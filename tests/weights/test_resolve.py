@@ -27,7 +27,7 @@ DIGEST = "0123456789abcdef" * 4
         ("nets/net", DIGEST),
         ("nets\\net", None),
         ("~/net.pth", None),
-        ("https://example.org/net", DIGEST[:8]),
+        ("https://example.org/net", DIGEST),
         ("HTTP://example.org/a/net.pth?download=1#top", DIGEST),
         ("file:///net.pth", DIGEST),
     ],
@@ -48,6 +48,8 @@ def test_what_may_name_weights(text: str, sha256: str | None) -> None:
         ("https://a.org", DIGEST, "weights is 'https://a.org', expected the https, http or file URL of a file"),
         ("https://a.org/net.pth", None, "https://a.org/net.pth needs weights_sha256, the file's SHA-256, to be "
          "trusted; or fetch it yourself and give its path"),
+        ("https://a.org/net.pth", DIGEST[:63], "https://a.org/net.pth needs weights_sha256 with all 64 digits, got "
+         f"{DIGEST[:63]!r}: another file can be made to begin with a few; or fetch it yourself and give its path"),
         ("net.pth", "ABCDEF01", "weights_sha256 is 'ABCDEF01', expected 8 to 64 hexadecimal digits in lower case"),
         ("net.pth", DIGEST[:7], f"weights_sha256 is {DIGEST[:7]!r}, expected 8 to 64 hexadecimal digits in lower case"),
         ("net.pth", DIGEST + "0", f"weights_sha256 is '{DIGEST}0', expected 8 to 64 hexadecimal digits in lower case"),
@@ -85,7 +87,7 @@ def test_a_published_file_a_path_and_a_url(server: Any, store: Path, tmp_path: P
     own = tmp_path / "own.pth"
     own.write_bytes(b"mine")
     digest = hashlib.sha256(b"mine").hexdigest()
-    assert resolve_weights(own.as_uri(), known, sha256=digest[:12]) == store / digest[:12] / "own.pth"
+    assert resolve_weights(own.as_uri(), known, sha256=digest) == store / digest / "own.pth"
 
 
 def test_a_published_file_without_a_hash_needs_the_users(server: Any, store: Path) -> None:

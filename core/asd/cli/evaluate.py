@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
 from asd.records import Clip
@@ -24,6 +24,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
 @runtime_options
 @cache_option
 @strict_option
+@trust_option
 @json_option
 @verbose_option
 def evaluate(
@@ -37,6 +38,7 @@ def evaluate(
     workers: int,
     cache: bool,
     strict: bool,
+    trust: bool,
     as_json: bool,
     verbose: bool,
 ) -> None:
@@ -50,7 +52,8 @@ def evaluate(
         from asd.detection.evaluation import evaluate as measure
         from asd.detection.model import Model
 
-        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
+        runtime = runtime_from(device, precision, batch_size)
+        model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
         result = measure(

@@ -21,3 +21,8 @@ cache_option = click.option(
 offline_option = click.option(
     "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Use no network."
 )
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Let this model file choose what is fetched, opened and run; remembered for its very content.",
+)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import AsdError, ConfigError, DataError
@@ -34,6 +34,7 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 @runtime_options
 @cache_option
 @strict_option
+@trust_option
 @verbose_option
 @click.pass_context
 def score(
@@ -51,6 +52,7 @@ def score(
     workers: int,
     cache: bool,
     strict: bool,
+    trust: bool,
     verbose: bool,
 ) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
@@ -65,7 +67,8 @@ def score(
         from asd.detection.model import Model
         from asd.progress import track
 
-        model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
+        runtime = runtime_from(device, precision, batch_size)
+        model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
         clips = clips_to_judge(model, data, segment=segment_from(segment))

@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 from asd.contract import interfaces
 from asd.contract.installed import registry
 from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of
+from asd.contract.permissions import check_parameters
 from asd.errors import AsdError, ConfigError
 from asd_registry import Component as Registered
 from asd_registry import Kind, PluginError
@@ -75,8 +76,11 @@ def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Compon
         end without a sample rate.
     ConfigError
         If a parameter is unknown, fixed by the name, missing or of the wrong type.
+    ModelFileError
+        If a model file's parameters need the user's consent (`asd.contract.permissions`).
     """
     registered = registry().find(kind, name)
+    check_parameters(kind, name, parameters or {})
     cls = load_class(registered)
     preset = registered.spec.preset
     given = convert_all(cls, f"{kind} {name!r}", parameters or {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.detection import modelfile
+from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
 from asd.detection.config import Config, ResolvedConfig
@@ -273,6 +272,7 @@ class Model:
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
+        consent.remember_fitted(str(path), manifest, arrays)
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
@@ -315,10 +315,15 @@ class Model:
         return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod
-    def load(cls, path: str | Path, *, runtime: Runtime | None = None, cache: bool | EmbeddingCache = True) -> Model:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        runtime: Runtime | None = None,
+        cache: bool | EmbeddingCache = True,
+        trust: bool = False,
+    ) -> Model:
         """Read a model file. Nothing from the file is executed, nor anything that it names.
-
-        A network that brings its own code needs the permission of who loads the model: ``ASD_TRUST_REMOTE_CODE=1``.
 
         Parameters
         ----------
@@ -328,11 +333,14 @@ class Model:
             Device, precision and batch size.
         cache : bool or EmbeddingCache
             Whether `score` takes embeddings from the user's embedding cache and keeps them there; or another cache.
+        trust : bool
+            Let the file choose what components fetch, open or run, such as a network by its address. The consent is
+            remembered for this very content; a model that was fitted on this machine needs none.
 
         Raises
         ------
         ModelFileError
-            If the file is missing, cut off, altered or of a newer format, or asks for third-party code to run.
+            If the file is missing, cut off, altered or of a newer format, or needs consent.
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
@@ -340,9 +348,8 @@ class Model:
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest["plugins"])
-        _check_permission(Path(path), manifest["config"])
         parts = sections(arrays)
-        with _restoring(path), former_names_allowed():
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
             pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=embeddings)
@@ -394,19 +401,6 @@ def _check_plugins(path: Path, needed: dict[str, str]) -> None:
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
-
-
-def _check_permission(path: Path, config: dict[str, Any]) -> None:
-    """Refuse a component's ``trust_remote_code``: whoever made a model file cannot speak for whoever loads it."""
-    for kind in PIPELINE_KINDS:
-        table = config.get(kind)
-        if not isinstance(table, dict) or table.get("trust_remote_code") in (None, False):
-            continue
-        if os.environ.get("ASD_TRUST_REMOTE_CODE") != "1":
-            raise ModelFileError(
-                f"{path}: its {kind} runs code that comes with its network ({table.get('model')}); a model file cannot "
-                "permit that: if you trust that code, set ASD_TRUST_REMOTE_CODE=1"
-            )
 
 
 def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:

@@ -195,6 +195,12 @@ def _header(metadata: Mapping[str, str], entries: Mapping[str, _Entry]) -> bytes
     return text + b" " * (-len(text) % 8)
 
 
+def content_digest(manifest: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the SHA-256 that identifies what a model file says and holds, however it is spelled there."""
+    text = json.dumps({"format": FORMAT, **manifest}, sort_keys=True)
+    return _digest(text, {name: _storable(name, array) for name, array in arrays.items()})
+
+
 def _storable(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     plain = np.asarray(array, order="C")
     if plain.dtype.newbyteorder("<") not in _NAMES:

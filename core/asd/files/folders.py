@@ -13,3 +13,12 @@ def cache_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("asd", appauthor=False)
+
+
+def settings_folder() -> Path:
+    """Return the folder for what the user decided: ``ASD_SETTINGS``, or ``asd`` in the user's configuration folder."""
+    if chosen := os.environ.get("ASD_SETTINGS"):
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_config_path("asd", appauthor=False)

@@ -14,6 +14,9 @@ from asd_registry import WeightFile
 _URL = re.compile(r"(?:https?|file)://[^?#]*/([^/?#]+)(?:[?#].*)?", re.IGNORECASE)
 """An address that can be fetched; the group is the file's name."""
 
+_WHOLE = 64
+"""Hexadecimal digits of a SHA-256."""
+
 
 def check_weights(
     text: str,
@@ -32,7 +35,7 @@ def check_weights(
     known : collection of str
         Names that are neither path nor URL, such as "default" and "random".
     sha256 : str or None
-        SHA-256 that the file must have, or its leading digits; a URL needs it.
+        SHA-256 that the file must have, or its leading digits; a URL needs it whole, as a few digits can be forged.
     parameters : (str, str)
         What the component's parameters for `text` and `sha256` are called, for messages.
     digits : int
@@ -55,6 +58,11 @@ def check_weights(
         if sha256 is None:
             raise ConfigError(
                 f"{text} needs {hash_name}, the file's SHA-256, to be trusted; or fetch it yourself and give its path"
+            )
+        if len(sha256) < _WHOLE:
+            raise ConfigError(
+                f"{text} needs {hash_name} with all {_WHOLE} digits, got {sha256!r}: another file can be made to begin "
+                "with a few; or fetch it yourself and give its path"
             )
     elif not Path(text).suffix and not re.search(r"[/\\]", text):
         hint = f"; write ./{text} for a file of that name" if text else ""

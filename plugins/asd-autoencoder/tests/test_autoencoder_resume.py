@@ -161,6 +161,21 @@ def test_a_damaged_checkpoint_is_reported_and_the_training_starts_over(
     assert "the training starts over" in caplog.text
 
 
+def test_a_flipped_bit_in_a_checkpoint_is_found(patches: Patches, cache: Path, caplog: pytest.LogCaptureFixture):
+    undisturbed = detector("dense-ae").fit(patches(96)).get_state()
+    with stopping_at(3, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        detector("dense-ae").fit(patches(96))
+    (kept,) = cache.iterdir()
+    content = bytearray(kept.read_bytes())
+    content[-10] ^= 0x40  # within a tensor: no reader of the format could notice
+    kept.write_bytes(content)
+    assert_same(detector("dense-ae").fit(patches(96)).get_state(), undisturbed)
+    (record,) = caplog.records
+    assert record.message == (
+        f"{kept}: unusable checkpoint (damaged: its SHA-256 does not match); the training starts over"
+    )
+
+
 def test_a_cache_that_cannot_be_written_does_not_stop_the_training(
     patches: Patches, cache: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -240,8 +240,8 @@ def test_without_a_network_the_way_is_shown(tmp_path: Path, publisher: Publisher
 def test_a_hash_that_the_user_knows_is_held(publisher: Publisher, packed: bytes) -> None:
     digest = hashlib.sha256(packed).hexdigest()
     with pytest.raises(WeightError, match=f"gave another file .*sha256 {digest}, expected 00000000"):
-        extractor(weights_sha256="00000000").weight_hashes()
-    assert extractor(weights_sha256=digest[:16]).weight_hashes() == {NAME: digest}
+        extractor(weights_sha256="0" * 64).weight_hashes()
+    assert extractor(weights_sha256=digest).weight_hashes() == {NAME: digest}
 
 
 def test_a_store_that_takes_nothing_is_named(tmp_path: Path, publisher: Publisher) -> None:

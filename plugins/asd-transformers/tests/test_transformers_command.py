@@ -273,20 +273,22 @@ def test_code_of_the_model_runs_only_with_the_permission_of_who_runs_it(
         "add --extractor.trust_remote_code true"
     )
     assert not marker.exists()
-    asd(*fit, "--extractor.trust_remote_code", "true")
+    asd(*fit, "--extractor.trust_remote_code", "true", ASD_SETTINGS=str(tmp_path / "who-fitted"))
     assert marker.exists()
     marker.unlink()
     score = ("score", model, sounds, "--false-alarms-per-hour", "400")
-    assert error(*score) == (
-        f"{model}: its extractor runs code that comes with its network ({folder}); a model file cannot permit that: "
-        "if you trust that code, set ASD_TRUST_REMOTE_CODE=1"
-    )
+    told = error(*score)
+    assert told.startswith(f"{model}: its extractor asd-transformers:huggingface asks for model = '")
+    assert "trust_remote_code = True; for a model file nothing is fetched" in told
     assert not marker.exists()
-    asd(*score, ASD_TRUST_REMOTE_CODE="1")
+    asd(*score, ASD_SETTINGS=str(tmp_path / "who-fitted"))
+    assert marker.exists()
+    marker.unlink()
+    asd(*score, "--trust")
     assert marker.exists()
     marker.unlink()
     (folder / "hum.py").write_text((folder / "hum.py").read_text() + "\n# changed since\n")
-    assert "the model was fitted with weights hum.py" in error(*score, ASD_TRUST_REMOTE_CODE="1")
+    assert "the model was fitted with weights hum.py" in error(*score)
     assert not marker.exists()
 
 

@@ -9,6 +9,7 @@ from asd_audioset.published import EFFICIENTAT_MN10, EMBEDDED, VGGISH, YAMNET
 from asd_registry import ComponentSpec, WeightFile, hookimpl
 
 _TORCH = "torch>=2.6"
+_RESTRICTED: dict[str, Any] = {"weights": ("default", "random")}
 _LICENCE = "Apache-2.0; PyTorch BSD-3-Clause"
 
 
@@ -29,6 +30,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         dimension=1024,
         weights=(YAMNET,),
         frontend="yamnet-mel",
+        restricted=_RESTRICTED,
     )
     yield ComponentSpec(
         kind="extractor",
@@ -41,6 +43,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         dimension=128,
         weights=(VGGISH,),
         frontend="vggish-mel",
+        restricted=_RESTRICTED,
     )
 
 
@@ -79,4 +82,5 @@ def _efficientat(name: str, summary: str, weight: WeightFile, dimension: int) ->
         dimension=dimension,
         weights=(weight,),
         frontend="efficientat-mel",
+        restricted=_RESTRICTED,
     )

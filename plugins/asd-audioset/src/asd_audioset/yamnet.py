@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from asd_audioset.layers import GlobalMean
 from asd_audioset.pretrained import PretrainedExtractor
 from asd_audioset.published import YAMNET
 from asd_registry import WeightFile
+from asd_torch.hdf5 import open_hdf5, read_dataset
 
 # Stride and output channels of each layer: tensorflow/models, research/audioset/yamnet/yamnet.py.
 _LAYERS = (
@@ -113,17 +113,15 @@ def _read_keras(path: Path) -> dict[str, torch.Tensor]:
     WeightError
         If it is not HDF5, cut off, or lacks a layer.
     """
-    try:
-        with h5py.File(path) as file:
+    with open_hdf5(path, "not an HDF5 file, or cut off", f"fetch {YAMNET.url} again") as file:
+        try:
             return {name: tensor for layer in _network()._modules for name, tensor in _tensors(file, layer)}
-    except KeyError as error:
-        raise WeightError(f"{path} does not fit YAMNet: it lacks {error.args[0]!r}; expected {YAMNET.url}") from error
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise WeightError(f"{path}: not an HDF5 file, or cut off ({reason}); fetch {YAMNET.url} again") from error
+        except KeyError as error:
+            lacking = f"it lacks {error.args[0]!r}; expected {YAMNET.url}"
+            raise WeightError(f"{path} does not fit YAMNet: {lacking}") from error
 
 
-def _tensors(file: h5py.File, layer: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors(file: Any, layer: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of a convolution and of its batch norm, which has no scale."""
     depthwise = layer.endswith("depthwise_conv")
     kernel = _dataset(file, layer, "depthwise_kernel" if depthwise else "kernel")
@@ -137,8 +135,6 @@ def _tensors(file: h5py.File, layer: str) -> Iterator[tuple[str, torch.Tensor]]:
     yield f"{layer}.norm.running_var", _dataset(file, norm, "moving_variance")
 
 
-def _dataset(file: h5py.File, layer: str, name: str) -> torch.Tensor:
+def _dataset(file: Any, layer: str, name: str) -> torch.Tensor:
     path = f"{layer}/{layer}/{name}:0"
-    if path not in file:
-        raise KeyError(path)
-    return torch.from_numpy(file[path][()])
+    return torch.from_numpy(read_dataset(file, path))

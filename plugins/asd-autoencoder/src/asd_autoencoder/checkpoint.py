@@ -1,4 +1,7 @@
-"""Resume an interrupted training: the last state of a training as one safetensors file in the cache folder."""
+"""Resume an interrupted training: its last state as a file in the cache folder.
+
+The file is a SHA-256 and, in the format of safetensors, what it is the digest of.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from asd.plugin import Float32, cache_folder
 SECONDS_BETWEEN = 5.0
 """Least time between two checkpoints: a short epoch is cheaper to repeat than to write."""
 
-_FORMAT = 2
+_FORMAT = 3
+_DIGEST_BYTES = 32
 _ABANDONED_SECONDS = 30 * 24 * 3600.0
 _log = logging.getLogger("asd")
 
@@ -53,16 +57,16 @@ class Checkpoint:
         )
         digest = hashlib.sha256(text.encode())
         digest.update(features.data)
-        return cls(cache_folder() / "checkpoints" / f"{name}-{digest.hexdigest()[:32]}.safetensors")
+        return cls(cache_folder() / "checkpoints" / f"{name}-{digest.hexdigest()[:32]}.checkpoint")
 
     def load(self) -> dict[str, torch.Tensor] | None:
         """Return the last state, or None if there is none that can be read."""
         _remove_abandoned(self.path.parent)
         try:
-            return safetensors.torch.load(self.path.read_bytes())
+            return safetensors.torch.load(_verified(self.path.read_bytes()))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
             _log.warning("%s: unusable checkpoint (%s); the training starts over", self.path, error)
             return None
 
@@ -71,7 +75,8 @@ class Checkpoint:
         if time.monotonic() - self._last < SECONDS_BETWEEN:
             return
         try:
-            _write(self.path, safetensors.torch.save({name: t.cpu().contiguous() for name, t in state().items()}))
+            content = safetensors.torch.save({name: t.cpu().contiguous() for name, t in state().items()})
+            _write(self.path, hashlib.sha256(content).digest() + content)
         except OSError as error:
             if not self._failed:
                 _log.warning(
@@ -87,6 +92,14 @@ class Checkpoint:
         """Delete the file: the training is over."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def _verified(file: bytes) -> bytes:
+    """Return the content behind the digest; a flipped bit in it would silently become another network."""
+    digest, content = file[:_DIGEST_BYTES], file[_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("damaged: its SHA-256 does not match")
+    return content
 
 
 def _write(path: Path, content: bytes) -> None:

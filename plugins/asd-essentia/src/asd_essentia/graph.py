@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from asd.errors import AsdError
+from asd.errors import AsdError, WeightError
 
 # What reads constants, or belongs to training or control flow, has no activations to give.
 _NO_LAYERS = frozenset(
@@ -17,6 +17,10 @@ _NO_LAYERS = frozenset(
 _INSIDE = ("dropout", "/cond", "batchnorm/", "batch_normalization")
 """Parts of names that stand inside a layer."""
 _SHOWN = 12
+_MOST_BYTES = 1_000_000_000
+_LONGEST_NAME = 1000
+_MOST_BITS = 64
+"""Bits after which a number of variable length must have ended."""
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
@@ -25,19 +29,23 @@ def nodes(path: Path) -> dict[str, str]:
 
     Raises
     ------
-    AsdError
-        If the file cannot be read, is cut off, or is no graph.
+    WeightError
+        If the file cannot be read, is too long, cut off, or no graph.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise WeightError(f"{path}: longer than {_MOST_BYTES:,} bytes, which is more than Essentia's graphs take")
         content = path.read_bytes()
     except OSError as error:
-        raise AsdError(f"{path}: cannot read this graph ({error.strerror})") from error
+        raise WeightError(f"{path}: cannot read this graph ({error.strerror})") from error
     try:
         found = dict(_node(value) for number, value in _fields(content) if number == 1)
-    except (IndexError, ValueError):
+    except (IndexError, KeyError, ValueError):
         found = {}
     if not found:
-        raise AsdError(f"{path}: damaged, cut off, or not a TensorFlow graph (.pb); copy it again from its publisher")
+        raise WeightError(
+            f"{path}: damaged, cut off, or not a TensorFlow graph (.pb); copy it again from its publisher"
+        )
     return found
 
 
@@ -61,7 +69,10 @@ def check_node(path: Path, name: str) -> None:
 def _node(content: bytes) -> tuple[str, str]:
     """Return the name and the operation of a NodeDef."""
     fields = dict(field for field in _fields(content) if field[0] in (1, 2))
-    return fields[1].decode(), fields[2].decode()
+    name, operation = fields[1].decode(), fields[2].decode()
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise ValueError(name)
+    return name, operation
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -93,3 +104,5 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 0x80:
             return value, position
+        if shift > _MOST_BITS:
+            raise ValueError(shift)

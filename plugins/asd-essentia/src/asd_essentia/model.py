@@ -17,6 +17,9 @@ from asd_essentia.published import PUBLISHED, Published
 
 _SAMPLE_RATES = {"TensorflowPredictFSDSINet": 22050, "TensorflowPredictTempoCNN": 11025}
 _USUAL_SAMPLE_RATE = 16000
+_METADATA_BYTES = 10_000_000
+_HIGHEST_RATE = 1_000_000
+"""In Hz."""
 _PARAMETERS = ("graph", "sha256")
 _DIGITS = 64  # a graph is a program: the leading digits of its hash are not enough
 
@@ -151,14 +154,18 @@ class EssentiaModel(Extractor):
         if self.metadata is None and not path.is_file():  # as beside a URL
             return {}
         try:
+            if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+                raise AsdError(f"{path}: no regular file; give the metadata (.json) of a model")
+            if path.exists() and path.stat().st_size > _METADATA_BYTES:
+                raise ValueError(f"longer than {_METADATA_BYTES:,} bytes")
             stated = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise AsdError(f"{path}: cannot read these metadata ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AsdError(f"{path}: not the metadata (.json) of a model: {error}; fetch it again") from error
-        if not isinstance(stated, dict):
+        if not _are_metadata(stated):
             raise AsdError(f"{path}: not the metadata (.json) of a model; fetch it again")
-        return stated
+        return dict(stated)
 
     @property
     def _outputs(self) -> list[dict[str, Any]]:
@@ -186,6 +193,29 @@ class EssentiaModel(Extractor):
         named = self._published.output if self._published else None
         # Without metadata: a name that no graph has, so that the error lists those of this one.
         return self.output or named or next(iter(embeddings), "output (give --extractor.output)")
+
+
+def _are_metadata(stated: Any) -> bool:
+    """Return whether the parts that are used are of the types that Essentia's site gives them."""
+    if not isinstance(stated, dict):
+        return False
+    inference, schema = stated.get("inference", {}), stated.get("schema", {})
+    if not (isinstance(inference, dict) and isinstance(schema, dict)):
+        return False
+    inputs, outputs = schema.get("inputs", []), schema.get("outputs", [])
+    if not (isinstance(inputs, list) and isinstance(outputs, list)):
+        return False
+    rate, algorithm = inference.get("sample_rate"), inference.get("algorithm")
+    return (
+        all(isinstance(node, dict) and _is_node(node) for node in (*inputs, *outputs))
+        and (rate is None or (isinstance(rate, int) and 0 < rate < _HIGHEST_RATE))
+        and isinstance(algorithm, str | None)
+    )
+
+
+def _is_node(node: dict[str, Any]) -> bool:
+    name, shape = node.get("name", ""), node.get("shape") or [None]
+    return isinstance(name, str) and isinstance(shape, list) and isinstance(shape[-1], int | None)
 
 
 def _by_patches(windows: Float32, algorithm: str, sample_rate: int | None, parameters: dict[str, Any]) -> Float32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from asd_essentia.published import PUBLISHED, REQUIREMENT
 from asd_registry import ComponentSpec, WeightFile, hookimpl
@@ -14,6 +14,9 @@ Layer = Literal[
 ]  # fmt: skip
 
 _TRAINED_ON: dict[Model, str] = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
+_RESTRICTED: dict[str, tuple[Any, ...] | None] = {"graph": (), "sha256": (), "metadata": ()}
+"""A graph is a program: TensorFlow's operations read and write files."""
+
 _AGPL = "AGPL-3.0-or-later (essentia-tensorflow)"
 
 
@@ -58,6 +61,7 @@ def asd_components() -> Iterator[ComponentSpec]:
             requires=(REQUIREMENT,),
             dimension=published.dimension,
             frontend=published.frontend,
+            restricted=_RESTRICTED,
         )
     yield ComponentSpec(
         kind="extractor",
@@ -67,6 +71,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         licence=f"Apache-2.0; {_AGPL}; weights by model",
         requires=(REQUIREMENT,),
         frontend="waveform",
+        restricted=_RESTRICTED,
     )
 
 

@@ -31,6 +31,16 @@ DIMENSIONS = {EMBEDDED_MODEL: 2048, **{model: dimension for model, (_, dimension
 """Lengths of the embeddings with default parameters, known without building the network."""
 
 
+WEIGHT_SETS = (
+    "IMAGENET1K_V1",
+    "IMAGENET1K_V2",
+    "IMAGENET1K_FEATURES",
+    "IMAGENET1K_SWAG_E2E_V1",
+    "IMAGENET1K_SWAG_LINEAR_V1",
+)
+"""What torchvision calls the weights that it publishes."""
+
+
 def official_weight(url: str, licence: str = "BSD-3-Clause") -> WeightFile:
     """Describe a file of torchvision's, whose name ends in the first digits of its SHA-256."""
     name = url.rpartition("/")[2]
@@ -50,6 +60,7 @@ def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
         dimension=DIMENSIONS.get(name),
         weights=(weight,) if weight else (),
         frontend="mel-image",
+        restricted={"weights": ("random", "default", *WEIGHT_SETS), "layer": None},
     )
 
 

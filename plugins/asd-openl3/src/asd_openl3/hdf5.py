@@ -14,12 +14,15 @@ import numpy as np
 
 from asd.errors import WeightError
 from asd.plugin import Float32
+from asd_torch.hdf5 import group_at, open_hdf5, read_dataset, read_names
 
 CHANNELS = (1, 64, 64, 128, 128, 256, 256, 512, 512)
 """Of the picture and of the feature map after each convolution; all three spectrograms have the same network."""
 
 _GZIP = b"\x1f\x8b"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_MOST_BYTES = 100_000_000
+"""Of an uncompressed file: five times what the network takes."""
 _BATCH_NORM = ("gamma", "beta", "moving mean", "moving variance")
 
 
@@ -48,16 +51,9 @@ def read_weights(path: Path) -> list[Float32]:
     WeightError
         If the file cannot be read, is cut off, is not HDF5, or holds another network.
     """
-    import h5py
-
     content = uncompressed(path)
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            tensors = list(_tensors(file))
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise WeightError(
-            f"{path}: damaged or cut off, or no weight file of Keras ({_first_line(error)}); fetch it again"
-        ) from error
+    with open_hdf5(path, "damaged or cut off, or no weight file of Keras", "fetch it again", content) as file:
+        tensors = list(_tensors(file, content))
     _check(path, tensors)
     return tensors
 
@@ -67,7 +63,9 @@ def uncompressed(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         if content.startswith(_GZIP):
-            content = gzip.decompress(content)
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise WeightError(f"{path}: holds more than {_MOST_BYTES:,} bytes, OpenL3's networks hold 19 million")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise WeightError(f"{path}: damaged or cut off ({_first_line(error)}); fetch it again") from error
     except OSError as error:
@@ -79,12 +77,13 @@ def uncompressed(path: Path) -> bytes:
     return content
 
 
-def _tensors(file: Any) -> Iterator[Float32]:
-    layers = file if "layer_names" in file.attrs else file["model_weights"]  # the latter: a whole model was saved
-    for layer in layers.attrs["layer_names"]:
-        group = layers[_text(layer)]
-        for name in group.attrs["weight_names"]:
-            yield np.asarray(group[_text(name)], dtype=np.float32)
+def _tensors(file: Any, content: bytes) -> Iterator[Float32]:
+    whole_model = "layer_names" not in file.attrs
+    layers = group_at(file, "model_weights") if whole_model else file
+    for layer in read_names(layers, "layer_names", content):
+        group = group_at(layers, layer)
+        for name in read_names(group, "weight_names", content):
+            yield read_dataset(group, name)
 
 
 def _check(path: Path, tensors: list[Float32]) -> None:
@@ -98,10 +97,6 @@ def _check(path: Path, tensors: list[Float32]) -> None:
         raise WeightError(
             f"{path}: not an OpenL3 audio network: it has {len(tensors)} tensors, expected {len(expected)}"
         )
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name
 
 
 def _first_line(error: Exception) -> str:

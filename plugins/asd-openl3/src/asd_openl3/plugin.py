@@ -32,6 +32,7 @@ def _extractor(name: str, summary: str, weights: tuple[WeightFile, ...] = ()) ->
         dimension=512,
         weights=weights,
         frontend="openl3-mel",
+        restricted={"weights": ("default", "random")},
     )
 
 

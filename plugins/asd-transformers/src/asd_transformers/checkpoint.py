@@ -15,6 +15,8 @@ from asd_transformers.sources import Source, open_source
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_SETTINGS_BYTES = 50_000_000
+"""Far more than the index of any model's weights takes."""
 _OTHER_FORMATS = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
 
 
@@ -175,8 +177,10 @@ def _parts(index: Path) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _SETTINGS_BYTES:
+            raise ValueError(f"more than {_SETTINGS_BYTES:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as JSON ({error}); copy it again from its source") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds no settings (a JSON object); copy it again from its source")

@@ -11,6 +11,7 @@ import numpy as np
 from asd.errors import ConfigError
 from asd.plugin import Extractor, Float32, Representation, Runtime, one_of
 from asd_transformers.checkpoint import Checkpoint, open_checkpoint
+from asd_transformers.switches import follow_offline
 
 if TYPE_CHECKING:
     from asd_transformers.encoder import Encoder
@@ -87,6 +88,7 @@ class HuggingFace(Extractor):
         WeightError
             If the model cannot be loaded.
         """
+        follow_offline()
         windows = np.asarray(values if isinstance(values, np.ndarray) else np.from_dlpack(values), dtype=np.float32)
         return self._encoder.embed(windows)
 
@@ -106,6 +108,7 @@ class HuggingFace(Extractor):
 
     @cached_property
     def _encoder(self) -> Encoder:
+        follow_offline()
         from asd_transformers.encoder import Encoder
 
         return Encoder(self._checkpoint, self._layers, self.pool, self.runtime)

@@ -13,6 +13,7 @@ import transformers
 from transformers.utils import logging
 
 from asd.errors import ConfigError, WeightError
+from asd_torch.files import reason_of
 from asd_transformers.checkpoint import Checkpoint
 
 _AUDIO_PARTS = ("audio_model", "audio_tower", "audio_encoder", "speech_encoder")
@@ -70,10 +71,9 @@ def load(checkpoint: Checkpoint) -> tuple[torch.nn.Module, Any]:
                 **options,
             )
         except Exception as error:  # a damaged or foreign folder can make it fail in any way
-            reason = str(error).strip().partition("\n")[0]
             raise WeightError(
                 f"{checkpoint.name}: transformers {transformers.__version__} cannot load it "
-                f"({type(error).__name__}: {reason})"
+                f"({type(error).__name__}: {reason_of(error)})"
             ) from error
     prefix, encoder = _audio_part(model)
     _check_weights(checkpoint.name, prefix, report)

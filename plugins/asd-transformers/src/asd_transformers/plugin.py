@@ -18,4 +18,5 @@ def asd_components() -> Iterator[ComponentSpec]:
         licence="Apache-2.0; PyTorch BSD-3-Clause; weights: see the model's card",
         requires=("transformers>=5.0", "torch>=2.6"),
         frontend="waveform",
+        restricted={"model": (), "revision": (), "trust_remote_code": (False,)},
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asd.errors import ConfigError, WeightError
 from asd.plugin import is_offline
+from asd_transformers.switches import follow_offline
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
@@ -61,6 +62,7 @@ class Repository:
         WeightError
             If the hub cannot be reached, or has no such model or revision for this user.
         """
+        follow_offline()
         from huggingface_hub import try_to_load_from_cache
 
         if self.path is not None:
@@ -88,6 +90,7 @@ class Repository:
 
     def code(self) -> list[Path]:
         """Fetch the Python files that come with the model and return their paths."""
+        follow_offline()
         from huggingface_hub import snapshot_download
 
         try:

@@ -1,0 +1,71 @@
+"""Which model files may choose what components fetch, open or run: those that the user trusts, or fitted here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from asd.contract.create import create
+from asd.contract.permissions import check_parameters, model_file_rules
+from asd.detection.modelfile import Arrays, content_digest
+from asd.errors import ModelFileError
+from asd.files.trusted import is_trusted, remember
+from asd_registry import PIPELINE_KINDS
+
+Manifest = Mapping[str, Any]
+
+
+@contextmanager
+def rules(path: str | Path, manifest: Manifest, arrays: Arrays, *, trust: bool) -> Iterator[None]:
+    """Make the components of a model file inside the block, by the rules that hold for it.
+
+    What is trusted is the content that was read, not the file of that name: it may be another one by now.
+
+    Parameters
+    ----------
+    path : str or Path
+        The model file.
+    manifest, arrays : mapping
+        What it holds, as `asd.detection.modelfile.read` returns it.
+    trust : bool
+        Whether the user consents, now and for ever.
+
+    Raises
+    ------
+    ModelFileError
+        If a parameter needs consent, and there is none.
+    """
+    digest = content_digest(manifest, arrays)
+    if trust:
+        remember(digest, path)
+    if trust or is_trusted(digest):
+        yield
+        return
+    with model_file_rules(path):
+        # Before a component is made: a pipeline may look into the files that its parameters name.
+        _check(manifest)
+        yield
+
+
+def remember_fitted(path: str | Path, manifest: Manifest, arrays: Arrays) -> None:
+    """Trust a model that was fitted here, or loaded with consent, if it needs that."""
+    try:
+        with model_file_rules(path):
+            _check(manifest)
+            detector = manifest["config"]["detector"]
+            create("detector", detector["name"], _parameters(detector))  # it may create others: an ensemble does
+    except ModelFileError:
+        remember(content_digest(manifest, arrays), path)
+
+
+def _check(manifest: Manifest) -> None:
+    for kind in PIPELINE_KINDS:
+        chosen = manifest["config"].get(kind)
+        if isinstance(chosen, Mapping) and isinstance(chosen.get("name"), str):
+            check_parameters(kind, chosen["name"], _parameters(chosen))
+
+
+def _parameters(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in chosen.items() if name != "name"}
