@@ -813,6 +813,7 @@ def test_a_file_beside_a_plugin_file_belongs_to_its_sources(tmp_path: Path, monk
     monkeypatch.setattr(identity, "registry", lambda: found)
     before = identity.identity_of("extractor", "loud")
     assert before["sources"].keys() >= {"plugin_with_helper.py", "asd-framework"}
+    assert {"numpy", "torch"} <= before["libraries"].keys()  # it declares nothing
     helper.write_text("FACTOR = 3\n")
     assert identity.identity_of("extractor", "loud") != before
 
@@ -871,7 +872,7 @@ def test_the_command_shows_and_prunes(
     assert capsys.readouterr().err.endswith("is off (ASD_CACHE_SIZE is 0)\n")
     cli.main(["cache", "prune", "--all"], standalone_mode=False)
     assert capsys.readouterr().out == "Removed the embeddings of 4 clips.\n"
-    with pytest.raises(Exception, match="needs to know what: --unused-days DAYS, --max-size MB or --all"):
+    with pytest.raises(Exception, match="say what to remove: --unused-days DAYS, --max-size MB or --all"):
         cli.main(["cache", "prune"], standalone_mode=False)
 
 

@@ -126,10 +126,10 @@ def test_score_cuts_a_long_recording(model: Path, tmp_path: Path) -> None:
         done = asd("score", model, long, "--json", *options, code=None)
         return [row["clip"].removeprefix(f"{long} ") for row in json.loads(done.stdout)["clips"]]
 
-    assert clips() == [str(long)]
-    assert clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
+    assert clips("--segment", "none") == [str(long)]
+    assert clips() == clips("--segment", "auto") == ["[0–2 s]", "[2–4 s]", "[4–6 s]", "[6–7 s]"]
     assert clips("--segment", "3") == ["[0–3 s]", "[3–7 s]"]
-    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, or auto, got 'x'"
+    assert error("score", model, long, "--segment", "x") == "--segment takes seconds, none or auto, got 'x'"
     assert error("score", model, long, "--segment", "inf") == "segment takes seconds, at least 0.01, got inf"
 
 
@@ -177,6 +177,10 @@ def test_evaluate(model: Path, sounds: Path) -> None:
     assert "chance that a faulty clip scores above a healthy one" in table
     flattered = asd("evaluate", model, "--normal", sounds / "train", "--anomalous", sounds / "faulty")
     assert "warning: 12 of these clips were in the training set" in flattered.stderr
+    assert "False alarms: 7.7% of the healthy clips promised, " in table
+    assert result["promised_false_alarm_rate"] == result["decision"]["level"] == pytest.approx(1 / 13)
+    low, high = result["false_alarm_interval"]
+    assert low <= result["false_alarm_rate"] == result["false_alarms"] / 4 <= high
     assert "given as normal and as anomalous; 4 such clips" in error(
         "evaluate", model, "--normal", sounds / "normal", "--anomalous", sounds / "normal"
     )
@@ -230,27 +234,36 @@ def test_bad_clips_are_left_out_and_counted_and_strict_stops(model: Path, sounds
 def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None:
     hum(tmp_path / "short.wav", seed=1, seconds=0.03)
     hum(tmp_path / "long.wav", seed=2, seconds=20)
-    table = asd("score", model, tmp_path / "short.wav", tmp_path / "long.wav", "--json", code=1).stdout
+    arguments = ("score", model, tmp_path / "short.wav", tmp_path / "long.wav", "--json")
+    table = asd(*arguments, "--segment", "none", code=1).stdout
     assert "padded with its own repetition" in table
     assert "lasts 20 s, the model was calibrated on clips of 2 s" in table
+    cut = asd(*arguments, code=1)
+    assert "1 of 2 recordings are longer than 4 s: cut into clips of 2 s, as the model was calibrated" in cut.stderr
+    clips = [row["clip"].rpartition("/")[2] for row in json.loads(cut.stdout)["clips"]]
+    assert clips == ["short.wav", *(f"long.wav [{start}–{start + 2} s]" for start in range(0, 20, 2))]
+    halves = json.loads(asd("score", model, tmp_path / "long.wav", "--json", "--segment", "10", code=None).stdout)
+    assert [row["clip"].rpartition("[")[2] for row in halves["clips"]] == ["0–10 s]", "10–20 s]"]
     cut = asd("fit", tmp_path / "long.wav", "-o", tmp_path / "seg.asd", "--segment", "2", *QUICK)
     assert "Learned from 10 clips (20 s of sound)" in cut.stdout
+    assert "No promise: the 10 held-out clips are parts of 1 recording; make 10 recordings or more" in cut.stdout
     scored = asd("score", tmp_path / "seg.asd", tmp_path / "long.wav", "--csv", code=None)
     assert "[18–20 s]" in scored.stdout
+    assert "asd: warning: the alarm is a guess: the 10 held-out clips are parts of 1 recording" in scored.stderr
     single = asd("fit", sounds / "train", "-o", tmp_path / "one.asd", "--folds", "1", *QUICK).stdout
     assert "judged by 3 clips held out" in single
 
 
-def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_path: Path) -> None:
+def test_sample_rates_that_differ_from_those_learned_are_noted(model: Path, tmp_path: Path) -> None:
     def notes(model: Path, clip: Path) -> list[str]:
-        (told,) = json.loads(asd("score", model, clip, "--json", code=None).stdout)["clips"]
-        return list(told["notes"])
+        (row,) = json.loads(asd("score", model, clip, "--json", code=None).stdout)["clips"]
+        return list(row["notes"])
 
     low, high = hum(tmp_path / "low.wav", seed=1, rate=8000), hum(tmp_path / "high.wav", seed=1, rate=48000)
     assert notes(model, low) == [
         "recorded at 8000 Hz, the model learned from 16000 Hz: it contains nothing above 4000 Hz"
     ]
-    assert notes(model, high) == []  # the pipeline itself hears nothing above 8000 Hz
+    assert notes(model, high) == []  # the pipeline itself takes nothing above 8000 Hz
     for i in range(6):
         hum(tmp_path / "train" / f"{i}.wav", seed=i, rate=8000)
     fitted = asd("fit", tmp_path / "train", "-o", tmp_path / "low.asd", *QUICK)
@@ -262,7 +275,7 @@ def test_sample_rates_that_differ_from_those_learned_are_told(model: Path, tmp_p
     ]
 
 
-def test_mixed_rates_are_told(tmp_path: Path) -> None:
+def test_mixed_rates_are_logged(tmp_path: Path) -> None:
     for i, rate in enumerate((4000, 16000, 44100, 192000, 8000)):
         hum(tmp_path / "mixed" / f"{i}.wav", seed=i, rate=rate)
     mixed = asd("fit", tmp_path / "mixed", "-o", tmp_path / "mixed.asd", *QUICK)
@@ -296,6 +309,7 @@ MISTAKES = [
     ("fitt", "No such command 'fitt'"),
     ("score {tmp}/absent.asd {train}", "no such model file; make one with 'asd fit"),
     ("score {model} {train} --json --csv", "--json and --csv exclude each other"),
+    ("score {model} {train} --segment -1", "segment takes seconds, at least 0.01, got -1.0"),
 ]
 
 

@@ -313,7 +313,7 @@ ENDS = {
     "raise SystemExit(1)": (1, ""),
     "raise SystemExit('no such machine')": (2, "asd: error: no such machine\n"),
     "raise SystemExit": (0, ""),
-    "raise GeneratorExit('x')": (2, "asd: error: unexpected GeneratorExit: x (-v shows where; please report it)\n"),
+    "raise GeneratorExit('x')": (2, "asd: error: unexpected GeneratorExit: x in the plugin bad 1.0 ("),
 }
 
 
@@ -321,7 +321,9 @@ ENDS = {
 def test_how_a_command_ends(lay: Lay, run: Run, body: str) -> None:
     lay(COMMAND.format(body=body))
     code, told = ENDS[body]
-    assert run("odd", code=code).stderr == told
+    stderr = run("odd", code=code).stderr
+    assert stderr.startswith(told)
+    assert bool(stderr) == bool(told)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])

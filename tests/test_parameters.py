@@ -92,6 +92,7 @@ def test_describes_parameters_from_signature_and_docstring() -> None:
     assert found["mode"].description == ""
     assert describe(found["second"].annotation) == "a number or none"
     assert describe(tuple[str, ...]) == "a comma-separated list of text"
+    assert describe(tuple[int, ...]) == "a comma-separated list of whole numbers"
     assert describe(tuple[int, int]) == "a comma-separated list of 2 values, each a whole number"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from asd.contract.interfaces import Runtime
 from asd.detection.config import Config
+from asd.detection.cutting import Segment, clips_to_judge
 from asd.detection.model import Model, Verdict
 from asd.detection.pipeline import Failure
 from asd.sound.finding import find_clips
@@ -52,12 +53,7 @@ def fit(
 
 
 def score(
-    model: Model | str | Path,
-    data: Data,
-    *,
-    segment: float | Literal["auto"] | None = None,
-    workers: int = 1,
-    cache: bool = True,
+    model: Model | str | Path, data: Data, *, segment: Segment = "auto", workers: int = 1, cache: bool = True
 ) -> Iterator[Verdict | Failure]:
     """Yield a verdict for each clip of `data` in order, or a failure for a clip that cannot be read.
 
@@ -68,23 +64,15 @@ def score(
     data : str, Path or iterable of them
         Files, folders, globs or CSV manifests.
     segment : float, "auto" or None
-        Cut longer recordings into clips of this many seconds; "auto": as long as the clips that the model was
-        calibrated on; None: as when it was fitted.
+        Cut recordings into clips of so many seconds; None: judge each as a whole; ``"auto"``: as the model was fitted,
+        and what is more than twice as long as its clips into clips of their length.
     workers : int
         Threads that decode ahead of the network.
     cache : bool
         Take embeddings from the embedding cache and keep them there.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache)
-    clips = find_clips(_as_list(data), segment=segment_of(fitted, segment))
-    yield from fitted.score(clips, workers=workers, cache=cache)
-
-
-def segment_of(model: Model, segment: float | Literal["auto"] | None) -> float | None:
-    """Return the seconds of the clips that recordings are cut into to be scored; see `score`."""
-    if segment == "auto":
-        return model.config.segment or model.calibration.clip_seconds
-    return model.config.segment if segment is None else segment
+    yield from fitted.score(clips_to_judge(fitted, _as_list(data), segment=segment), workers=workers, cache=cache)
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True) -> Model:

@@ -1,4 +1,4 @@
-"""What travels through a pipeline: sound, its windows, and the description of what they hold."""
+"""Records of a pipeline: sound, its windows, and the description of what they hold."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def draw_patches() -> None:
 
 
 def draw_p_value() -> None:
-    """Draw how held-out healthy clips compare with a new clip, each by the detector that had not heard it."""
+    """Draw how held-out healthy clips compare with a new clip, each by the detector trained without it."""
     import asd
     from asd.detection.training import pool_scores
 

@@ -1,4 +1,4 @@
-"""Who is to blame for an exception that nobody meant for the user."""
+"""Name the plugin in whose code an unexpected exception was raised."""
 
 from __future__ import annotations
 

@@ -11,6 +11,9 @@ import click
 from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import false_alarms_option, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
+from asd.records import Clip
+
+_VERBS = {"calibrated": "promised", "guess": "guessed"}
 
 
 @click.command()
@@ -40,29 +43,41 @@ def evaluate(
     """Measure how well a model separates healthy from faulty recordings.
 
     Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised. DATA is a file,
-    folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label).
+    folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label that are not of the split
+    'train').
     """
     with reporting(verbose):
         from asd.detection.evaluation import evaluate as measure
         from asd.detection.model import Model
-        from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
-        segment = model.config.segment
         result = measure(
             model,
-            find_clips(normal, segment=segment, label="normal"),
-            find_clips(anomalous, segment=segment, label="anomalous"),
+            _test_clips(model, normal, "normal"),
+            _test_clips(model, anomalous, "anomalous"),
             workers=workers,
             strict=strict,
         )
     if as_json:
         failures = [failure.as_dict() for failure in result.failures]
-        print_json({**asdict(result), "failures": failures, "decision": vars(model.decision)})
+        contradicts = {"contradicts_promise": result.contradicts_promise}
+        print_json({**asdict(result), **contradicts, "failures": failures, "decision": vars(model.decision)})
         return
     print_evaluation(result, model)
+
+
+def _test_clips(model: Any, data: tuple[str, ...], label: str) -> list[Clip]:
+    """Return the clips of a label, without the rows of a manifest that are of the split ``train``."""
+    from asd.detection.cutting import clips_to_judge
+    from asd.sound.finding import find_clips
+
+    clips = clips_to_judge(model, data, label=label, split="test")
+    left_out = {clip.path for clip in find_clips(data, label=label)} - {clip.path for clip in clips}
+    if left_out:
+        click.echo(f"asd: {len(left_out)} {label} recordings are not of the split 'test': left out", err=True)
+    return clips
 
 
 def print_evaluation(result: Any, model: Any) -> None:
@@ -81,8 +96,21 @@ def print_evaluation(result: Any, model: Any) -> None:
         ("faulty", result.anomalous, result.anomalous - result.hits, result.hits),
     )
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
-    decision = model.decision
+    decision, (least, most) = model.decision, result.false_alarm_interval
     click.echo(f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarms_per_hour:.3g} false alarms an hour.")
+    click.echo(
+        f"False alarms: {decision.level:.1%} of the healthy clips {_VERBS[decision.promise]}, "
+        f"{result.false_alarm_rate:.1%} observed "
+        f"({result.false_alarms} of {result.normal}; 95 % interval {least:.1%} – {most:.1%})."
+    )
+    if decision.reason:
+        click.echo(f"asd: warning: the alarm is a guess: {decision.reason}", err=True)
+    if result.contradicts_promise:
+        click.echo(
+            "asd: warning: more false alarms than that, beyond chance: these healthy recordings are unlike those of "
+            "the fit; fit on recordings like them, too",
+            err=True,
+        )
     for failure in result.failures:
         click.echo(f"asd: left out: {failure.error}", err=True)
     if result.training_clips:

@@ -68,6 +68,8 @@ def fit(
     click.echo(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {output}.")
     if summary["left_out"]:
         click.echo(f"Left out {summary['left_out']} clips that could not be used (see above).")
+    if model.duplicates:
+        click.echo(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
     click.echo(f"Pipeline: {' → '.join(summary['pipeline'])}.")
     click.echo(describe_decision(model.decision, summary["held_out"]))
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
@@ -75,6 +77,11 @@ def fit(
 
 def describe_decision(decision: Decision, clips: int) -> str:
     """Return what the alarm means, in a sentence."""
+    if decision.reason:
+        return (
+            f"No promise: {decision.reason}. Alarm: when a clip's p-value is at most {decision.level:.3g}; that "
+            f"healthy sound then causes about {decision.false_alarms_per_hour:.3g} alarms an hour is a guess."
+        )
     return (
         f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
         f"{decision.false_alarms_per_hour:.3g} alarms an hour, judged by {clips} clips held out of training."
@@ -91,6 +98,7 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "left_out": len(model.failures),
         "failures": [failure.as_dict() for failure in model.failures],
         "notes": [{"note": each.note, "count": each.count, "clips": list(each.clips)} for each in model.notes],
+        "duplicates": [duplicate.as_dict() for duplicate in model.duplicates],
         "seconds": calibration.clip_seconds * model.clips,
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
         "config": model.full_config(),

@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -21,12 +21,14 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
 @click.command()
 @click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@false_alarms_option
 @click.option(
     "--segment",
-    metavar="SECONDS|auto",
-    help="Cut longer recordings into clips; auto: as long as those of the calibration. [default: as when fitting]",
+    default="auto",
+    show_default=True,
+    metavar="SECONDS|none|auto",
+    help="Cut recordings into clips; auto: as the model was fitted, and what is over twice as long as its clips.",
 )
-@false_alarms_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
@@ -39,8 +41,8 @@ def score(
     /,
     model_file: Path,
     data: tuple[str, ...],
-    segment: str | None,
     false_alarms_per_hour: float | None,
+    segment: str,
     as_json: bool,
     as_csv: bool,
     device: str,
@@ -58,17 +60,15 @@ def score(
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
-    length = _length(segment)
     with reporting(verbose):
-        from asd.api import segment_of
+        from asd.detection.cutting import clips_to_judge, segment_from
         from asd.detection.model import Model
         from asd.progress import track
-        from asd.sound.finding import find_clips
 
         model = Model.load(model_file, runtime=runtime_from(device, precision, batch_size), cache=cache)
         if false_alarms_per_hour is not None:
             model.decision = model.calibration.decide(false_alarms_per_hour)
-        clips = find_clips(data, segment=segment_of(model, length))
+        clips = clips_to_judge(model, data, segment=segment_from(segment))
         results = track(model.score(clips, workers=workers), "scoring", len(clips))
         rows = (_row(result, strict) for result in results)
         written = _write_csv(rows) if as_csv else list(rows)
@@ -80,15 +80,6 @@ def score(
         raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
     if any(row["anomalous"] for row in written):
         ctx.exit(1)
-
-
-def _length(segment: str | None) -> float | Literal["auto"] | None:
-    if segment is None:
-        return None
-    try:
-        return "auto" if segment == "auto" else float(segment)
-    except ValueError:
-        raise ConfigError(f"--segment takes seconds, or auto, got {segment!r}") from None
 
 
 def _row(result: Any, strict: bool) -> dict[str, Any]:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 REQUIRED = inspect.Parameter.empty
 
+_SEVERAL = {int: "whole numbers", float: "numbers"}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -157,8 +159,9 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (tuple, list):
-        count = "" if Ellipsis in arguments or origin is list else f"{len(arguments)} values, each "
-        return f"a comma-separated list of {count}{describe(arguments[0])}"
+        if Ellipsis in arguments or origin is list:
+            return f"a comma-separated list of {_SEVERAL.get(arguments[0]) or describe(arguments[0])}"
+        return f"a comma-separated list of {len(arguments)} values, each {describe(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 

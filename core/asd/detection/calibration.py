@@ -6,18 +6,25 @@ cross-conformal one (Vovk 2015, Cross-conformal predictors, Annals of Mathematic
 
     p = (1 + number of held-out clips whose score is at least the new clip's by the same member) / (n + 1)
 
-Scores of different members are never compared: each has its own scale. If the machine still sounds as it did, a
-p-value of at most ``a`` comes with probability about ``a`` (exactly at most ``a`` with a single member, at most ``2a``
-guaranteed with several). So an alarm at ``p <= a`` on clips of ``s`` seconds gives about ``a * 3600 / s`` false alarms
-an hour. No ``a`` below ``1 / (n + 1)`` can be had from `n` clips.
+Scores of different members are never compared: each has its own scale. If healthy clips are exchangeable, a p-value of
+at most ``a`` comes with probability
+
+- at most ``a`` with a single member, which is proven (Vovk et al. 2005, Algorithmic Learning in a Random World);
+- at most ``2a + 2(1 - a)(K - 1) / (n + K)`` with K members of equal folds: more is not proven (Vovk et al. 2018,
+  Cross-conformal predictive distributions, PMLR 91; Barber et al. 2021, Predictive inference with the jackknife+,
+  Annals of Statistics 49). With the detectors and sounds of tests/benchmarks/bench_promise.py it is about ``a``:
+  measured.
+
+So an alarm at ``p <= a`` on clips of ``s`` seconds gives about ``a * 3600 / s`` false alarms an hour. No ``a`` below
+``1 / (n + 1)`` can be had from `n` clips, and clips that are parts of too few recordings promise nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +33,13 @@ from asd.contract.parameters import accepts_former_names
 from asd.detection.config import check_rate
 from asd.errors import CalibrationError
 from asd.records import Float64
+
+MINIMUM_RECORDINGS = 10
+"""Parts of fewer recordings promise nothing, parts of more no level below that of whole ones: see
+docs/explanation/calibration.md for the measurement."""
+
+LENGTHS = (0.8, 1.25)
+"""Clips so many times as long as those of the calibration raise about as many alarms; measured, as above."""
 
 DEFAULT_FALSE_ALARMS_PER_HOUR = 1.0
 """What healthy sound may cause when the user does not say."""
@@ -42,12 +56,18 @@ class Decision:
         Alarms that an hour of healthy sound may cause.
     level : float
         A clip is anomalous if its p-value is at most this.
+    promise : {"calibrated", "guess"}
+        Whether the held-out clips support the number of alarms.
+    reason : str or None
+        Why it is a guess.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"false_alarm_rate": "false_alarms_per_hour"}
 
     false_alarms_per_hour: float
     level: float
+    promise: Literal["calibrated", "guess"] = "calibrated"
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +82,14 @@ class Calibration:
         Which member gave each score.
     clip_seconds : float
         Mean length of a clip in seconds.
+    recordings : int or None
+        Recordings that the clips are parts of; None: unknown, as in the first model files.
     """
 
     scores: Float64
     member: npt.NDArray[np.int64]
     clip_seconds: float
+    recordings: int | None = None
 
     def p_value(self, scores: Float64) -> float:
         """Return the p-value of a clip that scores float64[n_members] by the members."""
@@ -104,7 +127,22 @@ class Calibration:
                 f"{rate:g} false alarms per hour would be an alarm on every clip of "
                 f"{self.clip_seconds:.3g} s; lower --false-alarms-per-hour below {self._rate(1):.4g}"
             )
-        return Decision(rate, rank / (n + 1))
+        return self.judged(Decision(rate, rank / (n + 1)))
+
+    def judged(self, decision: Decision) -> Decision:
+        """Return the decision, marked as a guess if the clips are parts of too few recordings to support it."""
+        n, recordings = len(self.scores), self.recordings
+        if recordings is None or recordings >= n:
+            return replace(decision, promise="calibrated", reason=None)
+        reason = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
+        if recordings < MINIMUM_RECORDINGS:
+            reason += f"; make {MINIMUM_RECORDINGS} recordings or more, on several days"
+        elif decision.level * (recordings + 1) < 1 - 1e-9:
+            rate = round_up(self._rate(1 / (recordings + 1)))
+            reason += f", which support {rate} alarms an hour or more; make more recordings, on several days"
+        else:
+            return replace(decision, promise="calibrated", reason=None)
+        return replace(decision, promise="guess", reason=reason)
 
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds

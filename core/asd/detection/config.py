@@ -1,4 +1,4 @@
-"""One configuration says all of a pipeline; TOML files, command-line options and model files use the same names."""
+"""The configuration of a whole pipeline; TOML files, command-line options and model files use the same names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``asd fit`` takes by itself; why: docs/decisions/0013-default-by-evidence.md."""
+"""The default pipeline of ``asd fit``; reasons: docs/decisions/0013-default-by-evidence.md."""
 
 from __future__ import annotations
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from asd.detection.identity import content_of
-from asd.detection.metrics import auc, bootstrap_interval, partial_auc
+from asd.detection.metrics import auc, binomial_interval, bootstrap_interval, partial_auc
 from asd.detection.model import Model, Verdict
 from asd.detection.pipeline import Failure
 from asd.errors import DataError
@@ -30,6 +33,12 @@ class Evaluation:
         McClish-standardised partial AUC up to a false positive rate of 0.1.
     false_alarms, hits : int
         Normal and anomalous clips that raised the alarm.
+    false_alarm_rate : float
+        Fraction of the normal clips that raised the alarm.
+    false_alarm_interval : tuple of float
+        Its exact 95 % interval, for clips that are independent of each other.
+    promised_false_alarm_rate : float
+        What the model promises: the level of its decision.
     normal, anomalous : int
         Clips judged in each class.
     training_clips : int
@@ -43,10 +52,18 @@ class Evaluation:
     partial_auc: float
     false_alarms: int
     hits: int
+    false_alarm_rate: float
+    false_alarm_interval: tuple[float, float]
+    promised_false_alarm_rate: float
     normal: int
     anomalous: int
     training_clips: int
     failures: tuple[Failure, ...]
+
+    @property
+    def contradicts_promise(self) -> bool:
+        """Whether the healthy clips raised more alarms than the model promises and chance explains."""
+        return self.promised_false_alarm_rate < self.false_alarm_interval[0]
 
 
 def evaluate(
@@ -79,12 +96,13 @@ def evaluate(
     Raises
     ------
     DataError
-        If a clip is in both classes, or a class has no readable clip.
+        If a clip, or one of the same content, is in both classes, or a class has no readable clip.
     AudioError
         If `strict` and a clip cannot be read.
     """
     if both := set(normal) & set(anomalous):
         raise DataError(f"{next(iter(both))}: given as normal and as anomalous; {len(both)} such clips")
+    _check_contents(normal, anomalous)
     verdicts: list[Verdict] = []
     failures: list[Failure] = []
     clips = [*normal, *anomalous]
@@ -114,14 +132,42 @@ def measure(
     trained_on = {entry["sha256"] for entry in model.training}
     known = {path for path in {v.clip.path for v in verdicts} if content_of(path) in trained_on}
     scores = [np.array([v.score for v in group]) for group in (healthy, faulty)]
+    separation = auc(*scores)  # refuses an empty class
+    false_alarms = sum(v.anomalous for v in healthy)
     return Evaluation(
-        auc=auc(*scores),
+        auc=separation,
         auc_interval=bootstrap_interval(*scores, seed=seed),
         partial_auc=partial_auc(*scores, max_fpr=0.1),
-        false_alarms=sum(v.anomalous for v in healthy),
+        false_alarms=false_alarms,
         hits=sum(v.anomalous for v in faulty),
+        false_alarm_rate=false_alarms / len(healthy),
+        false_alarm_interval=binomial_interval(false_alarms, len(healthy)),
+        promised_false_alarm_rate=model.decision.level,
         normal=len(healthy),
         anomalous=len(faulty),
         training_clips=sum(v.clip.path in known for v in verdicts),
         failures=tuple(failures),
     )
+
+
+def _check_contents(normal: Sequence[Clip], anomalous: Sequence[Clip]) -> None:
+    """Refuse sound that is in both classes under two names; different parts of one recording may be in both."""
+    content: dict[Path, str] = {}
+    for path in dict.fromkeys(clip.path for clip in (*normal, *anomalous)):
+        with suppress(OSError):  # reading it says what is wrong
+            content[path] = content_of(path)
+    healthy: dict[str | None, list[Clip]] = {}
+    for clip in normal:
+        healthy.setdefault(content.get(clip.path), []).append(clip)
+    healthy.pop(None, None)
+    for clip in anomalous:
+        for other in healthy.get(content.get(clip.path), ()):
+            if max(clip.start, other.start) < min(_end(clip), _end(other)):
+                raise DataError(
+                    f"{other} and {clip}: the same sound, given as normal and as anomalous; leave it out or correct "
+                    "the label"
+                )
+
+
+def _end(clip: Clip) -> float:
+    return math.inf if clip.duration is None else clip.start + clip.duration

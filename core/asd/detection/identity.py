@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,15 +103,16 @@ def identity_of(kind: Kind, name: str) -> dict[str, Any]:
     found = registry().find(kind, name)
     spec, plugin = found.spec, found.plugin
     package = spec.target.partition(":")[0].partition(".")[0]
-    installed = _installed(plugin.distribution, _FRAMEWORK, *spec.requires)
-    if plugin.distribution.endswith(".py"):  # a plugin that is one file; what it imports may lie beside it
+    needed, sources = [plugin.distribution, _FRAMEWORK, *spec.requires], {}
+    if plugin.distribution.endswith(".py"):  # a plugin that is one file does not declare what it imports
+        needed += [info.name.partition("-")[0] for folder in sys.path for info in Path(folder).glob("*.dist-info")]
         beside = [each for file in _files_of(package) for each in sorted(file.parent.glob("*.py"))]
-        sources = {plugin.distribution: _digest_of_all(beside)}
-    else:
-        sources = {}
+        sources[plugin.distribution] = _digest_of_all(beside)
+    installed = _installed(*needed)
     for distribution, _, root in installed:
         if root:
-            sources[distribution] = _source_digest(root, package if distribution == plugin.distribution else "")
+            own = distribution == _normalised(plugin.distribution)
+            sources[distribution] = _source_digest(root, package if own else "")
     return {
         "name": found.qualified_name,
         "target": spec.target,
@@ -129,14 +131,15 @@ def _installed(*requirements: str) -> tuple[tuple[str, str, str], ...]:
     Returns
     -------
     tuple of (name, version, folder)
-        The name as it is asked for first; the project's folder where it is installed in editable form, else "".
+        The normalised name; the project's folder where it is installed in editable form, else "".
     """
     found = {}
     seen: set[str] = set()
     waiting = list(requirements)
     while waiting:
         name, extras = _NAME_AND_EXTRAS.match(waiting.pop()).groups("")  # type: ignore[union-attr]  # matches any text
-        if (asked := f"{name.lower()}{extras}") in seen:
+        name = _normalised(name)
+        if (asked := name + extras) in seen:
             continue
         seen.add(asked)
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # not on this platform, a plugin file
@@ -148,6 +151,10 @@ def _installed(*requirements: str) -> tuple[tuple[str, str, str], ...]:
             needed = re.findall(r"^Requires-Dist: (.*)$", head, re.MULTILINE)
             waiting += (each for each in needed if "extra" not in each or _asked(each, extras))
     return tuple(found[name] for name in sorted(found))
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _editable_root(origin: str | None) -> str:

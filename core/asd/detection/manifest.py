@@ -35,10 +35,11 @@ class CalibrationEntry(TypedDict):
     """What `asd.detection.calibration.Calibration` needs besides its arrays."""
 
     clip_seconds: Positive
+    recordings: NotRequired[Count]
 
 
 class DecisionEntry(TypedDict):
-    """The decision; its rate has the older name in older files."""
+    """The decision; its rate has the older name in older files. Whether it is a guess follows from the calibration."""
 
     level: Annotated[float, Meta(gt=0, le=1)]
     false_alarm_rate: NotRequired[Positive]

@@ -5,6 +5,8 @@ Everywhere: `normal` and `anomalous` are float arrays of shape (n,) of clip scor
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -106,6 +108,38 @@ def percentile_interval(samples: Float64, level: float = 0.95) -> tuple[float, f
     """Return the interval that holds the middle fraction `level` of bootstrap samples of a number."""
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def binomial_interval(hits: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a rate of which `hits` of `trials` were seen.
+
+    It holds the true rate with a probability of at least `level` (Clopper and Pearson 1934, Biometrika 26).
+
+    Parameters
+    ----------
+    hits, trials : int
+        How often it happened, of how many independent times.
+    level : float
+        Coverage.
+    """
+    if not 0 <= hits <= trials or trials < 1:
+        raise ValueError(f"hits must be from 0 to trials, trials 1 or more, got {hits} of {trials}")
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else _rate_with(1 - tail, hits - 1, trials)
+    high = 1.0 if hits == trials else _rate_with(tail, hits, trials)
+    return low, high
+
+
+def _rate_with(probability: float, hits: int, trials: int) -> float:
+    """Return the rate at which at most `hits` of `trials` come with this probability, by bisection."""
+    counts = np.arange(hits + 1)
+    ways = np.array([math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) for k in counts])
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        rate = (low + high) / 2
+        at_most = np.exp(ways + counts * math.log(rate) + (trials - counts) * math.log1p(-rate)).sum()
+        low, high = (rate, high) if at_most > probability else (low, rate)
+    return (low + high) / 2
 
 
 def _positives(

@@ -17,9 +17,10 @@ import numpy as np
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.detection import modelfile
-from asd.detection.calibration import Calibration, Decision
+from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry, checked, sections
@@ -99,6 +100,8 @@ class Model:
         What was noted on the training clips, and on how many (empty after loading).
     failures : list of Failure
         Training clips that could not be used (empty after loading).
+    duplicates : list of Duplicate
+        Training clips that repeat others and therefore did not calibrate (empty after loading).
     """
 
     def __init__(self, pipeline: Pipeline, members: list[Member], calibration: Calibration, decision: Decision) -> None:
@@ -111,6 +114,7 @@ class Model:
         self.conditions = Conditions()
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
+        self.duplicates: list[Duplicate] = []
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -171,7 +175,8 @@ class Model:
         # The order of the files on the command line must not change the folds, or what is learned.
         contents = {path: content_of(path) for path in dict.fromkeys(f.clip.path for f in features)}
         features.sort(key=lambda f: (contents[f.clip.path], f.clip.path.name, f.clip.start))
-        members, calibration = learn(pipeline.config, features, pipeline.runtime)
+        duplicates = find_duplicates(features)
+        members, calibration = learn(pipeline.config, features, pipeline.runtime, duplicates)
         model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in features)
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
@@ -182,6 +187,7 @@ class Model:
         model.notes = count_notes(features)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
+        model.duplicates = duplicates
         return model
 
     def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
@@ -197,6 +203,8 @@ class Model:
             Whether the embedding cache is used that `fit` or `load` got.
         """
         self._check_weights()
+        if self.decision.reason:
+            _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         precision = self.fitted_with.get("precision")
         for result in self.pipeline.embed_all(clips, workers=workers, cache=kept):
@@ -230,10 +238,12 @@ class Model:
         p_value = self.calibration.p_value(scores)
         notes = [*features.notes, *self.conditions.notes(features, self.pipeline.sample_rate)]
         usual = self.calibration.clip_seconds
-        if not 0.5 <= features.seconds / usual <= 2:
+        shortest, longest = LENGTHS
+        if not shortest <= features.seconds / usual <= longest:
+            mend = f", or score with --segment {usual:.3g}" if features.seconds > usual else ""
             notes.append(
                 f"lasts {features.seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
-                "the p-value is a guess (fit with --segment)"
+                f"the p-value is a guess (record clips of that length{mend})"
             )
         return Verdict(
             clip=features.clip,
@@ -281,7 +291,7 @@ class Model:
             "plugins": self._plugins(),
             "weights": self._pinned_weights or self.pipeline.weight_hashes(),
             "members": len(self.members),
-            "calibration": {"clip_seconds": self.calibration.clip_seconds},
+            "calibration": self._calibration_entry(),
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
             "clips": self.clips,
@@ -289,6 +299,10 @@ class Model:
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
         }
+
+    def _calibration_entry(self) -> dict[str, Any]:
+        seconds, recordings = self.calibration.clip_seconds, self.calibration.recordings
+        return {"clip_seconds": seconds} | ({} if recordings is None else {"recordings": recordings})
 
     def _pinned(self, kind: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the choice with every parameter spelled out: a later default must not change an old model."""
@@ -335,10 +349,9 @@ class Model:
             members = [_restored(pipeline.config, given, parts[str(i)]) for i in range(manifest["members"])]
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
-        calibration = Calibration(
-            arrays["calibration.scores"], arrays["calibration.member"], manifest["calibration"]["clip_seconds"]
-        )
-        model = cls(pipeline, members, calibration, decision)
+        facts: dict[str, Any] = {**manifest["calibration"]}
+        calibration = Calibration(arrays["calibration.scores"], arrays["calibration.member"], **facts)
+        model = cls(pipeline, members, calibration, calibration.judged(decision))
         model.training = manifest["training"]
         model.clips = manifest["clips"]
         model.conditions = Conditions(manifest.get("rates"), manifest.get("channels"), manifest.get("levels"))

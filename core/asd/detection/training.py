@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from asd.contract.create import create
 from asd.contract.interfaces import Detector, Runtime
-from asd.detection.calibration import Calibration
+from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.duplicates import Duplicate, recording_of
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, seeded
 from asd.detection.results import fitted, scores_of
 from asd.detection.transform import FeatureTransform
@@ -78,25 +79,34 @@ def extract(
     return features, failures
 
 
-def learn(config: ResolvedConfig, features: list[ClipFeatures], runtime: Runtime) -> tuple[list[Member], Calibration]:
+def learn(
+    config: ResolvedConfig, features: Sequence[ClipFeatures], runtime: Runtime, duplicates: Sequence[Duplicate] = ()
+) -> tuple[list[Member], Calibration]:
     """Train one member per fold on the other folds, and score each fold's clips by its member.
+
+    Duplicates are held out with their originals and calibrate nothing.
 
     Raises
     ------
     CalibrationError
         If the number of clips cannot support the false alarm rate asked for; said before the training, not after it.
     """
-    fold = assign_folds([f.clip for f in features], config.folds, config.seed)
-    held_out = np.flatnonzero(fold >= 0)
+    clips = [f.clip for f in features]
+    recording = recording_of(clips, duplicates)
+    fold = assign_folds(recording, config.folds, config.seed)
+    repeated = {duplicate.clip for duplicate in duplicates}
+    _check_count(len(set(clips) - repeated), len(clips), which="differ from all others")
+    held_out = np.array([i for i, clip in enumerate(clips) if fold[i] >= 0 and clip not in repeated])
     seconds = float(np.mean([f.seconds for f in features]))
-    Calibration(np.zeros(len(held_out)), fold[held_out], seconds).decide(config.false_alarms_per_hour)
+    recordings = len({recording[i] for i in held_out})
+    Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings).decide(config.false_alarms_per_hour)
     members = []
     for k in track(range(int(fold.max()) + 1), "learning"):
         values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
         transform = new_transform(config).fit(values)
         members.append(Member(transform, fitted(new_detector(config, runtime), transform.transform(values))))
     scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
-    return members, Calibration(scores, fold[held_out], seconds)
+    return members, Calibration(scores, fold[held_out], seconds, recordings)
 
 
 def new_transform(config: ResolvedConfig) -> FeatureTransform:
@@ -121,30 +131,39 @@ def pool_scores(scores: Float64, config: Config) -> float:
     return float(scores.mean())
 
 
-def assign_folds(clips: Sequence[Clip], folds: int, seed: int) -> npt.NDArray[np.int64]:
+def assign_folds(recording: Sequence[Hashable], folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the fold that holds each clip out, int64[n_clips]; -1: none does.
 
     Parts of one recording resemble each other more than parts of two: whole recordings are held out where there are
     enough of them, otherwise stretches of neighbouring clips. One fold holds out one clip in five.
+
+    Parameters
+    ----------
+    recording : sequence
+        What tells the recording of each clip from the others.
+    folds : int
+        How many folds are wanted.
+    seed : int
+        Seed of the dealing.
     """
-    parts = SINGLE_HELD_OUT if folds == 1 else min(folds, len(clips))
-    recordings = list(dict.fromkeys(clip.path for clip in clips))
+    parts = SINGLE_HELD_OUT if folds == 1 else min(folds, len(recording))
+    recordings = list(dict.fromkeys(recording))
     if len(recordings) < parts:
-        fold = np.arange(len(clips)) * parts // len(clips)
+        fold = np.arange(len(recording)) * parts // len(recording)
     else:
         order = np.random.default_rng(seed).permutation(len(recordings))
         part_of = {recordings[index]: position % parts for position, index in enumerate(order)}
-        fold = np.array([part_of[clip.path] for clip in clips])
+        fold = np.array([part_of[each] for each in recording])
     return np.where(fold == 0, 0, -1) if folds == 1 else fold
 
 
-def _check_count(usable: int, given: int, failures: Sequence[Failure] = ()) -> None:
+def _check_count(usable: int, given: int, failures: Sequence[Failure] = (), which: str = "can be used") -> None:
     if usable >= MINIMUM_CLIPS:
         return
-    found = f"{given} clips" if usable == given else f"{usable} of {given} clips can be used"
+    found = f"{given} clips" if usable == given else f"{usable} of {given} clips {which}"
     raise CalibrationError(
         f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
-        "record more, or cut long recordings with --segment SECONDS"
+        f"make {MINIMUM_RECORDINGS} recordings or more, on several days (pieces of one long recording are too alike)"
         + (f" (the first that cannot: {failures[0].error})" if failures else "")
     )
 

@@ -82,7 +82,7 @@ def find_clips(
             clips.setdefault((os.path.realpath(clip.path), clip.start, clip.duration), clip)
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
-    return [part for clip in clips.values() for part in _segments(clip, segment)]
+    return [part for clip in clips.values() for part in segments(clip, segment)]
 
 
 def _clips(entry: str, label: str | None, split: str | None) -> list[Clip]:
@@ -199,7 +199,8 @@ def _in_manifest(manifest: Path, label: str | None, split: str | None) -> list[C
     return found
 
 
-def _segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
+def segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
+    """Yield the parts of a clip, `segment` seconds each (None: the clip as it is); errors as for `find_clips`."""
     if segment is None:
         yield clip
         return

@@ -1,4 +1,4 @@
-"""What a recording's samples say of the recording: scale, clipping, dead and cancelling channels, impossible values."""
+"""Check a recording's samples: scale, clipping, dead and cancelling channels, impossible values."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class ClipReader:
             self.notes += [*levels.notes(), *([SCALED_NOTE] if scale != 1.0 else []), *self._length_notes(sound)]
 
     def _extent(self, sound: Sound) -> tuple[int, int | None]:
-        """Return the first sample of the clip and how many there are, None if only decoding tells."""
+        """Return the first sample of the clip and how many there are, None if only decoding shows it."""
         first = round(self.clip.start * sound.rate)
         wanted = None if self.clip.duration is None else round(self.clip.duration * sound.rate)
         if sound.frames is None:
@@ -123,7 +123,7 @@ class ClipReader:
         )
 
     def _check_length(self, sound: Sound, read: int, count: int | None) -> None:
-        """Raise an error if less could be decoded than the file or the user promised."""
+        """Raise an error if less could be decoded than the file's header states or the clip needs."""
         if count is None and read:
             return
         if count is not None and sound.frames is None and read < count - _TOLERANCE * sound.rate:
@@ -191,7 +191,7 @@ def _has_integer_scale(path: Path, *_: int) -> bool:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Return what tells a file from a later version of itself."""
+    """Return what changes when a file is written again."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 

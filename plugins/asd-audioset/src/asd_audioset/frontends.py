@@ -63,7 +63,7 @@ class EfficientATMel(Frontend):
 
     @property
     def window_length(self) -> int:
-        """Samples that a window looks at."""
+        """Samples that a window covers."""
         return self._frames * logmel.EFFICIENTAT.hop_length
 
     @property
@@ -132,7 +132,7 @@ class PatchMel(Frontend):
 
     @property
     def window_length(self) -> int:
-        """Samples that a patch looks at: 0.975 s, as the last frame is 25 ms long."""
+        """Samples that a patch covers: 0.975 s, as the last frame is 25 ms long."""
         return (self._FRAMES - 1) * self._transform.hop_length + self._transform.frame_length
 
     @property
@@ -183,7 +183,7 @@ def _shared(transform: LogMel) -> Transform:
 
 
 def _cut(bands: Float32, length: int, hop: int) -> Float32:
-    """Return a view (n, length, bands) of all stretches of `length` frames, `hop` apart."""
+    """Return a view (n, length, bands) of all runs of `length` frames, `hop` apart."""
     return np.lib.stride_tricks.sliding_window_view(bands, length, axis=0)[::hop].transpose(0, 2, 1)
 
 

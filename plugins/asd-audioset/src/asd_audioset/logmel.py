@@ -66,7 +66,7 @@ class LogMel:
 
     @cached_property
     def _bank(self) -> torch.Tensor:
-        """Triangles, float32[bins, n_mels]; bins above the highest frequency are left out, as they weigh nothing."""
+        """Triangles, float32[bins, n_mels]; bins above the highest frequency (weight zero) are left out."""
         bins = mel(np.linspace(0.0, self.sample_rate / 2, self.n_fft // 2 + 1))
         lowest, highest = mel(np.array([self.f_min, self.f_max]))
         edges = np.linspace(lowest, highest, self.n_mels + 2)

@@ -100,7 +100,7 @@ class _Block(nn.Module):
 
 
 class _Gate(nn.Module):
-    """Squeeze and excitation: scale each channel by what the means of all channels say."""
+    """Squeeze and excitation: scale each channel by a function of the means of all channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The weight files that there are, and who publishes them."""
+"""The published weight files and their addresses."""
 
 from __future__ import annotations
 

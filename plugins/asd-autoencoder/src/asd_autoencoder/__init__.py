@@ -1,4 +1,4 @@
-"""Autoencoders that learn to reproduce normal sound; what they reproduce badly is anomalous.
+"""Autoencoders that learn to reconstruct normal sound; what they reconstruct badly is anomalous.
 
 ::
 

@@ -27,7 +27,7 @@ _EXTRAS = ("dimension", "training_loss", "held_out_loss")
 
 
 class ReconstructionDetector(CheckedDetector):
-    """A detector whose score is the mean squared error of a network that reproduces its input.
+    """A detector whose score is the mean squared error of a network that reconstructs its input.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Training that outlives its process: the last state of a training as one safetensors file in the cache folder."""
+"""Resume an interrupted training: the last state of a training as one safetensors file in the cache folder."""
 
 from __future__ import annotations
 

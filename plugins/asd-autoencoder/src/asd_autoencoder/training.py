@@ -1,4 +1,4 @@
-"""Train an autoencoder: reproducible under a seed, stoppable at any time, continued where it stopped."""
+"""Train an autoencoder: reproducible by a seed, and resumed where it was interrupted."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from asd.plugin import Extractor, Float32, Representation
 
 
 class Identity(Extractor):
-    """Hand the windows to the detector, each as one row; autoencoders and simple baselines work on these."""
+    """Pass the windows to the detector, each as one row; autoencoders and simple baselines work on these."""
 
     def __init__(self) -> None:
         pass

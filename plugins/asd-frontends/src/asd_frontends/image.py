@@ -20,7 +20,7 @@ _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class MelImage(MelPatch):
-    """Cut a mel spectrogram into overlapping patches and paint each as a colour picture.
+    """Cut a mel spectrogram into overlapping patches and map each to a colour picture.
 
     A picture looks as in a usual plot: time from left to right, the lowest band at the bottom. Patch, colours,
     upscaling and normalisation follow one another in this order.

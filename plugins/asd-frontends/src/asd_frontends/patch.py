@@ -137,7 +137,7 @@ class MelPatch(Frontend):
 
     @property
     def window_length(self) -> int | None:
-        """Samples that a patch looks at; None if its levels are relative to the whole recording."""
+        """Samples that a patch covers; None if its levels are relative to the whole recording."""
         return None if self.reference == "clip" else self._length
 
     @property

@@ -68,7 +68,7 @@ class MelStack(Frontend):
 
     @property
     def window_length(self) -> int:
-        """Samples that a vector looks at."""
+        """Samples that a vector covers."""
         return (self.frames - 1) * self.hop_length + self.n_fft
 
     @property

@@ -1,4 +1,4 @@
-"""Extractor ``mel-statistics``: what a spectrum analyser would show of each window."""
+"""Extractor ``mel-statistics``: mean and standard deviation of each mel band."""
 
 from __future__ import annotations
 

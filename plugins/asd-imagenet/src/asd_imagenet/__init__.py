@@ -1,1 +1,1 @@
-"""Image networks pretrained on ImageNet as feature extractors for pictures of sound."""
+"""Image networks pretrained on ImageNet as feature extractors for pictures of spectrograms."""

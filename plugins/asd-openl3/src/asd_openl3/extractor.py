@@ -16,7 +16,7 @@ Engine = Literal["torch", "openl3"]
 
 
 class OpenL3(Extractor):
-    """Embeddings of OpenL3's audio network, which learned from AudioSet which sound belongs to which picture.
+    """Embeddings of OpenL3's audio network, which was trained on AudioSet to match sounds with pictures.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ Content = Literal["env", "music"]
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How a window becomes a picture, and how the network pools what it makes of it.
+    """How a window becomes a spectrogram, and how the network pools its feature maps.
 
     Parameters
     ----------
@@ -54,5 +54,5 @@ SPECTROGRAMS: dict[str, Spectrogram] = {
 
 
 def record(name: Name) -> Representation:
-    """Return what front end and extractor agree on; its kind names the spectrogram, so that messages do."""
+    """Return the representation of front end and extractor; its kind names the spectrogram, so that messages do."""
     return Representation(f"openl3-{name}", SPECTROGRAMS[name].shape, SAMPLE_RATE)

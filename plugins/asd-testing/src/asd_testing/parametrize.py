@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def _marks(each: Check, expected_failures: Mapping[str, str]) -> list[Any]:
 
 
 class _Item:
-    """One check of one component; the resources of a component are released when the next component is checked."""
+    """One check of one component; checks of several components may run in any order."""
 
     _last: ComponentUnderTest | None = None
 
@@ -83,8 +84,10 @@ class _Item:
         """Run the check; skips the test if it cannot be made here."""
         import pytest
 
-        if _Item._last is not None and _Item._last is not self._tested:
-            _Item._last.close()
+        if _Item._last is not self._tested:
+            if _Item._last is not None:
+                _Item._last.release()
+            atexit.register(self._tested.close)  # nothing says which check is the last
         _Item._last = self._tested
         try:
             kit.run(self._check, self._tested)

@@ -265,8 +265,14 @@ class ComponentUnderTest:
             "parameters": self.parameters,
         }
 
+    def release(self) -> None:
+        """Let components release what they hold; the next check that uses them takes it again."""
+        for kept in self._kept.values():
+            if isinstance(kept, Component):
+                kept.close()
+
     def close(self) -> None:
-        """End its processes and delete its folder."""
+        """End its processes and delete its folder: no check follows."""
         for kept in self._kept.values():
             if hasattr(kept, "close"):
                 kept.close()

@@ -1,4 +1,4 @@
-"""What the torch-based plugins share: device and precision, fast inference in batches, safe reading of weights.
+"""Common code of the torch-based plugins: device and precision, fast inference in batches, safe reading of weights.
 
 ::
 

@@ -64,7 +64,7 @@ def resolved(runtime: Runtime, chosen: Plan) -> Runtime:
 def _plan(device_name: str, precision: str, auto: str | None) -> Plan:
     device = _device(device_name)
     if precision == "auto" and auto:
-        dtype, reason = _DTYPES[auto], "best for this network"
+        dtype, reason = next(t for name, t in _DTYPES.items() if name == auto), "best for this network"
     elif precision == "auto":
         fast, reason = _bfloat16_support(device)
         dtype = torch.bfloat16 if fast else torch.float32

@@ -1,4 +1,4 @@
-"""Let each processor core compute windows of its own.
+"""Let each processor core compute its share of the windows.
 
 PyTorch splits every operation among the cores, which wait for one another after each. Where a few windows keep a core
 busy, it is faster that each core takes some through the whole network: it finds more of them in its cache, and waits

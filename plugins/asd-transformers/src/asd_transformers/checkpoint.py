@@ -1,4 +1,4 @@
-"""What a model's files say before any of it is loaded: plain JSON, read without transformers."""
+"""A model's settings, read before it is loaded: plain JSON, without transformers."""
 
 from __future__ import annotations
 

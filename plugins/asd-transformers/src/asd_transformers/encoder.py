@@ -1,4 +1,4 @@
-"""An audio encoder at work: from windows of samples to embeddings."""
+"""Compute embeddings of windows of samples by an audio encoder."""
 
 from __future__ import annotations
 

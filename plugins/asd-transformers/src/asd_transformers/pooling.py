@@ -1,4 +1,4 @@
-"""From a network's hidden state to one vector a window: over the time that the window lasts, and no longer."""
+"""From a network's hidden state to one vector a window: without the positions of padding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asd.errors import ConfigError
 
 
 def longest_window(feature_extractor: Any) -> int | None:
-    """Return how many samples the model looks at, at most; None: any number.
+    """Return the most samples that the model takes; None: any number.
 
     These feature extractors fill shorter windows up (with zeros; CLAP's by repetition) and cut longer ones off.
     """
@@ -26,7 +26,7 @@ def longest_window(feature_extractor: Any) -> int | None:
 
 
 def valid_positions(feature_extractor: Any, config: Any, samples: int, positions: int) -> torch.Tensor:
-    """Return the indices of a hidden state's positions that stem from the window and not from what fills it up.
+    """Return the indices of a hidden state's positions that belong to the window and not to its padding.
 
     Parameters
     ----------

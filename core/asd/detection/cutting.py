@@ -1,0 +1,85 @@
+"""The clips that a model is asked to judge: as long as those that it was calibrated on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from asd.detection.model import Model
+from asd.errors import AudioError, ConfigError
+from asd.records import Clip
+from asd.sound.finding import find_clips, segments
+from asd.sound.reading import duration_of
+
+Segment = float | Literal["auto"] | None
+"""Seconds to cut recordings into; None: not at all; ``"auto"``: long ones into clips as those of the calibration."""
+
+_LONG = 2.0
+"""A recording is cut if it is longer than so many clips."""
+
+_log = logging.getLogger("asd")
+
+
+def clips_to_judge(
+    model: Model,
+    data: Iterable[str | Path],
+    *,
+    segment: Segment = "auto",
+    label: str | None = None,
+    split: str | None = None,
+) -> list[Clip]:
+    """Return the clips that `data` names, long recordings cut into clips that the p-values hold for.
+
+    Parameters
+    ----------
+    model : Model
+        Who will judge them.
+    data, label, split
+        As for `asd.sound.finding.find_clips`, which raises the errors.
+    segment : float, "auto" or None
+        Cut into clips of so many seconds; None: judge each recording as a whole; ``"auto"``: as the model was fitted,
+        and what is more than twice as long as its clips into clips of their length.
+    """
+    if segment == "auto":
+        segment = model.config.segment
+        if segment is None:
+            return _cut(find_clips(data, label=label, split=split), float(f"{model.calibration.clip_seconds:.3g}"))
+    return find_clips(data, segment=segment, label=label, split=split)
+
+
+def segment_from(text: str) -> Segment:
+    """Return the meaning of ``--segment``.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither a number nor ``none`` nor ``auto``.
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--segment takes seconds, none or auto, got {text!r}") from None
+
+
+def _cut(clips: list[Clip], seconds: float) -> list[Clip]:
+    parts = [_parts(clip, seconds) for clip in clips]
+    cut = sum(len(each) > 1 for each in parts)
+    if cut:
+        _log.info(
+            "%d of %d recordings are longer than %g s: cut into clips of %g s, as the model was calibrated (--segment "
+            "none: judge them whole)",
+            cut, len(clips), _LONG * seconds, seconds,
+        )  # fmt: skip
+    return [part for each in parts for part in each]
+
+
+def _parts(clip: Clip, seconds: float) -> list[Clip]:
+    try:
+        length = clip.duration or duration_of(clip.path) - clip.start
+    except AudioError:  # reading it says what is wrong
+        return [clip]
+    return list(segments(clip, seconds if length > _LONG * seconds else None))
