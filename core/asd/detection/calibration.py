@@ -35,8 +35,7 @@ from asd.errors import CalibrationError
 from asd.records import Float64
 
 MINIMUM_RECORDINGS = 10
-"""Parts of fewer recordings promise nothing, parts of more no level below that of whole ones: see
-docs/explanation/calibration.md for the measurement."""
+"""Parts of fewer recordings promise nothing: docs/explanation/calibration.md has the measurement."""
 
 LENGTHS = (0.8, 1.25)
 """Clips so many times as long as those of the calibration raise about as many alarms; measured, as above."""
@@ -132,16 +131,10 @@ class Calibration:
     def judged(self, decision: Decision) -> Decision:
         """Return the decision, marked as a guess if the clips are parts of too few recordings to support it."""
         n, recordings = len(self.scores), self.recordings
-        if recordings is None or recordings >= n:
+        if recordings is None or recordings >= min(n, MINIMUM_RECORDINGS):
             return replace(decision, promise="calibrated", reason=None)
-        reason = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
-        if recordings < MINIMUM_RECORDINGS:
-            reason += f"; make {MINIMUM_RECORDINGS} recordings or more, on several days"
-        elif decision.level * (recordings + 1) < 1 - 1e-9:
-            rate = round_up(self._rate(1 / (recordings + 1)))
-            reason += f", which support {rate} alarms an hour or more; make more recordings, on several days"
-        else:
-            return replace(decision, promise="calibrated", reason=None)
+        parts = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
+        reason = f"{parts}; make {MINIMUM_RECORDINGS} recordings or more, on several days"
         return replace(decision, promise="guess", reason=reason)
 
     def _rate(self, level: float) -> float:
