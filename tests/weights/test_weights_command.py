@@ -122,7 +122,7 @@ def test_import_of_a_file_that_no_component_lists(asd: Any, store: Path, tmp_pat
     assert asd("import", "mine.pth", "mine.pth", "--sha256", digest[:8].upper()).returncode == 0
     assert (store / digest[:8] / "mine.pth").read_bytes() == b"mine"
     refused = asd("import", "mine.pth", "mine.pth", "--sha256", "x")
-    assert refused.stderr == ("asd: error: weight file 'mine.pth': sha256 must be 8 to 64 hexadecimal digits, got 'x'\n")
+    assert "weight file 'mine.pth': sha256 must be 8 to 64 hexadecimal digits, got 'x'\n" in refused.stderr
     assert refused.returncode == 2
 
 
