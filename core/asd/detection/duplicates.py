@@ -22,7 +22,7 @@ from asd.records import Clip, Float32
 _OVERLAP = 0.1
 """Parts of one recording repeat each other if they share more than this fraction of the shorter one."""
 _COPY_DISTANCE = 0.6
-"""Largest distance of a copy, as a fraction of the median distance of two clips: docs/explanation/calibration.md."""
+"""Largest distance of a copy, as a fraction of the median distance of two clips."""
 _EQUAL_DISTANCE = 0.1
 """The same for clips of so few windows that their change over time says nothing."""
 _FEW_WINDOWS = 5
@@ -151,5 +151,10 @@ def _fingerprints(features: Sequence[ClipFeatures], windows: int) -> Float32:
 
 
 def _distances(some: Float32, others: Float32) -> Float32:
-    squares = (some**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1) - 2 * some @ others.T
-    return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
+    """Return distances as fractions of what unrelated fingerprints of these lengths have.
+
+    In a quiet state of a machine embeddings change little: clips of it are near to each other without being copies.
+    """
+    unrelated = (some**2).sum(axis=1)[:, np.newaxis] + (others**2).sum(axis=1)
+    squares = np.maximum(unrelated - 2 * some @ others.T, 0)
+    return np.asarray(np.sqrt(squares / np.maximum(unrelated, 1e-12)), np.float32)
