@@ -90,6 +90,11 @@ def test_a_published_file_a_path_and_a_url(server: Any, store: Path, tmp_path: P
     assert resolve_weights(own.as_uri(), known, sha256=digest) == store / digest / "own.pth"
 
 
+def test_an_address_that_ends_in_no_file_name_is_refused(store: Path) -> None:
+    with pytest.raises(ConfigError, match=r"weights is 'file:///a/\.\.', whose end is no file's name"):
+        resolve_weights("file:///a/..", {}, sha256=DIGEST)
+
+
 def test_a_published_file_without_a_hash_needs_the_users(server: Any, store: Path) -> None:
     known = {"default": f"{server.address}/whole/net.pth"}
     with pytest.raises(ConfigError, match=r"/whole/net\.pth needs weights_sha256, the file's SHA-256, to be trusted"):

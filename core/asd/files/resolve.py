@@ -104,7 +104,10 @@ def resolve_weights(
     if isinstance(named, WeightFile):
         path = locate(named, alternative=alternative)
     elif url := _URL.fullmatch(text):
-        weight = WeightFile(name=url[1], licence="unknown", url=text, sha256=sha256 or "")
+        try:
+            weight = WeightFile(name=url[1], licence="unknown", url=text, sha256=sha256 or "")
+        except ValueError as error:
+            raise ConfigError(f"{parameters[0]} is {text!r}, whose end is no file's name ({error})") from error
         return locate(weight, alternative=alternative, published=False)
     else:
         path = Path(text).expanduser()
