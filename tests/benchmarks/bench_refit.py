@@ -43,12 +43,13 @@ import asd.cli.main, asd.cli.fit, asd.sound.finding, safetensors.numpy, sqlite3
 import numpy as np
 from pathlib import Path
 from asd.experiment import Choice, Clip, ClipFeatures, Config, learn, load_class, registry
+from asd.detection.duplicates import find_duplicates
 from asd.plugin import Runtime
 config = Config(detector=Choice(sys.argv[1])).resolved()
 with np.load(sys.argv[2]) as kept:
     features = [ClipFeatures(Clip(Path(name)), values, np.arange(len(values)) / 2, 10.0, 16000, False)
                 for name, values in kept.items()]
-learn(config, features, Runtime())
+learn(config, features, Runtime(), find_duplicates(features))
 """
 
 
