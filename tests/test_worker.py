@@ -60,7 +60,7 @@ COMPONENTS = """
             return eval(Path(self.file).read_text()) if self.act == "give" else embeddings
 
         def weight_hashes(self):
-            return {"levels": "00"}
+            return {"levels": "0" * 64}
 
         def _work(self): pass
         def _give(self): pass
