@@ -191,7 +191,7 @@ def test_the_wrapper_answers_for_the_component(levels: Callable[..., Any]) -> No
     extractor = levels(factors=(2.0, 0.5))
     assert extractor.get_params() == {"act": "work", "file": "", "factors": (2.0, 0.5)}
     assert (extractor.consumes.kind, extractor.dimension) == ("any", 4)
-    assert extractor.weight_hashes() == {"levels": "00"}
+    assert extractor.weight_hashes() == {"levels": "0" * 64}
 
 
 def test_one_process_takes_batches_of_any_size(levels: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
