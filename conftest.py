@@ -16,6 +16,10 @@ import pytest
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker is a core's: networks with a thread for every core would spend the time waiting for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _COMMAND = Path(__file__).resolve().parent / "tests" / "command"
 
 

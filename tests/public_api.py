@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,11 @@ def _described(path: str, value: Any) -> dict[str, str]:
             if name[0] != "_" and (callable(member) or isinstance(member, property | classmethod | staticmethod))
         }
         return {path: f"({bases}) {_signature(value)}", **members}
-    return {path: _signature(value) if callable(value) else f"= {value!r}"}
+    return {
+        path: _signature(value)
+        if callable(value)
+        else f"= {sorted(value) if isinstance(value, frozenset) else value!r}"
+    }
 
 
 def _signature(value: Any) -> str:
@@ -96,7 +101,8 @@ def _signature(value: Any) -> str:
     except ValueError:
         return ""
     parameters = [p.replace(annotation=_plain(p.annotation)) for p in signature.parameters.values()]
-    return str(signature.replace(parameters=parameters, return_annotation=_plain(signature.return_annotation)))
+    text = str(signature.replace(parameters=parameters, return_annotation=_plain(signature.return_annotation)))
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def _plain(annotation: Any) -> Any:

@@ -19,7 +19,7 @@ _PREPARE = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
 
 
 def start_python(
-    code: str, *arguments: str | Path, environment: Mapping[str, str] = os.environ, **options: Any
+    code: str, *arguments: str | Path, environment: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[Any]:
     """Start a Python process that runs `code` with the import path of this process.
 
@@ -31,15 +31,16 @@ def start_python(
         Python statements.
     *arguments : str or Path
         ``sys.argv[1:]`` of the process.
-    environment : mapping of str to str
+    environment : mapping of str to str, optional
         Its environment variables; default: those of this process.
     **options : Any
         Further options of `subprocess.Popen`.
     """
     path = [folder for folder in map(str, sys.path) if Path(folder).is_absolute()]
     command = [sys.executable, "-P", "-c", _PREPARE + code, json.dumps(path), *map(str, arguments)]
-    searched = filter(os.path.isabs, environment.get("PYTHONPATH", "").split(os.pathsep))
-    return subprocess.Popen(command, env={**environment, "PYTHONPATH": os.pathsep.join(searched)}, **options)
+    given = os.environ if environment is None else environment
+    searched = filter(os.path.isabs, given.get("PYTHONPATH", "").split(os.pathsep))
+    return subprocess.Popen(command, env={**given, "PYTHONPATH": os.pathsep.join(searched)}, **options)
 
 
 def end_process(process: subprocess.Popen[Any], patience: float = 0.0) -> int:

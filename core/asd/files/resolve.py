@@ -65,6 +65,8 @@ def check_weights(
                 "with a few; or fetch it yourself and give its path"
             )
     elif not Path(text).suffix and not re.search(r"[/\\]", text):
+        if text == "default":
+            raise ConfigError(f"there are no default {name}; give {', '.join((*known, 'a file or a URL'))}")
         hint = f"; write ./{text} for a file of that name" if text else ""
         raise ConfigError(f"{name} is {text!r}, expected {', '.join((*known, 'a file or a URL'))}{hint}")
 

@@ -131,5 +131,5 @@ def test_an_installed_distribution_can_add_a_network(
     extractor = exact(model="mine", weights="random")
     assert extractor.embed(images).shape == (5, 24)
     assert extractor.dimension == 24
-    with pytest.raises(ConfigError, match="mine has no default weights; give weights: a file, a URL, or random"):
+    with pytest.raises(ConfigError, match="there are no default weights; give random, a file or a URL"):
         exact(model="mine")
