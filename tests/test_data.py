@@ -156,7 +156,7 @@ def test_names_that_are_no_text_end_no_command(tmp_path: Path, encoding: str) ->
         assert done.stderr.count(b"left out: ") == 1
         outputs.append(done.stdout)
     table, listing, json_text = outputs
-    assert b"caf" in table
+    assert b"caf" in b"".join(table.split())  # a narrow table wraps names
     assert listing.count(b"clips/") == 3  # two rows, and the error
     found = json.loads(json_text.decode(encoding.partition(":")[0]))
     if encoding.startswith("utf-8"):

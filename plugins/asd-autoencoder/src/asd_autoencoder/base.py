@@ -120,7 +120,7 @@ class ReconstructionDetector(CheckedDetector):
         autoencoder = autoencoder.to(plan.device).to(memory_format=torch.channels_last)
         try:
             training = Training(autoencoder, torch.from_numpy(values), settings, plan)
-            with torch.enable_grad(), _limited_to(self._threads):
+            with torch.enable_grad(), _limited_to(self._threads), asd_torch.full_precision(plan, deterministic=True):
                 training.run(checkpoint)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
@@ -144,7 +144,8 @@ class ReconstructionDetector(CheckedDetector):
         """Return the mean squared reconstruction error of each window."""
         plan, network = self._prepared()
         values = np.ascontiguousarray(features, np.float32)
-        return asd_torch.run(network, values, plan, self.runtime.batch_size, _SCORING_BATCH)
+        with asd_torch.full_precision(plan):  # a reconstruction's small errors are the score
+            return asd_torch.run(network, values, plan, self.runtime.batch_size, _SCORING_BATCH)
 
     def _runtime(self) -> Runtime:
         """Return the runtime with float32 for ``auto``: small errors are what the scores are made of."""

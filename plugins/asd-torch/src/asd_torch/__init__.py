@@ -8,9 +8,20 @@
 """
 
 from asd_torch.batches import as_array, run
-from asd_torch.device import Plan, plan, resolved
+from asd_torch.device import Plan, full_precision, plan, resolved
 from asd_torch.files import load_into, read_tensors
 from asd_torch.network import prepare
 from asd_torch.parallel import share_windows
 
-__all__ = ["Plan", "as_array", "load_into", "plan", "prepare", "read_tensors", "resolved", "run", "share_windows"]
+__all__ = [
+    "Plan",
+    "as_array",
+    "full_precision",
+    "load_into",
+    "plan",
+    "prepare",
+    "read_tensors",
+    "resolved",
+    "run",
+    "share_windows",
+]

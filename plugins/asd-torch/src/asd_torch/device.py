@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,6 +54,20 @@ def plan(runtime: Runtime, *, auto: Literal["fp32", "bf16"] | None = None) -> Pl
         If the device is not on this machine, or the precision is unknown.
     """
     return _plan(runtime.device, runtime.precision, auto)
+
+
+@contextmanager
+def full_precision(plan: Plan, *, deterministic: bool = False) -> Iterator[None]:
+    """Let a graphics card compute convolutions in float32 itself inside the block.
+
+    By default cuDNN rounds to TF32 (10 bits), which moves scores by 4e-5. In training it may also add gradients in
+    another order each time: `deterministic` forbids that, at the price of speed.
+    """
+    if plan.device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=deterministic, allow_tf32=False):
+        yield
 
 
 def resolved(runtime: Runtime, chosen: Plan) -> Runtime:
