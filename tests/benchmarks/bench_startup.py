@@ -54,7 +54,7 @@ def main() -> None:
             "asd --help": (ASD, "--help"),
             "asd plugins": (ASD, "plugins"),
             "torch imports": (sys.executable, "-c", TORCH),
-            "asd score": (ASD, "score", model, clip),
+            "asd score": (ASD, "score", "--no-cache", model, clip),
         }
         processes = {
             name: partial(subprocess.run, command, check=False, capture_output=True)
