@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,15 @@ def shared() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("the folder 'shared' with recordings and golden arrays is not beside this clone")
     return _SHARED
+
+
+@pytest.fixture(scope="module")
+def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the tests of a module share embeddings, as users' commands do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ASD_CACHE_SIZE", "1GB")
+        yield
 
 
 @pytest.fixture(scope="session")

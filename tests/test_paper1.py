@@ -8,13 +8,14 @@ good they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from asd.cli.main import cli
+
+pytestmark = pytest.mark.usefixtures("embedding_cache")
 
 SAMPLES = Path(__file__).resolve().parents[1] / "examples" / "data" / "train"
 
@@ -29,15 +30,6 @@ TRANSFER = [f"--extractor {extractor} --detector {detector}" for extractor in EX
 AUTOENCODERS = [
     f"--detector {name} --detector.epochs 2 --detector.train_batch 32" for name in ("lenet-dcae", "small-dcae")
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let rows of one extractor share its embeddings, as users' commands do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("ASD_CACHE_SIZE", "1GB")
-        yield
 
 
 @pytest.fixture(params=["fan", "toycar"])

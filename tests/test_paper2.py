@@ -8,13 +8,14 @@ they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from asd.cli.main import cli
+
+pytestmark = pytest.mark.usefixtures("embedding_cache")
 
 EXTRACTORS = {
     "vggish-audioset": 128,
@@ -25,15 +26,6 @@ EXTRACTORS = {
     "densenet121": 1024,
 }
 AUTOENCODER = ["--detector", "dense-ae", "--detector.epochs", "2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let rows of one extractor share its embeddings, as users' commands do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("ASD_CACHE_SIZE", "1GB")
-        yield
 
 
 @pytest.fixture
