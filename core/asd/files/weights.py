@@ -80,8 +80,6 @@ def place_of(weight: WeightFile, *, published: bool = True) -> Path:
     published : bool
         Whether a component names it. A file that only a user names lies in a folder of its hash.
     """
-    if Path(weight.name).name != weight.name or weight.name in ("", ".."):
-        raise WeightError(f"{weight.name!r} is no file name: a weight file's name holds no folders")
     return store_folder() / ("" if published else weight.sha256) / weight.name
 
 
