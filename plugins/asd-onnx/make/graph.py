@@ -19,6 +19,9 @@ OPSET = 17
 IR_VERSION = 8
 """What ONNX Runtime 1.17 and later read."""
 
+_SMALL = 2**16
+"""Kernels of fewer values stay in float32 where others become integers: the first layers matter most for precision."""
+
 Array = NDArray[Any]
 Stored = Literal["float32", "float16", "int16"]
 Activation = Literal["Relu", "HardSwish", "Sigmoid"]
@@ -69,7 +72,7 @@ class Graph:
         scale : array of shape (outputs,), optional
             Multiplies each output channel: a batch norm's, or that of the integers.
         """
-        if self._stored == "int16" and kernel.dtype.kind == "f":
+        if self._stored == "int16" and kernel.dtype.kind == "f" and kernel.size > _SMALL:
             kernel, steps = _as_integers(kernel)
             scale = steps if scale is None else steps * scale
         elif self._stored == "float16" and kernel.dtype.kind == "f":
