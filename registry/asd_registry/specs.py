@@ -16,6 +16,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
 
+Engine = Literal["onnx", "torch"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
@@ -112,12 +115,13 @@ class ComponentSpec:
     frontend: str | None = None
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
+    engines: tuple[Engine, ...] = ()
     alternative: str | None = None
     restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        for listed in ("requires", "shape", "weights", "aliases"):
+        for listed in ("requires", "shape", "weights", "aliases", "engines"):
             if isinstance(value := getattr(self, listed), list):
                 object.__setattr__(self, listed, tuple(value))
         rules.check(self, "component", _COMPONENT_RULES)
@@ -185,6 +189,7 @@ _COMPONENT_RULES: rules.Rules = {
     "frontend": rules.optional(rules.REFERENCE),
     "extractor": rules.optional(rules.REFERENCE),
     "aliases": rules.tuple_of(rules.REFERENCE, f"names, or distribution:name, of {rules.NAME.expected}"),
+    "engines": rules.tuple_of(rules.one_of(ENGINES), f"engines of {', '.join(ENGINES)}"),
     "alternative": rules.optional(rules.LINE),
     "restricted": rules.RESTRICTED,
 }
@@ -199,6 +204,7 @@ _KINDS_WITH: dict[str, tuple[Kind, ...]] = {
     "sample_rate": ("frontend",),
     "shape": ("frontend", "extractor"),
     "dimension": ("extractor",),
+    "engines": ("extractor",),
     "weights": ("extractor", "detector"),
     "frontend": ("extractor", "detector"),
     "extractor": ("detector",),

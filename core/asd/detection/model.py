@@ -167,7 +167,7 @@ class Model:
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
+        pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         new_detector(pipeline.config, pipeline.runtime).check_saveable()
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)

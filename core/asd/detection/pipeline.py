@@ -26,6 +26,7 @@ from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
 from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, Config
 from asd.detection.embeddings import EmbeddingCache, to_json
+from asd.detection.engine import with_engine
 from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
 from asd.detection.memory import peak_memory
 from asd.detection.prefetch import prefetch
@@ -40,7 +41,7 @@ _log = logging.getLogger("asd")
 _BLOCK_SECONDS = 30.0
 """Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
 
-_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision")
+_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision", "engine")
 """What the cache keeps of a clip besides its embeddings."""
 
 _LONGEST_WINDOW = 3600.0
@@ -92,7 +93,7 @@ class ClipFeatures:
         Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
-    device, precision : str
+    device, precision, engine : str
         What the extractor computed with.
     cost : Cost
         What the embeddings cost when they were computed.
@@ -109,6 +110,7 @@ class ClipFeatures:
     level: float = -math.inf
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     cost: Cost = Cost()
 
 
@@ -152,6 +154,8 @@ class Pipeline:
         The configuration; components that it leaves open are resolved.
     runtime : Runtime
         How to compute.
+    clips : int
+        How many are to be embedded, as the best engine may depend on it; 0: unknown.
     cache : EmbeddingCache, optional
         Where embeddings are kept. If it knows this pipeline, the components and the libraries that they need are
         loaded when a clip has to be computed, otherwise at once.
@@ -162,9 +166,11 @@ class Pipeline:
         If a component cannot be created, or the extractor does not take what the front end gives.
     """
 
-    def __init__(self, config: Config, runtime: Runtime | None = None, *, cache: EmbeddingCache | None = None) -> None:
+    def __init__(
+        self, config: Config, runtime: Runtime | None = None, *, clips: int = 0, cache: EmbeddingCache | None = None
+    ) -> None:
         self.config = config.resolved()
-        self.runtime = runtime or Runtime()
+        self.runtime = with_engine(self.config.extractor.name, runtime or Runtime(), clips, self._new_extractor)
         self.cache = cache
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
@@ -223,9 +229,9 @@ class Pipeline:
             return self._components
 
     def _created(self) -> tuple[Frontend, Extractor]:
-        frontend_choice, extractor_choice, seed = self.config.frontend, self.config.extractor, self.config.seed
-        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, seed))
-        extractor = create("extractor", extractor_choice.name, seeded("extractor", extractor_choice, seed))
+        frontend_choice, extractor_choice = self.config.frontend, self.config.extractor
+        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, self.config.seed))
+        extractor = self._new_extractor()
         _check_frontend(frontend, frontend_choice.name)
         if not extractor.consumes.accepts(frontend.produces):
             raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
@@ -236,6 +242,10 @@ class Pipeline:
             extractor = isolated(extractor, extractor_choice.name)
         frontend.runtime = extractor.runtime = self.runtime
         return frontend, extractor
+
+    def _new_extractor(self) -> Extractor:
+        choice = self.config.extractor
+        return create("extractor", choice.name, seeded("extractor", choice, self.config.seed))
 
     def close(self) -> None:
         """End the worker processes of the components and close the cache; the next use starts them again."""
@@ -430,6 +440,7 @@ class Pipeline:
             notes=reader.notes,
             device=used.device,
             precision=used.precision,
+            engine=used.engine,
         )
 
     def _check_width(self, width: int) -> None:

@@ -123,8 +123,8 @@ class Session:
         return tuple(np.concatenate(each) for each in zip(*computed, strict=True))
 
     def computes_with(self) -> Runtime:
-        """Return the runtime with the device and the precision that were taken."""
-        return replace(self.runtime, device=self.device, precision="fp32")
+        """Return the runtime with the device, the precision and the engine that were taken."""
+        return replace(self.runtime, device=self.device, precision="fp32", engine="onnx")
 
     def close(self) -> None:
         """End the threads; the session must not be used any more."""
