@@ -17,6 +17,10 @@ from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightErr
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd_registry.text import describe
 
+_TEXTS = 5
+_TEXT_LIMIT = 120
+"""What a verdict takes of an explanation: so many texts of so many characters."""
+
 _LARGEST_SCORE = 1e290
 """Beyond this, the mean of many scores may be infinite."""
 
@@ -122,6 +126,29 @@ def scores_of(detector: Detector, features: Float32) -> Float64:
             f"to {_LARGEST_SCORE:g}; report it to the plugin's author"
         )
     return scores
+
+
+def explanation_of(detector: Detector, features: Float32) -> tuple[str, ...]:
+    """Return what a detector says of one row of features, float32[1, d]; nothing if it has no method ``explain``.
+
+    Raises
+    ------
+    PluginError
+        If what it returns is no list of texts for each row.
+    """
+    explain = getattr(detector, "explain", None)
+    if explain is None:
+        return ()
+    with component_call(detector):
+        rows = explain(features)
+    if isinstance(rows, list | tuple) and len(rows) == len(features):
+        texts = rows[0]
+        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
+            return tuple(" ".join(text.split())[:_TEXT_LIMIT] for text in texts[:_TEXTS])
+    raise PluginError(
+        f"{detector.origin or name_of(detector)}: explain returned {rows!r:.80}, expected a list of texts for each of "
+        f"{len(features)} rows; report it to the plugin's author"
+    )
 
 
 def _place(error: BaseException, package: str) -> str:
