@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from asd.errors import AudioError
 from asd.records import Clip, Float32, Float64
@@ -79,3 +80,15 @@ class Failure:
     def as_dict(self) -> dict[str, str]:
         """Return what JSON output says of it."""
         return {"clip": str(self.clip), "error": str(self.error)}
+
+
+def merge_notes(branches: Sequence[ClipFeatures]) -> ClipFeatures:
+    """Return the first of the features that branches have of one clip, with the notes of all."""
+    notes = dict.fromkeys(note for each in branches for note in each.notes)
+    return replace(branches[0], notes=list(notes))
+
+
+def with_most_windows(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:
+    """Return each clip's features by the branch that has most windows: they tell most about its change over time."""
+    counts = [min(len(each.values) for each in branch) for branch in zip(*clips, strict=True)]
+    return [branches[counts.index(max(counts))] for branches in clips]
