@@ -25,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def pipeline_options(command: F) -> F:
     """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
     for parameter in reversed(parameters_of(Config).values()):
+        if parameter.name == "branches":  # tables: a TOML file says them
+            continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
             option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
@@ -57,7 +59,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
             given[kind] = names[kind]  # another component's parameters would not fit
     for kind, parameters in given_parameters(ctx).items():
         config = Config.from_mapping(given)
-        choice: Choice = getattr(config, kind) or getattr(config.resolved(), kind)
+        choice: Choice = getattr(config, kind) or getattr(config.resolved_alone(), kind)
         owner, cls = f"{kind} {choice.name!r}", load_class(registry().find(kind, choice.name))
         by_file, by_option = (present_names(cls, owner, each) for each in (choice.parameters, parameters))
         given[kind] = Choice(choice.name, {**by_file, **by_option})
