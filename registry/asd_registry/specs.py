@@ -16,6 +16,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
 
+Engine = Literal["onnx", "torch"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
@@ -81,6 +84,9 @@ class ComponentSpec:
         Of a detector that works on spectrograms: the extractor used when the user names none.
     aliases : tuple of str
         Former names of the component: they keep working, with a warning.
+    engines : tuple of {"onnx", "torch"}
+        Of an extractor: what can run its network; the user chooses by ``--engine``. The first is the usual one. Empty:
+        it has no network, or does not say. If there are several, the target's module imports none of them.
     alternative : str or None
         A component of the same kind that does the same without the requirements; named where one is missing.
     restricted : mapping of str to (tuple or None)
@@ -111,12 +117,13 @@ class ComponentSpec:
     frontend: str | None = None
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
+    engines: tuple[Engine, ...] = ()
     alternative: str | None = None
     restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        for listed in ("requires", "shape", "weights", "aliases"):
+        for listed in ("requires", "shape", "weights", "aliases", "engines"):
             if isinstance(value := getattr(self, listed), list):
                 object.__setattr__(self, listed, tuple(value))
         rules.check(self, "component", _COMPONENT_RULES)
@@ -179,6 +186,7 @@ _COMPONENT_RULES: rules.Rules = {
     "frontend": rules.optional(rules.REFERENCE),
     "extractor": rules.optional(rules.REFERENCE),
     "aliases": rules.tuple_of(rules.NAME, f"names of {rules.NAME.expected}"),
+    "engines": rules.tuple_of(rules.one_of(ENGINES), f"engines of {', '.join(ENGINES)}"),
     "alternative": rules.optional(rules.LINE),
     "restricted": rules.RESTRICTED,
 }
@@ -193,6 +201,7 @@ _KINDS_WITH: dict[str, tuple[Kind, ...]] = {
     "sample_rate": ("frontend",),
     "shape": ("frontend", "extractor"),
     "dimension": ("extractor",),
+    "engines": ("extractor",),
     "weights": ("extractor", "detector"),
     "frontend": ("extractor", "detector"),
     "extractor": ("detector",),

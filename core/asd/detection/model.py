@@ -149,7 +149,7 @@ class Model:
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
+        pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         for part in pipeline.config.parts:
             new_detector(part, pipeline.runtime).check_saveable()
