@@ -24,7 +24,7 @@ from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
 from asd.detection.fusion import deviations
 from asd.detection.identity import content_of
-from asd.detection.manifest import TrainingEntry, checked, sections
+from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import clip_errors
@@ -376,7 +376,7 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        _check_plugins(Path(path), manifest["plugins"])
+        _check_plugins(Path(path), manifest)
         parts = sections(arrays)
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
@@ -427,10 +427,12 @@ def _restoring(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_plugins(path: Path, needed: dict[str, str]) -> None:
+def _check_plugins(path: Path, manifest: Manifest) -> None:
     installed = {plugin.distribution: plugin for plugin in registry().plugins}
-    for distribution, version in needed.items():
+    for distribution, version in manifest["plugins"].items():
         if distribution not in installed:
+            if _have_moved(distribution, manifest["config"]):
+                continue
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
@@ -450,6 +452,23 @@ def _restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[mo
         own = [_section(state, str(b)) if config.branches else state for state in states]
         branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
     return branches
+
+
+def _have_moved(distribution: str, config: dict[str, Any]) -> bool:
+    """Return whether other distributions offer by now what a model file takes from one that is not installed."""
+    taken = [name for name in _names(config) if name.startswith(f"{distribution}:")]
+    return bool(taken) and all(registry().offers(None, name) for name in taken)
+
+
+def _names(config: Any) -> Iterator[str]:
+    """Yield the names of the components in a configuration that nobody has checked."""
+    if isinstance(config, dict):
+        if isinstance(name := config.get("name"), str):
+            yield name
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _names(part)
 
 
 def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:
