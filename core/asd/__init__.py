@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.config import Config
     from asd.detection.model import Model, Verdict
+    from asd.detection.monitor import Monitor, Status
     from asd.errors import AsdError
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
@@ -28,6 +29,7 @@ _HOMES = {
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.config": "Config",
     "asd.detection.model": "Model Verdict",
+    "asd.detection.monitor": "Monitor Status",
     "asd.errors": "AsdError",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
 }
@@ -43,10 +45,12 @@ __all__ = [
     "Extractor",
     "Frontend",
     "Model",
+    "Monitor",
     "Recording",
     "RemoteFile",
     "Representation",
     "Runtime",
+    "Status",
     "Verdict",
     "Windows",
     "fit",

@@ -90,7 +90,7 @@ def fake_model(rng: np.random.Generator, count: int = 20) -> Any:
 
 def verdicts(model: Any, scores: Float64) -> Iterator[Any]:
     """Yield verdicts on clips of these scores."""
-    clip = Clip(Path("clip.wav"))
+    clip = Clip(Path("machine-20261126-201500.wav"))
     known = np.sort(model.calibration.scores)
     p_values = (1 + len(known) - np.searchsorted(known, scores)) / (len(known) + 1)
     for score, p_value in zip(scores.tolist(), p_values.tolist(), strict=True):
@@ -164,9 +164,9 @@ def cost() -> None:
     model = fake_model(rng)
     monitor = Monitor(model)
     drawn = np.bincount([monitor.bag.bin_of(score) for score in rng.standard_t(4, 100_000).tolist()])
-    for clips in (1_000_000, 3_153_600):
+    for clips in (1_000_000, 2_153_600):
         for number in drawn.nonzero()[0].tolist():
-            monitor.bag.add(number, int(drawn[number]) * (clips - monitor.bag.total) // 100_000)
+            monitor.bag.add(number, math.ceil(drawn[number] * clips / 100_000))
         some = list(verdicts(model, rng.normal(size=20_000)))
         began, at = time.perf_counter(), monitor.state.evidence.last_time or 0.0
         for i, verdict in enumerate(some):

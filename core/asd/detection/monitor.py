@@ -238,11 +238,7 @@ class Monitor:
             )
         if last is None or moment > last:
             return
-        if last > now + _DAY:
-            raise MonitorError(
-                f"{clip}: the last clip watched is of {date(last)}, in the future (now: {date(now)}): was the clock "
-                "set back? 'asd monitor STATE reset' lets the monitor go on from here"
-            )
+        self.check_clock()
         known = any(each.time == moment and each.clip == clip for each in reversed(self.state.recent))
         if known:
             raise MonitorError(f"{clip}: of {date(moment)}, was watched before; give each clip once")
@@ -250,6 +246,21 @@ class Monitor:
             raise MonitorError(
                 f"{clip}: of {date(moment)}, is older than the last clip watched ({date(last)}); give clips in the "
                 "order of time"
+            )
+
+    def check_clock(self) -> None:
+        """Refuse to go on if the last clip is from the future: no clip could follow it.
+
+        Raises
+        ------
+        MonitorError
+            If the clock was set back, or was wrong before.
+        """
+        last, now = self.state.evidence.last_time, self.now()
+        if last is not None and last > now + _DAY:
+            raise MonitorError(
+                f"the last clip watched is of {date(last)}, in the future (now: {date(now)}): was the clock set back? "
+                "'asd monitor STATE reset' lets the monitor go on from here"
             )
 
     def _gap(self, moment: float) -> tuple[str, ...]:
