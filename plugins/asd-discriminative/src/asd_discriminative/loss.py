@@ -52,7 +52,7 @@ class SubClusterAdaCos(nn.Module):
         cosines = projected @ self.centres.T
         if self.training:
             self._adapt(cosines.detach(), targets)
-        logs = torch.log_softmax(self.scale * cosines, dim=1).unflatten(1, self.shape)
+        logs = torch.log_softmax(self.scale * cosines, dim=1).view(-1, *self.shape)
         return -(targets * torch.logsumexp(logs, dim=2)).sum(dim=1).mean()
 
     def _adapt(self, cosines: torch.Tensor, targets: torch.Tensor) -> None:

@@ -53,13 +53,13 @@ def train(name: str, features: Float32, classes: npt.NDArray[np.int64], settings
         optimiser = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
         values = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
         for _ in track(range(settings.epochs), name):
-            for batch in torch.randperm(len(values)).split(settings.train_batch):
+            for batch in torch.randperm(len(values)).split(settings.train_batch):  # type: ignore[no-untyped-call]  # torch's
                 mixed, wanted = _mixed(values[batch], targets[batch])
                 optimiser.zero_grad()
                 result = loss(nn.functional.normalize(network(mixed), dim=1), wanted)
                 result.backward()
                 optimiser.step()
-    first, second = (layer.weight.detach().T.contiguous().numpy() for layer in (network[0], network[2]))
+    first, second = (weight.detach().T.contiguous().numpy() for weight in network.parameters())
     return first, second
 
 
