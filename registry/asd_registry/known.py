@@ -28,6 +28,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         ),
         "command": "data",
     },
+    "asd-discriminative": {"detector": "subcluster-adacos"},
     "asd-essentia": {
         "frontend": "effnet-waveform musicnn-mel musicnn-waveform",
         "extractor": (
