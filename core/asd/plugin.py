@@ -24,6 +24,7 @@ from asd.records import Audio, Channel, Clip, Float32, Float64, Recording, Remot
 from asd.sound.finding import AUDIO_SUFFIXES
 from asd.sound.manifest import ANOMALOUS_LABELS, NORMAL_LABELS
 from asd.sound.mel import (
+    filtered_frames,
     filtered_spectrogram,
     hz_to_mel,
     mel_filter_bank,
@@ -67,6 +68,7 @@ __all__ = [
     "digest_of",
     "duration_of",
     "fetch",
+    "filtered_frames",
     "filtered_spectrogram",
     "hz_to_mel",
     "is_offline",
