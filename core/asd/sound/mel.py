@@ -282,7 +282,7 @@ def _power_spectra(frames: Float32, n_fft: int, symmetric: bool = False) -> Iter
     for first in range(0, len(frames), step):
         count = min(step, len(frames) - first)
         np.multiply(frames[first : first + count], window, out=padded[:count, :length])
-        np.fft.rfft(padded, norm="forward", out=spectrum)
+        np.fft.rfft(padded, norm="forward", out=spectrum)  # type: ignore[arg-type]  # the stubs know complex128 alone
         np.square(spectrum.real, out=power)
         power += np.square(spectrum.imag, out=squares)
         yield slice(first, first + count), power[:count]

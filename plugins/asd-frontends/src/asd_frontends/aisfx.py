@@ -119,6 +119,6 @@ def _peak(samples: Float32) -> np.float32:
 def _bank() -> Float32:
     """Return HTK's triangles, each of which sums to one, read-only float32 (96, 1025)."""
     bank = mel_filter_bank(sample_rate=_RATE, n_fft=_N_FFT, n_mels=_BANDS, formula="htk", norm=None)
-    bank = bank / bank.sum(axis=1, keepdims=True)
-    bank.flags.writeable = False
-    return bank
+    normalised: Float32 = bank / bank.sum(axis=1, keepdims=True)
+    normalised.flags.writeable = False
+    return normalised

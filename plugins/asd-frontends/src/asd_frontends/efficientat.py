@@ -91,8 +91,9 @@ class EfficientATMel(Frontend):
         """Positions within a window of the samples of its first two frames and its last, (3, 800)."""
         last = self.window_length - 2
         centres = _HOP * np.array([0, 1, self._frames - 1])
-        positions = np.abs(centres[:, np.newaxis] + np.arange(-_FRAME // 2, _FRAME // 2))
-        return np.minimum(positions, 2 * last - positions)
+        positions = np.abs(centres[:, np.newaxis] + np.arange(-_FRAME // 2, _FRAME // 2, dtype=np.intp))
+        mirrored: npt.NDArray[np.intp] = np.minimum(positions, 2 * last - positions)
+        return mirrored
 
 
 def _log_mel(frames: Float32) -> Float32:
