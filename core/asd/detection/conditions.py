@@ -10,6 +10,7 @@ from typing import Any
 from asd.contract.interfaces import Runtime
 from asd.detection.identity import hardware
 from asd.detection.pipeline import ClipFeatures
+from asd_registry import ENGINES
 
 _LEVEL_MARGIN = 10.0
 """Decibels beyond the levels learned from which a gain is more likely to have changed than a machine."""
@@ -123,11 +124,15 @@ def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
 
 
 def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
-    """Return `runtime` with the precision of the fit in place of ``auto``, unless ``auto`` means the same here."""
+    """Return `runtime` with the precision of the fit in place of ``auto``.
+
+    Where ``auto`` means the same precision again, on a machine like that of the fit and with its engine, it stays.
+    """
     precision = fitted_with.get("precision")
     if runtime.precision != "auto" or precision not in ("fp32", "bf16"):
         return runtime
     asked = (fitted_with.get("asked_precision"), fitted_with.get("asked_device"), fitted_with.get("hardware"))
     if asked == ("auto", runtime.device, hardware()):
-        return runtime
+        engine = fitted_with.get("engine")
+        return replace(runtime, engine=engine) if runtime.engine == "auto" and engine in ENGINES else runtime
     return replace(runtime, precision=precision)
