@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asd.contract.interfaces import Runtime
+from asd.detection.features import ClipFeatures
 from asd.detection.identity import hardware
-from asd.detection.pipeline import ClipFeatures
 from asd_registry import ENGINES
 
 _LEVEL_MARGIN = 10.0
 """Decibels beyond the levels learned from which a gain is more likely to have changed than a machine."""
 _NAMED = 5
 _NOTE_LIMIT = 300
+_OWN = ("device", "precision", "engine", "asked_precision")
+"""What each branch of a pipeline takes for itself."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,27 @@ def _note_on_rate(rate: int, most: int, lowest: int, highest: int) -> Iterator[s
         yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {gap}"
 
 
-def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
-    """Return what a model file keeps of how its embeddings were computed: as asked, and what was taken for ``auto``."""
+def computed_with(
+    names: Sequence[str], runtimes: Sequence[Runtime], features: Sequence[ClipFeatures]
+) -> dict[str, Any]:
+    """Return what a model file keeps of how its embeddings were computed: as asked, and what was taken for ``auto``.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the branches; what the second and later ones took stands under ``name.``.
+    runtimes : sequence of Runtime
+        What the embedder of each was asked for.
+    features : sequence of ClipFeatures
+        A clip's, by each branch.
+    """
+    first, *others = map(_computed_with, runtimes, features)
+    for name, each in zip(names[1:], others, strict=True):
+        first |= {f"{name}.{key}": each[key] for key in _OWN}
+    return first
+
+
+def _computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
     return {
         "device": features.device,
         "precision": features.precision,
@@ -121,6 +142,12 @@ def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
         "asked_precision": runtime.precision,
         "hardware": hardware(),
     }
+
+
+def of_branch(fitted_with: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what of `computed_with` holds for the branch called `name`."""
+    own = {key: fitted_with[f"{name}.{key}"] for key in _OWN if f"{name}.{key}" in fitted_with}
+    return {**fitted_with, **own}
 
 
 def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
