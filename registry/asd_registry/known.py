@@ -40,6 +40,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         "extractor": "identity mel-statistics",
     },
     "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0 torchvision"},
+    "asd-onnx": {"extractor": "onnx"},
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-sklearn": {
         "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",
