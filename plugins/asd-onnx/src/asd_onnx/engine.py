@@ -36,9 +36,7 @@ class Counterpart:
     Parameters
     ----------
     component : str
-        ``distribution:name`` of the extractor.
-    parameters : mapping of str to Any
-        Those that make it the same network; layer and pooling come on top.
+        ``distribution:name`` of the extractor; it has the same parameters.
     pays_from : mapping of str to int
         By what computes (``"AMX-BF16"``, ``"AVX512-BF16"`` or ``"CUDA"``) the number of clips of 10 s from which
         PyTorch is done earlier than ONNX Runtime on the processor, its start-up of 2 s (with CUDA 5 s) included. What
@@ -46,7 +44,6 @@ class Counterpart:
     """
 
     component: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
     pays_from: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -55,10 +52,10 @@ class Counterpart:
 # as fast. EfficientAT mn04: bfloat16 is slower than float32. CUDA: a card is at least ten times as fast.
 _MUSICNN = {"AMX-BF16": 90, "AVX512-BF16": 90, "CUDA": 100}
 COUNTERPARTS = {
-    "efficientat-mn04": Counterpart("asd-audioset:efficientat", {"model": "mn04_as"}, {"CUDA": 1000}),
-    "musicnn-mtt": Counterpart("asd-essentia:musicnn-mtt", {}, _MUSICNN),
-    "musicnn-msd": Counterpart("asd-essentia:musicnn-msd", {}, _MUSICNN),
-    "squeezenet1_0": Counterpart("asd-imagenet:torchvision", {"model": "squeezenet1_0"}, {"AMX-BF16": 70, "CUDA": 60}),
+    "efficientat-mn04": Counterpart("asd-audioset:efficientat-mn04-torch", {"CUDA": 1000}),
+    "musicnn-mtt": Counterpart("asd-essentia:musicnn-mtt-torch", _MUSICNN),
+    "musicnn-msd": Counterpart("asd-essentia:musicnn-msd-torch", _MUSICNN),
+    "squeezenet1_0": Counterpart("asd-imagenet:squeezenet1_0-torch", {"AMX-BF16": 70, "CUDA": 60}),
 }
 """Of the embedded networks that another plugin has in PyTorch, by name."""
 
@@ -101,7 +98,7 @@ def counterpart_extractor(counterpart: Counterpart, parameters: Mapping[str, Any
     counterpart : Counterpart
         Where it is.
     parameters : mapping of str to Any
-        Layer, pooling and the like, by that component's names.
+        Of the component.
     runtime : Runtime
         How it computes.
 
@@ -112,7 +109,7 @@ def counterpart_extractor(counterpart: Counterpart, parameters: Mapping[str, Any
     """
     if lacking := problem_of(counterpart):
         raise PluginError(f"engine torch: {lacking}; or use --engine onnx")
-    extractor = create("extractor", counterpart.component, {**counterpart.parameters, **parameters})
+    extractor = create("extractor", counterpart.component, parameters)
     extractor.runtime = runtime
     return extractor
 

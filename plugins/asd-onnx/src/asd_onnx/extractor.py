@@ -36,7 +36,7 @@ class OnnxExtractor(CheckedExtractor):
         The output that is the embedding; None: the only one. Of an output with more than two axes, the values of a
         window are taken one after another.
     input : str or None
-        The input that takes the windows; None: the only one.
+        The input that takes the windows; None: the only one. The output must need no other.
     layout : str or None
         The input's axes after the first, in the network's order: t for waveforms and vectors, f and t for patches
         (bands, frames), c, h and w for images, 1 for an axis of size one. None: those of the front end (chw, ft, t),
@@ -56,7 +56,7 @@ class OnnxExtractor(CheckedExtractor):
         model: str,
         model_sha256: str | None = None,
         output: str | None = None,
-        input: str | None = None,  # as ONNX calls it
+        input: str | None = None,  # noqa: A002  # as ONNX calls it
         layout: str | None = None,
         kind: str | None = None,
         sample_rate: int | None = None,
@@ -144,12 +144,6 @@ class OnnxExtractor(CheckedExtractor):
 
     @functools.cached_property
     def _input_shape(self) -> Shape | None:
-        if len(self._declared.inputs) > 1:
-            others = ", ".join(name for name in self._declared.inputs if name != self._input)
-            raise ConfigError(
-                f"{self._path}: besides {self._input!r} its inputs {others} have no value; expected one input: export "
-                "the network with the others as constants"
-            )
         shape = self._declared.inputs[self._input]
         if shape is not None and len(shape) < 2:
             raise ConfigError(

@@ -42,7 +42,7 @@ class Layout:
         letters = self.axes.replace(_ONE, "")
         if sorted(letters) not in [sorted(known) for known in _LETTERS.values()]:
             raise ConfigError(
-                f"layout is {self.axes!r}, expected the axes of a window in the order of the network: t, ft or chw, each "
+                f"layout is {self.axes!r}, expected the axes of a window in the network's order: t, ft or chw, each "
                 "letter once, and 1 for an axis of size one (--extractor.layout 1ft)"
             )
 
