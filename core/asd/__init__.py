@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.config import Branch, Config
     from asd.detection.model import Model
+    from asd.detection.monitor import Monitor, Status
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
@@ -29,6 +30,7 @@ _HOMES = {
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.config": "Branch Config",
     "asd.detection.model": "Model",
+    "asd.detection.monitor": "Monitor Status",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
@@ -47,10 +49,12 @@ __all__ = [
     "Extractor",
     "Frontend",
     "Model",
+    "Monitor",
     "Recording",
     "RemoteFile",
     "Representation",
     "Runtime",
+    "Status",
     "Verdict",
     "Windows",
     "fit",

@@ -16,6 +16,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.parameters import describe, parameters_of, present_names
 from asd.detection.config import Choice, Config, check_rate, read_toml
+from asd.detection.rate import Rate
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
@@ -72,12 +73,40 @@ def _checked_rate(_: click.Context, __: click.Parameter, rate: float | None) -> 
     return rate
 
 
-false_alarms_option = click.option(
+def _rate_from(_: click.Context, __: click.Parameter, text: str | None) -> Rate | None:
+    return None if text is None else Rate.of(text)
+
+
+rate_option = click.option(
+    "--false-alarms",
+    metavar="RATE",
+    callback=_rate_from,
+    help="False alarms allowed in healthy sound: 1/hour, 2/day, 1/week, 1/month or 1/year.",
+)
+_per_hour_option = click.option(
     "--false-alarms-per-hour",
     type=float,
     callback=_checked_rate,
-    help="Alarms an hour allowed, instead of the model's own.",
+    help="The same as a number an hour.",
 )
+
+
+def false_alarms_option(command: F) -> F:
+    """Add ``--false-alarms RATE`` and ``--false-alarms-per-hour NUMBER``."""
+    return rate_option(_per_hour_option(command))
+
+
+def hourly(rate: Rate | None, per_hour: float | None) -> float | None:
+    """Return the alarms an hour that either option gives; None: neither.
+
+    Raises
+    ------
+    ConfigError
+        If both are given.
+    """
+    if rate is not None and per_hour is not None:
+        raise ConfigError("--false-alarms and --false-alarms-per-hour exclude each other; choose one")
+    return per_hour if rate is None else rate.per_hour
 
 
 def runtime_options(command: F) -> F:
