@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.detection.calibration import Calibration
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.features import ClipFeatures
-from asd.detection.fusion import BranchScores, deviations, fuse
 from asd.detection.pooling import pool_embeddings, pool_scores
 from asd.detection.training import learn_branches
 from asd.plugin import Runtime
-from asd.records import Clip, Float64
+from asd.records import Clip
 
 LEVELS = (0.05, 0.1, 0.2)
 
@@ -43,12 +41,16 @@ def drawn(count: int, rng: np.random.Generator, *, dimension: int = 8) -> list[l
     second = np.exp(np.minimum(offset, 20) / 2 + 0.5 * rng.normal(size=offset.shape))[:, None]
 
     def features(values: Any, i: int) -> ClipFeatures:
-        return ClipFeatures(Clip(Path(f"/{i}.wav")), values.astype(np.float32), np.arange(len(values) * 1.0), 10.0, 16000, False)
+        return ClipFeatures(
+            Clip(Path(f"/{i}.wav")), values.astype(np.float32), np.arange(len(values) * 1.0), 10.0, 16000, False
+        )
 
     return [[features(first[i], i), features(second[i], i)] for i in range(count)]
 
 
-def false_alarms(config: ResolvedConfig, train: list[list[ClipFeatures]], test: list[list[ClipFeatures]]) -> list[float]:
+def false_alarms(
+    config: ResolvedConfig, train: list[list[ClipFeatures]], test: list[list[ClipFeatures]]
+) -> list[float]:
     """Return the fraction of healthy clips that alarm at each level, by detectors that are trained here."""
     branches, calibration = learn_branches(config, train, Runtime())
     scores = np.empty((len(test), len(branches[0].members), len(branches)))

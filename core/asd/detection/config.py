@@ -141,7 +141,7 @@ class Config(Steps):
     ----------
     frontend, extractor, detector : Choice or None
         Components with their parameters. None: the extractor's own front end, ``efficientat-mn04`` (or what the
-        detector asks for), ``knn`` with local density.
+        detector asks for), ``knn``.
     embedding_pooling : {"none", "mean", "mean-std", "max"}
         Pooling of a clip's embeddings before the detector: ``"none"`` scores each window; the others make one vector
         of a clip: mean over its windows, mean and standard deviation side by side, or maximum.

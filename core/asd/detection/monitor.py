@@ -24,7 +24,8 @@ from asd.detection.rate import Rate
 from asd.errors import MonitorError
 
 if TYPE_CHECKING:
-    from asd.detection.model import Model, Verdict
+    from asd.detection.model import Model
+    from asd.detection.verdict import Verdict
 
 DEFAULT_RATE = "1/month"
 _DAY = 86400.0
