@@ -26,6 +26,7 @@ from asd.detection.fusion import deviations
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
+from asd.detection.packing import detector_state, restore_rows, restored_state, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import clip_errors
 from asd.detection.training import (
@@ -301,8 +302,10 @@ class Model:
             for k, member in enumerate(branch.members):
                 prefix = str(k) if fused is None else f"{k}.{b}"
                 arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-                arrays |= {f"{prefix}.detector.{name}": value for name, value in member.detector.get_state().items()}
-        manifest = self._manifest()
+                arrays |= {
+                    f"{prefix}.detector.{name}": value for name, value in detector_state(member.detector).items()
+                }
+        arrays, manifest = share_rows(arrays), self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
@@ -377,7 +380,7 @@ class Model:
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest["plugins"])
-        parts = sections(arrays)
+        parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
@@ -456,7 +459,7 @@ def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays)
     transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
     detector = new_detector(config, runtime)
-    detector.set_state(_section(state, "detector"))
+    detector.set_state(restored_state(detector, _section(state, "detector")))
     return Member(transform, detector)
 
 
