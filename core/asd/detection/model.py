@@ -23,8 +23,9 @@ from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
 from asd.detection.fusion import deviations
+from asd.detection.groups import groups_of
 from asd.detection.identity import content_of
-from asd.detection.manifest import TrainingEntry, checked, sections
+from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
 from asd.detection.packing import detector_state, restore_rows, restored_state, share_rows
 from asd.detection.pipeline import Pipeline
@@ -150,10 +151,16 @@ class Model:
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
+        pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        for part in pipeline.config.parts:
-            new_detector(part, pipeline.runtime).check_saveable()
+        detectors = [new_detector(part, pipeline.runtime) for part in pipeline.config.parts]
+        for detector in detectors:
+            detector.check_saveable()
+        if pipeline.config.group is not None and not any(detector.takes_rows for detector in detectors):
+            raise ConfigError(
+                f"group {pipeline.config.group!r} has no effect: no detector of the pipeline keeps references by "
+                "group; choose one that does, such as knn, or leave it out"
+            )
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         # The order of the files on the command line must not change the folds, or what is learned.
@@ -161,7 +168,8 @@ class Model:
         features.sort(key=lambda each: (contents[each[0].clip.path], each[0].clip.path.name, each[0].clip.start))
         merged = [merge_notes(each) for each in features]
         duplicates = find_duplicates(with_most_windows(features))
-        branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates)
+        groups = groups_of([each.clip for each in merged], pipeline.config.group)
+        branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in merged)
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
@@ -379,7 +387,7 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        _check_plugins(Path(path), manifest["plugins"])
+        _check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
@@ -430,10 +438,12 @@ def _restoring(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_plugins(path: Path, needed: dict[str, str]) -> None:
+def _check_plugins(path: Path, manifest: Manifest) -> None:
     installed = {plugin.distribution: plugin for plugin in registry().plugins}
-    for distribution, version in needed.items():
+    for distribution, version in manifest["plugins"].items():
         if distribution not in installed:
+            if _have_moved(distribution, manifest["config"]):
+                continue
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
@@ -453,6 +463,23 @@ def _restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[mo
         own = [_section(state, str(b)) if config.branches else state for state in states]
         branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
     return branches
+
+
+def _have_moved(distribution: str, config: dict[str, Any]) -> bool:
+    """Return whether other distributions offer by now what a model file takes from one that is not installed."""
+    taken = [name for name in _names(config) if name.startswith(f"{distribution}:")]
+    return bool(taken) and all(registry().offers(None, name) for name in taken)
+
+
+def _names(config: Any) -> Iterator[str]:
+    """Yield the names of the components in a configuration that nobody has checked."""
+    if isinstance(config, dict):
+        if isinstance(name := config.get("name"), str):
+            yield name
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _names(part)
 
 
 def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from asd.contract.create import create, load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Detector, Extractor, Reason, Runtime
+from asd.contract.parameters import parameters_of
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
@@ -288,7 +289,12 @@ def new_transform(config: ResolvedConfig) -> FeatureTransform:
 
 def new_detector(config: ResolvedConfig, runtime: Runtime) -> Detector:
     """Create the configured detector, unfitted; errors as for `asd.contract.create.create`."""
-    detector = create("detector", config.detector.name, seeded("detector", config.detector, config.seed))
+    parameters = seeded("detector", config.detector, config.seed)
+    if config.group is not None and "groups" in parameters_of(
+        load_class(registry().find("detector", config.detector.name))
+    ):
+        parameters = {"groups": "labels", **parameters}  # who names the groups wants them to count
+    detector = create("detector", config.detector.name, parameters)
     detector.runtime = runtime
     return detector
 
