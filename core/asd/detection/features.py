@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from asd.errors import AudioError
 from asd.records import Clip, Float32, Float64
@@ -49,7 +50,7 @@ class ClipFeatures:
         Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
-    device, precision : str
+    device, precision, engine : str
         What the extractor computed with.
     cost : Cost
         What the embeddings cost when they were computed.
@@ -66,6 +67,7 @@ class ClipFeatures:
     level: float = -math.inf
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     cost: Cost = Cost()
 
 
@@ -79,3 +81,15 @@ class Failure:
     def as_dict(self) -> dict[str, str]:
         """Return what JSON output says of it."""
         return {"clip": str(self.clip), "error": str(self.error)}
+
+
+def merge_notes(branches: Sequence[ClipFeatures]) -> ClipFeatures:
+    """Return the first of the features that branches have of one clip, with the notes of all."""
+    notes = dict.fromkeys(note for each in branches for note in each.notes)
+    return replace(branches[0], notes=list(notes))
+
+
+def with_most_windows(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:
+    """Return each clip's features by the branch that has most windows: they tell most about its change over time."""
+    counts = [min(len(each.values) for each in branch) for branch in zip(*clips, strict=True)]
+    return [branches[counts.index(max(counts))] for branches in clips]

@@ -1,6 +1,6 @@
 """From the scores of several branches to one: normalised by healthy clips that training did not see, then fused.
 
-A branch's score is normalised by the mean m and the standard deviation d of the branch's held-out scores: z = (s - m) / d.
+A branch's score s is normalised by mean m and standard deviation d of the branch's held-out scores: z = (s - m) / d.
 A held-out clip that had a part in the m and d of its own z would look more usual than a new clip, which has none; with
 few clips the promise of the alarm would be broken. So wherever a new clip is compared with a held-out clip, both are
 normalised by the *other* held-out clips, and both stand alike.
@@ -27,7 +27,7 @@ LEAST_CLIPS = 4
 _SMALLEST_DEVIATION = 1e-6
 """Of the largest score; healthy clips that a branch scores alike must not divide by zero."""
 
-_LARGEST = 1e9
+LARGEST = 1e9
 """Of a normalised score, in deviations."""
 
 
@@ -76,14 +76,10 @@ class BranchScores:
     fusion: Fusion
     gates: tuple[float | None, ...]
 
-    def z(self, scores: Float64) -> Float64:
-        """Return scores, float64[..., n_branches], normalised by all held-out clips."""
-        return _z(scores, self.scores.mean(axis=0), self._deviation(self.scores.var(axis=0, ddof=1)))
-
     def fused(self, scores: Float64) -> Float64:
         """Return the fused score, float64[...], of scores, float64[..., n_branches]; NaN: a branch has none."""
-        used = ~np.isnan(scores).any(axis=tuple(range(scores.ndim - 1)))
-        return fuse(self.z(scores), self.fusion, self.gates, used)
+        used = np.asarray(~np.isnan(scores).any(axis=tuple(range(scores.ndim - 1))))
+        return fuse(deviations(scores, self.scores), self.fusion, self.gates, used)
 
     def compared(self, scores: Float64) -> tuple[Float64, Float64]:
         """Return fused scores of the held-out clips and of a new clip, each pair normalised by the other clips.
@@ -97,12 +93,17 @@ class BranchScores:
         -------
         tuple of two float64 arrays of shape (n_clips,)
         """
-        used = ~np.isnan(scores).any(axis=0)
-        mean, deviation = self._without_each
+        used = np.asarray(~np.isnan(scores).any(axis=0))
+        mean, deviation = self.without_each
         return (
             fuse(_z(self.scores, mean, deviation), self.fusion, self.gates, used),
             fuse(_z(scores, mean, deviation), self.fusion, self.gates, used),
         )
+
+    @property
+    def scaling(self) -> tuple[Float64, Float64]:
+        """What normalises each branch's scores: mean and deviation of the held-out ones, float64[n_branches] both."""
+        return _scaling(self.scores)
 
     @functools.cached_property
     def held_out(self) -> Float64:
@@ -110,17 +111,29 @@ class BranchScores:
         return self.compared(self.scores)[0]
 
     @functools.cached_property
-    def _without_each(self) -> tuple[Float64, Float64]:
+    def without_each(self) -> tuple[Float64, Float64]:
         """Mean and deviation of each branch's scores without each clip, float64[n_clips, n_branches] both."""
         n = len(self.scores)
         centred = self.scores - self.scores.mean(axis=0)
         squares = (centred**2).sum(axis=0) - centred**2 * n / (n - 1)
-        return self.scores.mean(axis=0) - centred / (n - 1), self._deviation(np.maximum(squares, 0.0) / (n - 2))
+        deviation = np.sqrt(np.maximum(squares, 0.0) / (n - 2))
+        return self.scores.mean(axis=0) - centred / (n - 1), _floored(deviation, self.scores)
 
-    def _deviation(self, variance: Float64) -> Float64:
-        largest = np.abs(self.scores).max(axis=0)
-        return np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION * np.where(largest > 0, largest, 1.0))
+
+def deviations(scores: Float64, held_out: Float64) -> Float64:
+    """Return scores in standard deviations above the mean of the held-out clips; axis 0 of `held_out` is the clips."""
+    return _z(scores, *_scaling(held_out))
+
+
+def _scaling(held_out: Float64) -> tuple[Float64, Float64]:
+    variance = held_out.var(axis=0, ddof=1) if len(held_out) > 1 else np.zeros(held_out.shape[1:])
+    return held_out.mean(axis=0), _floored(np.sqrt(variance), held_out)
+
+
+def _floored(deviation: Float64, held_out: Float64) -> Float64:
+    largest = np.abs(held_out).max(axis=0)
+    return np.asarray(np.maximum(deviation, _SMALLEST_DEVIATION * np.where(largest > 0, largest, 1.0)))
 
 
 def _z(scores: Float64, mean: Float64, deviation: Float64) -> Float64:
-    return np.clip((scores - mean) / deviation, -_LARGEST, _LARGEST)
+    return np.clip((scores - mean) / deviation, -LARGEST, LARGEST)

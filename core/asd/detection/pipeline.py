@@ -40,6 +40,8 @@ class Pipeline:
         The configuration; components that it leaves open are resolved.
     runtime : Runtime
         How to compute.
+    clips : int
+        How many are to be embedded, as the best engine may depend on it; 0: unknown.
     cache : EmbeddingCache, optional
         Where embeddings are kept; each branch's as those of a pipeline that it is the only branch of.
 
@@ -54,7 +56,9 @@ class Pipeline:
         If a component cannot be created, or an extractor does not take what its front end gives.
     """
 
-    def __init__(self, config: Config, runtime: Runtime | None = None, *, cache: EmbeddingCache | None = None) -> None:
+    def __init__(
+        self, config: Config, runtime: Runtime | None = None, *, clips: int = 0, cache: EmbeddingCache | None = None
+    ) -> None:
         self.config = config.resolved()
         self.runtime = runtime or Runtime()
         self.cache = cache
@@ -66,7 +70,7 @@ class Pipeline:
             if pair not in pairs:
                 pairs.append(pair)
                 with _named(name if self.config.branches else None):
-                    self.embedders.append(Embedder(part, self.runtime, cache))
+                    self.embedders.append(Embedder(part, self.runtime, clips, cache))
             self._embedder_of.append(pairs.index(pair))
 
     @property

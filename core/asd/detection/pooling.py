@@ -26,8 +26,8 @@ def pool_embeddings(values: Float32, config: Steps) -> Float32:
     if how == "none":
         return values
     if how == "max":
-        return values.max(axis=0, keepdims=True)
-    mean = values.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+        return np.asarray(values.max(axis=0, keepdims=True))
+    mean: Float32 = values.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
     if how == "mean":
         return mean
     return np.concatenate([mean, values.std(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)], axis=1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from asd.contract.create import create
-from asd.contract.interfaces import Detector, Runtime
+from asd.contract.create import create, load_class
+from asd.contract.installed import registry
+from asd.contract.interfaces import Detector, Extractor, Reason, Runtime
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
@@ -18,11 +19,11 @@ from asd.detection.features import ClipFeatures, Failure
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
-from asd.detection.results import explanation_of, fitted, scores_of
+from asd.detection.results import fitted, reasons_of, scores_of
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
-from asd.records import Clip, Float32, Float64
+from asd.records import Clip, Float32, Float64, Int64, Rows
 
 MINIMUM_CLIPS = 5
 """Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
@@ -89,10 +90,11 @@ class FittedBranch:
             return np.array([pool_scores(own, self.config) for own in windows]), windows.mean(axis=0)
         return self.clip_scores(features), windows.mean(axis=0)
 
-    def explain(self, features: ClipFeatures) -> tuple[str, ...]:
-        """Return what the detector says of a clip, where it can (`asd.plugin.Detector`); nothing otherwise."""
+    def reasons(self, features: ClipFeatures, extractor: Callable[[], Extractor]) -> tuple[Reason, ...]:
+        """Return why the clip is unusual, as far as the detector can say; `extractor` returns the branch's."""
         member = self.members[0]
-        return explanation_of(member.detector, member.transformed(pool_embeddings(features.values, self.config)))
+        row = pool_embeddings(features.values, self.config).mean(axis=0, keepdims=True)
+        return reasons_of(member.detector, member.transformed(row), extractor)
 
 
 def clip_score(member: Member, features: ClipFeatures, config: Steps) -> float:
@@ -160,6 +162,7 @@ def learn_branches(
     features: Sequence[Sequence[ClipFeatures]],
     runtime: Runtime,
     duplicates: Sequence[Duplicate] = (),
+    groups: Int64 | None = None,
 ) -> tuple[list[FittedBranch], Calibration]:
     """Train one member per fold and branch on the other folds, and score each fold's clips by its members.
 
@@ -175,6 +178,8 @@ def learn_branches(
         How to compute.
     duplicates : sequence of Duplicate
         Clips that repeat others.
+    groups : int64 array of shape (n_clips,), or None
+        Each clip's group, -1: not known (`asd.plugin.Rows`).
 
     Raises
     ------
@@ -194,23 +199,29 @@ def learn_branches(
     plain.decide(config.false_alarms_per_hour)
     if config.branches:
         _check_held_out(len(held_out), len(config.branches))
-    jobs = [(b, k) for b in range(len(config.parts)) for k in range(int(fold.max()) + 1)]
     branches = [FittedBranch(name, part, []) for name, part in zip(config.names, config.parts, strict=True)]
+    jobs = [(b, k) for b in range(len(branches)) for k in range(int(fold.max()) + 1)]
     for b, k in track(jobs, "learning"):
-        rows = [pool_embeddings(each[b].values, branches[b].config) for each in features]
-        values = np.concatenate([own for own, held in zip(rows, fold, strict=True) if held != k])
-        branches[b].members.append(_trained(branches[b].config, values, runtime))
+        learned = np.flatnonzero(fold != k).tolist()
+        values = [pool_embeddings(features[i][b].values, branches[b].config) for i in learned]
+        counts = [len(each) for each in values]
+        rows = Rows(np.repeat(learned, counts), None if groups is None else np.repeat(groups[learned], counts))
+        branches[b].members.append(_trained(branches[b].config, np.concatenate(values), rows, runtime))
     scores = np.array(
-        [[clip_score(own.members[fold[i]], features[i][b], own.config) for b, own in enumerate(branches)] for i in held_out]
-    )
+        [
+            [clip_score(own.members[fold[i]], features[i][b], own.config) for i in held_out]
+            for b, own in enumerate(branches)
+        ]
+    ).T.copy()
     if not config.branches:
-        return branches, replace(plain, scores=scores[:, 0])
+        return branches, replace(plain, scores=scores[:, 0].copy())
     return branches, fused_calibration(plain, scores, config)
 
 
-def _trained(config: ResolvedConfig, values: Float32, runtime: Runtime) -> Member:
+def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:
+    detector = new_detector(config, runtime)
     transform = new_transform(config).fit(values)
-    return Member(transform, fitted(new_detector(config, runtime), transform.transform(values)))
+    return Member(transform, fitted(detector, transform.transform(values), rows))
 
 
 def fused_calibration(calibration: Calibration, scores: Float64, config: ResolvedConfig) -> Calibration:
@@ -239,7 +250,10 @@ def _check_held_out(count: int, branches: int) -> None:
 
 
 def new_transform(config: ResolvedConfig) -> FeatureTransform:
-    """Return the configured transform, unfitted."""
+    """Return the configured transform, unfitted; one that changes nothing for a detector that needs units."""
+    detector = load_class(registry().find("detector", config.detector.name))
+    if issubclass(detector, Detector) and detector.takes_units:
+        return FeatureTransform(standardise=False)
     return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
 
 

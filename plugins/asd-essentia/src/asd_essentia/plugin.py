@@ -60,6 +60,7 @@ def asd_components() -> Iterator[ComponentSpec]:
             preset={"model": name},
             requires=(REQUIREMENT,),
             dimension=published.dimension,
+            needs=("graph",),
             frontend=published.frontend,
             restricted=_RESTRICTED,
         )
@@ -70,6 +71,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         target="asd_essentia.model:EssentiaModel",
         licence=f"Apache-2.0; {_AGPL}; weights by model",
         requires=(REQUIREMENT,),
+        needs=("graph",),
         frontend="waveform",
         restricted=_RESTRICTED,
     )

@@ -19,15 +19,15 @@ EMBEDDED_MODEL = "squeezenet1_0"
 
 _PUBLISHER = "https://download.pytorch.org/models/"
 _OFFICIAL = {
-    "alexnet": ("alexnet-owt-7be5be79.pth", 4096, "AlexNet, penultimate layer"),
-    "resnet18": ("resnet18-f37072fd.pth", 512, "ResNet-18, global average pool"),
-    "resnet34": ("resnet34-b627a593.pth", 512, "ResNet-34, global average pool"),
-    "resnet50": ("resnet50-11ad3fa6.pth", 2048, "ResNet-50, global average pool"),
-    "densenet121": ("densenet121-a639ec97.pth", 1024, "DenseNet-121, global average pool"),
+    "alexnet": ("alexnet-owt-7be5be79.pth", 244_408_911, 4096, "AlexNet, penultimate layer"),
+    "resnet18": ("resnet18-f37072fd.pth", 46_830_571, 512, "ResNet-18, global average pool"),
+    "resnet34": ("resnet34-b627a593.pth", None, 512, "ResNet-34, global average pool"),
+    "resnet50": ("resnet50-11ad3fa6.pth", 102_540_417, 2048, "ResNet-50, global average pool"),
+    "densenet121": ("densenet121-a639ec97.pth", 32_342_954, 1024, "DenseNet-121, global average pool"),
 }
-"""Publisher's default weight file (torchvision), dimension, summary."""
+"""Publisher's default weight file (torchvision), its bytes as far as they are known exactly, dimension, summary."""
 
-DIMENSIONS = {EMBEDDED_MODEL: 2048, **{model: dimension for model, (_, dimension, _) in _OFFICIAL.items()}}
+DIMENSIONS = {EMBEDDED_MODEL: 2048, **{model: dimension for model, (_, _, dimension, _) in _OFFICIAL.items()}}
 """Lengths of the embeddings with default parameters, known without building the network."""
 
 
@@ -41,10 +41,11 @@ WEIGHT_SETS = (
 """What torchvision calls the weights that it publishes."""
 
 
-def official_weight(url: str, licence: str = "BSD-3-Clause") -> WeightFile:
+def official_weight(url: str, licence: str = "BSD-3-Clause", size: int | None = None) -> WeightFile:
     """Describe a file of torchvision's, whose name ends in the first digits of its SHA-256."""
     name = url.rpartition("/")[2]
-    return WeightFile(name=name, licence=licence, url=url, sha256=name.rpartition("-")[2].partition(".")[0])
+    sha256 = name.rpartition("-")[2].partition(".")[0]
+    return WeightFile(name=name, licence=licence, url=url, sha256=sha256, size=size)
 
 
 def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
@@ -68,6 +69,6 @@ def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the networks of the paper by name, and one component for every other classifier of torchvision."""
     yield _spec(EMBEDDED_MODEL, "SqueezeNet 1.0, last feature map 2x2 pooled; weights included", EMBEDDED)
-    for model, (file, _, summary) in _OFFICIAL.items():
-        yield _spec(model, summary, official_weight(_PUBLISHER + file))
+    for model, (file, size, _, summary) in _OFFICIAL.items():
+        yield _spec(model, summary, official_weight(_PUBLISHER + file, size=size))
     yield _spec("torchvision", "Any classifier of torchvision, named by --extractor.model", None)

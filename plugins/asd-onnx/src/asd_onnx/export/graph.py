@@ -8,27 +8,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 OPSET = 17
+_OUTPUTS = {"TopK": 2}
+"""Operators that have more than one output; the first is what counts."""
 _IR_VERSION = 8
 """The oldest that opset 17 goes with: older runtimes load it, too."""
 
 
 class Graph:
-    """The graph of `asd.plugin.OnnxGraph`; it makes names, and keeps one constant of each value.
+    """The graph of `asd.plugin.OnnxGraph`; it makes names, and keeps one constant of each value."""
 
-    Parameters
-    ----------
-    name : str
-        Name of its input: samples, float32 (any number,).
-    """
-
-    def __init__(self, name: str = "samples") -> None:
-        self.input = name
+    def __init__(self) -> None:
+        self._inputs: list[str] = []
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._count = 0
+
+    def samples(self, sample_rate: int) -> str:
+        """Return the name of the input for samples, float32 (any number,), at a rate in Hz; it holds the rate."""
+        name = f"samples_{sample_rate}"
+        if name not in self._inputs:
+            self._inputs.append(name)
+        return name
 
     def constant(self, value: npt.ArrayLike) -> str:
         """Return the name of a constant; floats become float32, whole numbers int64, arrays keep their type."""
@@ -46,9 +49,9 @@ class Graph:
             name: helper.np_dtype_to_tensor_dtype(np.dtype(value)) if isinstance(value, type | np.dtype) else value
             for name, value in attributes.items()
         }
-        output = self._name(kind.lower())
-        self._nodes.append(helper.make_node(kind, inputs, [output], **plain))
-        return output
+        outputs = [self._name(kind.lower()) for _ in range(_OUTPUTS.get(kind, 1))]
+        self._nodes.append(helper.make_node(kind, inputs, outputs, **plain))
+        return outputs[0]
 
     def network(self, model: Path | bytes, output: str, windows: str) -> str:
         """Add a whole ONNX model with one input, `windows`, and return the name of its `output` here.
@@ -95,8 +98,8 @@ class Graph:
             self._nodes.append(helper.make_node("Identity", [name], [public]))
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
             declared.append(helper.make_tensor_value_info(public, kind, shape))
-        samples = helper.make_tensor_value_info(self.input, TensorProto.FLOAT, ["samples"])
-        graph = helper.make_graph(self._nodes, "asd", [samples], declared, list(self._initializers.values()))
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [name]) for name in self._inputs]
+        graph = helper.make_graph(self._nodes, "asd", inputs, declared, list(self._initializers.values()))
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="asd"
         )
@@ -114,6 +117,8 @@ def _needed(nodes: list[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
     """Return the nodes that an output needs, in order."""
     needed, kept = {output}, []
     for node in reversed(nodes):
+        if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
+            raise ValueError(f"it has branches or loops ({node.op_type})")
         if needed & set(node.output):
             needed |= set(node.input)
             kept.append(node)
