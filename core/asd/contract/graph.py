@@ -26,8 +26,11 @@ class OnnxGraph(Protocol):
         """Return the name of a constant; floats become float32, whole numbers int64, arrays keep their type."""
         ...
 
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operator with one output and return its name; a NumPy type as an attribute is its ONNX number."""
+    def op(self, kind: str, *inputs: str, output: int = 0, **attributes: Any) -> str:
+        """Add an operator and return the name of one of its outputs; a NumPy type as an attribute is its ONNX number.
+
+        An input that is left out is the empty text.
+        """
         ...
 
     def network(self, model: Path | bytes, output: str, windows: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from asd.plugin import Features, Float64, OnnxGraph
-from asd_sklearn.distances import Points
+
+if TYPE_CHECKING:
+    from asd_sklearn.distances import Points
 
 
 def doubled(graph: OnnxGraph, features: str) -> str:

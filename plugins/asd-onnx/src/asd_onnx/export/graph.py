@@ -12,7 +12,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 OPSET = 17
 _OUTPUTS = {"TopK": 2}
-"""Operators that have more than one output; the first is what counts."""
+"""Operators that have more than one output."""
 _IR_VERSION = 8
 """The oldest that opset 17 goes with: older runtimes load it, too."""
 
@@ -40,18 +40,18 @@ class Graph:
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._initializers:
-            self._initializers[key] = numpy_helper.from_array(np.ascontiguousarray(array), self._name("constant"))
+            self._initializers[key] = numpy_helper.from_array(np.asarray(array, order="C"), self._name("constant"))
         return self._initializers[key].name
 
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operator with one output and return its name; a NumPy type as an attribute is its ONNX number."""
-        plain = {
+    def op(self, kind: str, *inputs: str, output: int = 0, **attributes: Any) -> str:
+        """Add an operator and return the name of an output; a NumPy type as an attribute is its ONNX number."""
+        plain: dict[str, Any] = {
             name: helper.np_dtype_to_tensor_dtype(np.dtype(value)) if isinstance(value, type | np.dtype) else value
             for name, value in attributes.items()
         }
         outputs = [self._name(kind.lower()) for _ in range(_OUTPUTS.get(kind, 1))]
         self._nodes.append(helper.make_node(kind, inputs, outputs, **plain))
-        return outputs[0]
+        return outputs[output]
 
     def network(self, model: Path | bytes, output: str, windows: str) -> str:
         """Add a whole ONNX model with one input, `windows`, and return the name of its `output` here.

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 import soundfile
 
 session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"))

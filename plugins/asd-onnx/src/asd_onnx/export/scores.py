@@ -64,9 +64,9 @@ def branch_scores(graph: Graph, embeddings: str, branch: FittedBranch) -> tuple[
         of_windows.append(score(windows))
         scores = of_windows[-1] if clip == windows else score(clip)
         of_clip.append(pooled_scores(graph, scores, branch.config))
-    mean = graph.op("Mean", *of_windows) if len(of_windows) > 1 else of_windows[0]
-    joined = graph.op("Concat", *of_clip, axis=0)
-    return graph.op("Unsqueeze", joined, graph.constant([1])), mean
+    stacked = graph.op("Concat", *(graph.op("Unsqueeze", own, graph.constant([0])) for own in of_windows), axis=0)
+    mean = graph.op("ReduceMean", stacked, axes=[0], keepdims=0)
+    return graph.op("Unsqueeze", graph.op("Concat", *of_clip, axis=0), graph.constant([1])), mean
 
 
 def judged(graph: Graph, scores: Sequence[str], calibration: Calibration) -> tuple[str, str]:
