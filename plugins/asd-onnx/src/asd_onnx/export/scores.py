@@ -10,6 +10,9 @@ import numpy as np
 from asd.experiment import LARGEST_DEVIATION, Calibration, FeatureTransform, FittedBranch, ResolvedConfig
 from asd_onnx.export.graph import Graph
 
+_ROUNDING = 1e-5
+"""Relative difference up to which two scores count as equal: the graph computes spectra by other sums."""
+
 
 def transformed(graph: Graph, rows: str, transform: FeatureTransform) -> str:
     """Return rows after standardisation and PCA, float32."""
@@ -80,7 +83,10 @@ def judged(graph: Graph, scores: Sequence[str], calibration: Calibration) -> tup
     else:
         own, fused = branches.held_out, _fused(graph, by_member, *branches.scaling, branches)
         new = _fused(graph, rows, *branches.without_each, branches)
-    at_least = graph.op("Cast", graph.op("GreaterOrEqual", graph.constant(own), new), to=np.float64)
+    # A calibration clip itself must not fall below its own score by rounding: ties count as at least as unusual.
+    slack = graph.op("Mul", graph.op("Abs", new), graph.constant(np.array(_ROUNDING)))
+    reached = graph.op("GreaterOrEqual", graph.constant(own), graph.op("Sub", new, slack))
+    at_least = graph.op("Cast", reached, to=np.float64)
     count = graph.op("ReduceSum", at_least, graph.constant([0]), keepdims=0)
     one, total = graph.constant(np.array(1.0)), graph.constant(np.array(len(own) + 1.0))
     return graph.op("ReduceMean", fused, keepdims=0), graph.op("Div", graph.op("Add", count, one), total)
