@@ -17,6 +17,8 @@ from asd.plugin import (
     Float64,
     Frontend,
     Representation,
+    Rows,
+    fit_rows,
     number,
     one_of,
     whole_number,
@@ -317,3 +319,43 @@ def test_the_option_in_a_message_is_that_of_the_kind() -> None:
         whole_number(Means(), "k", 0, 1)
     with refused(ConfigError, "Waves: k must be a whole number of at least 1, got 0; use --frontend.k 1 or more"):
         whole_number(Waves(), "k", 0, 1)
+
+
+class Banks(Distance):
+    """Remembers the rows that it was given."""
+
+    takes_rows = True
+
+    def _learn(self, features: Features, rows: Rows | None = None) -> None:
+        super()._learn(features)
+        self.clips_ = 0 if rows is None else len(np.unique(rows.clip))
+
+
+def test_rows_reach_the_detectors_that_ask_for_them_and_no_others() -> None:
+    rows = Rows(np.arange(40) // 4)
+    assert fit_rows(Banks(), FEATURES, rows).clips_ == 10  # type: ignore[attr-defined]
+    assert fit_rows(Banks(), FEATURES, None).clips_ == 0  # type: ignore[attr-defined]
+    plain = fit_rows(Distance(), FEATURES, rows)
+    np.testing.assert_array_equal(plain.score(FEATURES), Distance().fit(FEATURES).score(FEATURES))
+
+
+def test_rows_that_do_not_belong_to_the_features_are_refused() -> None:
+    with refused(
+        DataError,
+        "Banks: rows.clip is int64 of shape (39,), expected one whole number for each of the 40 rows of features",
+    ):
+        fit_rows(Banks(), FEATURES, Rows(np.arange(39)))
+    with refused(
+        DataError,
+        "Banks: rows.group is float64 of shape (40,), expected one whole number for each of the 40 rows of features",
+    ):
+        fit_rows(Banks(), FEATURES, Rows(np.arange(40), np.zeros(40)))  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_detector_explains_nothing_unless_it_says_so() -> None:
+    assert Distance().fit(FEATURES).explain(FEATURES[:2]) == [[], []]
+
+
+@parametrize_with_checks([Banks()])
+def test_conformance_of_a_detector_that_takes_rows(check: Any) -> None:
+    check()

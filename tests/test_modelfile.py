@@ -89,7 +89,7 @@ def test_other_programs_read_the_arrays(tmp_path: Path) -> None:
 def test_the_digest_comes_first(tmp_path: Path) -> None:
     """A manifest is not looked into before it is known to be what was written."""
     path = saved(tmp_path / "m.asd")
-    path.write_bytes(path.read_bytes().replace(rb"\"format\": 2", rb"\"format\": ["))
+    path.write_bytes(path.read_bytes().replace(rb"\"format\": 3", rb"\"format\": ["))
     with pytest.raises(ModelFileError, match=r"altered since it was saved"):
         modelfile.read(path)
 
@@ -221,7 +221,7 @@ def test_another_safetensors_file(tmp_path: Path) -> None:
 
 def test_newer_format(tmp_path: Path) -> None:
     modelfile.write(tmp_path / "m.asd", {"format": 99}, {"a": np.zeros(3)})
-    with pytest.raises(ModelFileError, match=r"format 99, this asd reads up to 2: pip install --upgrade asd-framework"):
+    with pytest.raises(ModelFileError, match=r"format 99, this asd reads up to 3: pip install --upgrade asd-framework"):
         modelfile.read(tmp_path / "m.asd")
 
 

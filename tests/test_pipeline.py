@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.detection import pipeline as pipeline_module
+from asd.detection import embedder as embedder_module
 from asd.detection.config import Config
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
 from asd.detection.prefetch import prefetch
@@ -36,7 +36,7 @@ def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.Monke
     pipeline = Pipeline(Config.from_mapping(VECTORS))
     whole = pipeline.embed(clip)
     for seconds in (0.1, 1.0, 7.77):
-        monkeypatch.setattr(pipeline_module, "_BLOCK_SECONDS", seconds)
+        monkeypatch.setattr(embedder_module, "_BLOCK_SECONDS", seconds)
         cut = pipeline.embed(clip)
         np.testing.assert_allclose(cut.start, whole.start, atol=1e-9)
         np.testing.assert_allclose(cut.values, whole.values, rtol=1e-4, atol=1e-4)
@@ -47,7 +47,7 @@ def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.Monke
 def test_no_window_is_lost_at_any_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, seconds: float, block: float
 ) -> None:
-    monkeypatch.setattr(pipeline_module, "_BLOCK_SECONDS", block)
+    monkeypatch.setattr(embedder_module, "_BLOCK_SECONDS", block)
     features = pipeline.embed(noise(tmp_path / "a.wav", seconds))
     length, hop = pipeline.frontend.window_length, pipeline.frontend.window_hop
     assert length is not None
@@ -73,7 +73,7 @@ def test_the_ends_of_a_recording_are_padded_for_a_front_end_that_asks(
 
     monkeypatch.setattr(frontend, "pad_start", 1000)
     monkeypatch.setattr(frontend, "pad_end", True)
-    monkeypatch.setattr(pipeline_module, "_BLOCK_SECONDS", block)
+    monkeypatch.setattr(embedder_module, "_BLOCK_SECONDS", block)
     features = pipeline.embed(clip)
     np.testing.assert_allclose(features.values, expected.values, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(features.start, expected.start - 1000 / 16000, atol=1e-9)

@@ -22,7 +22,8 @@ from asd.detection.cutting import clips_to_judge, segment_from
 from asd.detection.duplicates import find_duplicates
 from asd.detection.metrics import binomial_interval
 from asd.detection.pipeline import ClipFeatures
-from asd.detection.training import learn, pool_scores
+from asd.detection.pooling import pool_scores
+from asd.detection.training import learn
 from asd.errors import CalibrationError, ConfigError, DataError
 from asd.plugin import Runtime
 from asd.records import Clip

@@ -18,8 +18,9 @@ import asd
 from asd.detection.calibration import Calibration
 from asd.detection.conditions import Conditions, computed_with, runtime_of_fit
 from asd.detection.config import Choice
-from asd.detection.model import Model, Verdict
+from asd.detection.model import Model
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.verdict import Verdict
 from asd.errors import AudioError, ConfigError, PluginError
 from asd.sound.finding import find_clips
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from asd.api import fit, load, score
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
-    from asd.detection.config import Config
-    from asd.detection.model import Model, Verdict
+    from asd.detection.config import Branch, Config
+    from asd.detection.model import Model
+    from asd.detection.monitor import Monitor, Status
+    from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
@@ -26,8 +28,10 @@ _HOMES = {
     "asd.api": "fit load score",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
-    "asd.detection.config": "Config",
-    "asd.detection.model": "Model Verdict",
+    "asd.detection.config": "Branch Config",
+    "asd.detection.model": "Model",
+    "asd.detection.monitor": "Monitor Status",
+    "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
 }
@@ -36,6 +40,8 @@ _HOMES = {
 __all__ = [
     "AsdError",
     "Audio",
+    "Branch",
+    "BranchVerdict",
     "Clip",
     "Config",
     "Dataset",
@@ -43,10 +49,12 @@ __all__ = [
     "Extractor",
     "Frontend",
     "Model",
+    "Monitor",
     "Recording",
     "RemoteFile",
     "Representation",
     "Runtime",
+    "Status",
     "Verdict",
     "Windows",
     "fit",

@@ -9,8 +9,9 @@ from typing import Any
 from asd.contract.interfaces import Runtime
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_judge
-from asd.detection.model import Model, Verdict
+from asd.detection.model import Model
 from asd.detection.pipeline import Failure
+from asd.detection.verdict import Verdict
 from asd.sound.finding import find_clips
 
 Data = str | Path | Iterable[str | Path]

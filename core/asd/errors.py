@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ModelFileError",
+    "MonitorError",
     "PluginError",
     "RenamedWarning",
     "WeightError",
@@ -39,6 +40,10 @@ class CalibrationError(AsdError):
 
 class ModelFileError(AsdError):
     """A model file that cannot be written or read."""
+
+
+class MonitorError(AsdError):
+    """A monitor's state that cannot be kept or read, or a clip that it cannot take."""
 
 
 class WeightError(AsdError):

@@ -10,7 +10,7 @@ from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
-from asd.detection.config import DEFAULT_DETECTOR, Choice, Config, ResolvedConfig
+from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.identity import content_of, identity_of, runtime_identity
@@ -23,12 +23,14 @@ from asd.detection.metrics import (
     resampled_auc,
     roc_curve,
 )
-from asd.detection.model import Model, Verdict
+from asd.detection.model import Model
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
-from asd.detection.training import Member, learn, new_detector, new_transform, pool_scores
+from asd.detection.pooling import pool_embeddings, pool_scores
+from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
 from asd.detection.transform import FeatureTransform
+from asd.detection.verdict import BranchVerdict, Verdict
 from asd.files.digest import duplicates
 from asd.progress import rendered_by, track
 from asd.records import Clip
@@ -42,6 +44,8 @@ __all__ = [
     "REQUIRED",
     "Anomaly",
     "AnomalyKind",
+    "Branch",
+    "BranchVerdict",
     "Choice",
     "Clip",
     "ClipFeatures",
@@ -52,6 +56,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "FeatureTransform",
+    "FittedBranch",
     "Machine",
     "Member",
     "Model",
@@ -61,6 +66,7 @@ __all__ = [
     "Verdict",
     "auc",
     "bootstrap_interval",
+    "clip_score",
     "content_of",
     "contradictions",
     "convert_all",
@@ -73,6 +79,7 @@ __all__ = [
     "identity_of",
     "isolated",
     "learn",
+    "learn_branches",
     "load_class",
     "measure",
     "new_detector",
@@ -82,6 +89,7 @@ __all__ = [
     "partial_auc",
     "peak_memory",
     "percentile_interval",
+    "pool_embeddings",
     "pool_scores",
     "read",
     "read_model_file",

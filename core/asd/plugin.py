@@ -10,7 +10,17 @@ from asd.contract.checked import CheckedDetector, CheckedExtractor
 from asd.contract.checks import Features, number, one_of, whole_number
 from asd.contract.create import create
 from asd.contract.installed import registry
-from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Runtime, State
+from asd.contract.interfaces import (
+    Component,
+    Dataset,
+    Detector,
+    Extractor,
+    Frontend,
+    Reason,
+    Runtime,
+    State,
+    fit_rows,
+)
 from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
 from asd.files.database import open_database
@@ -20,7 +30,20 @@ from asd.files.folders import cache_folder
 from asd.files.resolve import check_weights, resolve_weights
 from asd.files.weights import locate, locate_on_first_use
 from asd.progress import track
-from asd.records import Audio, Channel, Clip, Float32, Float64, Recording, RemoteFile, Representation, Windows
+from asd.records import (
+    Audio,
+    Channel,
+    Clip,
+    FeatureInfo,
+    Float32,
+    Float64,
+    Int64,
+    Recording,
+    RemoteFile,
+    Representation,
+    Rows,
+    Windows,
+)
 from asd.sound.finding import AUDIO_SUFFIXES
 from asd.sound.manifest import ANOMALOUS_LABELS, NORMAL_LABELS
 from asd.sound.mel import (
@@ -49,14 +72,18 @@ __all__ = [
     "Dataset",
     "Detector",
     "Extractor",
+    "FeatureInfo",
     "Features",
     "Float32",
     "Float64",
     "Frontend",
+    "Int64",
     "OutlierDetector",
+    "Reason",
     "Recording",
     "RemoteFile",
     "Representation",
+    "Rows",
     "Runtime",
     "State",
     "TransferError",
@@ -68,6 +95,7 @@ __all__ = [
     "duration_of",
     "fetch",
     "filtered_spectrogram",
+    "fit_rows",
     "hz_to_mel",
     "is_offline",
     "locate",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 Channel = Literal["mix"] | int
 """``"mix"`` (the mean of all channels) or the number of one channel, counted from 1."""
@@ -112,6 +113,42 @@ class Windows:
     values: Any
     start: Float64
     duration: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of training features come from.
+
+    Parameters
+    ----------
+    clip : int64 array of shape (n,)
+        Number of the clip that each row comes from; equal numbers: one clip. Windows of one clip are near-copies.
+    group : int64 array of shape (n,), or None
+        Number of the group (state, speed, machine) that each row's clip belongs to, -1: not known; None: no clip's
+        group is known.
+    """
+
+    clip: Int64
+    group: Int64 | None = None
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What one value of an embedding measures, for the explanation of a score.
+
+    Parameters
+    ----------
+    name : str
+        The quantity (``"level"``, ``"fast fluctuation"``).
+    unit : str
+        Its unit (``"dB"``); empty if it has none.
+    band : tuple of (float, float), or None
+        Lowest and highest frequency in Hz that it covers; None: all, or it is no matter of frequency.
+    """
+
+    name: str
+    unit: str = ""
+    band: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def draw_patches() -> None:
 def draw_p_value() -> None:
     """Draw how held-out healthy clips compare with a new clip, each by the detector trained without it."""
     import asd
-    from asd.detection.training import pool_scores
+    from asd.detection.pooling import pool_scores
 
     model = asd.fit(DATA / "train")
     verdicts = [v for v in asd.score(model, DATA / "test" / "anomalous") if isinstance(v, asd.Verdict)]

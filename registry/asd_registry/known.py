@@ -14,7 +14,7 @@ from asd_registry.specs import Kind
 _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
-    "asd-framework": {"command": "cache demo evaluate fit new-plugin plugins score weights"},
+    "asd-framework": {"command": "cache demo evaluate fit monitor new-plugin plugins score weights"},
     "asd-audioset": {
         "frontend": "efficientat-mel vggish-mel yamnet-mel",
         "extractor": "efficientat efficientat-mn04 vggish-audioset yamnet",
@@ -28,6 +28,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         ),
         "command": "data",
     },
+    "asd-discriminative": {"detector": "subcluster-adacos"},
     "asd-essentia": {
         "frontend": "effnet-waveform musicnn-mel musicnn-waveform",
         "extractor": (

@@ -16,6 +16,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
 
+Engine = Literal["onnx", "torch"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
@@ -85,7 +88,11 @@ class ComponentSpec:
     extractor : str or None
         Of a detector that works on spectrograms: the extractor used when the user names none.
     aliases : tuple of str
-        Former names of the component: they keep working, with a warning.
+        Former names of the component: they keep working, with a warning. ``distribution:name`` is the former name of a
+        component that another distribution offered: it counts where that one is not installed, or lacks the component.
+    engines : tuple of {"onnx", "torch"}
+        Of an extractor: what can run its network; the user chooses by ``--engine``. The first is the usual one. Empty:
+        it has no network, or does not say. If there are several, the target's module imports none of them.
     alternative : str or None
         A component of the same kind that does the same without the requirements; named where one is missing.
     restricted : mapping of str to (tuple or None)
@@ -118,18 +125,19 @@ class ComponentSpec:
     frontend: str | None = None
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
+    engines: tuple[Engine, ...] = ()
     alternative: str | None = None
     restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        for listed in ("requires", "shape", "needs", "weights", "first_use", "aliases"):
+        for listed in ("requires", "shape", "needs", "weights", "first_use", "aliases", "engines"):
             if isinstance(value := getattr(self, listed), list):
                 object.__setattr__(self, listed, tuple(value))
         rules.check(self, "component", _COMPONENT_RULES)
         object.__setattr__(self, "preset", dict(self.preset))
         object.__setattr__(self, "restricted", dict(self.restricted))
-        if len(set(self.names)) < len(self.names):
+        if len({self.name, *self.aliases}) <= len(self.aliases):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
         for name, kinds in _KINDS_WITH.items():
             if self.kind not in kinds and getattr(self, name) not in (None, ()):
@@ -137,8 +145,13 @@ class ComponentSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name and the former ones."""
-        return self.name, *self.aliases
+        """The name and the former ones, without those of other distributions."""
+        return self.name, *(alias for alias in self.aliases if ":" not in alias)
+
+    @property
+    def moved_from(self) -> tuple[str, ...]:
+        """The former names, ``distribution:name``, under which other distributions offered the component."""
+        return tuple(alias for alias in self.aliases if ":" in alias)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +200,8 @@ _COMPONENT_RULES: rules.Rules = {
     "first_use": rules.tuple_of(rules.FILE_NAME, "file names"),
     "frontend": rules.optional(rules.REFERENCE),
     "extractor": rules.optional(rules.REFERENCE),
-    "aliases": rules.tuple_of(rules.NAME, f"names of {rules.NAME.expected}"),
+    "aliases": rules.tuple_of(rules.REFERENCE, f"names, or distribution:name, of {rules.NAME.expected}"),
+    "engines": rules.tuple_of(rules.one_of(ENGINES), f"engines of {', '.join(ENGINES)}"),
     "alternative": rules.optional(rules.LINE),
     "restricted": rules.RESTRICTED,
 }
@@ -202,6 +216,7 @@ _KINDS_WITH: dict[str, tuple[Kind, ...]] = {
     "sample_rate": ("frontend",),
     "shape": ("frontend", "extractor"),
     "dimension": ("extractor",),
+    "engines": ("extractor",),
     "weights": ("extractor", "detector"),
     "first_use": ("extractor", "detector"),
     "frontend": ("extractor", "detector"),

@@ -34,7 +34,8 @@ def demo(
     with reporting(verbose), tempfile.TemporaryDirectory() as folder:
         from asd.detection.config import Config
         from asd.detection.evaluation import measure
-        from asd.detection.model import Model, Verdict
+        from asd.detection.model import Model
+        from asd.detection.verdict import Verdict
         from asd.sound.finding import find_clips
 
         train = find_clips([samples / "train"])

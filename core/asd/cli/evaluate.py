@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
-from asd.cli.options import false_alarms_option, runtime_from, runtime_options
+from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
+from asd.detection.rate import Rate
 from asd.records import Clip
 
 _VERBS = {"calibrated": "promised", "guess": "guessed"}
@@ -31,6 +32,7 @@ def evaluate(
     model_file: Path,
     normal: tuple[str, ...],
     anomalous: tuple[str, ...],
+    false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
     device: str,
     precision: str,
@@ -54,8 +56,8 @@ def evaluate(
 
         runtime = runtime_from(device, precision, batch_size)
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
-        if false_alarms_per_hour is not None:
-            model.decision = model.calibration.decide(false_alarms_per_hour)
+        if (rate := hourly(false_alarms, false_alarms_per_hour)) is not None:
+            model.decision = model.calibration.decide(rate)
         result = measure(
             model,
             _test_clips(model, normal, "normal"),

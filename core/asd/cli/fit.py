@@ -9,10 +9,11 @@ import click
 
 from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
-from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
+from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
 from asd.detection.output import reserve
+from asd.detection.rate import Rate
 from asd.errors import AsdError
 
 
@@ -21,6 +22,7 @@ from asd.errors import AsdError
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
 @click.option("--force", is_flag=True, help="Overwrite an existing model file.")
 @pipeline_options
+@rate_option
 @runtime_options
 @cache_option
 @strict_option
@@ -34,6 +36,7 @@ def fit(
     output: Path,
     force: bool,
     config_file: Path | None,
+    false_alarms: Rate | None,
     device: str,
     precision: str,
     batch_size: str,
@@ -50,6 +53,7 @@ def fit(
     not 'normal' or not 'train' are left out).
     """
     runtime = runtime_from(device, precision, batch_size)
+    options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
     with reporting(verbose), reserve(output, overwrite=force) as reserved:
         from asd.detection.model import Model
         from asd.sound.finding import find_clips
@@ -72,19 +76,33 @@ def fit(
         click.echo(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
     click.echo(f"Pipeline: {' → '.join(summary['pipeline'])}.")
     click.echo(describe_decision(model.decision, summary["held_out"]))
+    click.echo(describe_monitor(model))
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
 
 
 def describe_decision(decision: Decision, clips: int) -> str:
     """Return what the alarm means, in a sentence."""
+    rate = Rate.from_hourly(decision.false_alarms_per_hour).words
     if decision.reason:
         return (
             f"No promise: {decision.reason}. Alarm: when a clip's p-value is at most {decision.level:.3g}; that "
-            f"healthy sound then causes about {decision.false_alarms_per_hour:.3g} alarms an hour is a guess."
+            f"healthy sound then causes about {rate} is a guess."
         )
     return (
         f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
-        f"{decision.false_alarms_per_hour:.3g} alarms an hour, judged by {clips} clips held out of training."
+        f"{rate}, judged by {clips} clips held out of training."
+    )
+
+
+def describe_monitor(model: Any) -> str:
+    """Return what a monitor promises by default, in a sentence."""
+    from asd.detection.monitor import Monitor
+
+    monitor = Monitor(model)
+    wait = f" once it has watched {monitor.needed} healthy clips" if monitor.needed else ""
+    return (
+        f"Or the evidence of clip after clip: asd score … --monitor STATE raises at most "
+        f"{Rate.of(monitor.state.rate).words}{wait}, for faults that last."
     )
 
 

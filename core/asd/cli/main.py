@@ -28,6 +28,7 @@ _COMMANDS = {
     "fit": ("asd.cli.fit:fit", "Learn the sound of a healthy machine."),
     "score": ("asd.cli.score:score", "Score recordings: normal or anomalous."),
     "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
+    "monitor": ("asd.cli.monitor:monitor", "Show what a monitor has seen; tell it what was normal."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
     "cache": ("asd.cli.cache:cache", "Show and prune the embeddings that are kept between runs."),

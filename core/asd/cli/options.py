@@ -16,8 +16,12 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.parameters import describe, parameters_of, present_names
 from asd.detection.config import Choice, Config, check_rate, read_toml
+from asd.detection.rate import Rate
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
+
+_ENGINE = "asd.engine"
+"""Where a command's context keeps its option ``--engine``."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def pipeline_options(command: F) -> F:
     """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
     for parameter in reversed(parameters_of(Config).values()):
+        if parameter.name == "branches":  # tables: a TOML file says them
+            continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
             option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
@@ -57,7 +63,7 @@ def config_from(ctx: click.Context, config_file: Path | None, options: dict[str,
             given[kind] = names[kind]  # another component's parameters would not fit
     for kind, parameters in given_parameters(ctx).items():
         config = Config.from_mapping(given)
-        choice: Choice = getattr(config, kind) or getattr(config.resolved(), kind)
+        choice: Choice = getattr(config, kind) or getattr(config.resolved_alone(), kind)
         owner, cls = f"{kind} {choice.name!r}", load_class(registry().find(kind, choice.name))
         by_file, by_option = (present_names(cls, owner, each) for each in (choice.parameters, parameters))
         given[kind] = Choice(choice.name, {**by_file, **by_option})
@@ -70,16 +76,44 @@ def _checked_rate(_: click.Context, __: click.Parameter, rate: float | None) -> 
     return rate
 
 
-false_alarms_option = click.option(
+def _rate_from(_: click.Context, __: click.Parameter, text: str | None) -> Rate | None:
+    return None if text is None else Rate.of(text)
+
+
+rate_option = click.option(
+    "--false-alarms",
+    metavar="RATE",
+    callback=_rate_from,
+    help="False alarms allowed in healthy sound: 1/hour, 2/day, 1/week, 1/month or 1/year.",
+)
+_per_hour_option = click.option(
     "--false-alarms-per-hour",
     type=float,
     callback=_checked_rate,
-    help="Alarms an hour allowed, instead of the model's own.",
+    help="The same as a number an hour.",
 )
 
 
+def false_alarms_option(command: F) -> F:
+    """Add ``--false-alarms RATE`` and ``--false-alarms-per-hour NUMBER``."""
+    return rate_option(_per_hour_option(command))
+
+
+def hourly(rate: Rate | None, per_hour: float | None) -> float | None:
+    """Return the alarms an hour that either option gives; None: neither.
+
+    Raises
+    ------
+    ConfigError
+        If both are given.
+    """
+    if rate is not None and per_hour is not None:
+        raise ConfigError("--false-alarms and --false-alarms-per-hour exclude each other; choose one")
+    return per_hour if rate is None else rate.per_hour
+
+
 def runtime_options(command: F) -> F:
-    """Add ``--device``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
+    """Add ``--device``, ``--engine``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
     for option in (
         offline_option,
         click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
@@ -91,16 +125,36 @@ def runtime_options(command: F) -> F:
             show_default=True,
             help="auto: bfloat16 where the hardware computes in it.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+        click.option(
+            "--engine",
+            type=click.Choice(["auto", "onnx", "torch"]),
+            default="auto",
+            expose_value=False,  # so that commands of other plugins, which do not expect it, have it too
+            callback=_remember_engine,
+            show_default=True,
+            help="What runs the network: ONNX Runtime or PyTorch.",
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, cuda, cuda:N, mps, tensorrt, coreml or openvino.",
+        ),
     ):
         command = option(command)
     return command
 
 
+def _remember_engine(ctx: click.Context, _: click.Parameter, engine: str) -> None:
+    ctx.meta[_ENGINE] = engine
+
+
 def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
-    """Return the runtime that the options describe."""
+    """Return the runtime that the options describe, ``--engine`` of the command that runs included."""
+    ctx = click.get_current_context(silent=True)
+    engine: Any = ctx.meta.get(_ENGINE, "auto") if ctx else "auto"
     if batch_size == "auto":
-        return Runtime(device=device, precision=precision)
+        return Runtime(device=device, precision=precision, engine=engine)
     if not batch_size.isdigit() or int(batch_size) < 1:
         raise ConfigError(f"--batch-size takes a whole number from 1, or auto, got {batch_size!r}")
-    return Runtime(device=device, precision=precision, batch_size=int(batch_size))
+    return Runtime(device=device, precision=precision, batch_size=int(batch_size), engine=engine)

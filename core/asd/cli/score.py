@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
-from asd.cli.options import false_alarms_option, runtime_from, runtime_options
+from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.cli.watch import FIELDS, Watch
+from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
 
 _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
@@ -29,6 +32,13 @@ _FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "er
     metavar="SECONDS|none|auto",
     help="Cut recordings into clips; auto: as the model was fitted, and what is over twice as long as its clips.",
 )
+@click.option(
+    "--monitor",
+    "monitor_file",
+    type=click.Path(path_type=Path),
+    metavar="STATE",
+    help="Add up evidence over clips, in the order of time, in this file; --false-alarms is then of the monitor.",
+)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
@@ -42,8 +52,10 @@ def score(
     /,
     model_file: Path,
     data: tuple[str, ...],
+    false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
     segment: str,
+    monitor_file: Path | None,
     as_json: bool,
     as_csv: bool,
     device: str,
@@ -58,7 +70,8 @@ def score(
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
-    reported and left out; --strict stops there.
+    reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or
+    it still stands, and clips that it has watched before are left out.
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
@@ -69,31 +82,34 @@ def score(
 
         runtime = runtime_from(device, precision, batch_size)
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
-        if false_alarms_per_hour is not None:
-            model.decision = model.calibration.decide(false_alarms_per_hour)
+        watch = None if monitor_file is None else Watch(monitor_file, false_alarms)
+        rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
+        if rate is not None:
+            model.decision = model.calibration.decide(rate)
         clips = clips_to_judge(model, data, segment=segment_from(segment))
-        results = track(model.score(clips, workers=workers), "scoring", len(clips))
-        rows = (_row(result, strict) for result in results)
-        written = _write_csv(rows) if as_csv else list(rows)
+        with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
+            results = track(model.score(chosen, workers=workers), "scoring", len(chosen))
+            rows = (_row(result, strict, watch) for result in results)
+            written = _write_csv(rows, watch) if as_csv else list(rows)
     if as_json:
-        _write_json(written, model)
+        _write_json(written, model, watch)
     elif not as_csv:
-        _write_table(written)
-    if all(row["error"] for row in written):
+        _write_table(written, watch)
+    if written and all(row["error"] for row in written):
         raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
-    if any(row["anomalous"] for row in written):
+    if watch.alarm if watch else any(row["anomalous"] for row in written):
         ctx.exit(1)
 
 
-def _row(result: Any, strict: bool) -> dict[str, Any]:
+def _row(result: Any, strict: bool, watch: Watch | None) -> dict[str, Any]:
     from asd.detection.pipeline import Failure
 
     if isinstance(result, Failure):
         if strict:
             raise result.error
         click.echo(f"asd: left out: {result.error}", err=True)
-        return {**dict.fromkeys(_FIELDS), "notes": [], **result.as_dict()}
-    return {
+        return {**dict.fromkeys(_fields(watch)), "notes": [], **result.as_dict()}
+    row = {
         "clip": str(result.clip),
         "score": result.score,
         "p_value": result.p_value,
@@ -102,11 +118,16 @@ def _row(result: Any, strict: bool) -> dict[str, Any]:
         "notes": list(result.notes),
         "error": None,
     }
+    return watch.added(row, result) if watch else row
 
 
-def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _fields(watch: Watch | None) -> tuple[str, ...]:
+    return (*_FIELDS, *FIELDS) if watch else _FIELDS
+
+
+def _write_csv(rows: Iterable[dict[str, Any]], watch: Watch | None) -> list[dict[str, Any]]:
     """Write each row when it is known; keep only what the exit code needs."""
-    writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, _fields(watch), lineterminator="\n")
     writer.writeheader()
     kept = []
     try:
@@ -119,15 +140,26 @@ def _write_csv(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _write_json(rows: list[dict[str, Any]], model: Any) -> None:
-    print_json({"clips": rows, "summary": _counts(rows), "decision": vars(model.decision)})
+def _write_json(rows: list[dict[str, Any]], model: Any, watch: Watch | None) -> None:
+    monitor = {"monitor": watch.summary()} if watch else {}
+    print_json({"clips": rows, "summary": _counts(rows), "decision": vars(model.decision), **monitor})
 
 
-def _write_table(rows: list[dict[str, Any]]) -> None:
-    print_table(("clip", "score", "p-value", "verdict", "most unusual at", "notes"), [_cells(row) for row in rows])
+def _write_table(rows: list[dict[str, Any]], watch: Watch | None) -> None:
+    columns = ("clip", "score", "p-value", "verdict", "most unusual at", "notes")
+    if watch and rows:
+        titles, cells = watch.columns(rows)
+        print_table(
+            (*columns[:-1], *titles, "notes"),
+            [(*_cells(r)[:-1], *c, _cells(r)[-1]) for r, c in zip(rows, cells, strict=True)],
+        )
+    elif rows:
+        print_table(columns, [_cells(row) for row in rows])
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
     click.echo(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+    for line in watch.sentences() if watch else ():
+        click.echo(line)
 
 
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:

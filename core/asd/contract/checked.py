@@ -23,14 +23,24 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from asd.contract.checks import Features, feature_matrix, name_of, result_array, training_matrix, window_array
+from asd.contract.checks import (
+    Features,
+    check_rows,
+    feature_matrix,
+    name_of,
+    result_array,
+    training_matrix,
+    window_array,
+)
 from asd.contract.interfaces import Detector, Extractor, State
 from asd.errors import ConfigError, DataError, ModelFileError
-from asd.records import Float32, Float64
+from asd.records import Float32, Float64, Rows
 
 
 class CheckedDetector(Detector):
     """A detector that only learns (`_learn`) and scores (`_score`): the features are checked before, the scores after.
+
+    With ``takes_rows = True``, `_learn` takes a second argument: ``def _learn(self, features, rows=None)``.
 
     What `_learn` sets belongs into attributes that end in an underscore. A model file that lacks one of those that
     the class annotates (``centre_: Float64``) is refused.
@@ -63,17 +73,31 @@ class CheckedDetector(Detector):
             Finite; at least one row, as wide as those of the fit. They may be read-only.
         """
 
-    def fit(self, features: Float32) -> Self:
+    def fit(self, features: Float32, rows: Rows | None = None) -> Self:
         """Learn from float32 or float64 [n, d] features of normal windows.
+
+        Parameters
+        ----------
+        features : float32 or float64 array of shape (n, d)
+            One row a window.
+        rows : Rows or None
+            Where the rows come from; passed to `_learn` as a second argument if the class says ``takes_rows = True``.
 
         Raises
         ------
         DataError
-            If they are not finite numbers of that shape, fewer than two windows, or all the same.
+            If they are not finite numbers of that shape, fewer than two windows, or all the same; or if `rows` are
+            not as many.
         """
         values = training_matrix(self, features)
+        if rows is not None:
+            check_rows(self, rows, len(values))
         vars(self).pop("dimension_", None)  # if learning fails, it is not fitted
-        self._learn(values)
+        learn: Any = self._learn
+        if self.takes_rows:
+            learn(values, rows)
+        else:
+            learn(values)
         self.dimension_ = values.shape[1]
         return self
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend
 from asd.contract.messages import as_array
 from asd.errors import ConfigError, DataError, PluginError
-from asd.records import Float32
+from asd.records import Float32, Rows
 
 Features = npt.NDArray[np.floating[Any]]
 """Features of windows: float32 or float64 of shape (windows, features)."""
@@ -173,6 +173,22 @@ def training_matrix(component: Component, features: Any) -> Features:
             f"check that the recordings are not silent or copies of one"
         )
     return values
+
+
+def check_rows(component: Component, rows: Rows, count: int) -> None:
+    """Refuse `rows` that are not one whole number for each of `count` training rows.
+
+    Raises
+    ------
+    DataError
+        If they are not.
+    """
+    for name, numbers in (("clip", rows.clip), ("group", rows.group)):
+        if numbers is not None and (numbers.shape != (count,) or numbers.dtype.kind not in "iu"):
+            raise DataError(
+                f"{name_of(component)}: rows.{name} is {numbers.dtype} of shape {numbers.shape}, expected one whole "
+                f"number for each of the {count} rows of features"
+            )
 
 
 def window_array(component: Component, values: Any, shape: tuple[int | None, ...] | None) -> Float32:

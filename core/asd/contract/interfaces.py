@@ -30,9 +30,23 @@ import numpy.typing as npt
 
 from asd.contract.parameters import parameters_of
 from asd.errors import ModelFileError
-from asd.records import Audio, Channel, Float32, Float64, Recording, RemoteFile, Representation, Windows
+from asd.records import (
+    Audio,
+    Channel,
+    FeatureInfo,
+    Float32,
+    Float64,
+    Recording,
+    RemoteFile,
+    Representation,
+    Rows,
+    Windows,
+)
 
 State = dict[str, npt.NDArray[Any]]
+
+Reason = tuple[str, float]
+"""Why a row is unusual: a short text for people, and what it contributes to the row's score."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +61,15 @@ class Runtime:
         ``"auto"`` takes bfloat16 only where the hardware computes in it.
     batch_size : int or None
         Windows at a time; None lets the component choose.
+    engine : {"auto", "onnx", "torch"}
+        What runs the extractor's network: ONNX Runtime or PyTorch, where the extractor leaves the choice
+        (`asd_registry.ComponentSpec.engines`).
     """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batch_size: int | None = None
+    engine: Literal["auto", "onnx", "torch"] = "auto"
 
 
 class Component:
@@ -160,13 +178,53 @@ class Extractor(Component, ABC):
     def embed(self, values: Any) -> Float32:
         """Return the embeddings, float32[n_windows, dimension], of n_windows windows."""
 
+    def features(self) -> Sequence[FeatureInfo]:
+        """Return what each value of an embedding measures, for `Detector.explain`. Default: nothing is known of them.
+
+        Extractors whose values mean nothing to people (a network's) leave it empty.
+        """
+        return ()
+
+    def choose_engine(self, clips: int) -> Runtime:
+        """Return the runtime with the engine, and its precision, that ``auto`` stands for here. Default: as it is.
+
+        The pipeline asks before first use, and only an extractor whose spec names several `engines`; it then sets what
+        it got as `runtime`. Nothing heavy may be imported for it: all embeddings may be in the cache.
+
+        Parameters
+        ----------
+        clips : int
+            How many clips are to be embedded; 0: unknown, maybe one.
+
+        Raises
+        ------
+        AsdError
+            If no engine can compute what the runtime asks for.
+        """
+        return self.runtime
+
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file in use, by file name; the model file pins them."""
         return {}
 
 
 class Detector(Component, ABC):
-    """Learns normal features and scores others: higher is always more anomalous."""
+    """Learns normal features and scores others: higher is always more anomalous.
+
+    A detector that wants to know which clip, and which group of clips, a training row comes from says so::
+
+        class Banks(Detector):
+            takes_rows = True
+
+            def fit(self, features, rows=None):
+                ...
+    """
+
+    takes_rows: ClassVar[bool] = False
+    """Whether `fit` takes a second argument, ``rows``, an `asd.plugin.Rows` or None; `fit_rows` passes it on."""
+
+    takes_units: ClassVar[bool] = False
+    """Whether it needs the features in their own units, such as dB: no standardisation and no PCA come before it."""
 
     @abstractmethod
     def fit(self, features: Float32) -> Self:
@@ -175,6 +233,24 @@ class Detector(Component, ABC):
     @abstractmethod
     def score(self, features: Float32) -> Float64:
         """Return one anomaly score per row of `features`, float64[n]; higher is more anomalous."""
+
+    def explain(self, features: Float32, infos: Sequence[FeatureInfo] = ()) -> list[list[Reason]]:
+        """Return why each row is unusual; an optional capability. Default: no reason for any row.
+
+        Parameters
+        ----------
+        features : float32 array of shape (n, d)
+            Features as `score` takes them. A clip as a whole is explained by the mean of its rows.
+        infos : sequence of FeatureInfo
+            What each of the d values measures (`Extractor.features`); empty: not known.
+
+        Returns
+        -------
+        list of list of (str, float)
+            For each row its reasons, the largest contribution first: a text such as ``"14 dB louder at
+            2.1–2.6 kHz"``, and what it contributes in the score's unit. A row that is as usual has none.
+        """
+        return [[] for _ in features]
 
     def check_saveable(self) -> None:
         """Find out whether what it will learn can be kept in a model file; called before any recording is read.
@@ -205,6 +281,13 @@ class Detector(Component, ABC):
             if name.startswith("_") or not name.endswith("_"):
                 raise ModelFileError(f"{type(self).__name__}: the model has an array {name!r}, which no fit leaves")
             setattr(self, name, value)
+
+
+def fit_rows(detector: Detector, features: Float32, rows: Rows | None) -> Detector:
+    """Return the detector, fitted to features and, if it takes them, to `rows`."""
+    fit: Any = detector.fit
+    fitted: Detector = fit(features, rows) if detector.takes_rows else fit(features)
+    return fitted
 
 
 class Dataset(Component, ABC):

@@ -6,7 +6,8 @@ cross-conformal one (Vovk 2015, Cross-conformal predictors, Annals of Mathematic
 
     p = (1 + number of held-out clips whose score is at least the new clip's by the same member) / (n + 1)
 
-Scores of different members are never compared: each has its own scale. If healthy clips are exchangeable, a p-value of
+Scores of different members are never compared: each has its own scale. The scores of several branches are fused before
+they are compared (`asd.detection.fusion`). If healthy clips are exchangeable, a p-value of
 at most ``a`` comes with probability
 
 - at most ``a`` with a single member, which is proven (Vovk et al. 2005, Algorithmic Learning in a Random World);
@@ -31,6 +32,7 @@ import numpy.typing as npt
 
 from asd.contract.parameters import accepts_former_names
 from asd.detection.config import check_rate
+from asd.detection.fusion import BranchScores
 from asd.errors import CalibrationError
 from asd.records import Float64
 
@@ -83,17 +85,34 @@ class Calibration:
         Mean length of a clip in seconds.
     recordings : int or None
         Recordings that the clips are parts of; None: unknown, as in the first model files.
+    branches : BranchScores or None
+        The scores by each branch, where there are several; `scores` are then what they fuse to.
     """
 
     scores: Float64
     member: npt.NDArray[np.int64]
     clip_seconds: float
     recordings: int | None = None
+    branches: BranchScores | None = None
 
     def p_value(self, scores: Float64) -> float:
-        """Return the p-value of a clip that scores float64[n_members] by the members."""
-        at_least = np.count_nonzero(self.scores >= scores[self.member])
-        return float((1 + at_least) / (len(self.scores) + 1))
+        """Return the p-value of a clip by its scores.
+
+        Parameters
+        ----------
+        scores : float64 array of shape (n_members,) or (n_members, n_branches)
+            The clip's scores by each member; of several branches, NaN stands for a branch that cannot judge the clip.
+        """
+        own, new = self.scores, scores[self.member]
+        if self.branches is not None:
+            own, new = self.branches.compared(new)
+        return float((1 + np.count_nonzero(own >= new)) / (len(own) + 1))
+
+    def of_branch(self, branch: int) -> Calibration:
+        """Return the calibration of one of several branches by itself."""
+        if self.branches is None:
+            return self
+        return replace(self, scores=self.branches.scores[:, branch], branches=None)
 
     @property
     def lowest_rate(self) -> float:
@@ -119,7 +138,8 @@ class Calibration:
             raise CalibrationError(
                 f"{rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
                 f"{self.clip_seconds:.3g} s: the lowest rate they support is {round_up(self.lowest_rate)}; "
-                f"fit on {needed} clips or more, or raise --false-alarms-per-hour"
+                f"fit on {needed} clips or more, raise it, or let a monitor add up the evidence of many clips "
+                "(asd score --monitor STATE)"
             )
         if rank > n:
             raise CalibrationError(

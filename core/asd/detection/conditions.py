@@ -114,6 +114,7 @@ def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
     return {
         "device": features.device,
         "precision": features.precision,
+        "engine": features.engine,
         "batch_size": runtime.batch_size,
         "asked_device": runtime.device,
         "asked_precision": runtime.precision,

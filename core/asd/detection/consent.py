@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from asd.contract.create import create
 from asd.contract.permissions import check_parameters, model_file_rules
+from asd.detection.manifest import branches_of
 from asd.detection.modelfile import Arrays, content_digest
 from asd.errors import ModelFileError
 from asd.files.trusted import is_trusted, remember
@@ -54,17 +55,24 @@ def remember_fitted(path: str | Path, manifest: Manifest, arrays: Arrays) -> Non
     try:
         with model_file_rules(path):
             _check(manifest)
-            detector = manifest["config"]["detector"]
-            create("detector", detector["name"], _parameters(detector))  # it may create others: an ensemble does
+            for branch in _branches(manifest):
+                detector = branch["detector"]
+                create("detector", detector["name"], _parameters(detector))  # it may create others: an ensemble does
     except ModelFileError:
         remember(content_digest(manifest, arrays), path)
 
 
 def _check(manifest: Manifest) -> None:
-    for kind in PIPELINE_KINDS:
-        chosen = manifest["config"].get(kind)
-        if isinstance(chosen, Mapping) and isinstance(chosen.get("name"), str):
-            check_parameters(kind, chosen["name"], _parameters(chosen))
+    for branch in (manifest["config"], *_branches(manifest)):
+        for kind in PIPELINE_KINDS:
+            chosen = branch.get(kind)
+            if isinstance(chosen, Mapping) and isinstance(chosen.get("name"), str):
+                check_parameters(kind, chosen["name"], _parameters(chosen))
+
+
+def _branches(manifest: Manifest) -> Sequence[Mapping[str, Any]]:
+    config: Mapping[str, Any] = manifest["config"]
+    return branches_of(config) or [config]
 
 
 def _parameters(chosen: Mapping[str, Any]) -> dict[str, Any]:

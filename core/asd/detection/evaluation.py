@@ -12,8 +12,9 @@ import numpy as np
 
 from asd.detection.identity import content_of
 from asd.detection.metrics import auc, binomial_interval, bootstrap_interval, partial_auc
-from asd.detection.model import Model, Verdict
+from asd.detection.model import Model
 from asd.detection.pipeline import Failure
+from asd.detection.verdict import Verdict
 from asd.errors import DataError
 from asd.progress import track
 from asd.records import Clip

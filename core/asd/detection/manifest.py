@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from asd.detection.fusion import LEAST_CLIPS
 from asd.detection.modelfile import Arrays
 from asd.errors import ModelFileError
 
 MEMBERS_LIMIT = 1000
+BRANCHES_LIMIT = 50
 _DEPTH_LIMIT = 8
-_CONFIG_LIMIT = 20_000
+_CONFIG_LIMIT = 100_000
 _SHOWN_LIMIT = 300
 
 Label = Annotated[str, Meta(max_length=300, pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z")]
@@ -54,7 +56,7 @@ class TrainingEntry(TypedDict):
 
 
 class Manifest(TypedDict):
-    """The manifest of a model file in format 1."""
+    """The manifest of a model file in any format."""
 
     format: NotRequired[Annotated[int, Meta(ge=1)]]
     created: Label
@@ -111,6 +113,14 @@ def sections(arrays: Arrays) -> dict[str, Arrays]:
     return found
 
 
+def branches_of(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the tables of several branches; none: the configuration itself is the only branch."""
+    tables = config.get("branch", [])
+    if not (isinstance(tables, list) and len(tables) <= BRANCHES_LIMIT and all(isinstance(t, dict) for t in tables)):
+        raise ValueError(f"config.branch must be up to {BRANCHES_LIMIT} tables")
+    return tables
+
+
 def _check_agreement(manifest: Manifest) -> None:
     lowest, highest = manifest.get("rates", (0, 0))
     if lowest > highest:
@@ -120,6 +130,8 @@ def _check_agreement(manifest: Manifest) -> None:
 
 
 def _check_config(config: dict[str, Any]) -> None:
+    if odd := config.keys() & {"branches", "quality"}:
+        raise ValueError(f"config must not have {min(odd)}")
     _check_depth(config, _DEPTH_LIMIT)
     if len(json.dumps(config)) > _CONFIG_LIMIT:
         raise ValueError(f"config takes more than {_CONFIG_LIMIT:,} characters")
@@ -134,22 +146,36 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:
-    members = manifest["members"]
+    members, branches = manifest["members"], len(branches_of(manifest["config"]))
     parts = sections(arrays)
     if odd := parts.keys() ^ {"calibration", *map(str, range(members))}:
         raise ValueError(f"it has {members} members, which does not fit the arrays {min(odd)[:80]!r}")
     calibration = parts.pop("calibration")
     if calibration.keys() != {"scores", "member"}:
         raise ValueError("calibration must have the arrays scores and member")
-    scores, member = calibration["scores"], calibration["member"]
-    if not (scores.dtype == np.float64 and scores.ndim == 1 and scores.size and np.isfinite(scores).all()):
-        raise ValueError("calibration.scores must be one or more finite numbers, float64")
-    if not (member.dtype == np.int64 and member.shape == scores.shape):
-        raise ValueError("calibration.member must be an int64 number for each score")
-    if member.min() < 0 or member.max() >= members:
-        raise ValueError(f"calibration.member must be from 0 to {members - 1}, got {member.min()} to {member.max()}")
-    if 0 < manifest["clips"] < scores.size:
-        raise ValueError(f"calibration.scores are of {scores.size} clips, the model learned from {manifest['clips']}")
+    _check_calibration(manifest, calibration["scores"], calibration["member"], branches)
     for number, part in parts.items():
-        if odd := {name.partition(".")[0] for name in part} - {"transform", "detector"}:
-            raise ValueError(f"member {number} must have arrays of transform and detector, got {min(odd)[:80]!r}")
+        owners = {f"member {number}": part}
+        if branches:
+            owners = {f"member {number}.{branch}": each for branch, each in sections(part).items()}
+            if odd := sections(part).keys() ^ set(map(str, range(branches))):
+                raise ValueError(f"it has {branches} branches, which does not fit the arrays {number}.{min(odd)[:80]}")
+        for owner, own in owners.items():
+            if odd := {name.partition(".")[0] for name in own} - {"transform", "detector"}:
+                raise ValueError(f"{owner} must have arrays of transform and detector, got {min(odd)[:80]!r}")
+
+
+def _check_calibration(manifest: Manifest, scores: Any, member: Any, branches: int) -> None:
+    shape = (len(member), branches) if branches else (len(member),)
+    if not (scores.dtype == np.float64 and scores.shape == shape and scores.size and np.isfinite(scores).all()):
+        each = f", {branches} for each clip" if branches else ""
+        raise ValueError(f"calibration.scores must be one or more finite numbers, float64{each}")
+    if not (member.dtype == np.int64 and member.ndim == 1):
+        raise ValueError("calibration.member must be an int64 number for each score")
+    if branches and len(scores) < LEAST_CLIPS:
+        raise ValueError(f"calibration.scores of several branches must be of {LEAST_CLIPS} clips or more")
+    if member.min() < 0 or member.max() >= manifest["members"]:
+        most = manifest["members"] - 1
+        raise ValueError(f"calibration.member must be from 0 to {most}, got {member.min()} to {member.max()}")
+    if 0 < manifest["clips"] < len(scores):
+        raise ValueError(f"calibration.scores are of {len(scores)} clips, the model learned from {manifest['clips']}")

@@ -7,71 +7,46 @@ import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from asd.contract.installed import registry
-from asd.contract.interfaces import Runtime
+from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
-from asd.detection.config import Config, ResolvedConfig
+from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
+from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
+from asd.detection.fusion import deviations
 from asd.detection.identity import content_of
-from asd.detection.manifest import TrainingEntry, checked, sections
+from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
-from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
+from asd.detection.pipeline import Pipeline
 from asd.detection.results import clip_errors
-from asd.detection.training import Member, extract, learn, new_detector, new_transform, pool_scores
+from asd.detection.training import (
+    FittedBranch,
+    Member,
+    extract,
+    fused_calibration,
+    learn_branches,
+    new_detector,
+    new_transform,
+)
+from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AsdError, AudioError, ConfigError, ModelFileError, PluginError
 from asd.records import Clip, Float64
-from asd_registry import PIPELINE_KINDS
+from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
 _SHOWN_LIMIT = 500
 """Characters of an error that a model file's own text may fill."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the model says about a clip.
-
-    Parameters
-    ----------
-    clip : Clip
-        The clip.
-    score : float
-        Anomaly score, the mean over the model's members; higher = more anomalous; comparable within one model only.
-    p_value : float
-        Cross-conformal p-value: about the chance that a healthy clip looks at least as unusual.
-    anomalous : bool
-        Whether the p-value is at most the decision's level.
-    window_scores : float64 array of shape (n_windows,)
-        Score of each window, the mean over the members.
-    window_start : float64 array of shape (n_windows,)
-        Start of each window in seconds.
-    notes : tuple of str
-        What the user should know about the clip.
-    """
-
-    clip: Clip
-    score: float
-    p_value: float
-    anomalous: bool
-    window_scores: Float64 = field(repr=False, compare=False)
-    window_start: Float64 = field(repr=False, compare=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def peak(self) -> float:
-        """Start in seconds of the window that sounds most anomalous."""
-        return float(self.window_start[int(np.argmax(self.window_scores))])
 
 
 class Model:
@@ -83,8 +58,8 @@ class Model:
     ----------
     pipeline : Pipeline
         From clips to features.
-    members : list of Member
-        One detector per fold, each trained without the clips that calibrate it.
+    branches : list of FittedBranch
+        What each branch learned: one detector per fold, each trained without the clips that calibrate it.
     calibration : Calibration
         Scores of held-out normal clips.
     decision : Decision
@@ -103,9 +78,11 @@ class Model:
         Training clips that repeat others and therefore did not calibrate (empty after loading).
     """
 
-    def __init__(self, pipeline: Pipeline, members: list[Member], calibration: Calibration, decision: Decision) -> None:
+    def __init__(
+        self, pipeline: Pipeline, branches: list[FittedBranch], calibration: Calibration, decision: Decision
+    ) -> None:
         self.pipeline = pipeline
-        self.members = members
+        self.branches = branches
         self.calibration = calibration
         self.decision = decision
         self.training: list[TrainingEntry] = []
@@ -128,6 +105,11 @@ class Model:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def members(self) -> list[Member]:
+        """The members of all branches, branch by branch."""
+        return [member for branch in self.branches for member in branch.members]
 
     @property
     def config(self) -> ResolvedConfig:
@@ -167,23 +149,26 @@ class Model:
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
+        pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        new_detector(pipeline.config, pipeline.runtime).check_saveable()
+        for part in pipeline.config.parts:
+            new_detector(part, pipeline.runtime).check_saveable()
+        pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         # The order of the files on the command line must not change the folds, or what is learned.
-        contents = {path: content_of(path) for path in dict.fromkeys(f.clip.path for f in features)}
-        features.sort(key=lambda f: (contents[f.clip.path], f.clip.path.name, f.clip.start))
-        duplicates = find_duplicates(features)
-        members, calibration = learn(pipeline.config, features, pipeline.runtime, duplicates)
-        model = cls(pipeline, members, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
-        paths = dict.fromkeys(f.clip.path for f in features)
+        contents = {path: content_of(path) for path in dict.fromkeys(each[0].clip.path for each in features)}
+        features.sort(key=lambda each: (contents[each[0].clip.path], each[0].clip.path.name, each[0].clip.start))
+        merged = [merge_notes(each) for each in features]
+        duplicates = find_duplicates(with_most_windows(features))
+        branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates)
+        model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
+        paths = dict.fromkeys(f.clip.path for f in merged)
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
         model.clips = len(features)
-        model.conditions = Conditions.of(features)
-        model.fitted_with = computed_with(pipeline.runtime, features[0])
+        model.conditions = Conditions.of(merged)
+        model.fitted_with = computed_with(pipeline.runtime, merged[0])
         model.failures = failures
-        model.notes = count_notes(features)
+        model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
@@ -206,18 +191,11 @@ class Model:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         precision = self.fitted_with.get("precision")
-        for result in self.pipeline.embed_all(clips, workers=workers, cache=kept):
-            if isinstance(result, Failure):
-                yield result
-                continue
-            precision = self._say_precision(result.precision, precision)
-            try:
-                with clip_errors(result.clip):
-                    verdict = self._judge(result)
-            except AudioError as error:
-                yield Failure(result.clip, error)
-                continue
-            yield verdict
+        for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
+            for each in results:
+                if isinstance(each, ClipFeatures):
+                    precision = self._say_precision(each.precision, precision)
+            yield self._judge(results)
 
     @staticmethod
     def _say_precision(used: str, expected: Any) -> Any:
@@ -231,28 +209,80 @@ class Model:
         )  # fmt: skip
         return used
 
-    def _judge(self, features: ClipFeatures) -> Verdict:
-        windows = np.stack([member.score(features.values) for member in self.members])
-        scores = np.array([pool_scores(own, self.config) for own in windows])
-        p_value = self.calibration.p_value(scores)
-        notes = [*features.notes, *self.conditions.notes(features, self.pipeline.sample_rate)]
+    def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
+        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
+        failed: dict[int, Failure] = {}
+        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
+            if isinstance(features, Failure):
+                failed[b] = features
+                continue
+            try:
+                with clip_errors(features.clip):
+                    judged[b] = (features, *branch.judge(features))
+            except AudioError as error:
+                failed[b] = Failure(features.clip, error)
+        if failed and (not judged or self.config.on_branch_error == "refuse"):
+            return self._refused(failed, len(judged))
+        scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
+        for b, (_, own, _) in judged.items():
+            scores[:, b] = own
+        features = merge_notes([features for features, _, _ in judged.values()])
+        features.notes += [self._failure_note(b, failure) for b, failure in failed.items()]
+        return self._verdict(features, scores, judged)
+
+    def _refused(self, failed: dict[int, Failure], others: int) -> Failure:
+        b, failure = next(iter(failed.items()))
+        if not others:
+            return failure
+        hint = "--on-branch-error others lets the others judge it"
+        return Failure(failure.clip, AudioError(f"{failure.error} (branch {self.branches[b].name!r}; fit with {hint})"))
+
+    def _failure_note(self, b: int, failure: Failure) -> str:
+        reason = str(failure.error).removeprefix(f"{failure.clip}: ")
+        return f"not judged by branch {self.branches[b].name!r}: {reason}"
+
+    def _verdict(
+        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
+    ) -> Verdict:
+        """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
+        fusing = self.calibration.branches
+        p_value = self.calibration.p_value(scores[:, 0] if fusing is None else scores)
+        anomalous = p_value <= self.decision.level
+        branches = tuple(self._branch_verdict(b, own, scores, anomalous) for b, (own, _, _) in judged.items())
+        # Where it sounds unusual: by a branch that has windows to compare, of these the one that adds most.
+        b = max(judged, key=lambda b: (len(judged[b][2]) > 1, branches[list(judged).index(b)].z))
+        return Verdict(
+            clip=features.clip,
+            score=float((scores if fusing is None else fusing.fused(scores)).mean()),
+            p_value=p_value,
+            anomalous=anomalous,
+            window_scores=judged[b][2],
+            window_start=judged[b][0].start + features.clip.start,
+            notes=(*features.notes, *self._condition_notes(features)),
+            branches=branches,
+            unusual=unusual_branches(branches, self.decision.level) if anomalous and fusing else (),
+        )
+
+    def _branch_verdict(self, b: int, features: ClipFeatures, scores: Float64, anomalous: bool) -> BranchVerdict:
+        calibration = self.calibration.of_branch(b)
+        p_value = calibration.p_value(scores[:, b])
+        reasons: tuple[Reason, ...] = ()
+        if anomalous or p_value <= self.decision.level:
+            with clip_errors(features.clip):
+                reasons = self.branches[b].reasons(features, lambda: self.pipeline.embedder(b).extractor)
+        z = float(deviations(scores[:, b], calibration.scores).mean())
+        return BranchVerdict(self.branches[b].name, float(scores[:, b].mean()), z, p_value, reasons)
+
+    def _condition_notes(self, features: ClipFeatures) -> Iterator[str]:
+        yield from self.conditions.notes(features, self.pipeline.sample_rate)
         usual = self.calibration.clip_seconds
         shortest, longest = LENGTHS
         if not shortest <= features.seconds / usual <= longest:
             mend = f", or score with --segment {usual:.3g}" if features.seconds > usual else ""
-            notes.append(
+            yield (
                 f"lasts {features.seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
                 f"the p-value is a guess (record clips of that length{mend})"
             )
-        return Verdict(
-            clip=features.clip,
-            score=float(scores.mean()),
-            p_value=p_value,
-            anomalous=p_value <= self.decision.level,
-            window_scores=windows.mean(axis=0),
-            window_start=features.start + features.clip.start,
-            notes=tuple(notes),
-        )
 
     def save(self, path: str | Path | OutputFile) -> None:
         """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.
@@ -262,13 +292,16 @@ class Model:
         path : str or Path
             File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
         """
+        fused, calibration = self.calibration.branches, self.calibration
         arrays: modelfile.Arrays = {
-            "calibration.scores": self.calibration.scores,
-            "calibration.member": self.calibration.member,
+            "calibration.scores": calibration.scores if fused is None else fused.scores,
+            "calibration.member": calibration.member,
         }
-        for i, member in enumerate(self.members):
-            for part, state in (("transform", member.transform.get_state()), ("detector", member.detector.get_state())):
-                arrays |= {f"{i}.{part}.{name}": value for name, value in state.items()}
+        for b, branch in enumerate(self.branches):
+            for k, member in enumerate(branch.members):
+                prefix = str(k) if fused is None else f"{k}.{b}"
+                arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
+                arrays |= {f"{prefix}.detector.{name}": value for name, value in member.detector.get_state().items()}
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
@@ -276,12 +309,13 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        parts = {
-            "frontend": self.pipeline.parameters("frontend"),
-            "extractor": self.pipeline.parameters("extractor"),
-            "detector": self.members[0].detector.get_params(),
-        }
-        return {**self.config.as_mapping(), **{kind: self._pinned(kind, given) for kind, given in parts.items()}}
+        described = self.config.as_mapping()
+        tables = described.get("branch", [described])
+        for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
+            table["frontend"] = _pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
+            table["extractor"] = _pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
+            table["detector"] = _pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
+        return described
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -290,7 +324,7 @@ class Model:
             "config": self.full_config(),
             "plugins": self._plugins(),
             "weights": self._pinned_weights or self.pipeline.weight_hashes(),
-            "members": len(self.members),
+            "members": len(self.branches[0].members),
             "calibration": self._calibration_entry(),
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
@@ -304,14 +338,9 @@ class Model:
         seconds, recordings = self.calibration.clip_seconds, self.calibration.recordings
         return {"clip_seconds": seconds} | ({} if recordings is None else {"recordings": recordings})
 
-    def _pinned(self, kind: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the choice with every parameter spelled out: a later default must not change an old model."""
-        registered = registry().find(kind, getattr(self.config, kind).name)
-        params = {k: v for k, v in parameters.items() if k not in registered.spec.preset}
-        return {"name": registered.qualified_name, **params}
-
     def _plugins(self) -> dict[str, str]:
-        found = [registry().find(kind, getattr(self.config, kind).name).plugin for kind in PIPELINE_KINDS]
+        choices = [(kind, getattr(part, kind).name) for part in self.config.parts for kind in PIPELINE_KINDS]
+        found = [registry().find(kind, name).plugin for kind, name in choices]
         return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod
@@ -347,18 +376,22 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        _check_plugins(Path(path), manifest["plugins"])
+        _check_plugins(Path(path), manifest)
         parts = sections(arrays)
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
             pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=embeddings)
-            members = [_restored(pipeline.config, given, parts[str(i)]) for i in range(manifest["members"])]
+            states = [parts[str(k)] for k in range(manifest["members"])]
+            branches = _restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         facts: dict[str, Any] = {**manifest["calibration"]}
-        calibration = Calibration(arrays["calibration.scores"], arrays["calibration.member"], **facts)
-        model = cls(pipeline, members, calibration, calibration.judged(decision))
+        scores = arrays["calibration.scores"]
+        calibration = Calibration(scores, arrays["calibration.member"], **facts)
+        if pipeline.config.branches:
+            calibration = fused_calibration(calibration, scores, pipeline.config)
+        model = cls(pipeline, branches, calibration, calibration.judged(decision))
         model.training = manifest["training"]
         model.clips = manifest["clips"]
         model.conditions = Conditions(manifest.get("rates"), manifest.get("channels"), manifest.get("levels"))
@@ -394,13 +427,48 @@ def _restoring(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_plugins(path: Path, needed: dict[str, str]) -> None:
+def _check_plugins(path: Path, manifest: Manifest) -> None:
     installed = {plugin.distribution: plugin for plugin in registry().plugins}
-    for distribution, version in needed.items():
+    for distribution, version in manifest["plugins"].items():
         if distribution not in installed:
+            if _have_moved(distribution, manifest["config"]):
+                continue
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
+
+
+def _pinned(choice: Choice, kind: Kind, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the choice with every parameter spelled out: a later default must not change an old model."""
+    registered = registry().find(kind, choice.name)
+    params = {k: v for k, v in parameters.items() if k not in registered.spec.preset}
+    return {"name": registered.qualified_name, **params}
+
+
+def _restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[modelfile.Arrays]) -> list[FittedBranch]:
+    """Return the branches from the arrays of each member."""
+    branches = []
+    for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
+        own = [_section(state, str(b)) if config.branches else state for state in states]
+        branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
+    return branches
+
+
+def _have_moved(distribution: str, config: dict[str, Any]) -> bool:
+    """Return whether other distributions offer by now what a model file takes from one that is not installed."""
+    taken = [name for name in _names(config) if name.startswith(f"{distribution}:")]
+    return bool(taken) and all(registry().offers(None, name) for name in taken)
+
+
+def _names(config: Any) -> Iterator[str]:
+    """Yield the names of the components in a configuration that nobody has checked."""
+    if isinstance(config, dict):
+        if isinstance(name := config.get("name"), str):
+            yield name
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _names(part)
 
 
 def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:

@@ -26,8 +26,9 @@ import numpy.typing as npt
 from asd.detection.output import OutputFile, reserve
 from asd.errors import ModelFileError
 
-FORMAT = 2
-"""Format 2 has scikit-learn's names of parameters, and the tail and conditions of recordings; 1 is read for ever."""
+FORMAT = 3
+"""Format 2 has scikit-learn's names of parameters, and the tail and conditions of recordings; 3 may have several
+branches, and pooled embeddings. All are read for ever."""
 HEADER_LIMIT = 16_000_000
 """Bytes of the header, the manifest included: enough for the names and digests of 100,000 training recordings."""
 

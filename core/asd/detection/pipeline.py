@@ -1,150 +1,38 @@
-"""From clips to features: audio → front end → extractor, in blocks, decoding ahead of the network.
+"""From clips to features: every branch's front end and extractor on one decoding, ahead of the networks.
 
-What is in the embedding cache is taken from there. Its key covers all that decides the values: the content of the clip,
-front end and extractor with every parameter, the files that these name, the weights' hashes, the versions and editable
-sources of all libraries involved, the device, the precision, the batch size and the machine.
+A recording is decoded once and resampled once for each rate that the branches need; branches with the same front end
+and extractor share the embeddings. Threads decode and cut windows while the networks compute, block by block.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
-import math
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing
 from typing import Any, Literal, Self
 
-import numpy as np
-
-from asd.contract.create import create, load_class
-from asd.contract.installed import registry
-from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
-from asd.contract.parameters import parameters_of, present_names
-from asd.detection.config import Choice, Config
-from asd.detection.embeddings import EmbeddingCache, to_json
-from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
+from asd.contract.interfaces import Extractor, Frontend, Runtime
+from asd.detection.config import Config
+from asd.detection.embedder import Embedder, Found, seeded
+from asd.detection.embeddings import EmbeddingCache
+from asd.detection.features import ClipFeatures, Cost, Failure
 from asd.detection.memory import peak_memory
 from asd.detection.prefetch import prefetch
-from asd.detection.results import clip_errors, component_call, embeddings_of, windows_of
-from asd.errors import AudioError, ConfigError, DataError
-from asd.records import Audio, Clip, Float32, Float64, Windows
-from asd.sound.reading import ClipReader
-from asd_registry import Kind
+from asd.errors import AsdError, AudioError, ConfigError
+from asd.records import Clip, Float32, Float64, Windows
+from asd.sound.reading import ClipReader, read_together
+
+__all__ = ["ClipFeatures", "Cost", "Failure", "Pipeline", "embed_all", "seeded"]
 
 _log = logging.getLogger("asd")
 
-_BLOCK_SECONDS = 30.0
-"""Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
-
-_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision")
-"""What the cache keeps of a clip besides its embeddings."""
-
-_LONGEST_WINDOW = 3600.0
-"""Seconds; the core pads shorter recordings to a window, which must fit into memory."""
-
-_HIGHEST_RATE = 10_000_000
-"""Hz; ultrasound included."""
-
-_loading = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a clip's embeddings cost when they were computed.
-
-    Parameters
-    ----------
-    seconds : float
-        Time from file to embeddings.
-    peak_memory : int
-        Largest resident memory of the process in bytes; 0: unknown.
-    """
-
-    seconds: float = 0.0
-    peak_memory: int = 0
-
-
-@dataclass
-class ClipFeatures:
-    """The embeddings of one clip.
-
-    Parameters
-    ----------
-    clip : Clip
-        The clip.
-    values : float32 array of shape (n_windows, dimension)
-        One embedding per window.
-    start : float64 array of shape (n_windows,)
-        Start of each window in seconds from the beginning of the clip.
-    seconds : float
-        Length of the clip.
-    file_rate : int
-        The recording's own rate in Hz.
-    channels : int
-        The recording's number of channels.
-    level : float
-        Root mean square of the samples in dB of full scale; minus infinity for silence.
-    silent : bool
-        Whether every sample is zero.
-    notes : list of str
-        What the user should know about the clip.
-    device, precision : str
-        What the extractor computed with.
-    cost : Cost
-        What the embeddings cost when they were computed.
-    """
-
-    clip: Clip
-    values: Float32
-    start: Float64
-    seconds: float
-    file_rate: int
-    silent: bool
-    notes: list[str] = field(default_factory=list)
-    channels: int = 1
-    level: float = -math.inf
-    device: str = "auto"
-    precision: str = "auto"
-    cost: Cost = Cost()
-
-
-@dataclass
-class Failure:
-    """A clip that could not be used, and why."""
-
-    clip: Clip
-    error: AudioError
-
-    def as_dict(self) -> dict[str, str]:
-        """Return what JSON output says of it."""
-        return {"clip": str(self.clip), "error": str(self.error)}
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the cache holds of a clip.
-
-    Parameters
-    ----------
-    features : ClipFeatures or None
-        None: they must be computed.
-    key : str or None
-        Under which they are to be kept; None: they are not.
-    stamp : tuple of int
-        Tells whether the file has changed since the key was made.
-    """
-
-    features: ClipFeatures | None = None
-    key: str | None = None
-    stamp: tuple[int, ...] = ()
-
 
 class Pipeline:
-    """A front end and an extractor that fit. As a context manager, it closes itself at the end of the block.
+    """The front ends and extractors of all branches. As a context manager, it closes itself at the end of the block.
 
     Parameters
     ----------
@@ -152,95 +40,81 @@ class Pipeline:
         The configuration; components that it leaves open are resolved.
     runtime : Runtime
         How to compute.
+    clips : int
+        How many are to be embedded, as the best engine may depend on it; 0: unknown.
     cache : EmbeddingCache, optional
-        Where embeddings are kept. If it knows this pipeline, the components and the libraries that they need are
-        loaded when a clip has to be computed, otherwise at once.
+        Where embeddings are kept; each branch's as those of a pipeline that it is the only branch of.
+
+    Attributes
+    ----------
+    embedders : list of Embedder
+        The different pairs of front end and extractor.
 
     Raises
     ------
     PluginError, ConfigError
-        If a component cannot be created, or the extractor does not take what the front end gives.
+        If a component cannot be created, or an extractor does not take what its front end gives.
     """
 
-    def __init__(self, config: Config, runtime: Runtime | None = None, *, cache: EmbeddingCache | None = None) -> None:
+    def __init__(
+        self, config: Config, runtime: Runtime | None = None, *, clips: int = 0, cache: EmbeddingCache | None = None
+    ) -> None:
         self.config = config.resolved()
         self.runtime = runtime or Runtime()
         self.cache = cache
-        self._components: tuple[Frontend, Extractor] | None = None
-        self._width: int | None = None
-        self._request = self._asked() if cache else None
-        self._description = cache.recall(self._request) if cache and self._request else None
-        if self._description is None:
-            self._load()
+        self.embedders: list[Embedder] = []
+        self._embedder_of: list[int] = []
+        pairs: list[Any] = []
+        for name, part in zip(self.config.names, self.config.parts, strict=True):
+            pair = (part.frontend, part.extractor)
+            if pair not in pairs:
+                pairs.append(pair)
+                with _named(name if self.config.branches else None):
+                    self.embedders.append(Embedder(part, self.runtime, clips, cache))
+            self._embedder_of.append(pairs.index(pair))
 
     @property
     def frontend(self) -> Frontend:
-        """The front end."""
-        return self._load()[0]
+        """The front end, of the first branch."""
+        return self.embedders[0].frontend
 
     @property
     def extractor(self) -> Extractor:
-        """The extractor."""
-        return self._load()[1]
+        """The extractor, of the first branch."""
+        return self.embedders[0].extractor
 
     @property
     def sample_rate(self) -> int:
-        """Rate in Hz that the front end needs."""
-        return int(self.description["sample_rate"]) if self._components is None else self.frontend.sample_rate
+        """Rate in Hz that the front end needs; the highest of all branches."""
+        return max(embedder.sample_rate for embedder in self.embedders)
 
-    def parameters(self, kind: Literal["frontend", "extractor"]) -> dict[str, Any]:
-        """Return every parameter of the front end or the extractor."""
-        if self._components is None:
-            return dict(self.description[kind]["parameters"])
-        component: Component = getattr(self, kind)
-        return component.get_params()
+    def embedder(self, branch: int) -> Embedder:
+        """Return the front end and the extractor of a branch."""
+        return self.embedders[self._embedder_of[branch]]
+
+    def parameters(self, kind: Literal["frontend", "extractor"], branch: int = 0) -> dict[str, Any]:
+        """Return every parameter of a branch's front end or extractor."""
+        return self.embedder(branch).parameters(kind)
 
     def weight_hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of each weight file of the extractor, by file name."""
-        return dict(self.description["weights"]) if self._components is None else self.extractor.weight_hashes()
+        """Return the SHA-256 of each weight file, by file name; of several branches, by extractor and file name."""
+        if len(self.embedders) == 1:
+            return self.embedders[0].weight_hashes()
+        return {
+            f"{each.config.extractor.name}: {name}": sha256
+            for each in self.embedders
+            for name, sha256 in each.weight_hashes().items()
+        }
 
     @property
     def description(self) -> dict[str, Any]:
-        """All that decides the embeddings of a clip, save the clip: what the cache goes by."""
-        if self._description is None:
-            frontend, extractor = self._load()
-            identity = features_identity(self.config, self.runtime, frontend.get_params(), extractor.get_params())
-            facts = {"sample_rate": frontend.sample_rate, "weights": extractor.weight_hashes()}
-            self._description = {**identity, **facts}
-        return self._description
-
-    def _asked(self) -> str | None:
-        """Return what decides the embeddings as far as it is known without the components; None: unknown."""
-        with suppress(TypeError, ValueError):
-            given = self.config.frontend.parameters, self.config.extractor.parameters
-            return to_json({**features_identity(self.config, self.runtime, *given), "seed": self.config.seed})
-        return None
-
-    def _load(self) -> tuple[Frontend, Extractor]:
-        with _loading:  # threads that decode need the front end while this one needs the extractor
-            if self._components is None:
-                self._components = self._created()
-            return self._components
-
-    def _created(self) -> tuple[Frontend, Extractor]:
-        frontend_choice, extractor_choice, seed = self.config.frontend, self.config.extractor, self.config.seed
-        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, seed))
-        extractor = create("extractor", extractor_choice.name, seeded("extractor", extractor_choice, seed))
-        _check_frontend(frontend, frontend_choice.name)
-        if not extractor.consumes.accepts(frontend.produces):
-            raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
-        if frontend.isolation or extractor.isolation:
-            from asd.contract.isolation import isolated
-
-            frontend = isolated(frontend, frontend_choice.name)
-            extractor = isolated(extractor, extractor_choice.name)
-        frontend.runtime = extractor.runtime = self.runtime
-        return frontend, extractor
+        """All that decides the embeddings of a clip, save the clip: what the cache goes by; of the first branch."""
+        return self.embedders[0].description
 
     def close(self) -> None:
         """End the worker processes of the components and close the cache; the next use starts them again."""
-        for part in self._components or ():
-            part.close()
+        for embedder in self.embedders:
+            embedder.close()
         if self.cache:
             self.cache.close()
 
@@ -250,77 +124,41 @@ class Pipeline:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def windows(self, reader: ClipReader) -> Iterator[Windows]:
-        """Yield the windows of a clip block by block, their starts counted from the beginning of the clip.
+    def embed(self, clip: Clip) -> ClipFeatures:
+        """Compute the embeddings of one clip by the only branch.
 
         Raises
         ------
         AudioError
             If the clip cannot be read, or is shorter than a window and the configuration refuses that.
         """
-        frontend, rate = self.frontend, self.frontend.sample_rate
-        length, hop = frontend.window_length, frontend.window_hop
-
-        def cut(samples: Float32, offset: int) -> Windows:
-            with clip_errors(reader.clip):
-                windows = windows_of(frontend, Audio(samples[np.newaxis], rate, str(reader.clip)))
-            return Windows(windows.values, windows.start + offset / rate, windows.duration)
-
-        for offset, samples in self._blocks(reader):
-            windows = cut(samples, offset)
-            # Only the last block can hold more samples than its windows look at.
-            if length is not None and (len(samples) - length) % hop and self.config.tail == "move":
-                last = cut(samples[-length:], offset + len(samples) - length)
-                if not windows.values.flags.c_contiguous:  # a copy would be larger, or of a slower order
-                    yield windows
-                    windows = last
-                else:
-                    values = np.concatenate([windows.values, last.values])
-                    windows = Windows(values, np.concatenate([windows.start, last.start]), windows.duration)
-            yield windows
-
-    def _blocks(self, reader: ClipReader) -> Iterator[tuple[int, Float32]]:
-        """Yield (offset in samples, samples) so that the blocks' windows are those of the whole recording."""
-        length, hop = self.frontend.window_length, self.frontend.window_hop
-        if length is None:
-            yield 0, np.concatenate(list(reader))
-            return
-        advance = max(1, int(_BLOCK_SECONDS * self.frontend.sample_rate) // hop) * hop
-        needed = advance - hop + length
-        pad_start = self.frontend.pad_start
-        pending = [np.zeros(pad_start, np.float32)]
-        size, offset = pad_start, -pad_start
-        for samples in reader:
-            pending.append(samples)
-            size += len(samples)
-            while size >= needed + hop:  # one window more is to come: the last block is never empty
-                joined = np.concatenate(pending)
-                yield offset, joined[:needed]
-                pending, size, offset = [joined[advance:]], size - advance, offset + advance
-        joined = np.concatenate(pending)
-        before = max(0, -offset)  # what was put before the recording does not make it long enough
-        last = np.concatenate([joined[:before], self._padded(joined[before:], length, reader)])
-        yield offset, np.pad(last, (0, (length - len(last)) % hop)) if self.frontend.pad_end else last
-
-    def _padded(self, samples: Float32, length: int, reader: ClipReader) -> Float32:
-        if len(samples) >= length:
-            return samples
-        rate = self.frontend.sample_rate
-        reason = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
-        if self.config.short == "refuse":
-            raise AudioError(f"{reader.clip}: {reason}; record longer clips or use --short pad")
-        reader.notes.append(f"{reason}: padded with its own repetition")
-        return np.resize(samples, length)
-
-    def embed(self, clip: Clip) -> ClipFeatures:
-        """Compute the embeddings of one clip; errors as for `windows`."""
-        reader = self._reader(clip)
-        return self._collect(reader, self.windows(reader))
+        (result,) = self.embed_all([clip], workers=0)
+        if isinstance(result, Failure):
+            raise result.error
+        return result
 
     def embed_all(
         self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
     ) -> Iterator[ClipFeatures | Failure]:
-        """Yield the embeddings of each clip in order: from the cache, or computed and kept there.
+        """Yield the embeddings of each clip by the only branch, in order; parameters as for `embed_branches`.
+
+        Raises
+        ------
+        ConfigError
+            If there are several branches.
+        """
+        if len(self._embedder_of) > 1:
+            raise ConfigError(
+                f"this pipeline has {len(self._embedder_of)} branches ({', '.join(self.config.names)}); use "
+                "embed_branches"
+            )
+        for (result,) in self.embed_branches(clips, workers=workers, cache=cache):
+            yield result
+
+    def embed_branches(
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+    ) -> Iterator[list[ClipFeatures | Failure]]:
+        """Yield for each clip, in order, its embeddings by each branch: from the cache, or computed and kept there.
 
         Each clip is embedded by itself, so that neither its neighbours nor an interruption change the numbers.
 
@@ -333,113 +171,93 @@ class Pipeline:
         cache : EmbeddingCache, optional
             Where embeddings are kept; None: all are computed.
         """
-        described = self._kept_as(cache) if cache else None
-        identity = hashlib.sha256(described.encode()).hexdigest() if described else None
-        readers = [self._reader(clip) for clip in clips]
-        sources = [functools.partial(self._source, reader, cache, identity) for reader in readers]
+        described = [each.kept_as(cache) if cache else None for each in self.embedders]
+        sources = [
+            functools.partial(self._source, clip, cache, [_digest(text) for text in described]) for clip in clips
+        ]
         kept = 0
         try:
             with closing(prefetch(sources, workers)) as lanes:
-                for reader in readers:
+                for clip in clips:
                     began = time.perf_counter()
-                    try:
-                        lane = next(lanes)
-                        found: _Found = next(lane)
-                        result = found.features or self._collect(reader, lane)
-                    except AudioError as error:
-                        yield Failure(reader.clip, error)
-                        continue
-                    if found.features is None:
-                        result.cost = Cost(time.perf_counter() - began, peak_memory())
-                        self._keep(result, found, cache, described)
-                    kept += found.features is not None
-                    yield result
+                    lane = next(lanes)
+                    found: list[Found] = next(lane)
+                    results = self._results(clip, found, lane)
+                    self._keep(results, found, cache, described, began)
+                    kept += all(each.features is not None for each in found)
+                    yield [results[index] for index in self._embedder_of]
         finally:
             if cache and kept:
                 cache.flush()
         if kept:
-            _log.info("the embeddings of %d of %d clips come from the cache", kept, len(readers))
+            _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))
 
-    def _kept_as(self, cache: EmbeddingCache) -> str | None:
-        """Return the pipeline's description as text; None if a parameter cannot be written down."""
-        if self._components is None and self._asked() != self._request:
-            self._load()
-            self._description = None  # a file that a parameter names has changed since
-        with suppress(TypeError, ValueError):
-            new = self._description is None
-            described = to_json(self.description)
-            if new and self._request and is_pinned(self.config, self.description):
-                cache.remember(self._request, described)
-            return described
-        return None
+    def _source(self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None]) -> Iterator[Any]:
+        """Yield what the cache holds of a clip and, for the embedders without features, their windows block by block.
 
-    def _source(self, reader: ClipReader, cache: EmbeddingCache | None, identity: str | None) -> Iterator[Any]:
-        """Yield what the cache holds of a clip and, if that are no features, its windows."""
-        found = self._find(reader.clip, cache, identity) if cache and identity else _Found()
+        The windows are tuples of the embedder's index, its reader, and windows or an error.
+        """
+        found = [
+            each.find(clip, cache, identity) if cache and identity else Found()
+            for each, identity in zip(self.embedders, identities, strict=True)
+        ]
         yield found
-        if found.features is None:
-            yield from self.windows(reader)
-
-    def _find(self, clip: Clip, cache: EmbeddingCache, identity: str) -> _Found:
-        try:
-            stamp = stamp_of(clip.path)
-            content = content_of(clip.path)
-        except OSError:  # reading it says what is wrong
-            return _Found()
-        decisive = to_json([identity, content, clip.start, clip.duration])  # its name and its folder are not
-        key = hashlib.sha256(decisive.encode()).hexdigest()
-        entry = cache.load(key)
-        if entry is None:
-            return _Found(None, key, stamp)
-        values, start, facts = entry
-        cost = Cost(**facts.pop("cost"))
-        return _Found(ClipFeatures(clip=clip, values=values, start=start, cost=cost, **facts))
-
-    def _keep(self, features: ClipFeatures, found: _Found, cache: EmbeddingCache | None, described: str | None) -> None:
-        if not (cache and described and found.key):
+        missing = [index for index, each in enumerate(found) if each.features is None]
+        if not missing:
             return
-        with suppress(OSError):
-            if stamp_of(features.clip.path) == found.stamp:  # else the key may be that of another content
-                facts = {name: getattr(features, name) for name in _FACTS}
-                facts["cost"] = asdict(features.cost)
-                cache.store(found.key, described, features.values, features.start, facts)
+        rates = [self.embedders[index].sample_rate for index in missing]
+        readers = dict(zip(missing, read_together(clip, rates, channel=self.config.channel), strict=True))
+        waiting = {index: self.embedders[index].windows(reader) for index, reader in readers.items()}
+        while waiting:  # in turns: what one has taken of the recording and another has not is held in memory
+            for index, windows in list(waiting.items()):
+                try:
+                    yield index, readers[index], next(windows)
+                except StopIteration:
+                    del waiting[index]
+                except AudioError as error:
+                    del waiting[index]
+                    yield index, readers[index], error
 
-    def _reader(self, clip: Clip) -> ClipReader:
-        return ClipReader(clip, sample_rate=self.sample_rate, channel=self.config.channel)
+    def _results(self, clip: Clip, found: list[Found], lane: Iterator[Any]) -> list[ClipFeatures | Failure]:
+        """Return the features of each embedder; those that were not found are computed from the lane's windows."""
+        blocks: dict[int, list[tuple[Float32, Float64]]] = {}
+        readers: dict[int, ClipReader] = {}
+        errors: dict[int, AudioError] = {}
+        item: Windows | AudioError
+        for index, reader, item in lane:
+            if index in errors:
+                continue
+            readers[index] = reader
+            try:
+                if isinstance(item, AudioError):
+                    raise item
+                blocks.setdefault(index, []).append(self.embedders[index].embed(clip, item))
+            except AudioError as error:
+                errors[index] = error
+        results: list[ClipFeatures | Failure] = []
+        for index, each in enumerate(found):
+            if index in errors:
+                results.append(Failure(clip, errors[index]))
+            else:
+                results.append(each.features or self.embedders[index].collect(readers[index], blocks[index]))
+        return results
 
-    def _collect(self, reader: ClipReader, windows: Iterator[Windows]) -> ClipFeatures:
-        values: list[Float32] = []
-        starts: list[Float64] = []
-        for block in windows:
-            extractor = self.extractor
-            with clip_errors(reader.clip):
-                values.append(embeddings_of(extractor, block.values))
-                self._check_width(values[-1].shape[1])
-            starts.append(block.start)
-        with component_call(self.extractor):
-            used = self.extractor.computes_with()
-        return ClipFeatures(
-            clip=reader.clip,
-            values=np.concatenate(values),
-            start=np.concatenate(starts),
-            seconds=reader.seconds,
-            file_rate=reader.file_rate,
-            channels=reader.channels,
-            level=reader.level,
-            silent=reader.silent,
-            notes=reader.notes,
-            device=used.device,
-            precision=used.precision,
-        )
-
-    def _check_width(self, width: int) -> None:
-        if self._width is None:
-            self._width = width
-        if width != self._width:
-            raise DataError(
-                f"its embeddings have {width} values, those of the clips before it {self._width}; choose a front end "
-                "with windows of one size"
-            )
+    def _keep(
+        self,
+        results: list[ClipFeatures | Failure],
+        found: list[Found],
+        cache: EmbeddingCache | None,
+        described: list[str | None],
+        began: float,
+    ) -> None:
+        """Note what new features cost, an equal share each, and keep them in the cache."""
+        new = [i for i, result in enumerate(results) if isinstance(result, ClipFeatures) and not found[i].features]
+        cost = Cost((time.perf_counter() - began) / len(new), peak_memory()) if new else Cost()
+        for index in new:
+            result = results[index]
+            assert isinstance(result, ClipFeatures)
+            result.cost = cost
+            self.embedders[index].keep(result, found[index], cache, described[index])
 
 
 def embed_all(
@@ -450,40 +268,16 @@ def embed_all(
         yield result if isinstance(result, Failure) else (result, result.cost)
 
 
-def _check_frontend(frontend: Frontend, name: str) -> None:
-    """Refuse lengths that cannot be cut; a model file may hold any."""
-    rate, length, hop = frontend.sample_rate, frontend.window_length, frontend.window_hop
-    numbers = (rate, frontend.pad_start, *(() if length is None else (length, hop)))
-    if not all(isinstance(number, int | np.integer) for number in numbers):
-        raise ConfigError(f"front end {name!r}: rate, window and hop must be whole numbers of samples, got {numbers}")
-    if not 1 <= rate <= _HIGHEST_RATE:
-        raise ConfigError(f"front end {name!r}: computes at {rate} Hz; expected 1 to {_HIGHEST_RATE}")
-    if length is not None and (not 1 <= length <= _LONGEST_WINDOW * rate or hop < 1):
-        raise ConfigError(
-            f"front end {name!r}: has windows of {length / rate:.6g} s every {hop / rate:.6g} s; expected windows "
-            f"of up to {_LONGEST_WINDOW:.0f} s and a step above 0"
-        )
-    if not 0 <= frontend.pad_start <= _LONGEST_WINDOW * rate:
-        raise ConfigError(
-            f"front end {name!r}: puts {frontend.pad_start} samples before a recording; expected 0 or more"
-        )
+def _digest(text: str | None) -> str | None:
+    return hashlib.sha256(text.encode()).hexdigest() if text else None
 
 
-def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extractor_name: str) -> str:
-    """Return why the two do not fit and, if only the rate is wrong, what to add."""
-    takes, gives = extractor.consumes, frontend.produces
-    if not takes.accepts(replace(gives, sample_rate=None)):
-        return f"{extractor_name} takes {takes}; {frontend_name} gives {gives}"
-    settable = "sample_rate" in parameters_of(type(frontend))
-    mend = f"add --frontend.sample_rate {takes.sample_rate}" if settable else "choose another front end"
-    return (
-        f"{extractor_name} takes {takes.kind} at {takes.sample_rate} Hz; "
-        f"{frontend_name} gives it at {gives.sample_rate} Hz: {mend}"
-    )
-
-
-def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:
-    """Return the parameters of a chosen component; a ``seed`` that the user did not set is the pipeline's."""
-    cls = load_class(registry().find(kind, choice.name))
-    given = present_names(cls, f"{kind} {choice.name!r}", choice.parameters)
-    return {"seed": seed, **given} if "seed" in parameters_of(cls) else given
+@contextlib.contextmanager
+def _named(branch: str | None) -> Iterator[None]:
+    """Name the branch where one of several cannot be made."""
+    try:
+        yield
+    except AsdError as error:
+        if branch is None:
+            raise
+        raise type(error)(f"branch {branch!r}: {error}") from error

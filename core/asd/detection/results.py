@@ -6,16 +6,21 @@ import contextlib
 import math
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from asd.contract.checks import name_of, result_array
-from asd.contract.interfaces import Component, Detector, Extractor, Frontend
+from asd.contract.interfaces import Component, Detector, Extractor, Frontend, Reason, fit_rows
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
-from asd.records import Audio, Clip, Float32, Float64, Windows
+from asd.records import Audio, Clip, Float32, Float64, Rows, Windows
 from asd_registry.text import describe
+
+_REASONS = 5
+_TEXT_LIMIT = 120
+"""What a verdict takes of an explanation: so many reasons of so many characters."""
 
 _LARGEST_SCORE = 1e290
 """Beyond this, the mean of many scores may be infinite."""
@@ -100,10 +105,10 @@ def embeddings_of(extractor: Extractor, windows: Any) -> Float32:
         return result_array(extractor, "embed", embeddings, (len(windows), dimension), np.float32)
 
 
-def fitted(detector: Detector, features: Float32) -> Detector:
-    """Return the detector, fitted to features; errors as for `component_call`."""
+def fitted(detector: Detector, features: Float32, rows: Rows | None = None) -> Detector:
+    """Return the detector, fitted to features and, if it takes them, to `rows`; errors as for `component_call`."""
     with component_call(detector):
-        return detector.fit(features)
+        return fit_rows(detector, features, rows)
 
 
 def scores_of(detector: Detector, features: Float32) -> Float64:
@@ -122,6 +127,40 @@ def scores_of(detector: Detector, features: Float32) -> Float64:
             f"to {_LARGEST_SCORE:g}; report it to the plugin's author"
         )
     return scores
+
+
+def reasons_of(detector: Detector, features: Float32, extractor: Callable[[], Extractor]) -> tuple[Reason, ...]:
+    """Return why one row of features, float32[1, d], is unusual; nothing if the detector cannot say.
+
+    Parameters
+    ----------
+    detector : Detector
+        A fitted detector.
+    features : float32 array of shape (1, d)
+        The row.
+    extractor : callable
+        Returns the extractor, which knows what the features measure; called only if the detector explains.
+
+    Raises
+    ------
+    PluginError
+        If what it returns is no list of texts and numbers for each row.
+    """
+    if type(detector).explain is Detector.explain:
+        return ()
+    source = extractor()
+    with component_call(source):
+        infos = source.features()
+    with component_call(detector):
+        rows = detector.explain(features, infos)
+    try:
+        (reasons,) = msgspec.convert(rows, list[list[tuple[str, float]]])
+    except (msgspec.ValidationError, ValueError):
+        raise PluginError(
+            f"{detector.origin or name_of(detector)}: explain returned {rows!r:.80}, expected for each of "
+            f"{len(features)} rows a list of texts and numbers; report it to the plugin's author"
+        ) from None
+    return tuple((" ".join(text.split())[:_TEXT_LIMIT], value) for text, value in reasons[:_REASONS])
 
 
 def _place(error: BaseException, package: str) -> str:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from asd.contract.create import create
-from asd.contract.interfaces import Detector, Runtime
+from asd.contract.create import create, load_class
+from asd.contract.installed import registry
+from asd.contract.interfaces import Detector, Extractor, Reason, Runtime
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
-from asd.detection.config import Config, ResolvedConfig
+from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
-from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, seeded
-from asd.detection.results import fitted, scores_of
+from asd.detection.features import ClipFeatures, Failure
+from asd.detection.fusion import LEAST_CLIPS, BranchScores
+from asd.detection.pipeline import Pipeline, seeded
+from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
+from asd.detection.results import fitted, reasons_of, scores_of
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
-from asd.records import Clip, Float32, Float64
+from asd.records import Clip, Float32, Float64, Int64, Rows
 
 MINIMUM_CLIPS = 5
 """Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
@@ -38,20 +42,70 @@ class Member:
     detector: Detector
 
     def score(self, values: Float32) -> Float64:
-        """Return the score of each window, float64[n_windows], from its embedding, float32[n_windows, dimension]."""
+        """Return a score for each row, float64[n], of features, float32[n, dimension]."""
+        return scores_of(self.detector, self.transformed(values))
+
+    def transformed(self, values: Float32) -> Float32:
+        """Return the features as the detector takes them; errors as for `score`."""
         expected = len(self.transform.mean)
         if values.shape[1] != expected:
             raise DataError(
                 f"the embeddings have {values.shape[1]} values, the model learned from {expected}; use the front end "
                 "and the extractor of the fit, or fit again"
             )
-        return scores_of(self.detector, self.transform.transform(values))
+        return self.transform.transform(values)
+
+
+@dataclass(frozen=True)
+class FittedBranch:
+    """What a branch learned.
+
+    Parameters
+    ----------
+    name : str
+        The branch's name.
+    config : ResolvedConfig
+        The branch as a pipeline of one branch.
+    members : list of Member
+        One for each fold.
+    """
+
+    name: str
+    config: ResolvedConfig
+    members: list[Member]
+
+    def clip_scores(self, features: ClipFeatures) -> Float64:
+        """Return the clip's score by each member, float64[n_members]."""
+        return np.array([clip_score(member, features, self.config) for member in self.members])
+
+    def judge(self, features: ClipFeatures) -> tuple[Float64, Float64]:
+        """Return the clip's score by each member, float64[n_members], and the mean scores of its windows.
+
+        Where the detector gets one vector a clip, a window's score is that of a clip which is like the window
+        throughout.
+        """
+        rows = pooled_as_if(features.values, self.config)
+        windows = np.stack([member.score(rows) for member in self.members])
+        if self.config.embedding_pooling == "none":
+            return np.array([pool_scores(own, self.config) for own in windows]), windows.mean(axis=0)
+        return self.clip_scores(features), windows.mean(axis=0)
+
+    def reasons(self, features: ClipFeatures, extractor: Callable[[], Extractor]) -> tuple[Reason, ...]:
+        """Return why the clip is unusual, as far as the detector can say; `extractor` returns the branch's."""
+        member = self.members[0]
+        row = pool_embeddings(features.values, self.config).mean(axis=0, keepdims=True)
+        return reasons_of(member.detector, member.transformed(row), extractor)
+
+
+def clip_score(member: Member, features: ClipFeatures, config: Steps) -> float:
+    """Return a clip's score by one member: its embeddings pooled, or its windows' scores, as `config` says."""
+    return pool_scores(member.score(pool_embeddings(features.values, config)), config)
 
 
 def extract(
     pipeline: Pipeline, clips: Sequence[Clip], *, workers: int, strict: bool
-) -> tuple[list[ClipFeatures], list[Failure]]:
-    """Return the features of the clips that can be learned from, and the clips that cannot.
+) -> tuple[list[list[ClipFeatures]], list[Failure]]:
+    """Return each branch's features of the clips that all branches can learn from, and the clips that are left out.
 
     Raises
     ------
@@ -61,56 +115,145 @@ def extract(
         If too few clips can.
     """
     _check_count(len(clips), len(clips))
-    features, failures = [], []
-    results = pipeline.embed_all(clips, workers=workers, cache=pipeline.cache)
-    for result in track(results, "embedding", len(clips)):
-        if isinstance(result, ClipFeatures) and result.silent:
-            silent = AudioError(f"{result.clip}: digital silence: nothing to learn from; is the microphone connected?")
-            result = Failure(result.clip, silent)
-        if isinstance(result, ClipFeatures):
-            features.append(result)
+    found: list[list[ClipFeatures]] = []
+    failures = []
+    names = pipeline.config.names
+    results = pipeline.embed_branches(clips, workers=workers, cache=pipeline.cache)
+    for branches in track(results, "embedding", len(clips)):
+        features = [each for each in branches if isinstance(each, ClipFeatures)]
+        failure = _failure(branches, names)
+        if failure is None:
+            found.append(features)
             continue
         if strict:
-            raise result.error
-        _log.warning("left out: %s", result.error)
-        failures.append(result)
-    _check_count(len(features), len(clips), failures)
-    _log_rates([f.file_rate for f in features], pipeline.sample_rate)
-    return features, failures
+            raise failure.error
+        _log.warning("left out: %s", failure.error)
+        failures.append(failure)
+    _check_count(len(found), len(clips), failures)
+    _log_rates([features[0].file_rate for features in found], pipeline.sample_rate)
+    return found, failures
+
+
+def _failure(branches: Sequence[ClipFeatures | Failure], names: Sequence[str]) -> Failure | None:
+    """Return why a clip cannot be learned from; None if every branch can."""
+    failed = {name: each for name, each in zip(names, branches, strict=True) if isinstance(each, Failure)}
+    if len(failed) == len(branches):  # the recording itself, most likely
+        return next(iter(failed.values()))
+    if failed:
+        name, failure = next(iter(failed.items()))
+        return Failure(failure.clip, AudioError(f"{failure.error} (branch {name!r}; the others can use it)"))
+    if isinstance(branches[0], ClipFeatures) and branches[0].silent:
+        clip = branches[0].clip
+        silent = AudioError(f"{clip}: digital silence: nothing to learn from; is the microphone connected?")
+        return Failure(clip, silent)
+    return None
 
 
 def learn(
     config: ResolvedConfig, features: Sequence[ClipFeatures], runtime: Runtime, duplicates: Sequence[Duplicate] = ()
 ) -> tuple[list[Member], Calibration]:
-    """Train one member per fold on the other folds, and score each fold's clips by its member.
+    """Train the members of a pipeline of one branch; as `learn_branches`."""
+    (branch,), calibration = learn_branches(config, [[each] for each in features], runtime, duplicates)
+    return branch.members, calibration
+
+
+def learn_branches(
+    config: ResolvedConfig,
+    features: Sequence[Sequence[ClipFeatures]],
+    runtime: Runtime,
+    duplicates: Sequence[Duplicate] = (),
+    groups: Int64 | None = None,
+) -> tuple[list[FittedBranch], Calibration]:
+    """Train one member per fold and branch on the other folds, and score each fold's clips by its members.
 
     Duplicates are held out with their originals and calibrate nothing.
+
+    Parameters
+    ----------
+    config : ResolvedConfig
+        The pipeline.
+    features : sequence of sequence of ClipFeatures
+        Of each clip, what each branch made of it.
+    runtime : Runtime
+        How to compute.
+    duplicates : sequence of Duplicate
+        Clips that repeat others.
+    groups : int64 array of shape (n_clips,), or None
+        Each clip's group, -1: not known (`asd.plugin.Rows`).
 
     Raises
     ------
     CalibrationError
         If the number of clips cannot support the false alarm rate asked for; said before the training, not after it.
     """
-    clips = [f.clip for f in features]
+    first = [each[0] for each in features]
+    clips = [f.clip for f in first]
     recording = recording_of(clips, duplicates)
     fold = assign_folds(recording, config.folds, config.seed)
     repeated = {duplicate.clip for duplicate in duplicates}
     _check_count(len(set(clips) - repeated), len(clips), which="differ from all others")
     held_out = np.array([i for i, clip in enumerate(clips) if fold[i] >= 0 and clip not in repeated])
-    seconds = float(np.mean([f.seconds for f in features]))
+    seconds = float(np.mean([f.seconds for f in first]))
     recordings = len({recording[i] for i in held_out})
-    Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings).decide(config.false_alarms_per_hour)
-    members = []
-    for k in track(range(int(fold.max()) + 1), "learning"):
-        values = np.concatenate([f.values for f, own in zip(features, fold, strict=True) if own != k])
-        transform = new_transform(config).fit(values)
-        members.append(Member(transform, fitted(new_detector(config, runtime), transform.transform(values))))
-    scores = np.array([pool_scores(members[fold[i]].score(features[i].values), config) for i in held_out])
-    return members, Calibration(scores, fold[held_out], seconds, recordings)
+    plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings)
+    plain.decide(config.false_alarms_per_hour)
+    if config.branches:
+        _check_held_out(len(held_out), len(config.branches))
+    branches = [FittedBranch(name, part, []) for name, part in zip(config.names, config.parts, strict=True)]
+    jobs = [(b, k) for b in range(len(branches)) for k in range(int(fold.max()) + 1)]
+    for b, k in track(jobs, "learning"):
+        learned = np.flatnonzero(fold != k).tolist()
+        values = [pool_embeddings(features[i][b].values, branches[b].config) for i in learned]
+        counts = [len(each) for each in values]
+        rows = Rows(np.repeat(learned, counts), None if groups is None else np.repeat(groups[learned], counts))
+        branches[b].members.append(_trained(branches[b].config, np.concatenate(values), rows, runtime))
+    scores = np.array(
+        [
+            [clip_score(own.members[fold[i]], features[i][b], own.config) for i in held_out]
+            for b, own in enumerate(branches)
+        ]
+    ).T.copy()
+    if not config.branches:
+        return branches, replace(plain, scores=scores[:, 0].copy())
+    return branches, fused_calibration(plain, scores, config)
+
+
+def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:
+    detector = new_detector(config, runtime)
+    transform = new_transform(config).fit(values)
+    return Member(transform, fitted(detector, transform.transform(values), rows))
+
+
+def fused_calibration(calibration: Calibration, scores: Float64, config: ResolvedConfig) -> Calibration:
+    """Return the calibration by scores of several branches, float64[n_clips, n_branches].
+
+    Raises
+    ------
+    CalibrationError
+        If every branch scores all clips alike.
+    """
+    if (scores == scores[0]).all():
+        raise CalibrationError(
+            f"all branches ({', '.join(config.names)}) score all {len(scores)} held-out clips alike: nothing tells a "
+            "fault from them; check the recordings, or choose other extractors"
+        )
+    branches = BranchScores(scores, config.fusion, config.gates)
+    return replace(calibration, scores=branches.held_out, branches=branches)
+
+
+def _check_held_out(count: int, branches: int) -> None:
+    if count < LEAST_CLIPS:
+        raise CalibrationError(
+            f"{count} held-out clips: the scores of {branches} branches are compared by {LEAST_CLIPS} or more; record "
+            "more clips or raise --folds"
+        )
 
 
 def new_transform(config: ResolvedConfig) -> FeatureTransform:
-    """Return the configured transform, unfitted."""
+    """Return the configured transform, unfitted; one that changes nothing for a detector that needs units."""
+    detector = load_class(registry().find("detector", config.detector.name))
+    if issubclass(detector, Detector) and detector.takes_units:
+        return FeatureTransform(standardise=False)
     return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
 
 
@@ -119,16 +262,6 @@ def new_detector(config: ResolvedConfig, runtime: Runtime) -> Detector:
     detector = create("detector", config.detector.name, seeded("detector", config.detector, config.seed))
     detector.runtime = runtime
     return detector
-
-
-def pool_scores(scores: Float64, config: Config) -> float:
-    """Return a clip's score from its windows' scores, float64[n_windows]."""
-    if config.pooling == "max":
-        return float(scores.max())
-    if config.pooling == "top":
-        count = max(1, round(config.top_fraction * len(scores)))
-        return float(np.sort(scores)[-count:].mean())
-    return float(scores.mean())
 
 
 def assign_folds(recording: Sequence[Hashable], folds: int, seed: int) -> npt.NDArray[np.int64]:

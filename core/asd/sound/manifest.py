@@ -15,6 +15,7 @@ NORMAL_LABELS = frozenset({"normal", "healthy", "ok", "good", "0"})
 ANOMALOUS_LABELS = frozenset({"anomalous", "anomaly", "abnormal", "faulty", "bad", "1"})
 MANIFEST_SUFFIXES = frozenset({".csv", ".tsv"})
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path")
+_TIME_COLUMNS = ("time", "timestamp", "datetime", "recorded")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -34,6 +35,8 @@ class Row:
         Where the part begins, in seconds.
     duration : float or None
         Length of the part in seconds; None: to the end of the recording.
+    time : str or None
+        When it was recorded, as it is written there; None: not given.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class Row:
     split: str | None
     start: float = 0.0
     duration: float | None = None
+    time: str | None = None
 
 
 def read_manifest(manifest: Path) -> list[Row]:
@@ -48,7 +52,8 @@ def read_manifest(manifest: Path) -> list[Row]:
 
     Fields are separated by commas, semicolons or tabs; the text is UTF-8 or, with a byte order mark, UTF-16. A header
     line names the columns: ``path`` (or ``file``, ``filename``, ``filepath``) and, if wanted, ``label``, ``split``,
-    ``start`` and ``end`` (seconds), in any order and in capitals or not; further columns are passed over.
+    ``start`` and ``end`` (seconds), and ``time`` (or ``timestamp``, ``datetime``, ``recorded``), in any order and in
+    capitals or not; further columns are passed over.
 
     Raises
     ------
@@ -80,6 +85,7 @@ def read_manifest(manifest: Path) -> list[Row]:
                 row.get("split") or None,
                 start or 0.0,
                 None if end is None else end - (start or 0.0),
+                next((row[name] for name in _TIME_COLUMNS if row.get(name)), None),
             )
         )
     return rows

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from asd.errors import AudioError
 from asd.records import Audio, Channel, Clip, Float32
 from asd.sound.decoding import Sound, open_sound
 from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
+
+T = TypeVar("T")
 
 _TOLERANCE = 0.01
 """Seconds by which a part of a recording may reach beyond its end: what rounding in a manifest makes."""
@@ -62,7 +65,11 @@ class ClipReader:
         self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Float32]:
-        """Yield float32 blocks of shape (n,).
+        """Yield float32 blocks of shape (n,); errors as for `samples`."""
+        return _resampled(self.samples(), self, self.sample_rate)
+
+    def samples(self) -> Iterator[Float32]:
+        """Yield float32 blocks of shape (n,) at the file's own rate.
 
         Raises
         ------
@@ -77,7 +84,6 @@ class ClipReader:
             scale = INTEGER_SCALE if sound.is_float and _has_integer_scale(path, *_version(path)) else 1.0
             first, count = self._extent(sound)
             levels, read = Levels(channel is None), 0
-            resampler = self._resampler(sound.rate)
             for block in sound.blocks(first, count):
                 if scale != 1.0:
                     block /= np.float32(scale)
@@ -86,9 +92,7 @@ class ClipReader:
                 levels.add(block if channel is None else samples[:, np.newaxis], samples)
                 read += len(block)
                 self.silent, self.level, self.seconds = levels.silent, levels.level, read / sound.rate
-                yield samples if resampler is None else resampler.resample_chunk(samples)
-            if resampler is not None:
-                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                yield samples
             self._check_length(sound, read, count)
             self.notes += [*levels.notes(), *([SCALED_NOTE] if scale != 1.0 else []), *self._length_notes(sound)]
 
@@ -149,12 +153,83 @@ class ClipReader:
             )
         return found
 
-    def _resampler(self, file_rate: int) -> Any:
-        if self.sample_rate in (None, file_rate):
-            return None
-        import soxr
 
-        return soxr.ResampleStream(file_rate, self.sample_rate, 1, dtype="float32", quality="HQ")
+def _resampled(blocks: Iterable[Float32], reader: ClipReader, rate: int | None) -> Iterator[Float32]:
+    """Yield blocks at `rate` from blocks at the rate of the file, which `reader` knows from the first block on."""
+    resampler = None
+    for block in blocks:
+        if rate in (None, reader.file_rate):
+            yield block
+            continue
+        if resampler is None:
+            import soxr
+
+            resampler = soxr.ResampleStream(reader.file_rate, rate, 1, dtype="float32", quality="HQ")
+        yield resampler.resample_chunk(block)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+class _SharedReader(ClipReader):
+    """A reader whose blocks another one decodes and resamples."""
+
+    def __init__(self, decoder: ClipReader, sample_rate: int, blocks: Iterator[Float32]) -> None:
+        super().__init__(decoder.clip, sample_rate=sample_rate, channel=decoder.channel)
+        self._decoder = decoder
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[Float32]:
+        decoder = self._decoder
+        for block in self._blocks:
+            self.seconds, self.file_rate, self.channels = decoder.seconds, decoder.file_rate, decoder.channels
+            self.silent, self.level = decoder.silent, decoder.level
+            yield block
+        self.notes += decoder.notes
+
+
+class _Repeated(Iterator[T]):
+    """An iterator that raises its error each time it is asked, where a generator would seem to have ended."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._error: Exception | None = None
+
+    def __next__(self) -> T:
+        if self._error is not None:
+            raise self._error
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+
+
+def read_together(clip: Clip, sample_rates: Sequence[int], *, channel: Channel = "mix") -> list[ClipReader]:
+    """Return a reader for each rate, all fed by one decoding, and by one resampling where rates are equal.
+
+    What one reader has taken and another has not is held in memory: read them in turns. An error of the recording is
+    raised by each of them.
+
+    Parameters
+    ----------
+    clip : Clip
+        What to read.
+    sample_rates : sequence of int
+        Rates in Hz.
+    channel : "mix" or int
+        As for `ClipReader`.
+    """
+    if len(sample_rates) == 1:
+        return [ClipReader(clip, sample_rate=sample_rates[0], channel=channel)]
+    decoder = ClipReader(clip, channel=channel)
+    rates = list(dict.fromkeys(sample_rates))
+    lanes: dict[int, Iterator[Iterator[Float32]]] = {}
+    for rate, blocks in zip(rates, tee(_Repeated(decoder.samples()), len(rates)), strict=True):
+        resampled = _Repeated(_resampled(blocks, decoder, rate))
+        lanes[rate] = iter(tee(resampled, sample_rates.count(rate)))
+    return [_SharedReader(decoder, rate, next(lanes[rate])) for rate in sample_rates]
 
 
 def read(clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix") -> Audio:

@@ -104,7 +104,7 @@ def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.Monke
     (whole,) = pipeline.windows(reader)
     windows = int(np.ceil((5.17 - 1 + 0.5 * center) / 0.3)) + 1
     np.testing.assert_allclose(whole.start, np.arange(windows) * 0.3 - 0.5 * center)
-    monkeypatch.setattr("asd.detection.pipeline._BLOCK_SECONDS", 0.7)
+    monkeypatch.setattr("asd.detection.embedder._BLOCK_SECONDS", 0.7)
     blocks = list(pipeline.windows(reader))
     assert len(blocks) > 3
     np.testing.assert_allclose(np.concatenate([block.start for block in blocks]), whole.start)

@@ -25,60 +25,6 @@ def refused(error: type[AsdError], name: str, train: np.ndarray = TRAIN, **param
     return str(caught.value)
 
 
-def distance(x: np.ndarray, y: np.ndarray, metric: str) -> float:
-    if metric == "euclidean":
-        return float(np.linalg.norm(x - y))
-    return float(1 - x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-
-
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize(("neighbours", "density_neighbours"), [(1, 1), (1, 4), (3, 2)])
-def test_local_density_is_the_documented_formula(metric: str, neighbours: int, density_neighbours: int) -> None:
-    def radius(i: int) -> float:
-        others = sorted(distance(TRAIN[i], TRAIN[j], metric) for j in range(len(TRAIN)) if j != i)
-        return float(np.mean(others[:density_neighbours]))
-
-    expected = []
-    for x in TEST:
-        nearest = sorted((distance(x, y, metric), i) for i, y in enumerate(TRAIN))[:neighbours]
-        expected.append(np.mean([d for d, _ in nearest]) / np.mean([radius(i) for _, i in nearest]))
-    ours = scores(
-        "knn",
-        TRAIN,
-        TEST,
-        n_neighbors=neighbours,
-        metric=metric,
-        local_density=True,
-        n_density_neighbors=density_neighbours,
-    )
-    np.testing.assert_allclose(ours, expected, rtol=1e-9)
-
-
-def test_local_density_does_not_punish_a_sparse_condition() -> None:
-    dense, sparse = RNG.normal(0, 0.1, (200, 5)), RNG.normal(10, 2.0, (40, 5))
-    train = np.concatenate([dense, sparse])
-    anomaly_near_dense, normal_sparse = np.full((1, 5), 0.5), RNG.normal(10, 2.0, (50, 5))
-    plain = create("detector", "knn").fit(train)
-    local = create("detector", "knn", {"local_density": True}).fit(train)
-    assert plain.score(anomaly_near_dense) < np.median(plain.score(normal_sparse))
-    assert local.score(anomaly_near_dense) > local.score(normal_sparse).max()
-
-
-def test_local_density_survives_copies_among_the_training_windows() -> None:
-    train = np.concatenate([TRAIN, np.repeat(TRAIN[:1], 9, axis=0)])
-    result = scores("knn", train, np.concatenate([TEST, TRAIN[:1]]), local_density=True)
-    assert np.isfinite(result).all()
-    assert result[-1] == 0
-
-
-def test_local_density_of_nothing_but_copies_is_refused() -> None:
-    text = refused(DataError, "knn", np.repeat(TRAIN[:3], 5, axis=0), local_density=True)
-    assert text == (
-        "knn: every training window has 4 or more copies, which makes the local density infinite; "
-        "check for repeated recordings or use --detector.local_density false"
-    )
-
-
 def test_a_training_window_is_at_distance_zero_far_from_the_origin() -> None:
     assert (scores("knn", TRAIN + 1e6, TRAIN + 1e6) == 0).all()
 
@@ -88,16 +34,6 @@ def test_a_large_common_offset_costs_no_precision(name: str) -> None:
     parameters = {"n_components": 0.5} if name == "pca-residual" else {}
     plain = scores(name, TRAIN, TEST, **parameters)
     np.testing.assert_allclose(scores(name, TRAIN + 1e8, TEST + 1e8, **parameters), plain, rtol=1e-5, atol=1e-7)
-
-
-def test_too_few_windows_for_the_neighbours() -> None:
-    assert refused(DataError, "knn", TRAIN[:5], n_neighbors=8) == (
-        "knn: 5 windows for 8 neighbours; record more or use --detector.n_neighbors 2"
-    )
-    assert refused(DataError, "knn", TRAIN[:4], local_density=True) == (
-        "knn: 4 windows for 4 neighbours; record more or use --detector.n_density_neighbors 2"
-    )
-    assert np.isfinite(scores("knn", TRAIN[:4], TEST, n_density_neighbors=3, local_density=True)).all()
 
 
 def test_an_underdetermined_covariance_is_refused() -> None:

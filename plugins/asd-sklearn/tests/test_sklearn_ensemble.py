@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError, PluginError
-from asd.plugin import Runtime, create
+from asd.plugin import Rows, Runtime, create
 from asd_sklearn.ensemble import Ensemble, _folds
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_what_is_scored_does_not_move_the_scale() -> None:
 
 
 def test_new_normal_windows_score_near_zero_even_with_a_member_that_knows_its_training_windows() -> None:
-    detector = Ensemble(detectors=("knn",)).fit(TRAIN)
+    detector = Ensemble(detectors=("knn local_density=off",)).fit(TRAIN)
     scores = detector.score(RNG.normal(size=(500, 6)))
     assert abs(scores.mean()) < 0.2
     assert 0.7 < scores.std() < 1.3
@@ -167,6 +167,16 @@ def test_a_state_of_other_members_is_refused() -> None:
     assert text == "ensemble: the model has 2 members, the ensemble 1: fit it again"
     text = refused(ModelFileError, lambda: Ensemble(detectors=("knn", "mahalanobis")).set_state(state))
     assert text == (
-        "ensemble: member 'knn': knn: the model lacks windows_, radii_; "
+        "ensemble: member 'knn': knn: the model lacks windows_, radii_, banks_, location_, scale_; "
         "it is damaged or of another version: fit it again"
     )
+
+
+def test_members_that_take_rows_get_those_of_their_folds() -> None:
+    clip = np.repeat(np.arange(15), 4)
+    values = RNG.normal(size=(15, 6))[clip] + 0.01 * RNG.normal(size=(60, 6))
+    rows = Rows(clip, clip % 3)
+    with_rows = Ensemble(detectors=("knn groups=labels",)).fit(values, rows)
+    assert with_rows.get_state()["0.location_"].shape == (3,)
+    plain, by_clip = (Ensemble(detectors=("knn",)).fit(values, given).get_state() for given in (None, rows))
+    assert np.median(plain["0.radii_"]) < np.median(by_clip["0.radii_"])

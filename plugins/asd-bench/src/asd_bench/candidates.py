@@ -158,7 +158,16 @@ def _named(choice: Choice) -> str:
 
 def _options(config: Config) -> str:
     plain = Config()
-    names = ("standardise", "deviation_floor", "pca", "pooling", "top_fraction", "channel", "short")
+    names = (
+        "embedding_pooling",
+        "standardise",
+        "deviation_floor",
+        "pca",
+        "pooling",
+        "top_fraction",
+        "channel",
+        "short",
+    )
     changed = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(plain, name)}
     return ", ".join(f"{name} {value}" for name, value in changed.items())
 

@@ -22,11 +22,12 @@ from asd.experiment import (
     Member,
     Pipeline,
     ResolvedConfig,
+    clip_score,
     embed_all,
     new_detector,
     new_transform,
     peak_memory,
-    pool_scores,
+    pool_embeddings,
     reset_peak,
 )
 from asd.plugin import (
@@ -36,7 +37,9 @@ from asd.plugin import (
     Float32,
     Float64,
     Recording,
+    Rows,
     Runtime,
+    fit_rows,
     locate,
     registry,
     track,
@@ -149,13 +152,15 @@ class TrialRunner:
         train = training_features(embeddings, section)
         if not train or not test:
             raise DataError(f"{len(train)} training clips and {len(test)} test clips can be used: too few")
-        training = self._transformed(trial, config, [features.values for features in train])
+        pooled = [pool_embeddings(features.values, config) for features in train]
+        training = self._transformed(trial, config, pooled)
+        rows = Rows(np.repeat(np.arange(len(pooled)), [len(values) for values in pooled]))
         began = time.perf_counter()
-        detector = new_detector(config, self.runtime).fit(training.values)
+        detector = fit_rows(new_detector(config, self.runtime), training.values, rows)
         fit_seconds = time.perf_counter() - began
         member = Member(training.transform, detector)
         began = time.perf_counter()
-        scores = np.array([pool_scores(member.score(features.values), config) for _, features, _ in test])
+        scores = np.array([clip_score(member, features, config) for _, features, _ in test])
         score_seconds = time.perf_counter() - began
         embedding = float(np.median([cost.seconds / max(features.seconds, 1e-9) for _, features, cost in test]))
         sound = sum(features.seconds for _, features, _ in test)
@@ -175,7 +180,8 @@ class TrialRunner:
         """Return the transformed training windows, which several detectors share; each accounts for their time."""
         assert trial.candidate is not None
         seed = trial.seed if self.recipe.split.kind == "balanced" else None
-        options = (config.standardise, config.deviation_floor, config.pca)
+        transform = new_transform(config)
+        options = (config.embedding_pooling, transform.standardise, transform.deviation_floor, transform.pca)
         key = (trial.candidate.embedding_key, trial.section.name, seed, options)
         return self._transforms.get(key, lambda: _transform(config, train))
 

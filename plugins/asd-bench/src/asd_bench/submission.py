@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.experiment import learn, pool_scores
+from asd.experiment import clip_score, learn
 from asd.plugin import Recording
 from asd_bench.candidates import Candidate
 from asd_bench.compute import training_features
@@ -49,7 +49,7 @@ def write_submission(run: Run, results: Results, folder: Path) -> list[Path]:
             found = embeddings[recording.path]
             if found is None:
                 raise DataError(f"{recording.path} cannot be read: a submission needs a score for each test clip")
-            pooled = np.array([pool_scores(member.score(found[0].values), config) for member in members])
+            pooled = np.array([clip_score(member, found[0], config) for member in members])
             recordings.append(recording)
             scores.append(float(pooled.mean()))
             decisions.append(calibration.p_value(pooled) <= LEVEL)

@@ -31,9 +31,12 @@ class Points:
         distances += np.einsum("ij,ij->i", centred, centred)[:, np.newaxis]
         return np.asarray(np.maximum(distances, 0, out=distances))
 
-    rough = squared_distances
+    def rough(self, windows: Features) -> Float64:
+        """Return the distances, float64[n_windows, n], of `windows` to the points, up to cancellation."""
+        squares = self.squared_distances(windows)
+        return np.asarray(np.sqrt(squares, out=squares))
 
-    def exact(self, windows: Features, indices: npt.NDArray[np.intp], rough: Float64) -> Float64:
+    def exact(self, windows: Features, indices: npt.NDArray[np.intp]) -> Float64:
         """Return the distances, float64[n_windows, k], to the points that `indices` name, free of cancellation."""
         differences = self.points[indices] - (windows - self.centre)[:, np.newaxis]
         return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", differences, differences)))
@@ -56,9 +59,10 @@ class Directions:
         distances = 1 - _normalised(windows) @ self.directions.T
         return np.asarray(np.maximum(distances, 0, out=distances))
 
-    def exact(self, windows: Features, indices: npt.NDArray[np.intp], rough: Float64) -> Float64:
-        """Return the `rough` distances that `indices` name: they are exact."""
-        return np.asarray(np.take_along_axis(rough, indices, axis=1))
+    def exact(self, windows: Features, indices: npt.NDArray[np.intp]) -> Float64:
+        """Return the distances, float64[n_windows, k], to the points that `indices` name."""
+        cosines = np.einsum("ijk,ik->ij", self.directions[indices], _normalised(windows))
+        return np.asarray(np.maximum(1 - cosines, 0))
 
 
 def _normalised(rows: Features) -> Float64:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
-from asd.plugin import Detector, Features, Float64, State, create, one_of, parameters_of, whole_number
+from asd.plugin import Detector, Features, Float64, Rows, State, create, fit_rows, one_of, parameters_of, whole_number
 from asd_sklearn.base import FeatureDetector
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Ensemble(FeatureDetector):
     """
 
     name = "ensemble"
+    takes_rows = True
     location_: Any
     scale_: Any
 
@@ -100,14 +102,14 @@ class Ensemble(FeatureDetector):
         for text, member in zip(self.detectors, self._members, strict=True):
             self._of_member(text, member.check_saveable)
 
-    def _learn(self, features: Features) -> None:
+    def _learn(self, features: Features, rows: Rows | None = None) -> None:
         folds = min(self.folds, len(features) // 2)
         if folds < 2:
             raise DataError(
                 f"{self.name}: {len(features)} training windows, at least 4 are needed to standardise scores; "
                 f"give more or longer recordings"
             )
-        scores = self._held_out_scores(features, folds)
+        scores = self._held_out_scores(features, rows, folds)
         self.location_, self.scale_ = scores.mean(axis=1), scores.std(axis=1)
         for text, scale in zip(self.detectors, self.scale_, strict=True):
             if not scale > 0:
@@ -115,21 +117,21 @@ class Ensemble(FeatureDetector):
                     f"{self.name}: member {text!r} gives every window the same score, which cannot be standardised; "
                     f"leave it out of --detector.detectors"
                 )
-        self._members = self._fitted(features)
+        self._members = self._fitted(features, rows)
 
-    def _held_out_scores(self, features: Features, folds: int) -> Float64:
+    def _held_out_scores(self, features: Features, rows: Rows | None, folds: int) -> Float64:
         """Return the scores, float64[members, n], that members fitted without a window's fold give the window."""
         scores = np.empty((len(self.detectors), len(features)))
         fold = _folds(len(features), folds)
         for i in range(folds):
-            for member, row in zip(self._fitted(features[fold != i]), scores, strict=True):
+            for member, row in zip(self._fitted(features[fold != i], _part(rows, fold != i)), scores, strict=True):
                 row[fold == i] = member.score(features[fold == i])
         return scores
 
-    def _fitted(self, features: Features) -> list[Detector]:
+    def _fitted(self, features: Features, rows: Rows | None) -> list[Detector]:
         members = self._unfitted()
         for text, member in zip(self.detectors, members, strict=True):
-            self._of_member(text, lambda: member.fit(features))  # noqa: B023  # called at once
+            self._of_member(text, lambda: fit_rows(member, features, rows))  # noqa: B023  # called at once
         return members
 
     def _score_block(self, features: Features) -> Float64:
@@ -165,3 +167,7 @@ def _folds(count: int, folds: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Return the fold of each of `count` windows; each fold is made of `_STRETCHES` stretches, or fewer if short."""
     stretches = min(_STRETCHES * folds, count)
     return np.arange(count) * stretches // count % folds
+
+
+def _part(rows: Rows | None, kept: npt.NDArray[np.bool_]) -> Rows | None:
+    return rows and Rows(rows.clip[kept], None if rows.group is None else rows.group[kept])

@@ -1,0 +1,95 @@
+"""What a front end and an extractor make of a clip, and what it means that they cannot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from asd.errors import AudioError
+from asd.records import Clip, Float32, Float64
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a clip's embeddings cost when they were computed.
+
+    Parameters
+    ----------
+    seconds : float
+        Time from file to embeddings.
+    peak_memory : int
+        Largest resident memory of the process in bytes; 0: unknown.
+    """
+
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+
+@dataclass
+class ClipFeatures:
+    """The embeddings of one clip.
+
+    Parameters
+    ----------
+    clip : Clip
+        The clip.
+    values : float32 array of shape (n_windows, dimension)
+        One embedding per window.
+    start : float64 array of shape (n_windows,)
+        Start of each window in seconds from the beginning of the clip.
+    seconds : float
+        Length of the clip.
+    file_rate : int
+        The recording's own rate in Hz.
+    channels : int
+        The recording's number of channels.
+    level : float
+        Root mean square of the samples in dB of full scale; minus infinity for silence.
+    silent : bool
+        Whether every sample is zero.
+    notes : list of str
+        What the user should know about the clip.
+    device, precision, engine : str
+        What the extractor computed with.
+    cost : Cost
+        What the embeddings cost when they were computed.
+    """
+
+    clip: Clip
+    values: Float32
+    start: Float64
+    seconds: float
+    file_rate: int
+    silent: bool
+    notes: list[str] = field(default_factory=list)
+    channels: int = 1
+    level: float = -math.inf
+    device: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
+    cost: Cost = Cost()
+
+
+@dataclass
+class Failure:
+    """A clip that could not be used, and why."""
+
+    clip: Clip
+    error: AudioError
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what JSON output says of it."""
+        return {"clip": str(self.clip), "error": str(self.error)}
+
+
+def merge_notes(branches: Sequence[ClipFeatures]) -> ClipFeatures:
+    """Return the first of the features that branches have of one clip, with the notes of all."""
+    notes = dict.fromkeys(note for each in branches for note in each.notes)
+    return replace(branches[0], notes=list(notes))
+
+
+def with_most_windows(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:
+    """Return each clip's features by the branch that has most windows: they tell most about its change over time."""
+    counts = [min(len(each.values) for each in branch) for branch in zip(*clips, strict=True)]
+    return [branches[counts.index(max(counts))] for branches in clips]

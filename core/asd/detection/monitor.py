@@ -1,0 +1,362 @@
+"""A monitor: evidence over time that a machine has changed, with so many false alarms a month.
+
+A clip's p-value ranks it among the calibration clips, by the members that have not seen them, and among all clips
+watched before it, by its score. Evidence adds up as `asd.detection.evidence` describes. While the alarm stands, clips
+are set aside; so are those that raised it. The alarm is over by itself once as much evidence has gone as had raised it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import math
+import time as clock
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd.detection.bag import Bag, usual
+from asd.detection.evidence import healthy_clips_needed, log_e_value, log_sum
+from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
+from asd.detection.rate import Rate
+from asd.errors import MonitorError
+
+if TYPE_CHECKING:
+    from asd.detection.model import Model
+    from asd.detection.verdict import Verdict
+
+DEFAULT_RATE = "1/month"
+_DAY = 86400.0
+_RANDOM_BITS = 53
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a monitor says after a clip.
+
+    Parameters
+    ----------
+    time : float
+        Time of the clip, in seconds since 1970.
+    p_value : float
+        Uniform between 0 and 1 while the machine sounds as before: its rank among all healthy clips, ties split at
+        random.
+    evidence : float
+        Decimal logarithm of 1 + R, the evidence that the machine has changed; from 0.
+    threshold : float
+        Evidence at which the alarm is raised.
+    phase : {"learning", "watching", "alarm", "cleared"}
+        ``"learning"``: too few healthy clips are known for any alarm; ``"cleared"``: watching, after an alarm that was
+        over by itself.
+    since : float
+        Time of the clip that began the phase.
+    needed : int
+        Healthy clips that are still to be watched before a fault can raise the alarm.
+    notes : tuple of str
+        What the user should know, such as a gap of days.
+    """
+
+    time: float
+    p_value: float
+    evidence: float
+    threshold: float
+    phase: Phase
+    since: float
+    needed: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the alarm stands."""
+        return self.phase == "alarm"
+
+
+class Monitor:
+    """Watches clips of one machine in the order of time.
+
+    Parameters
+    ----------
+    model : Model
+        Whose verdicts will be watched.
+    false_alarms : str or Rate
+        Rate of false alarms in sound that is watched, such as ``"1/month"``.
+
+    Attributes
+    ----------
+    state : State
+        All that it knows; `bag` stands for its counts until it is saved.
+    bag : Bag
+        The healthy scores watched.
+    now : callable
+        Gives the present time in seconds since 1970.
+
+    Raises
+    ------
+    ConfigError
+        If the rate is none.
+    MonitorError
+        If it would be an alarm with every clip.
+    """
+
+    def __init__(self, model: Model, false_alarms: str | Rate = DEFAULT_RATE) -> None:
+        calibration = model.calibration
+        centre, width = usual(calibration)
+        known = len(calibration.scores) if model.decision.promise == "calibrated" else 0
+        self._begin(
+            State(
+                model=digest_of(model),
+                rate=str(Rate.of(false_alarms)),
+                clip_seconds=calibration.clip_seconds,
+                calibration=known,
+                centre=centre,
+                width=width,
+            )
+        )
+
+    def _begin(self, state: State) -> None:
+        self.state = state
+        self.now: Callable[[], float] = clock.time
+        self._file: StateFile | None = None
+        self.bag = Bag(state.centre, state.width)
+        for number, count in state.bag.items():
+            self.bag.add(number, count)
+        self._set_threshold()
+
+    @classmethod
+    def from_state(cls, state: State) -> Monitor:
+        """Return a monitor that goes on where a state was left."""
+        monitor = cls.__new__(cls)
+        monitor._begin(state)
+        return monitor
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None) -> Iterator[Monitor]:
+        """Go on with the monitor in a file, or start one there; inside the block, each clip is saved.
+
+        Parameters
+        ----------
+        path : str or Path
+            File of the monitor's state; no other process can use it inside the block.
+        model : Model
+            Whose verdicts will be watched.
+        false_alarms : str, Rate or None
+            As for `Monitor`; None: the monitor's own, or once a month for a new one.
+
+        Raises
+        ------
+        MonitorError
+            If the file cannot be locked, read or written, or is of another model.
+        """
+        with hold(Path(path)) as file:
+            if not Path(path).exists():
+                monitor = cls(model, false_alarms or DEFAULT_RATE)
+                monitor.note("started", f"{Rate.of(monitor.state.rate).words} promised", monitor.now())
+            else:
+                monitor = cls.from_state(file.read())
+                if monitor.state.model != digest_of(model):
+                    raise MonitorError(
+                        f"{path}: belongs to another model; give the model that it was started with, or start a new "
+                        "monitor under another name"
+                    )
+                if false_alarms is not None:
+                    monitor.change_rate(Rate.of(false_alarms))
+            monitor._file = file
+            yield monitor
+
+    def save(self, file: StateFile) -> None:
+        """Write the state; errors as for `asd.detection.monitor_state.StateFile.write`."""
+        filled = self.bag.counts.nonzero()[0]
+        self.state.bag = dict(zip(filled.tolist(), self.bag.counts[filled].tolist(), strict=True))
+        self.state.trim()
+        file.write(self.state)
+
+    def update(self, verdict: Verdict, time: float | datetime.datetime) -> Status:
+        """Watch a clip and return what is to be said now; a monitor that was opened in a file saves itself.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            The model's verdict on the clip.
+        time : float or datetime
+            When the clip was recorded: seconds since 1970, or a date, local if it names no zone.
+
+        Raises
+        ------
+        MonitorError
+            If the clip was watched before, is older than the last one, or comes from the future; nothing is changed.
+        """
+        moment = time.timestamp() if isinstance(time, datetime.datetime) else float(time)
+        clip = clip_name(verdict.clip)
+        if not math.isfinite(verdict.score):
+            raise MonitorError(f"{clip}: its score is {verdict.score!r}: a monitor takes finite scores only")
+        self.check_time(clip, moment)
+        notes = self._gap(moment)
+        number = self.bag.bin_of(verdict.score)
+        p_value = self._p_value(verdict, number)
+        state, evidence = self.state, self.state.evidence
+        counted = evidence.phase != "alarm"
+        if counted:
+            self.bag.add(number)
+        else:
+            evidence.set_aside[number] = evidence.set_aside.get(number, 0) + 1
+        state.watched += 1
+        evidence.last_time = moment
+        evidence.since = moment if evidence.since is None else evidence.since
+        state.recent.append(Watched(moment, clip, number, p_value, counted))
+        self._bet(float(log_e_value(p_value)), moment)
+        state.trim()
+        if self._file:
+            self.save(self._file)
+        evidence = self.state.evidence  # another one, if the alarm is over
+        return Status(
+            moment,
+            p_value,
+            log_sum(0.0, evidence.log_r) / math.log(10),
+            log_sum(0.0, self.log_threshold) / math.log(10),
+            evidence.phase,
+            evidence.since or moment,
+            self.needed,
+            notes,
+        )
+
+    @property
+    def needed(self) -> int:
+        """Healthy clips to be watched before any fault can raise the alarm."""
+        return max(0, self._wanted * self.state.step - self.state.calibration - self.bag.total)
+
+    def check_time(self, clip: str, moment: float) -> None:
+        """Refuse a clip that does not follow the last one; errors as for `update`."""
+        last, now = self.state.evidence.last_time, self.now()
+        if not math.isfinite(moment):
+            raise MonitorError(f"{clip}: its time is {moment!r}; give seconds since 1970, or a date")
+        if moment > now + _DAY:
+            raise MonitorError(
+                f"{clip}: recorded at {date(moment)}, in the future (now: {date(now)}); set the clock of the recorder, "
+                "or of this computer"
+            )
+        if last is None or moment > last:
+            return
+        self.check_clock()
+        known = any(each.time == moment and each.clip == clip for each in reversed(self.state.recent))
+        if known:
+            raise MonitorError(f"{clip}: of {date(moment)}, was watched before; give each clip once")
+        if moment < last:
+            raise MonitorError(
+                f"{clip}: of {date(moment)}, is older than the last clip watched ({date(last)}); give clips in the "
+                "order of time"
+            )
+
+    def check_clock(self) -> None:
+        """Refuse to go on if the last clip is from the future: no clip could follow it.
+
+        Raises
+        ------
+        MonitorError
+            If the clock was set back, or was wrong before.
+        """
+        last, now = self.state.evidence.last_time, self.now()
+        if last is not None and last > now + _DAY:
+            raise MonitorError(
+                f"the last clip watched is of {date(last)}, in the future (now: {date(now)}): was the clock set back? "
+                "'asd monitor STATE reset' lets the monitor go on from here"
+            )
+
+    def _gap(self, moment: float) -> tuple[str, ...]:
+        last = self.state.evidence.last_time
+        if last is None or moment - last <= _DAY:
+            return ()
+        text = f"{(moment - last) / _DAY:.1f} days without a clip; the promise counts clips, not days"
+        self.note("gap", text, moment)
+        return (text,)
+
+    def _p_value(self, verdict: Verdict, number: int) -> float:
+        state = self.state
+        above, ties = self.bag.rank(number)
+        known = state.calibration
+        # The verdict's p-value is (1 + calibration clips that score as high) / (n + 1).
+        beside = max(0.0, verdict.p_value * (known + 1) - 1) if known else 0.0
+        drawn = hashlib.blake2b(f"{state.model} {state.watched}".encode(), digest_size=8).digest()
+        uniform = ((int.from_bytes(drawn) >> (64 - _RANDOM_BITS)) + 1) / 2**_RANDOM_BITS
+        return float(min(1.0, (above + beside + uniform * (1 + ties)) / (known + self.bag.total + 1)))
+
+    def _bet(self, log_e: float, moment: float) -> None:
+        """Add the e-value of a clip to the evidence, or to the step that it belongs to."""
+        evidence, step = self.state.evidence, self.state.step
+        evidence.log_block = log_sum(evidence.log_block, log_e)
+        evidence.block_clips += 1
+        if evidence.block_clips < step:
+            return
+        log_e, clips = evidence.log_block - math.log(step), evidence.block_clips
+        evidence.log_block, evidence.block_clips = -math.inf, 0
+        if evidence.phase == "alarm":
+            evidence.log_r = min(evidence.log_r + log_e, self.log_threshold)
+            if evidence.log_r < 0:
+                self._clear(moment)
+            return
+        evidence.rising = clips + (evidence.rising if evidence.rise > 0 else 0)
+        evidence.rise = max(evidence.rise, 0.0) + log_e
+        evidence.log_r = log_sum(0.0, evidence.log_r) + log_e
+        if evidence.log_r >= self.log_threshold:
+            self._raise_alarm(moment)
+        elif evidence.phase == "learning" and not self.needed:
+            evidence.phase, evidence.since = "watching", moment
+
+    def _raise_alarm(self, moment: float) -> None:
+        evidence = self.state.evidence
+        evidence.phase, evidence.since, evidence.set_aside = "alarm", moment, {}
+        evidence.log_r = self.log_threshold
+        first = moment
+        for each in self.state.recent[-evidence.rising :]:
+            if each.counted:
+                self.bag.add(each.number, -1)
+                each.counted = False
+                evidence.set_aside[each.number] = evidence.set_aside.get(each.number, 0) + 1
+                first = min(first, each.time)
+        evidence.aside_since = first
+        self.note("alarm", f"the sound has been unlike before since about {date(first)}", moment)
+
+    def _clear(self, moment: float) -> None:
+        began = self.state.evidence.since or moment
+        self.restart("cleared", moment)
+        self.note("cleared", f"the alarm of {date(began)} is over: the sound is as before it", moment)
+
+    def restart(self, phase: Phase, moment: float | None) -> None:
+        """Forget the evidence, not the clips."""
+        old = self.state.evidence
+        phase = "learning" if self.needed else phase
+        self.state.evidence = Evidence(phase, moment, last_time=old.last_time, aside_since=old.aside_since)
+        self.state.evidence.set_aside = dict(old.set_aside)
+
+    def change_rate(self, rate: Rate) -> None:
+        """Promise another rate from now on; errors as for `Monitor`."""
+        if str(rate) == self.state.rate:
+            return
+        former, self.state.rate = self.state.rate, str(rate)
+        self._set_threshold()
+        self.note("rate", f"{rate.words} promised, {Rate.of(former).words} before", self.now())
+
+    def _set_threshold(self) -> None:
+        rate, seconds = Rate.of(self.state.rate), self.state.clip_seconds * self.state.step
+        if rate.seconds <= seconds:
+            raise MonitorError(
+                f"{rate.words} would be an alarm with every clip of {self.state.clip_seconds:.3g} s; give a lower "
+                "rate, such as 1/month"
+            )
+        self.log_threshold = math.log(rate.seconds / seconds)
+        self._wanted = healthy_clips_needed(self.log_threshold)
+
+    def note(self, kind: str, text: str, moment: float) -> None:
+        """Add a line to the history."""
+        self.state.history.append(Event(moment, kind, text))
+
+
+def digest_of(model: Model) -> str:
+    """Return what tells the model from others: a digest of its calibration."""
+    calibration = model.calibration
+    digest = hashlib.sha256(f"{calibration.clip_seconds!r}".encode())
+    digest.update(calibration.scores.tobytes())
+    digest.update(calibration.member.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,285 @@
+"""What a monitor knows, and the one small file that keeps it between runs.
+
+The file is a line with the format, a SHA-256 of the rest, and the state as MessagePack. It is replaced whole or not at
+all, so that a kill or a full disk costs the last clip at most. A lock beside it keeps a second process out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from asd.detection.bag import BINS
+from asd.detection.rate import Rate
+from asd.errors import ConfigError, MonitorError
+from asd.records import Clip
+
+FORMAT = 1
+RECENT = 2000
+"""Clips that are remembered one by one: five and a half hours, if each lasts 10 s."""
+_HISTORY = 10_000
+_UNDOABLE = 10
+_MAGIC = b"asd-monitor "
+_DIGEST_SIZE = 32
+_FORMAT_DIGITS = 6
+
+Phase = Literal["learning", "watching", "alarm", "cleared"]
+Bin = Annotated[int, Meta(ge=0, lt=BINS)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Watched(msgspec.Struct, array_like=True):
+    """A clip that was watched: when, its name, its bin in the bag, its p-value, and whether the bag holds it."""
+
+    time: float
+    clip: str
+    number: Bin
+    p_value: float
+    counted: bool
+
+
+class Event(msgspec.Struct):
+    """Something that happened, and when: seconds since 1970, by the time of the clip or of who gave feedback."""
+
+    time: float
+    kind: str
+    text: str
+
+
+class Evidence(msgspec.Struct):
+    """Where the evidence stands; what feedback restarts and undo restores.
+
+    Parameters
+    ----------
+    phase : {"learning", "watching", "alarm", "cleared"}
+        What the monitor says.
+    since : float or None
+        Time of the clip that began the phase.
+    log_r : float
+        Natural logarithm of the Shiryaev–Roberts statistic; in alarm, of what is left of it.
+    rise : float
+        Natural logarithm of the evidence since it last began to rise.
+    rising : int
+        Clips since then.
+    log_block : float
+        Natural logarithm of the sum of the e-values of a step that is not complete.
+    block_clips : int
+        Clips of that step.
+    last_time : float or None
+        Time of the last clip.
+    set_aside : dict of int to int
+        Counts by bin of the last alarm's clips, which are not in the bag.
+    aside_since : float or None
+        Time of the first of them.
+    """
+
+    phase: Phase = "learning"
+    since: float | None = None
+    log_r: float = -math.inf
+    rise: float = 0.0
+    rising: Count = 0
+    log_block: float = -math.inf
+    block_clips: Count = 0
+    last_time: float | None = None
+    set_aside: dict[Bin, Count] = {}
+    aside_since: float | None = None
+
+
+class Feedback(msgspec.Struct):
+    """What undo needs: what was done, its change of the bag and of clips, and the evidence before it."""
+
+    kind: str
+    text: str
+    change: dict[Bin, int]
+    moved: list[float]
+    evidence: Evidence
+
+
+class State(msgspec.Struct, kw_only=True):
+    """All that a monitor knows.
+
+    Parameters
+    ----------
+    model : str
+        Digest of the model's calibration.
+    rate : str
+        Rate of false alarms that is promised.
+    clip_seconds : float
+        Length of a clip.
+    calibration : int
+        Calibration clips that p-values count; 0: they promise nothing.
+    centre, width : float
+        As for `asd.detection.bag.Bag`.
+    step : int
+        Clips to a bet.
+    watched : int
+        Clips watched; also the counter of the random numbers that split ties.
+    bag : dict of int to int
+        Counts of healthy scores by bin.
+    evidence : Evidence
+        Where the evidence stands.
+    recent : list of Watched
+        The last clips.
+    history : list of Event
+        What happened.
+    undoable : list of Feedback
+        What can be undone, the last at the end.
+    """
+
+    model: str
+    rate: str
+    clip_seconds: Annotated[float, Meta(gt=0)]
+    calibration: Count
+    centre: float
+    width: Annotated[float, Meta(gt=0)]
+    step: Annotated[int, Meta(ge=1)] = 1
+    watched: Count = 0
+    bag: dict[Bin, Count] = {}
+    evidence: Evidence = msgspec.field(default_factory=Evidence)
+    recent: list[Watched] = []
+    history: list[Event] = []
+    undoable: list[Feedback] = []
+
+    def trim(self) -> None:
+        """Drop the oldest of what is kept one by one, so that the state stays small."""
+        for kept, limit in ((self.recent, RECENT), (self.history, _HISTORY), (self.undoable, _UNDOABLE)):
+            del kept[:-limit]
+
+
+class StateFile:
+    """The file of a state; made by `hold`, or for reading alone from its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._target = Path(os.path.realpath(path))
+
+    def read(self) -> State:
+        """Return the state.
+
+        Raises
+        ------
+        MonitorError
+            If the file is missing, no state, cut off, altered or of a newer format.
+        """
+        try:
+            content = self._target.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MonitorError(
+                f"{self.path}: no such monitor; start one with 'asd score MODEL DATA --monitor {self.path}'"
+            ) from error
+        except OSError as error:
+            raise MonitorError(f"{self.path}: the monitor's state cannot be read ({error.strerror})") from error
+        head, _, rest = content[: len(_MAGIC) + _FORMAT_DIGITS + 1].partition(b"\n")
+        if not (head.startswith(_MAGIC) and head[len(_MAGIC) :].isdigit()):
+            raise MonitorError(f"{self.path}: not the state of a monitor; name a file that '--monitor' has written")
+        if int(head[len(_MAGIC) :]) > FORMAT:
+            raise MonitorError(
+                f"{self.path}: written in format {int(head[len(_MAGIC) :])}, this asd reads up to {FORMAT}: "
+                "pip install --upgrade asd-framework"
+            )
+        rest = content[len(head) + 1 :]
+        if hashlib.sha256(rest[_DIGEST_SIZE:]).digest() != rest[:_DIGEST_SIZE]:
+            raise MonitorError(
+                f"{self.path}: cut off or altered since it was saved; bring it back from a copy, or delete it to start "
+                "a new monitor"
+            )
+        return self._decoded(rest[_DIGEST_SIZE:])
+
+    def _decoded(self, packed: bytes) -> State:
+        try:
+            state = msgspec.msgpack.decode(packed, type=State)
+            Rate.of(state.rate)
+            numbers = (state.clip_seconds, state.centre, state.width)
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError("a number is not finite")
+        except (msgspec.MsgspecError, ValueError, ConfigError) as error:
+            raise MonitorError(
+                f"{self.path}: does not hold a monitor ({error}); delete it to start a new one"
+            ) from error
+        return state
+
+    def write(self, state: State) -> None:
+        """Replace the file.
+
+        Raises
+        ------
+        MonitorError
+            If that fails; the old file stays as it was.
+        """
+        packed = msgspec.msgpack.encode(state)
+        part = self._target.with_name(f".{self._target.name}.part")
+        try:
+            with part.open("wb") as file:
+                file.write(_MAGIC + b"%d\n" % FORMAT + hashlib.sha256(packed).digest() + packed)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._target)
+            _sync_folder(self._target.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise MonitorError(
+                f"{self.path}: the monitor's state cannot be saved here ({error.strerror}); the last clip is not in "
+                f"it; free {len(packed) / 1e6:.1f} MB or choose another folder, and score the clip again"
+            ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[StateFile]:
+    """Keep other processes from the file inside the block.
+
+    Raises
+    ------
+    MonitorError
+        If another process has it, or it cannot be locked there.
+    """
+    import filelock
+
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise MonitorError(f"{path}: is a folder; name a file, such as {path / 'machine.monitor'}")
+    if not target.parent.is_dir():
+        raise MonitorError(f"{target.parent}: no such folder to keep the monitor in; make it first")
+    lock = filelock.FileLock(target.with_name(f".{target.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise MonitorError(
+            f"{path}: another process is using this monitor; wait for it, or give each machine a monitor of its own"
+        ) from error
+    except OSError as error:
+        raise MonitorError(f"{path}: the monitor's state cannot be saved here ({error.strerror})") from error
+    try:
+        yield StateFile(path)
+    finally:
+        lock.release()
+
+
+def clip_name(clip: Clip) -> str:
+    """Return the name of a clip without its folders: a monitor may be moved to another machine with its files."""
+    return str(replace(clip, path=Path(clip.path.name)))
+
+
+def date(moment: float) -> str:
+    """Return a time as a local date, such as ``2026-11-26 20:15:00``."""
+    return datetime.datetime.fromtimestamp(moment).isoformat(" ", "seconds")

@@ -1,0 +1,108 @@
+"""What a model says about a clip, and what each of its branches says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from asd.contract.interfaces import Reason
+from asd.records import Clip, Float64
+
+
+@dataclass(frozen=True)
+class BranchVerdict:
+    """What one branch says about a clip.
+
+    Parameters
+    ----------
+    name : str
+        The branch's name.
+    score : float
+        Its anomaly score, the mean over its members; higher = more anomalous.
+    z : float
+        The score in standard deviations above the mean of healthy clips that training did not see.
+    p_value : float
+        Its own p-value: about the chance that a healthy clip looks at least as unusual to this branch.
+    reasons : tuple of (str, float)
+        Why the clip is unusual, with what each reason contributes to the score, the largest first; only of a branch
+        that is unusual, or of a clip that is anomalous, and where the detector can say.
+    """
+
+    name: str
+    score: float
+    z: float
+    p_value: float
+    reasons: tuple[Reason, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON output says of it."""
+        reasons = [{"text": text, "contribution": value} for text, value in self.reasons]
+        return {"name": self.name, "score": self.score, "z": self.z, "p_value": self.p_value, "reasons": reasons}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the model says about a clip.
+
+    Parameters
+    ----------
+    clip : Clip
+        The clip.
+    score : float
+        Anomaly score, the mean over the model's members; higher = more anomalous; comparable within one model only.
+        Of several branches, what their normalised scores fuse to.
+    p_value : float
+        Cross-conformal p-value: about the chance that a healthy clip looks at least as unusual.
+    anomalous : bool
+        Whether the p-value is at most the decision's level.
+    window_scores : float64 array of shape (n_windows,)
+        Score of each window, the mean over the members; of several branches, by the one that adds most to the score
+        among those that have several windows.
+    window_start : float64 array of shape (n_windows,)
+        Start of each window in seconds.
+    notes : tuple of str
+        What the user should know about the clip.
+    branches : tuple of BranchVerdict
+        What each branch says; the only branch, too. A branch that cannot judge the clip is left out, with a note.
+    unusual : tuple of str
+        Of an anomalous clip, the branches whose own p-value is at most the decision's level, the smallest first; if
+        none is, the one with the highest z. Empty for other clips, and for models of one branch.
+    """
+
+    clip: Clip
+    score: float
+    p_value: float
+    anomalous: bool
+    window_scores: Float64 = field(repr=False, compare=False)
+    window_start: Float64 = field(repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+    branches: tuple[BranchVerdict, ...] = ()
+    unusual: tuple[str, ...] = ()
+
+    @property
+    def peak(self) -> float:
+        """Start in seconds of the window that sounds most anomalous."""
+        return float(self.window_start[int(np.argmax(self.window_scores))])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON output says of it."""
+        return {
+            "clip": str(self.clip),
+            "score": self.score,
+            "p_value": self.p_value,
+            "anomalous": self.anomalous,
+            "peak_seconds": self.peak,
+            "notes": list(self.notes),
+            "unusual_in": list(self.unusual),
+            "branches": [branch.as_dict() for branch in self.branches],
+        }
+
+
+def unusual_branches(branches: tuple[BranchVerdict, ...], level: float) -> tuple[str, ...]:
+    """Return the names of the branches that made a clip anomalous, the most unusual first."""
+    ranked = sorted(branches, key=lambda branch: (branch.p_value, -branch.z))
+    return tuple(branch.name for branch in ranked if branch.p_value <= level) or (
+        max(branches, key=lambda branch: branch.z).name,
+    )

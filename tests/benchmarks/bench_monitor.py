@@ -1,0 +1,203 @@
+"""The monitor's promise and its delay, measured: run lengths without a fault, months, faults, dependence, cost.
+
+The figures of docs/explanation/alarms.md:
+
+- lengths: clips to the first false alarm, 400 runs for each threshold, after 20 calibration clips.
+- months: false alarms of the monitor itself in simulated months of 10 s clips, promised one a month.
+- delays: clips to the alarm after an hour of healthy watching.
+- members: run lengths with five trained members, whose calibration scores are of single members.
+- cost: time of an update after a million clips, and size of the file.
+
+    python tests/benchmarks/bench_monitor.py [lengths months delays members cost]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from asd.detection.calibration import Calibration
+from asd.detection.evidence import log_e_value, shiryaev_roberts
+from asd.detection.monitor import Monitor
+from asd.detection.monitor_state import hold
+from asd.experiment import Clip, Config, learn
+from asd.plugin import Float64, Runtime
+
+SECONDS = 10.0
+MONTH = 30 * 86400 / SECONDS
+_BLOCK = 512
+
+
+def online_p_values(known: Float64, scores: Float64, rng: np.random.Generator) -> Float64:
+    """Return the p-value of each score among `known` and all scores before it; no two are equal."""
+    count, healthy = len(scores), np.sort(known)
+    place = np.empty(count, np.int64)
+    place[np.argsort(scores)] = np.arange(count)
+    above = len(known) - np.searchsorted(healthy, scores)
+    seen = np.zeros(count, bool)
+    for start in range(0, count, _BLOCK):
+        own = place[start : start + _BLOCK]
+        above[start : start + _BLOCK] += (start - np.cumsum(seen))[own]
+        above[start : start + _BLOCK] += np.tril(own[np.newaxis] > own[:, np.newaxis], -1).sum(axis=1)
+        seen[own] = True
+    return (above + 1 - rng.random(count)) / (len(known) + np.arange(count) + 1)
+
+
+def first_alarm(p_values: Float64, threshold: float) -> int | None:
+    """Return the number of the clip that raises the alarm, counted from 1."""
+    above = shiryaev_roberts(log_e_value(p_values)) >= math.log(threshold)
+    return int(above.argmax()) + 1 if above.any() else None
+
+
+def run_length(threshold: float, rng: np.random.Generator, calibration: int = 20) -> int:
+    """Return the clips to the first false alarm."""
+    count = int(8 * threshold)
+    known, scores = rng.normal(size=calibration), rng.normal(size=count)
+    while True:
+        found = first_alarm(online_p_values(known, scores, np.random.default_rng(0)), threshold)
+        if found:
+            return found
+        scores = np.concatenate([scores, rng.normal(size=len(scores))])
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return the mean with its 95 % interval."""
+    mean, half = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return f"{mean:,.0f} ({mean - half:,.0f} – {mean + half:,.0f})"
+
+
+def lengths(runs: int) -> None:
+    """Print mean run lengths beside the promised ones."""
+    for threshold in (100, 1000, 10_000):
+        rng = np.random.default_rng(threshold)
+        found = [run_length(threshold, rng) for _ in range(runs)]
+        print(f"A = {threshold:,}: mean run length {interval(found)}, median {np.median(found):,.0f}", flush=True)
+
+
+def fake_model(rng: np.random.Generator, count: int = 20) -> Any:
+    """Return what a monitor asks of a model: a calibration of drawn scores by one member."""
+    calibration = Calibration(rng.normal(size=count), np.zeros(count, np.int64), SECONDS, count)
+    return SimpleNamespace(calibration=calibration, decision=calibration.decide())
+
+
+def verdicts(model: Any, scores: Float64) -> Iterator[Any]:
+    """Yield verdicts on clips of these scores."""
+    clip = Clip(Path("machine-20261126-201500.wav"))
+    known = np.sort(model.calibration.scores)
+    p_values = (1 + len(known) - np.searchsorted(known, scores)) / (len(known) + 1)
+    for score, p_value in zip(scores.tolist(), p_values.tolist(), strict=True):
+        yield SimpleNamespace(clip=clip, score=score, p_value=p_value)
+
+
+def months(number: int) -> None:
+    """Print the false alarms of the monitor itself in months of healthy clips, one month after another."""
+    rng = np.random.default_rng(1)
+    model = fake_model(rng)
+    monitor, at = Monitor(model, "1/month"), 0.0
+    for month in range(number):
+        for verdict in verdicts(model, rng.normal(size=int(MONTH))):
+            at += SECONDS
+            monitor.update(verdict, at)
+        alarms = sum(event.kind == "alarm" for event in monitor.state.history)
+        print(f"{month + 1} months: {alarms} false alarms, {alarms / (month + 1):.2f} a month", flush=True)
+
+
+def delay(shift: float, rng: np.random.Generator, *, calibration: int = 20, healthy: int = 360) -> float:
+    """Return the clips to the alarm of a fault that follows `healthy` clips; infinity: missed within 360."""
+    scores = rng.normal(size=healthy + 360)
+    scores[healthy:] += shift
+    p_values = online_p_values(rng.normal(size=calibration), scores, rng)
+    found = first_alarm(p_values, MONTH)
+    return math.inf if found is None else found - healthy
+
+
+def delays(runs: int) -> None:
+    """Print the median and 90 % of delays."""
+    for calibration, healthy in ((20, 360), (60, 360), (360, 0), (20, 0), (60, 0)):
+        for shift in (1.0, 1.5, 2.0, 3.0):
+            rng = np.random.default_rng(round(10 * shift))
+            found = [delay(shift, rng, calibration=calibration, healthy=healthy) for _ in range(runs)]
+            found = [each for each in found if each > 0]  # an alarm before the fault
+            print(
+                f"{calibration} calibration clips, {healthy} watched, shift {shift:g}: median {np.median(found):g}, "
+                f"90 % {np.quantile(found, 0.9, method='higher'):g} clips, {np.mean(np.isinf(found)):.1%} missed",
+                flush=True,
+            )
+
+
+def member_scores(rng: np.random.Generator, count: int, windows: int = 6) -> tuple[Any, Float64]:
+    """Return the calibration of five trained members, and float64[n_members, count] scores of new clips."""
+    from bench_promise import simulated_clips
+
+    base = {"frontend": "mel-stack", "extractor": "identity", "pca": 0.98}
+    config = Config.from_mapping({**base, "detector": {"name": "mahalanobis"}}).resolved()
+    members, calibration = learn(config, simulated_clips(20, rng), Runtime())
+    new = np.concatenate([each.values for each in simulated_clips(count, rng)])
+    return calibration, np.stack([member.score(new).reshape(count, windows).mean(axis=1) for member in members])
+
+
+def members(runs: int) -> None:
+    """Print run lengths where calibration scores are of single members and watched ones means over all."""
+    for threshold in (100, 1000):
+        rng, found = np.random.default_rng(threshold), []
+        while len(found) < runs:
+            calibration, scores = member_scores(rng, min(30 * threshold, 30_000))
+            own = online_p_values(np.empty(0), scores.mean(axis=0), rng)
+            ranks = np.arange(len(own)) + 1
+            beside = (calibration.scores[:, np.newaxis] >= scores[calibration.member]).sum(axis=0)
+            p_values = (own * ranks + beside) / (ranks + len(calibration.scores))
+            found.append(first_alarm(p_values, threshold) or len(own))
+        print(f"A = {threshold:,}, 5 trained members, 20 clips: mean run length {interval(found)}", flush=True)
+
+
+def cost() -> None:
+    """Print the time of an update and the size of the file after a million clips, and after a year."""
+    rng = np.random.default_rng(0)
+    model = fake_model(rng)
+    monitor = Monitor(model)
+    drawn = np.bincount([monitor.bag.bin_of(score) for score in rng.standard_t(4, 100_000).tolist()])
+    for clips in (1_000_000, 2_153_600):
+        for number in drawn.nonzero()[0].tolist():
+            monitor.bag.add(number, math.ceil(drawn[number] * clips / 100_000))
+        some = list(verdicts(model, rng.normal(size=20_000)))
+        began, at = time.perf_counter(), monitor.state.evidence.last_time or 0.0
+        for i, verdict in enumerate(some):
+            monitor.update(verdict, at + SECONDS * (i + 1))
+        taken = (time.perf_counter() - began) / len(some)
+        with tempfile.TemporaryDirectory() as folder, hold(Path(folder) / "machine.monitor") as file:
+            began = time.perf_counter()
+            monitor.save(file)
+            saving = time.perf_counter() - began
+            size = file.path.stat().st_size
+        print(
+            f"{monitor.bag.total:,} clips in the bag: {1e6 * taken:.0f} µs an update, {1e3 * saving:.0f} ms a saving, "
+            f"{size / 1000:.0f} kB",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    measured = {
+        "lengths": lambda: lengths(400),
+        "delays": lambda: delays(400),
+        "members": lambda: members(200),
+        "cost": cost,
+        "months": lambda: months(24),
+    }
+    parser.add_argument("what", nargs="*", choices=measured, default=list(measured))
+    for name in parser.parse_args().what:
+        measured[name]()
+
+
+if __name__ == "__main__":
+    main()
