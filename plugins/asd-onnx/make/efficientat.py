@@ -56,9 +56,7 @@ class _Network:
             features, kernel, scale=scale, bias=shift, stride=stride, groups=groups, activation=activation
         )
 
-    def block(
-        self, features: str, name: str, stride: int, activation: Activation, inputs: int
-    ) -> tuple[str, int]:
+    def block(self, features: str, name: str, stride: int, activation: Activation, inputs: int) -> tuple[str, int]:
         """Expand, convolve each channel, gate, project; added to the input where the shapes agree."""
         count = 1 + max(int(key.split(".")[3]) for key in self._tensors if key.startswith(f"{name}."))
         changed = features

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from asd_onnx import catalogue
 from asd_registry import ComponentSpec, hookimpl
 
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the networks."""
-    yield from ()
+    yield from catalogue.components()
