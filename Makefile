@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Python compiles what it imports; compiling all of SciPy would take longer than the demo.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
 LIGHT := $(VENV)/.light
 READY := $(VENV)/.ready
 # For PyTorch without CUDA on Linux: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -13,11 +15,14 @@ TORCH_INDEX ?=
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# The build backend is installed once, not once for each distribution; then what these need.
 $(LIGHT): requirements-light.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -r requirements-light.txt
+	$(PIP) "hatchling>=1.27" editables
+	$(PIP) --no-deps --no-build-isolation -r requirements-light.txt
+	$(PIP) "asd-framework[light]"
 	touch $@
 
-# What has all has the light set too.
+# What has everything has the light set too.
 $(READY): requirements.txt requirements-torch.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) -r requirements-torch.txt)
