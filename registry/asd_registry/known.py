@@ -15,10 +15,7 @@ _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-framework": {"command": "cache demo evaluate fit monitor new-plugin plugins score weights"},
-    "asd-audioset": {
-        "frontend": "efficientat-mel vggish-mel yamnet-mel",
-        "extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras",
-    },
+    "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
     "asd-bench": {"command": "bench"},
     "asd-data": {
@@ -30,14 +27,16 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     },
     "asd-discriminative": {"detector": "subcluster-adacos"},
     "asd-essentia": {
-        "frontend": "effnet-waveform musicnn-mel musicnn-waveform",
+        "frontend": "effnet-waveform musicnn-waveform",
         "extractor": (
             "essentia essentia-discogs-effnet essentia-vggish musicnn-msd-essentia musicnn-msd-torch "
             "musicnn-mtt-essentia musicnn-mtt-torch"
         ),
     },
     "asd-frontends": {
-        "frontend": "mel-image mel-patch mel-stack waveform",
+        "frontend": (
+            "aisfx-mel efficientat-mel mel-image mel-patch mel-stack musicnn-mel vggish-mel waveform yamnet-mel"
+        ),
         "extractor": "identity mel-statistics",
     },
     "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},

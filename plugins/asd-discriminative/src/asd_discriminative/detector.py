@@ -84,7 +84,7 @@ class SubClusterAdaCos(CheckedDetector):
         classes = self._classes(values, None if rows is None else rows.group)
         settings = Settings(**{field: getattr(self, field) for field in Settings.__dataclass_fields__})
         self.first_, self.second_ = train(self.name, values, classes, settings)
-        self.references_ = self._projected(values)
+        self.references_ = self._projected(values).astype(np.float32)
 
     def _classes(self, values: Float32, group: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
         """Return the class of each row: its group, or what k-means makes of the rows that have none."""
@@ -113,11 +113,12 @@ class SubClusterAdaCos(CheckedDetector):
         found = KMeans(count, n_init=1, random_state=self.seed).fit(values)
         return np.asarray(found.labels_, np.int64)
 
-    def _projected(self, features: Features) -> Float32:
-        hidden = np.maximum(np.asarray(features, np.float32) @ self.first_, 0)
+    def _projected(self, features: Features) -> Float64:
+        # In float64, as a product's rounding depends on how many rows are multiplied at a time.
+        hidden = np.maximum(np.asarray(features, np.float64) @ self.first_, 0)
         projected = hidden @ self.second_
         length = np.linalg.norm(projected, axis=1, keepdims=True)
-        return np.asarray(projected / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
+        return np.asarray(projected / np.maximum(length, np.finfo(np.float32).tiny))
 
     def _score(self, features: Features) -> Float64:
         scores = np.empty(len(features))

@@ -43,8 +43,7 @@ GRAPHS: dict[Model, WeightFile] = {
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the front ends, MusiCNN in torch and in Essentia, and Essentia's other models."""
-    yield _frontend("musicnn-mel", "Mel windows as MusiCNN takes them", "MusicnnMel", (62, 96))
-    yield _frontend("musicnn-waveform", "The same windows as samples, for Essentia", "MusicnnWaveform", (16128,))
+    yield _frontend("musicnn-waveform", "Windows of musicnn-mel as samples, for Essentia", "MusicnnWaveform", (16128,))
     yield _frontend("effnet-waveform", "Windows as long as discogs-effnet takes", "EffnetWaveform", (33024,))
     for model in TENSORS:
         yield _musicnn(model)
