@@ -24,15 +24,17 @@ class Embedded:
         whichever engine computes it.
     together : int
         Windows that a core computes at a time: as many as fit its cache.
-    torch : str or None
-        The extractor ``distribution:name`` that computes the same weights in PyTorch, with the same parameters.
     """
 
     title: str
     weight: WeightFile
     origin: tuple[str, str]
     together: int
-    torch: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the component."""
+        return self.weight.name.removesuffix(".onnx")
 
 
 def _weight(name: str, licence: str, sha256: str, size: int) -> WeightFile:
@@ -49,7 +51,6 @@ EFFICIENTAT = Embedded(
         "c86e362ec0a8b91faffa2533a8c5b20e7bbd0c792abebee9c3e9ce3c5383ea66",
     ),
     together=16,
-    torch="asd-audioset:efficientat-mn04-torch",
 )
 MUSICNN = {
     "mtt": Embedded(
@@ -59,7 +60,6 @@ MUSICNN = {
         ),
         origin=("mtt-musicnn.safetensors", "cf61fd5fc73fb2d4d30a0f30dfdbfca2ebbff6c25a72ae57acb734db53f3b897"),
         together=1,
-        torch="asd-essentia:musicnn-mtt-torch",
     ),
     "msd": Embedded(
         title="musicnn-msd",
@@ -68,7 +68,6 @@ MUSICNN = {
         ),
         origin=("msd-musicnn.safetensors", "ea4a2ecc2b1bf5c3341cb7f99eb3dc519fdf2d49a441a7fd622eb1170c148595"),
         together=1,
-        torch="asd-essentia:musicnn-msd-torch",
     ),
 }
 SQUEEZENET = Embedded(
@@ -81,7 +80,6 @@ SQUEEZENET = Embedded(
         "c5e59a7f153339d5bee60b0b4e7f9ccc70ebabc623e8465cc3b4b85978aa77d9",
     ),
     together=1,
-    torch="asd-imagenet:squeezenet1_0-torch",
 )
 YAMNET = Embedded(
     title="YAMNet",
@@ -101,11 +99,12 @@ _TRAINED_ON = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
 
 def components() -> Iterator[ComponentSpec]:
     """Yield the embedded networks."""
+    both: Any = ("onnx", "torch")
     yield _spec(
         EFFICIENTAT,
-        "efficientat-mn04",
         "EfficientAT mn04, AudioSet tagger; weights included",
         "EfficientAT",
+        engines=both,
         shape=(128, None),
         dimension=384,
         frontend="efficientat-mel",
@@ -115,10 +114,10 @@ def components() -> Iterator[ComponentSpec]:
     for model, network in MUSICNN.items():
         yield _spec(
             network,
-            f"musicnn-{model}",
             f"MusiCNN music tagger trained on {_TRAINED_ON[model]}; weights included",
             "Musicnn",
             preset={"model": model},
+            engines=both,
             shape=(None, 96),
             dimension=753,
             frontend="musicnn-mel",
@@ -126,9 +125,9 @@ def components() -> Iterator[ComponentSpec]:
         )
     yield _spec(
         SQUEEZENET,
-        "squeezenet1_0",
         "SqueezeNet 1.0, last feature map 2x2 pooled; weights included",
         "SqueezeNet",
+        engines=both,
         shape=(3, 224, 224),
         dimension=2048,
         frontend="mel-image",
@@ -137,32 +136,31 @@ def components() -> Iterator[ComponentSpec]:
     )
     yield _spec(
         YAMNET,
-        "yamnet",
         "YAMNet, AudioSet tagger on 0.96 s patches; weights included",
         "YAMNet",
+        engines=("onnx",),
         shape=(96, 64),
         dimension=1024,
         frontend="yamnet-mel",
     )
     yield _spec(
         AISFX,
-        "aisfx",
         "aiSFX, trained on sound effects and their categories; weights included",
         "AiSFX",
+        engines=("onnx",),
         shape=(None, 96),
         dimension=512,
         frontend="aisfx-mel",
     )
 
 
-def _spec(network: Embedded, name: str, summary: str, target: str, **fields: Any) -> ComponentSpec:
+def _spec(network: Embedded, summary: str, target: str, **fields: Any) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
-        name=name,
+        name=network.name,
         summary=summary,
         target=f"asd_onnx.networks:{target}",
         licence=f"Apache-2.0; ONNX Runtime MIT; weights {network.weight.licence}",
         weights=(network.weight,),
-        engines=("onnx", "torch") if network.torch else ("onnx",),
         **fields,
     )

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, Runtime, create, locate
+from asd.plugin import Extractor, Float32, Representation, Runtime, locate
 from asd_onnx.catalogue import Embedded
+from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor
 from asd_onnx.session import Session
 
 
@@ -58,8 +59,10 @@ class EmbeddedExtractor(Extractor):
         return np.concatenate([computed[name] for name in self._outputs], axis=1)
 
     def choose_engine(self, clips: int) -> Runtime:
-        """Return the runtime with the engine that computes fastest what the parameters ask for."""
-        return replace(self.runtime, engine="torch" if self._in_torch else "onnx")
+        """Return the runtime with the engine, and its precision, that is best here for so many clips."""
+        if self._only_in_torch:
+            return replace(self.runtime, engine="torch")
+        return choose(self._network.title, self.runtime, clips, self._counterpart)
 
     def computes_with(self) -> Runtime:
         """Return the runtime with the device, the precision and the engine of the network."""
@@ -98,12 +101,13 @@ class EmbeddedExtractor(Extractor):
         runtime = replace(self.runtime, batch_size=self.runtime.batch_size or network.together)
         return Session(locate(network.weight), runtime, outputs=tuple(dict.fromkeys(self._outputs)), name=network.title)
 
+    @property
+    def _counterpart(self) -> Counterpart | None:
+        return COUNTERPARTS.get(self._network.name)
+
     @cached_property
     def _torch(self) -> Extractor:
-        network = self._network
-        if network.torch is None:
-            raise ConfigError(f"{network.title} computes with onnx only; leave --engine out")
+        if self._counterpart is None:
+            raise ConfigError(f"{self._network.title} computes with onnx only; leave --engine out")
         parameters = {name: value for name, value in self.get_params().items() if name != "model"}  # that is its name
-        extractor = create("extractor", network.torch, parameters)
-        extractor.runtime = self.runtime
-        return extractor
+        return counterpart_extractor(self._counterpart, parameters, self.runtime)
