@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from asd.errors import ConfigError, PluginError
-from asd.plugin import CheckedExtractor, Extractor, Float32, Runtime, locate
+from asd.plugin import CheckedExtractor, Extractor, Float32, OnnxGraph, Runtime, locate
 from asd_onnx.catalogue import Embedded
 from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of
 from asd_onnx.session import Session
@@ -58,9 +58,17 @@ class EmbeddedExtractor(CheckedExtractor):
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weights that the network was made from, by the name of their file."""
         if self._only_in_torch:
-            return self._torch.weight_hashes()
+            return self._made_in_torch.weight_hashes()
         name, sha256 = self._network.origin
         return {name: sha256}
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self._only_in_torch:
+            raise NotImplementedError(f"{self._only_in_torch} needs PyTorch; fit with what ONNX Runtime computes")
+        path = locate(self._network.weight)
+        parts = {name: graph.network(path, name, windows) for name in dict.fromkeys(self._outputs)}
+        return graph.op("Concat", *(parts[name] for name in self._outputs), axis=1)
 
     def close(self) -> None:
         """End the threads that compute."""
@@ -88,7 +96,7 @@ class EmbeddedExtractor(CheckedExtractor):
 
     @property
     def _torch(self) -> Extractor:
-        self._made_in_torch.runtime = self.runtime  # it may have been asked for its dimension before that was set
+        self._made_in_torch.runtime = self._chosen  # it may have been asked for its dimension before that was known
         return self._made_in_torch
 
     @cached_property

@@ -209,7 +209,7 @@ class SqueezeNet(EmbeddedExtractor):
     def dimension(self) -> int | None:
         """Length of an embedding."""
         if self._only_in_torch:
-            return self._torch.dimension
+            return self._made_in_torch.dimension
         return sum(self._length(*_SQUEEZENET_MAPS[name]) for name in self._layers)
 
     def _length(self, channels: int, size: int) -> int:
