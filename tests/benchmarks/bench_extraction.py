@@ -8,7 +8,7 @@
 3. Peak memory of extraction for 1x and 8x the clips.
 
 The weights are seeded random ones of the true shape (``--weights default`` takes the real ones): speed does not depend
-on them. Cosine and rank correlation are also measured with squeezenet1_0's real, embedded weights.
+on them. Cosine and rank correlation are also measured with squeezenet1_0-torch's real, embedded weights.
 
     python tests/benchmarks/bench_extraction.py [--clips FOLDER] [--rounds 5]
 """
@@ -148,7 +148,7 @@ def main() -> None:
         f"auto / straightforward float32 = {times['straightforward'] / times['auto']:.2f} (to hold: at least 4, or 1.5)"
     )
 
-    for name, weights in (("resnet18", arguments.weights), ("squeezenet1_0", "embedded")):
+    for name, weights in (("resnet18", arguments.weights), ("squeezenet1_0-torch", "embedded")):
         auto, exact = (embeddings(pipeline(name, weights, precision), clips) for precision in ("auto", "fp32"))
         rank = spearmanr(clip_scores(auto), clip_scores(exact)).statistic
         print(f"{name}: lowest cosine {cosine(auto, exact):.5f} (0.999), rank correlation {rank:.4f} (0.99)")
