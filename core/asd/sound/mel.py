@@ -290,10 +290,15 @@ def _power_spectra(frames: Float32, n_fft: int, symmetric: bool = False) -> Iter
 
 def _band_groups(bank: Float32) -> Iterator[tuple[slice, slice]]:
     """Yield (bands, bins) outside of which a filter bank, mostly zeros, holds nothing."""
-    for first in range(0, len(bank), _BANDS_AT_A_TIME):
-        used = np.flatnonzero(bank[first : first + _BANDS_AT_A_TIME].any(axis=0))
-        if len(used):
-            yield slice(first, first + _BANDS_AT_A_TIME), slice(int(used[0]), int(used[-1]) + 1)
+    used = bank != 0
+    first, last = used.argmax(axis=1), bank.shape[1] - used[:, ::-1].argmax(axis=1)
+    is_empty = ~used.any(axis=1)
+    first[is_empty], last[is_empty] = bank.shape[1], 0
+    for band in range(0, len(bank), _BANDS_AT_A_TIME):
+        bands = slice(band, band + _BANDS_AT_A_TIME)
+        bins = slice(int(first[bands].min()), int(last[bands].max()))
+        if bins.start < bins.stop:
+            yield bands, bins
 
 
 @lru_cache(maxsize=16)
