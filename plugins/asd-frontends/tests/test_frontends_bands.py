@@ -35,9 +35,7 @@ def at(values: dict[tuple[str, tuple[float, float]], float], quantity: str, freq
 
 def whole(values: dict[tuple[str, tuple[float, float]], float], quantity: str) -> float:
     """Return a quantity of all bands together."""
-    return values[
-        quantity, max((band for name, band in values if name == quantity), key=lambda band: band[1] - band[0])
-    ]
+    return values[quantity, max((band for name, band in values if name == quantity), key=lambda band: band[1] - band[0])]
 
 
 @parametrize_with_checks([BandLevels(), BandWaveform()])
