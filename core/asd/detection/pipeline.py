@@ -101,7 +101,7 @@ class Pipeline:
         if len(self.embedders) == 1:
             return self.embedders[0].weight_hashes()
         return {
-            f"{each.config.extractor.name}: {name}": sha256
+            f"{each.config.extractor.name.rpartition(':')[2]}: {name}": sha256  # a model file adds the distribution
             for each in self.embedders
             for name, sha256 in each.weight_hashes().items()
         }
