@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,9 @@ from asd.plugin import (
     CheckedExtractor,
     FeatureInfo,
     Float32,
-    Float64,
     Representation,
-    filtered_spectrogram,
     number,
+    power_spectrogram,
     power_to_db,
     whole_number,
 )
@@ -52,8 +52,8 @@ class BandLevels(CheckedExtractor):
 
     Of each band, and of all bands together: the quantiles of its level over the frames of a window; the fast
     fluctuation (root mean square difference of successive frames, divided by the square root of two); the slow
-    fluctuation (deviation of the means of four frames each). All in dB, so that a detector can say what changed by how
-    much.
+    fluctuation (deviation of the means of four frames each); the tone (the highest bin of the window's mean spectrum
+    over the mean of the band's bins). All in dB, so that a detector can say what changed by how much.
 
     Parameters
     ----------
@@ -110,65 +110,67 @@ class BandLevels(CheckedExtractor):
 
     @property
     def dimension(self) -> int:
-        """Quantiles and two fluctuations, of each band and of all together."""
-        return (len(self.quantiles) + 2) * len(self._edges)
+        """Quantiles, two fluctuations and the tone, of each band and of all together."""
+        return (len(self.quantiles) + 3) * len(self._bins)
 
     def features(self) -> list[FeatureInfo]:
         """Return what each value measures."""
-        bands = [*zip(self._edges.tolist(), self._edges[1:].tolist(), strict=False)]
-        bands.append((float(self._edges[0]), float(self._edges[-1])))
-        quantities = [f"level ({100 * q:g} %)" for q in self.quantiles] + ["fast fluctuation", "slow fluctuation"]
+        edges = ((self._bins - 0.5) * self.sample_rate / self.n_fft).tolist()
+        bands = [*pairwise(edges), (edges[0], edges[-1])]
+        levels = [f"level ({100 * quantile:g} %)" for quantile in self.quantiles]
+        quantities = [*levels, "fast fluctuation", "slow fluctuation", "tone"]
         return [FeatureInfo(quantity, "dB", band) for quantity in quantities for band in bands]
 
     @cached_property
-    def _edges(self) -> Float64:
-        """Limits of the bands in Hz, float64[n_bands + 1]."""
-        highest, least = self.sample_rate / 2, _BINS_OF_A_BAND * self.sample_rate / self.n_fft
-        edges = [self.f_min]
-        while (above := max(edges[-1] + least, edges[-1] * 2 ** (1 / self.bands_per_octave))) + least < highest:
+    def _bins(self) -> npt.NDArray[np.intp]:
+        """First bin of each band, and the bin after the last."""
+        spacing, stop = self.sample_rate / self.n_fft, self.n_fft // 2
+        edges = [self.f_min / spacing]
+        while (above := max(edges[-1] + _BINS_OF_A_BAND, edges[-1] * 2 ** (1 / self.bands_per_octave))) < stop:
             edges.append(above)
-        return np.array([*edges, highest])
-
-    @cached_property
-    def _bank(self) -> Float32:
-        """Power of each bin that counts for each band, and last for all bands together."""
-        spacing = self.sample_rate / self.n_fft
-        bins = np.arange(self.n_fft // 2 + 1) * spacing
-        low, high = self._edges[:-1, np.newaxis], self._edges[1:, np.newaxis]
-        shared = np.minimum(bins + spacing / 2, high) - np.maximum(bins - spacing / 2, low)
-        bank = np.clip(shared / spacing, 0, 1)
-        of_a_frame = 16 / 3 / self.n_fft**2  # a periodic Hann window's squares sum to 3/8 of its length
-        return np.concatenate([bank, bank.sum(axis=0, keepdims=True)]).astype(np.float32) * np.float32(of_a_frame)
+        bins = np.unique(np.maximum(np.round(edges).astype(np.intp), 1))
+        return np.append(bins[bins <= stop - _BINS_OF_A_BAND], stop)
 
     def _embed(self, windows: Float32) -> Float32:
         """Return the embeddings, float32[n_windows, dimension], quantity after quantity, the lowest band first."""
-        least = self.n_fft + (2 * _FRAMES_OF_SLOW - 1) * self.n_fft // 2
+        least = self.n_fft + (2 * _FRAMES_OF_SLOW - 1) * (self.n_fft // 2)
         if windows.shape[1] < least:
             raise DataError(
                 f"{self.name}: windows of {windows.shape[1]} samples, expected at least {least}; "
                 "raise --frontend.window"
             )
-        hop = self.n_fft // 2
-        power = np.array([filtered_spectrogram(w, self._bank, n_fft=self.n_fft, hop_length=hop) for w in windows])
-        level = power_to_db(power, floor=10 ** (self.floor / 10))
-        fast = np.sqrt(np.square(np.diff(level, axis=2)).mean(axis=2) / 2)
-        parts = [*_quantiles(level, self.quantiles), fast, _slow(level)]
-        return np.concatenate(parts, axis=1)
+        power, tone = zip(*map(self._bands, windows), strict=True)
+        level = power_to_db(np.array(power), floor=10 ** (self.floor / 10))
+        fast = np.sqrt(np.square(np.diff(level, axis=1)).mean(axis=1) / 2)
+        return np.concatenate([*_quantiles(level, self.quantiles), fast, _slow(level), np.array(tone)], axis=1)
+
+    def _bands(self, window: Float32) -> tuple[Float32, Float32]:
+        """Return the power of each band in each frame, [frames, bands], and the prominence of tones in dB, [bands]."""
+        first, starts = self._bins[0], self._bins[:-1] - self._bins[0]
+        spectra = power_spectrogram(window, n_fft=self.n_fft, hop_length=self.n_fft // 2).T[:, first : self._bins[-1]]
+        spectra = spectra * np.float32(16 / 3 / self.n_fft**2)  # a Hann window's squares sum to 3/8 of its length
+        power = np.add.reduceat(spectra, starts, axis=1)
+        power = np.concatenate([power, power.sum(axis=1, keepdims=True)], axis=1)
+        mean = np.maximum(spectra.mean(axis=0), np.float32(10 ** (self.floor / 10) / self.n_fft))
+        peaks = np.maximum.reduceat(mean, starts)
+        means = np.add.reduceat(mean, starts) / np.diff(self._bins)
+        peaks, means = np.append(peaks, peaks.max()), np.append(means, mean.mean())
+        return power, np.asarray(power_to_db((peaks / means).astype(np.float32)))
 
 
 def _quantiles(level: Float32, quantiles: tuple[float, ...]) -> list[npt.NDArray[np.floating]]:
-    """Return quantiles over the last axis; as `np.quantile`, which takes ten times as long."""
-    ordered = np.sort(level, axis=2)
+    """Return quantiles over the frames; as `np.quantile`, which takes ten times as long."""
+    ordered = np.sort(level, axis=1)
     found = []
     for quantile in quantiles:
-        below, share = divmod(quantile * (level.shape[2] - 1), 1)
+        below, share = divmod(quantile * (level.shape[1] - 1), 1)
         first = int(below)
-        second = min(first + 1, level.shape[2] - 1)
-        found.append(np.float32(1 - share) * ordered[..., first] + np.float32(share) * ordered[..., second])
+        second = min(first + 1, level.shape[1] - 1)
+        found.append(np.float32(1 - share) * ordered[:, first] + np.float32(share) * ordered[:, second])
     return found
 
 
 def _slow(level: Float32) -> Float32:
-    count = level.shape[2] // _FRAMES_OF_SLOW
-    means = level[..., : count * _FRAMES_OF_SLOW].reshape(*level.shape[:2], count, _FRAMES_OF_SLOW).mean(axis=3)
-    return np.asarray(means.std(axis=2))
+    count = level.shape[1] // _FRAMES_OF_SLOW
+    parts = level[:, : count * _FRAMES_OF_SLOW].reshape(len(level), count, _FRAMES_OF_SLOW, -1)
+    return np.asarray(parts.mean(axis=2).std(axis=1))
