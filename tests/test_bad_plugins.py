@@ -159,7 +159,7 @@ def test_checks_that_are_skipped_for_one_reason_are_one_row(run: Run) -> None:
     shown = run("check", "lacking").stdout
     (row,) = (line for line in shown.splitlines() if line.strip().startswith("skipped"))
     assert f"target-exists and {others} more" in row
-    assert "missing requirement: pip install 'no-such-thing'" in row
+    assert "needs pip install 'no-such-thing'" in row
     assert f"{others + 1} skipped" in shown
 
 

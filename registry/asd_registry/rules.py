@@ -69,6 +69,7 @@ DIGEST = _matching(r"[0-9a-f]{8,64}", "8 to 64 hexadecimal digits")
 FILE_NAME = Rule(lambda v: is_line(v) and not set("/\\") & set(v) and v not in (".", ".."), "a file name")
 LINE = Rule(is_line, "one line of text")
 COUNT = Rule(lambda value: type(value) is int and value > 0, "a whole number above 0")
+PARAMETER = Rule(lambda value: isinstance(value, str) and value.isidentifier(), "a parameter's name")
 PARAMETERS = Rule(_is_mapping_of_parameters, "a mapping of parameter names to values")
 RESTRICTED = Rule(
     lambda v: _is_mapping_of_parameters(v) and all(isinstance(values, tuple | None) for values in v.values()),

@@ -16,6 +16,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
 
+Engine = Literal["onnx", "torch"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
@@ -72,15 +75,24 @@ class ComponentSpec:
         Of a front end or an extractor: shape of one window; None if a parameter decides.
     dimension : int or None
         Of an extractor: length of the embedding with default parameters; None if a parameter decides.
+    needs : tuple of str
+        Parameters without a default that works: the user must give them.
     weights : tuple of WeightFile
         Of an extractor or a detector: pretrained weights used with default parameters.
+    first_use : tuple of str
+        Of an extractor or a detector: names of files that are used with default parameters and whose publisher states
+        no hash (``asd.plugin.locate_on_first_use``).
     frontend : str or None
         Of an extractor or a detector: the front end used when the user names none. One of the same distribution comes
         before others of this name.
     extractor : str or None
         Of a detector that works on spectrograms: the extractor used when the user names none.
     aliases : tuple of str
-        Former names of the component: they keep working, with a warning.
+        Former names of the component: they keep working, with a warning. ``distribution:name`` is the former name of a
+        component that another distribution offered: it counts where that one is not installed, or lacks the component.
+    engines : tuple of {"onnx", "torch"}
+        Of an extractor: what can run its network; the user chooses by ``--engine``. The first is the usual one. Empty:
+        it has no network, or does not say. If there are several, the target's module imports none of them.
     alternative : str or None
         A component of the same kind that does the same without the requirements; named where one is missing.
     restricted : mapping of str to (tuple or None)
@@ -107,22 +119,25 @@ class ComponentSpec:
     sample_rate: int | None = None
     shape: tuple[int | None, ...] | None = None
     dimension: int | None = None
+    needs: tuple[str, ...] = ()
     weights: tuple[WeightFile, ...] = ()
+    first_use: tuple[str, ...] = ()
     frontend: str | None = None
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
+    engines: tuple[Engine, ...] = ()
     alternative: str | None = None
     restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        for listed in ("requires", "shape", "weights", "aliases"):
+        for listed in ("requires", "shape", "needs", "weights", "first_use", "aliases", "engines"):
             if isinstance(value := getattr(self, listed), list):
                 object.__setattr__(self, listed, tuple(value))
         rules.check(self, "component", _COMPONENT_RULES)
         object.__setattr__(self, "preset", dict(self.preset))
         object.__setattr__(self, "restricted", dict(self.restricted))
-        if len(set(self.names)) < len(self.names):
+        if len({self.name, *self.aliases}) <= len(self.aliases):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
         for name, kinds in _KINDS_WITH.items():
             if self.kind not in kinds and getattr(self, name) not in (None, ()):
@@ -130,8 +145,13 @@ class ComponentSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name and the former ones."""
-        return self.name, *self.aliases
+        """The name and the former ones, without those of other distributions."""
+        return self.name, *(alias for alias in self.aliases if ":" not in alias)
+
+    @property
+    def moved_from(self) -> tuple[str, ...]:
+        """The former names, ``distribution:name``, under which other distributions offered the component."""
+        return tuple(alias for alias in self.aliases if ":" in alias)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +195,13 @@ _COMPONENT_RULES: rules.Rules = {
     "sample_rate": rules.optional(rules.COUNT),
     "shape": rules.optional(rules.tuple_of(rules.optional(rules.COUNT), "whole numbers above 0 (None: any length)")),
     "dimension": rules.optional(rules.COUNT),
+    "needs": rules.tuple_of(rules.PARAMETER, "names of parameters"),
     "weights": rules.tuple_of(rules.instance_of(WeightFile), "WeightFile objects"),
+    "first_use": rules.tuple_of(rules.FILE_NAME, "file names"),
     "frontend": rules.optional(rules.REFERENCE),
     "extractor": rules.optional(rules.REFERENCE),
-    "aliases": rules.tuple_of(rules.NAME, f"names of {rules.NAME.expected}"),
+    "aliases": rules.tuple_of(rules.REFERENCE, f"names, or distribution:name, of {rules.NAME.expected}"),
+    "engines": rules.tuple_of(rules.one_of(ENGINES), f"engines of {', '.join(ENGINES)}"),
     "alternative": rules.optional(rules.LINE),
     "restricted": rules.RESTRICTED,
 }
@@ -193,7 +216,9 @@ _KINDS_WITH: dict[str, tuple[Kind, ...]] = {
     "sample_rate": ("frontend",),
     "shape": ("frontend", "extractor"),
     "dimension": ("extractor",),
+    "engines": ("extractor",),
     "weights": ("extractor", "detector"),
+    "first_use": ("extractor", "detector"),
     "frontend": ("extractor", "detector"),
     "extractor": ("detector",),
 }

@@ -20,6 +20,9 @@ from asd.detection.rate import Rate
 from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
+_ENGINE = "asd.engine"
+"""Where a command's context keeps its option ``--engine``."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -110,7 +113,7 @@ def hourly(rate: Rate | None, per_hour: float | None) -> float | None:
 
 
 def runtime_options(command: F) -> F:
-    """Add ``--device``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
+    """Add ``--device``, ``--engine``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
     for option in (
         offline_option,
         click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
@@ -122,16 +125,36 @@ def runtime_options(command: F) -> F:
             show_default=True,
             help="auto: bfloat16 where the hardware computes in it.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+        click.option(
+            "--engine",
+            type=click.Choice(["auto", "onnx", "torch"]),
+            default="auto",
+            expose_value=False,  # so that commands of other plugins, which do not expect it, have it too
+            callback=_remember_engine,
+            show_default=True,
+            help="What runs the network: ONNX Runtime or PyTorch.",
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, cuda, cuda:N, mps, tensorrt, coreml or openvino.",
+        ),
     ):
         command = option(command)
     return command
 
 
+def _remember_engine(ctx: click.Context, _: click.Parameter, engine: str) -> None:
+    ctx.meta[_ENGINE] = engine
+
+
 def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
-    """Return the runtime that the options describe."""
+    """Return the runtime that the options describe, ``--engine`` of the command that runs included."""
+    ctx = click.get_current_context(silent=True)
+    engine: Any = ctx.meta.get(_ENGINE, "auto") if ctx else "auto"
     if batch_size == "auto":
-        return Runtime(device=device, precision=precision)
+        return Runtime(device=device, precision=precision, engine=engine)
     if not batch_size.isdigit() or int(batch_size) < 1:
         raise ConfigError(f"--batch-size takes a whole number from 1, or auto, got {batch_size!r}")
-    return Runtime(device=device, precision=precision, batch_size=int(batch_size))
+    return Runtime(device=device, precision=precision, batch_size=int(batch_size), engine=engine)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from asd_registry.text import printable
 
 T = TypeVar("T")
 
+_WIDE = 200
 _PATIENCE = 1.0
 """Seconds before a progress bar appears: shorter loops need none."""
 
@@ -40,8 +43,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(column, overflow="fold")  # a name that is cut names nothing
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
-    # A pipe has no width: give the table what it needs, so that no word is cut for other programs.
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    Console(width=line_width(), highlight=False).print(table)
+
+
+def line_width() -> int:
+    """Return how many characters fit in a line of stdout.
+
+    A pipe has no width: it gets what tables need, so that no word is cut for other programs.
+    """
+    is_limited = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return shutil.get_terminal_size().columns if is_limited else _WIDE
 
 
 def emphasised(text: str, style: str) -> Any:

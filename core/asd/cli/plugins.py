@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from asd.cli.flags import json_option, verbose_option
-from asd.cli.output import emphasised, print_json, print_table
+from asd.cli.output import emphasised, line_width, print_json, print_table
 from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
+from asd.files.readiness import READY, state_of
 from asd_registry import KINDS, Component, Plugin
 from asd_registry.known import distribution_of
+
+_NARROW = 140
+"""Characters in a line below which the whole table would wrap every cell."""
 
 
 @click.group(invoke_without_command=True)
@@ -23,6 +28,9 @@ from asd_registry.known import distribution_of
 @click.pass_context
 def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None:
     """List the installed components with their licences and state, and which are the default.
+
+    State 'ready': runs at once, offline; else it says what to do first. Of weight files the size is compared; 'asd
+    weights verify' hashes them.
 
     'asd plugins show NAME' gives a component's parameters, dimension and weight files. ASD_PLUGINS limits what loads
     (comma-separated distributions or entry points).
@@ -39,7 +47,10 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
     if not rows:
         click.echo("No plugins are installed: pip install asd-audioset asd-sklearn")
         return
-    print_table(("kind", "name", "summary", "distribution", "licence", "state"), map(_cells, rows))
+    if line_width() < _NARROW:
+        _print_narrow(rows)
+    else:
+        print_table(("kind", "name", "summary", "distribution", "licence", "state"), map(_cells, rows))
     for remark in remarks:
         click.echo(remark)
 
@@ -88,25 +99,31 @@ def _contradictions(component: Component) -> list[str]:
         return []
 
 
-def _state(component: Component) -> str:
-    if component.problem:
-        return component.problem
-    if taken := registry().taken_by(component):
-        owners = ", ".join(dict.fromkeys(name.rpartition(":")[0] for name in taken))
-        return f"name taken: {owners} has one of this name; write {component.qualified_name}"
-    return "ready"
-
-
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
-    colour = "green" if row["state"] == "ready" else "yellow" if row["kind"] else "red"
     return (
         row["kind"] or "?",
-        f"{row['name']} (default)" if row["default"] else row["name"],
+        _shown_name(row),
         row.get("summary", ""),
         f"{row['distribution']} {row['version']}",
         row.get("licence", ""),
-        emphasised(row["state"], colour),
+        _shown_state(row),
     )
+
+
+def _print_narrow(rows: list[dict[str, Any]]) -> None:
+    """Print a table for each kind, without what 'asd plugins show' gives."""
+    for kind, its_rows in itertools.groupby(rows, key=lambda row: row["kind"]):
+        cells = [(_shown_name(row), _shown_state(row), row.get("summary", row["distribution"])) for row in its_rows]
+        print_table((kind or "plugin", "state", "summary"), cells)
+    click.echo("Distributions and licences: asd plugins show NAME, or --json, or a wider terminal.")
+
+
+def _shown_name(row: dict[str, Any]) -> str:
+    return f"{row['name']} (default)" if row["default"] else row["name"]
+
+
+def _shown_state(row: dict[str, Any]) -> Any:
+    return emphasised(row["state"], "green" if row["ready"] else "yellow" if row["kind"] else "red")
 
 
 def _broken(plugin: Plugin) -> dict[str, Any]:
@@ -116,6 +133,7 @@ def _broken(plugin: Plugin) -> dict[str, Any]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": f"broken: {plugin.error}",
+        "ready": False,
         "default": False,
     }
 
@@ -127,7 +145,8 @@ def _as_dict(component: Component) -> dict[str, Any]:
         **{name: getattr(spec, name) for name in (*shown, "frontend", "extractor")},
         "distribution": plugin.distribution,
         "version": plugin.version,
-        "state": _state(component),
+        "state": (state := state_of(component)),
+        "ready": state == READY,
         "default": _is_default(component),
         "remarks": plugin.remarks,
         "weights": [asdict(weight) for weight in spec.weights],

@@ -12,7 +12,8 @@ from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import WeightError
 from asd.files.fetch import MEGABYTE
-from asd.files.weights import Entry, State, catalogue, import_file, locate, store_folder
+from asd.files.store import store_folder
+from asd.files.weights import Entry, State, catalogue, import_file, locate
 from asd_registry import WeightFile
 
 _COLOURS: dict[State, str] = {"embedded": "green", "present": "green", "absent": "yellow", "damaged": "red"}

@@ -42,6 +42,7 @@ from asd.records import (
     Rows,
     Windows,
 )
+from asd_registry import Engine
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -61,11 +62,15 @@ class Runtime:
         ``"auto"`` takes bfloat16 only where the hardware computes in it.
     batch_size : int or None
         Windows at a time; None lets the component choose.
+    engine : {"auto", "onnx", "torch"}
+        What runs the extractor's network: ONNX Runtime or PyTorch, where the extractor leaves the choice
+        (`asd_registry.ComponentSpec.engines`).
     """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batch_size: int | None = None
+    engine: Literal["auto"] | Engine = "auto"
 
 
 class Component:
@@ -180,6 +185,24 @@ class Extractor(Component, ABC):
         Extractors whose values mean nothing to people (a network's) leave it empty.
         """
         return ()
+
+    def choose_engine(self, clips: int) -> Runtime:
+        """Return the runtime with the engine, and its precision, that ``auto`` stands for here. Default: as it is.
+
+        The pipeline asks before first use, and only an extractor whose spec names several `engines`; it then sets what
+        it got as `runtime`. Nothing heavy may be imported for it: all embeddings may be in the cache.
+
+        Parameters
+        ----------
+        clips : int
+            How many clips are to be embedded; 0: unknown, maybe one.
+
+        Raises
+        ------
+        AsdError
+            If no engine can compute what the runtime asks for.
+        """
+        return self.runtime
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file in use, by file name; the model file pins them."""

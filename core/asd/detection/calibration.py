@@ -138,8 +138,8 @@ class Calibration:
             raise CalibrationError(
                 f"{rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
                 f"{self.clip_seconds:.3g} s: the lowest rate they support is {round_up(self.lowest_rate)}; "
-                f"fit on {needed} clips or more, raise it, or let a monitor add up the evidence of many clips (asd score "
-                "--monitor STATE)"
+                f"fit on {needed} clips or more, raise it, or let a monitor add up the evidence of many clips "
+                "(asd score --monitor STATE)"
             )
         if rank > n:
             raise CalibrationError(

@@ -361,8 +361,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _found(kind: Kind, choice: Choice) -> tuple[Choice, Component]:
     """Return `choice` by the present name of its component, and the component."""
     component = registry().find(kind, choice.name)
-    distribution, colon, _ = choice.name.rpartition(":")
-    return replace(choice, name=f"{distribution}{colon}{component.spec.name}"), component
+    present = component.qualified_name if ":" in choice.name else component.spec.name
+    return replace(choice, name=present), component
 
 
 def _one_name_for_branches(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
 from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache, to_json
+from asd.detection.engine import with_engine
 from asd.detection.features import ClipFeatures, Cost
 from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
 from asd.detection.results import clip_errors, component_call, embeddings_of, windows_of
@@ -33,7 +34,7 @@ from asd_registry import Kind
 _BLOCK_SECONDS = 30.0
 """Sound that is turned into windows at once: bounds memory, whatever the length of a recording."""
 
-_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision")
+_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes", "device", "precision", "engine")
 """What the cache keeps of a clip besides its embeddings."""
 
 _LONGEST_WINDOW = 3600.0
@@ -73,6 +74,8 @@ class Embedder:
         A pipeline of one branch.
     runtime : Runtime
         How to compute.
+    clips : int
+        How many are to be embedded, as the best engine may depend on it; 0: unknown.
     cache : EmbeddingCache, optional
         Where embeddings are kept. If it knows this pair, the components and the libraries that they need are loaded
         when a clip has to be computed, otherwise at once.
@@ -83,9 +86,9 @@ class Embedder:
         If a component cannot be created, or the extractor does not take what the front end gives.
     """
 
-    def __init__(self, config: ResolvedConfig, runtime: Runtime, cache: EmbeddingCache | None) -> None:
+    def __init__(self, config: ResolvedConfig, runtime: Runtime, clips: int, cache: EmbeddingCache | None) -> None:
         self.config = config
-        self.runtime = runtime
+        self.runtime = with_engine(config.extractor.name, runtime, clips, self._new_extractor)
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
         self._request = self._asked() if cache else None
@@ -143,9 +146,9 @@ class Embedder:
             return self._components
 
     def _created(self) -> tuple[Frontend, Extractor]:
-        frontend_choice, extractor_choice, seed = self.config.frontend, self.config.extractor, self.config.seed
-        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, seed))
-        extractor = create("extractor", extractor_choice.name, seeded("extractor", extractor_choice, seed))
+        frontend_choice, extractor_choice = self.config.frontend, self.config.extractor
+        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, self.config.seed))
+        extractor = self._new_extractor()
         _check_frontend(frontend, frontend_choice.name)
         if not extractor.consumes.accepts(frontend.produces):
             raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
@@ -156,6 +159,10 @@ class Embedder:
             extractor = isolated(extractor, extractor_choice.name)
         frontend.runtime = extractor.runtime = self.runtime
         return frontend, extractor
+
+    def _new_extractor(self) -> Extractor:
+        choice = self.config.extractor
+        return create("extractor", choice.name, seeded("extractor", choice, self.config.seed))
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
@@ -241,6 +248,7 @@ class Embedder:
             notes=reader.notes,
             device=used.device,
             precision=used.precision,
+            engine=used.engine,
         )
 
     def embed(self, clip: Clip, windows: Windows) -> tuple[Float32, Float64]:

@@ -50,7 +50,7 @@ class ClipFeatures:
         Whether every sample is zero.
     notes : list of str
         What the user should know about the clip.
-    device, precision : str
+    device, precision, engine : str
         What the extractor computed with.
     cost : Cost
         What the embeddings cost when they were computed.
@@ -67,6 +67,7 @@ class ClipFeatures:
     level: float = -math.inf
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
     cost: Cost = Cost()
 
 

@@ -176,8 +176,8 @@ def _asked(requirement: str, extras: str) -> bool:
 
 def runtime_identity(runtime: Runtime) -> dict[str, str]:
     """Return what of a runtime decides numbers; with ``auto``, also what it is chosen by."""
-    chosen = {"device": runtime.device, "precision": runtime.precision}
-    return {**chosen, "hardware": hardware()} if "auto" in chosen.values() else chosen
+    chosen = {"device": runtime.device, "precision": runtime.precision, "engine": runtime.engine}
+    return {**chosen, "hardware": hardware()} if "auto" in (runtime.device, runtime.precision) else chosen
 
 
 def machine_identity() -> dict[str, Any]:

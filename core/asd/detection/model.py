@@ -17,14 +17,14 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
 from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
 from asd.detection.fusion import deviations
 from asd.detection.identity import content_of
-from asd.detection.manifest import TrainingEntry, checked, sections
+from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import clip_errors
@@ -149,7 +149,7 @@ class Model:
         AsdError
             If a component, a clip (`strict`) or the number of clips does not allow a model.
         """
-        pipeline = Pipeline(config or Config(), runtime, cache=cache_from(cache))
+        pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
         for part in pipeline.config.parts:
             new_detector(part, pipeline.runtime).check_saveable()
@@ -166,7 +166,8 @@ class Model:
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        model.fitted_with = computed_with(pipeline.runtime, merged[0])
+        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
+        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
         model.failures = failures
         model.notes = count_notes(merged)
         for each in model.notes:
@@ -190,11 +191,11 @@ class Model:
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
-        precision = self.fitted_with.get("precision")
+        expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
         for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
-            for each in results:
+            for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
-                    precision = self._say_precision(each.precision, precision)
+                    expected[branch] = self._say_precision(each.precision, expected[branch])
             yield self._judge(results)
 
     @staticmethod
@@ -376,12 +377,12 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        _check_plugins(Path(path), manifest["plugins"])
+        _check_plugins(Path(path), manifest)
         parts = sections(arrays)
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
-            pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=embeddings)
+            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = _restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}
@@ -427,10 +428,12 @@ def _restoring(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_plugins(path: Path, needed: dict[str, str]) -> None:
+def _check_plugins(path: Path, manifest: Manifest) -> None:
     installed = {plugin.distribution: plugin for plugin in registry().plugins}
-    for distribution, version in needed.items():
+    for distribution, version in manifest["plugins"].items():
         if distribution not in installed:
+            if _have_moved(distribution, manifest["config"]):
+                continue
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
@@ -450,6 +453,23 @@ def _restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[mo
         own = [_section(state, str(b)) if config.branches else state for state in states]
         branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
     return branches
+
+
+def _have_moved(distribution: str, config: dict[str, Any]) -> bool:
+    """Return whether other distributions offer by now what a model file takes from one that is not installed."""
+    taken = [name for name in _names(config) if name.startswith(f"{distribution}:")]
+    return bool(taken) and all(registry().offers(None, name) for name in taken)
+
+
+def _names(config: Any) -> Iterator[str]:
+    """Yield the names of the components in a configuration that nobody has checked."""
+    if isinstance(config, dict):
+        if isinstance(name := config.get("name"), str):
+            yield name
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _names(part)
 
 
 def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:

@@ -11,7 +11,6 @@ takes the place of a published one.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +22,7 @@ from asd.contract.installed import registry
 from asd.errors import WeightError
 from asd.files.digest import digest_of
 from asd.files.fetch import TransferError, fetch, writing
-from asd.files.folders import cache_folder
+from asd.files.store import embedded_place, place_of, record_of, store_folder
 from asd_registry import Component, WeightFile
 
 State = Literal["embedded", "present", "absent", "damaged"]
@@ -42,7 +41,9 @@ class Entry:
     @property
     def path(self) -> Path:
         """Where the file belongs, whether it is there or not."""
-        return self._inside_distribution() if self.weight.url is None else place_of(self.weight)
+        if self.weight.url is None:
+            return embedded_place(self.weight, self.components[0])
+        return place_of(self.weight)
 
     @property
     def size(self) -> int | None:
@@ -56,31 +57,6 @@ class Entry:
         if not _is_good(self.path, self.weight):
             return "damaged"
         return "embedded" if self.weight.url is None else "present"
-
-    def _inside_distribution(self) -> Path:
-        package = self.components[0].spec.target.partition(":")[0].partition(".")[0]
-        found = importlib.util.find_spec(package)  # of a top-level package this imports nothing
-        folders = [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
-        files = (file for folder in folders for file in folder.rglob(self.weight.name))
-        return next(files, Path(package, self.weight.name))
-
-
-def store_folder() -> Path:
-    """Return the folder of the weight store; it may not exist yet."""
-    return cache_folder() / "weights"
-
-
-def place_of(weight: WeightFile, *, published: bool = True) -> Path:
-    """Return where a downloaded weight file belongs, whether it is there or not.
-
-    Parameters
-    ----------
-    weight : WeightFile
-        The file.
-    published : bool
-        Whether a component names it. A file that only a user names lies in a folder of its hash.
-    """
-    return store_folder() / ("" if published else weight.sha256) / weight.name
 
 
 def catalogue(components: Iterable[Component] | None = None) -> list[Entry]:
@@ -153,7 +129,7 @@ def locate_on_first_use(name: str, url: str, check: Callable[[Path], object]) ->
     WeightError
         If there is no copy and none can be had, or it is not the one that was recorded.
     """
-    record = store_folder() / f"{name}.sha256"
+    record = record_of(name)
     if not record.is_file():
         with _storing(name):
             if not record.is_file():  # no other process was faster

@@ -25,7 +25,7 @@ _SLANEY_LOG_STEP = float(np.log(6.4) / 27.0)
 # Measured: larger pieces leave the processor's cache and are handed back to the system each time, which doubles the
 # cost. And matrix products this small are not spread over threads by OpenBLAS (its limit is 2**18 multiplications),
 # whose threads would fight with those of a network that runs beside.
-_SAMPLES_AT_A_TIME = 2**15
+_SAMPLES_AT_A_TIME = 2**16
 _BANDS_AT_A_TIME = 16
 
 
@@ -105,7 +105,11 @@ def power_spectrogram(samples: Float32, *, n_fft: int, hop_length: int) -> Float
     float32 array of shape (n_fft // 2 + 1, 1 + (n - n_fft) // hop_length)
         A transposed view: the bins of a frame lie side by side.
     """
-    return np.concatenate(list(_power_spectra(samples, n_fft, hop_length))).T
+    frames = _frames(samples, n_fft, hop_length)
+    power = np.empty((len(frames), n_fft // 2 + 1), np.float32)
+    for part, spectra in _power_spectra(frames, n_fft):
+        power[part] = spectra
+    return power.T
 
 
 def mel_spectrogram(
@@ -173,15 +177,37 @@ def filtered_spectrogram(
     -------
     float32 array of shape (bands, 1 + (n - n_fft) // hop_length)
     """
+    frames = _frames(samples, n_fft, hop_length)
+    return filtered_frames(frames, bank, n_fft=n_fft, power=power, symmetric=symmetric)
+
+
+def filtered_frames(
+    frames: Float32, bank: Float32, *, n_fft: int, power: Literal[1, 2] = 2, symmetric: bool = False
+) -> Float32:
+    """Return what a filter bank makes of the spectra of frames, wherever these were cut.
+
+    Parameters
+    ----------
+    frames : float32 array of shape (n, length)
+        A Hann window of this length is applied. Frames may overlap in memory.
+    bank : float32 array of shape (bands, n_fft // 2 + 1)
+        Weight of each bin in each band.
+    n_fft : int
+        Length to which a frame is padded with zeros: at least its own.
+    power, symmetric
+        As for `filtered_spectrogram`.
+
+    Returns
+    -------
+    float32 array of shape (bands, n)
+    """
     groups = list(_band_groups(bank))
-    bands_by_frames = np.zeros((len(bank), 1 + (len(samples) - n_fft) // hop_length), np.float32)
-    first = 0
-    for spectra in _power_spectra(samples, n_fft, hop_length, symmetric):
+    bands_by_frames = np.zeros((len(bank), len(frames)), np.float32)
+    for part, spectra in _power_spectra(frames, n_fft, symmetric):
         if power == 1:
             np.sqrt(spectra, out=spectra)
         for bands, bins in groups:
-            np.matmul(bank[bands, bins], spectra[:, bins].T, out=bands_by_frames[bands, first : first + len(spectra)])
-        first += len(spectra)
+            np.matmul(bank[bands, bins], spectra[:, bins].T, out=bands_by_frames[bands, part])
     return bands_by_frames
 
 
@@ -240,17 +266,26 @@ def pcen(
     return np.float32(bias**exponent) * np.expm1(np.float32(exponent) * np.log1p(ratio / np.float32(bias)))
 
 
-def _power_spectra(samples: Float32, n_fft: int, hop_length: int, symmetric: bool = False) -> Iterator[Float32]:
-    """Yield float32[frames, n_fft // 2 + 1], a few frames at a time."""
-    frames = np.lib.stride_tricks.sliding_window_view(samples, n_fft)[::hop_length]
-    window = _hann(n_fft, symmetric)
-    step = max(1, _SAMPLES_AT_A_TIME // n_fft)
+def _frames(samples: Float32, length: int, hop_length: int) -> Float32:
+    return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop_length]
+
+
+def _power_spectra(frames: Float32, n_fft: int, symmetric: bool = False) -> Iterator[tuple[slice, Float32]]:
+    """Yield (which frames, float32[frames, n_fft // 2 + 1]), a few frames at a time, each time in the same memory."""
+    length = frames.shape[1]
+    # NumPy 2 transforms in float64, slower, unless it divides by the length ("forward"), which is undone here.
+    window = _hann(length, symmetric) * np.float32(n_fft)
+    step = max(1, min(len(frames), _SAMPLES_AT_A_TIME // n_fft))
+    padded = np.zeros((step, n_fft), np.float32)
+    spectrum = np.empty((step, n_fft // 2 + 1), np.complex64)
+    power, squares = np.empty((2, *spectrum.shape), np.float32)
     for first in range(0, len(frames), step):
-        # NumPy before 2.0 transforms in float64.
-        spectrum = np.fft.rfft(frames[first : first + step] * window).astype(np.complex64, copy=False)
-        power: Float32 = np.square(spectrum.real)
-        power += np.square(spectrum.imag)
-        yield power
+        count = min(step, len(frames) - first)
+        np.multiply(frames[first : first + count], window, out=padded[:count, :length])
+        np.fft.rfft(padded, norm="forward", out=spectrum)  # type: ignore[arg-type]  # the stubs know complex128 alone
+        np.square(spectrum.real, out=power)
+        power += np.square(spectrum.imag, out=squares)
+        yield slice(first, first + count), power[:count]
 
 
 def _band_groups(bank: Float32) -> Iterator[tuple[slice, slice]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+
+from asd.plugin import Audio, create
 
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -42,3 +45,10 @@ def essentia() -> None:
     """Skip the test where Essentia is not installed."""
     if importlib.util.find_spec("essentia") is None:
         pytest.skip("essentia-tensorflow is not installed; the golden arrays stand in for it")
+
+
+@pytest.fixture(scope="session")
+def log_mel() -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from samples to the frames of ``musicnn-mel``, (n, 96)."""
+    frontend = create("frontend", "musicnn-mel", {"window": 0.016, "hop": 0.016})
+    return lambda samples: frontend(Audio(samples[np.newaxis], 16000)).values[:, 0]

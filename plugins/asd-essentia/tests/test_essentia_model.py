@@ -11,7 +11,6 @@ import pytest
 
 from asd.errors import AsdError, ConfigError, WeightError
 from asd.plugin import create, locate
-from asd_essentia.frontend import log_mel
 from asd_essentia.graph import nodes
 from asd_essentia.model import EssentiaModel
 from asd_essentia.plugin import GRAPHS
@@ -78,7 +77,7 @@ def test_vggish_patches_are_the_windows(essentia: None, graphs: Any, tmp_path: P
 
 @pytest.mark.parity
 @pytest.mark.slow
-def test_effnet_batches_are_filled(essentia: None, graphs: Any, tmp_path: Path) -> None:
+def test_effnet_batches_are_filled(essentia: None, log_mel: Any, graphs: Any, tmp_path: Path) -> None:
     graph = tmp_path / "e.pb"
     graph.write_bytes(graphs.averaging("serving_default_melspectrogram", (64, 128, 96), "PartitionedCall"))
     extractor = create("extractor", "essentia-discogs-effnet", {"graph": str(graph), "output": "PartitionedCall:0"})

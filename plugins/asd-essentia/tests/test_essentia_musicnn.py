@@ -9,7 +9,6 @@ import pytest
 
 from asd.errors import AsdError, ConfigError
 from asd.plugin import Audio, Extractor, Runtime, create, registry
-from asd_essentia.frontend import MusicnnMel
 from asd_essentia.layers import PARTS
 from asd_essentia.plugin import TENSORS
 
@@ -29,14 +28,14 @@ SIZES = {
 def musicnn(
     model: str = "mtt", layer: str = "mean-pool", precision: Any = "fp32", batch: int | None = None
 ) -> Extractor:
-    extractor: Extractor = create("extractor", f"musicnn-{model}", {"layer": layer})
+    extractor: Extractor = create("extractor", f"musicnn-{model}-torch", {"layer": layer})
     extractor.runtime = Runtime(device="cpu", precision=precision, batch_size=batch)
     return extractor
 
 
 def windows(sound: np.ndarray, seconds: float = 1.0) -> np.ndarray:
-    values: np.ndarray = MusicnnMel(window=seconds, hop=seconds / 2)(Audio(sound[np.newaxis], 16000)).values
-    return values
+    frontend = create("frontend", "musicnn-mel", {"window": seconds, "hop": seconds / 2})
+    return frontend(Audio(sound[np.newaxis], 16000)).values
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -75,7 +74,8 @@ def test_windows_that_share_memory_are_only_faster(golden_sound: np.ndarray) -> 
 
 @pytest.mark.parametrize("hop", [1, 5, 31, 55, 56, 61, 62, 70])
 def test_any_overlap_gives_the_same(golden_sound: np.ndarray, hop: int) -> None:
-    whole = MusicnnMel(window=3.4, hop=1)(Audio(golden_sound[np.newaxis], 16000)).values[0]
+    frontend = create("frontend", "musicnn-mel", {"window": 3.4, "hop": 1})
+    whole = frontend(Audio(golden_sound[np.newaxis], 16000)).values[0]
     view = np.lib.stride_tricks.sliding_window_view(whole, 62, axis=0)[::hop].transpose(0, 2, 1)[:4]
     extractor = musicnn()
     alone = np.concatenate([extractor.embed(window[np.newaxis].copy()) for window in view])
@@ -120,7 +120,7 @@ def test_the_model_file_can_pin_the_weights() -> None:
 
 def test_it_is_ready_with_weights_inside() -> None:
     for model in TENSORS:
-        registered = registry().find("extractor", f"musicnn-{model}")
+        registered = registry().find("extractor", f"musicnn-{model}-torch")
         assert registered.problem is None
         assert registered.spec.frontend == "musicnn-mel"
         assert [weight.url for weight in registered.spec.weights] == [None]

@@ -15,14 +15,16 @@ import asd_torch
 from asd.errors import AsdError, ConfigError
 from asd.plugin import Float32, Representation, one_of
 from asd_audioset import mobilenet
-from asd_audioset.frontends import MIN_FRAMES
 from asd_audioset.layers import GlobalMean, TimeMean
-from asd_audioset.logmel import EFFICIENTAT
 from asd_audioset.pretrained import Network, PretrainedExtractor
 from asd_audioset.published import EFFICIENTAT_MODELS, EfficientATModel
 from asd_registry import WeightFile
 
 Pool = Literal["global", "time"]
+
+_BANDS = 128
+_MIN_FRAMES = 32
+"""Frames that become one step of the last stage: a shorter window would mostly show padding."""
 
 
 class EfficientAT(PretrainedExtractor):
@@ -70,12 +72,12 @@ class EfficientAT(PretrainedExtractor):
     @property
     def consumes(self) -> Representation:
         """Log-mel windows (128 bands, any number of frames)."""
-        return Representation("efficientat-mel", (EFFICIENTAT.n_mels, None), EFFICIENTAT.sample_rate)
+        return Representation("efficientat-mel", (_BANDS, None), 32000)
 
     @property
     def dimension(self) -> int:
         """Length of an embedding."""
-        channels, rows = mobilenet.stage_shapes(self._published.width, EFFICIENTAT.n_mels)[self.layer]
+        channels, rows = mobilenet.stage_shapes(self._published.width, _BANDS)[self.layer]
         return channels if self.pool == "global" else channels * rows
 
     def class_probabilities(self, values: Any) -> Float32:
@@ -103,9 +105,9 @@ class EfficientAT(PretrainedExtractor):
 
     def _check_windows(self, shape: tuple[int, ...]) -> None:
         super()._check_windows(shape)
-        if shape[-1] < MIN_FRAMES:
+        if shape[-1] < _MIN_FRAMES:
             raise AsdError(
-                f"EfficientAT takes windows of at least {MIN_FRAMES} frames (0.32 s), got {shape[-1]}; use longer ones"
+                f"EfficientAT takes windows of at least {_MIN_FRAMES} frames (0.32 s), got {shape[-1]}; use longer ones"
             )
 
     @property

@@ -15,14 +15,13 @@ _LICENCE = "Apache-2.0; PyTorch BSD-3-Clause"
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
-    """Yield the networks and the front end that each was trained with."""
-    yield from _frontends()
-    yield _efficientat("efficientat-mn04", "EfficientAT mn04, AudioSet tagger; weights included", EMBEDDED, 384)
+    """Yield the networks; the front end that each was trained with is in asd-frontends."""
+    yield _efficientat("efficientat-mn04-torch", "The same as efficientat-mn04, computed by PyTorch", EMBEDDED, 384)
     yield _efficientat("efficientat", "EfficientAT of any width, named by --extractor.model", EFFICIENTAT_MN10, 960)
     yield ComponentSpec(
         kind="extractor",
-        name="yamnet",
-        summary="YAMNet, AudioSet tagger on 0.96 s patches",
+        name="yamnet-keras",
+        summary="YAMNet with Google's float32 weights (yamnet.h5) in PyTorch",
         target="asd_audioset.yamnet:YAMNet",
         licence=f"{_LICENCE}; weights {YAMNET.licence}",
         requires=(_TORCH, "h5py>=3.10"),
@@ -30,6 +29,8 @@ def asd_components() -> Iterator[ComponentSpec]:
         dimension=1024,
         weights=(YAMNET,),
         frontend="yamnet-mel",
+        aliases=("asd-audioset:yamnet",),
+        alternative="yamnet",
         restricted=_RESTRICTED,
     )
     yield ComponentSpec(
@@ -47,28 +48,6 @@ def asd_components() -> Iterator[ComponentSpec]:
     )
 
 
-def _frontends() -> Iterator[ComponentSpec]:
-    options: dict[str, Any] = {"kind": "frontend", "licence": _LICENCE, "requires": (_TORCH,)}
-    yield ComponentSpec(
-        name="efficientat-mel",
-        summary="Log-mel windows as EfficientAT was trained on, 32 kHz",
-        target="asd_audioset.frontends:EfficientATMel",
-        sample_rate=32000,
-        shape=(128, 100),
-        **options,
-    )
-    for network, summary in (("yamnet", "YAMNet"), ("vggish", "VGGish")):
-        yield ComponentSpec(
-            name=f"{network}-mel",
-            summary=f"Log-mel patches of 0.96 s as {summary} was trained on, 16 kHz",
-            target="asd_audioset.frontends:PatchMel",
-            preset={"network": network},
-            sample_rate=16000,
-            shape=(96, 64),
-            **options,
-        )
-
-
 def _efficientat(name: str, summary: str, weight: WeightFile, dimension: int) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
@@ -82,5 +61,6 @@ def _efficientat(name: str, summary: str, weight: WeightFile, dimension: int) ->
         dimension=dimension,
         weights=(weight,),
         frontend="efficientat-mel",
+        alternative="efficientat-mn04" if weight is EMBEDDED else None,
         restricted=_RESTRICTED,
     )

@@ -1,4 +1,4 @@
-"""The front end of MusiCNN, as Essentia's TensorflowInputMusiCNN computes it."""
+"""Windows of samples for networks that Essentia runs: it makes their spectrograms itself."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import math
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Audio, Float32, Float64, Frontend, Representation, Windows, filtered_spectrogram
-from asd_essentia.melbank import BANDS, FRAME, HOP, SAMPLE_RATE, mel_bank
+from asd.plugin import Audio, Float64, Frontend, Representation, Windows
+
+SAMPLE_RATE = 16000
+"""In Hz."""
+FRAME = 512
+"""Samples of a frame."""
+HOP = 256
+"""Samples from one frame to the next."""
 
 
-class _Frames(Frontend):
-    """Windows that begin and end with whole frames.
+class MusicnnWaveform(Frontend):
+    """Cut sound into the very windows of ``musicnn-mel``, for an extractor that makes its own spectrogram.
 
     Parameters
     ----------
     window : float
-        Length of a window in seconds, rounded down to frames of 512 samples every 256; as trained: 3.
+        Length of a window in seconds, rounded down to frames of 512 samples every 256; the network was trained on 3.
     hop : float
-        From the start of one window to the start of the next in seconds, rounded down likewise; as trained: 1.5.
+        From the start of one window to the start of the next in seconds, rounded down likewise.
     """
 
     sample_rate = SAMPLE_RATE
-    _name = ""
+    _name = "musicnn-waveform"
 
     def __init__(self, *, window: float = 1.0, hop: float = 0.5) -> None:
         self.window = window
@@ -35,77 +41,25 @@ class _Frames(Frontend):
                 )
 
     @property
-    def frames(self) -> int:
-        """Frames of a window."""
-        return _frames(self.window)
+    def produces(self) -> Representation:
+        """A waveform (samples,)."""
+        return Representation("waveform", (self.window_length,), SAMPLE_RATE)
 
     @property
     def window_length(self) -> int:
         """Samples that a window looks at."""
-        return (self.frames - 1) * HOP + FRAME
+        return (_frames(self.window) - 1) * HOP + FRAME
 
     @property
     def window_hop(self) -> int:
         """Samples from the start of one window to the start of the next."""
         return _frames(self.hop) * HOP
 
-    def _windows(self, values: Float32) -> Windows:
-        start: Float64 = np.arange(len(values), dtype=np.float64) * (self.window_hop / SAMPLE_RATE)
-        return Windows(values, start, self.window_length / SAMPLE_RATE)
-
-
-class MusicnnMel(_Frames):
-    """Cut the log mel spectrogram that MusiCNN takes into overlapping windows.
-
-    Parameters
-    ----------
-    window : float
-        Length of a window in seconds, rounded down to frames of 512 samples every 256; the network was trained on 3.
-    hop : float
-        From the start of one window to the start of the next in seconds, rounded down likewise.
-
-    References
-    ----------
-    Pons and Serra 2019, arXiv:1909.06654; equal to Essentia's TensorflowInputMusiCNN. Windows of 1 s every 0.5 s:
-    Müller et al. 2020, arXiv:2012.06282.
-    """
-
-    _name = "musicnn-mel"
-
-    @property
-    def produces(self) -> Representation:
-        """Log mel magnitudes (frames, 96)."""
-        return Representation("musicnn-mel", (self.frames, BANDS), SAMPLE_RATE)
-
-    def __call__(self, audio: Audio) -> Windows:
-        """Return read-only float32 windows of shape (n_windows, frames, 96); windows that overlap share memory."""
-        spectrogram = log_mel(audio.samples[0])
-        cut = np.lib.stride_tricks.sliding_window_view(spectrogram, self.frames, axis=0)
-        return self._windows(cut[:: _frames(self.hop)].transpose(0, 2, 1))
-
-
-class MusicnnWaveform(_Frames):
-    """Cut sound into the very windows of ``musicnn-mel``, for an extractor that makes its own spectrogram.
-
-    Parameters
-    ----------
-    window : float
-        Length of a window in seconds, rounded down to frames of 512 samples every 256; the network was trained on 3.
-    hop : float
-        From the start of one window to the start of the next in seconds, rounded down likewise.
-    """
-
-    _name = "musicnn-waveform"
-
-    @property
-    def produces(self) -> Representation:
-        """A waveform (samples,)."""
-        return Representation("waveform", (self.window_length,), SAMPLE_RATE)
-
     def __call__(self, audio: Audio) -> Windows:
         """Return read-only float32 windows of shape (n_windows, samples); windows that overlap share memory."""
-        cut = np.lib.stride_tricks.sliding_window_view(audio.samples[0], self.window_length)
-        return self._windows(cut[:: self.window_hop])
+        cut = np.lib.stride_tricks.sliding_window_view(audio.samples[0], self.window_length)[:: self.window_hop]
+        start: Float64 = np.arange(len(cut), dtype=np.float64) * (self.window_hop / SAMPLE_RATE)
+        return Windows(cut, start, self.window_length / SAMPLE_RATE)
 
 
 class EffnetWaveform(MusicnnWaveform):
@@ -123,25 +77,6 @@ class EffnetWaveform(MusicnnWaveform):
 
     def __init__(self, *, window: float = 2.048, hop: float = 1.024) -> None:
         super().__init__(window=window, hop=hop)
-
-
-def log_mel(samples: Float32) -> Float32:
-    """Return MusiCNN's input for a stretch of sound: log10(1 + 10000 × mel power).
-
-    Parameters
-    ----------
-    samples : float32 array of shape (n,)
-        At 16 kHz, at least 512 samples.
-
-    Returns
-    -------
-    float32 array of shape (1 + (n - 512) // 256, 96)
-        Frame i looks at the samples ``[256 i, 256 i + 512)``.
-    """
-    power = filtered_spectrogram(samples, mel_bank(), n_fft=FRAME, hop_length=HOP, symmetric=True)
-    mel = np.multiply(power.T, np.float32(10000.0), order="C")
-    mel += np.float32(1.0)
-    return np.log10(mel, out=mel)
 
 
 def _frames(seconds: float) -> int:

@@ -12,10 +12,11 @@ import asd_torch
 from asd.errors import AsdError
 from asd.plugin import Float32, Representation, Runtime
 from asd_essentia import layers
-from asd_essentia.melbank import BANDS, SAMPLE_RATE
+from asd_essentia.frontend import SAMPLE_RATE
 from asd_essentia.network import Network
 from asd_essentia.plugin import TENSORS
 
+_BANDS = 96
 _DEFAULT_BATCH_SIZE = 64
 _WINDOWS_EACH = 32
 """Windows of a recording that a core takes at a time: those that overlap share work only among themselves."""
@@ -43,7 +44,7 @@ class Musicnn(layers.LayeredMusicnn):
     @property
     def consumes(self) -> Representation:
         """Log mel magnitudes (frames, 96) of any number of frames."""
-        return Representation("musicnn-mel", (None, BANDS), SAMPLE_RATE)
+        return Representation("musicnn-mel", (None, _BANDS), SAMPLE_RATE)
 
     def embed(self, values: Any) -> Float32:
         """Return embeddings, float32[n_windows, dimension].
@@ -59,7 +60,7 @@ class Musicnn(layers.LayeredMusicnn):
             If the windows have another shape.
         """
         shape = tuple(values.shape[1:])
-        if len(shape) != 2 or shape[0] < 1 or shape[1] != BANDS:
+        if len(shape) != 2 or shape[0] < 1 or shape[1] != _BANDS:
             raise AsdError(f"musicnn-{self.model} takes windows of shape {self.consumes}, got {shape}")
         plan, network = self._prepared
         return asd_torch.run(network, values, plan, self.runtime.batch_size, _DEFAULT_BATCH_SIZE, keep_overlap=True)

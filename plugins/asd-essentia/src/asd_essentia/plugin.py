@@ -13,7 +13,6 @@ Layer = Literal[
     "mean-pool", "max-pool", "penultimate", "taggram", "cnn1", "cnn2", "cnn3", "timbral", "temporal"
 ]  # fmt: skip
 
-_TRAINED_ON: dict[Model, str] = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
 _RESTRICTED: dict[str, tuple[Any, ...] | None] = {"graph": (), "sha256": (), "metadata": ()}
 """A graph is a program: TensorFlow's operations read and write files."""
 
@@ -44,8 +43,7 @@ GRAPHS: dict[Model, WeightFile] = {
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the front ends, MusiCNN in torch and in Essentia, and Essentia's other models."""
-    yield _frontend("musicnn-mel", "Mel windows as MusiCNN takes them", "MusicnnMel", (62, 96))
-    yield _frontend("musicnn-waveform", "The same windows as samples, for Essentia", "MusicnnWaveform", (16128,))
+    yield _frontend("musicnn-waveform", "Windows of musicnn-mel as samples, for Essentia", "MusicnnWaveform", (16128,))
     yield _frontend("effnet-waveform", "Windows as long as discogs-effnet takes", "EffnetWaveform", (33024,))
     for model in TENSORS:
         yield _musicnn(model)
@@ -60,6 +58,7 @@ def asd_components() -> Iterator[ComponentSpec]:
             preset={"model": name},
             requires=(REQUIREMENT,),
             dimension=published.dimension,
+            needs=("graph",),
             frontend=published.frontend,
             restricted=_RESTRICTED,
         )
@@ -70,6 +69,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         target="asd_essentia.model:EssentiaModel",
         licence=f"Apache-2.0; {_AGPL}; weights by model",
         requires=(REQUIREMENT,),
+        needs=("graph",),
         frontend="waveform",
         restricted=_RESTRICTED,
     )
@@ -90,8 +90,8 @@ def _frontend(name: str, summary: str, target: str, shape: tuple[int, ...]) -> C
 def _musicnn(model: Model) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
-        name=f"musicnn-{model}",
-        summary=f"MusiCNN music tagger trained on {_TRAINED_ON[model]}; weights included",
+        name=f"musicnn-{model}-torch",
+        summary=f"The same as musicnn-{model}, computed by PyTorch; weights included",
         target="asd_essentia.musicnn:Musicnn",
         licence="Apache-2.0; weights ISC",
         preset={"model": model},
@@ -99,6 +99,7 @@ def _musicnn(model: Model) -> ComponentSpec:
         dimension=753,
         weights=(TENSORS[model],),
         frontend="musicnn-mel",
+        alternative=f"musicnn-{model}",
     )
 
 

@@ -10,7 +10,7 @@ from asd.errors import AsdError
 from asd.plugin import Float32, Representation
 from asd_essentia import layers
 from asd_essentia.engine import Framing
-from asd_essentia.melbank import FRAME, HOP, SAMPLE_RATE
+from asd_essentia.frontend import FRAME, HOP, SAMPLE_RATE
 from asd_essentia.plugin import GRAPHS
 
 _ALGORITHM = "TensorflowPredictMusiCNN"

@@ -10,6 +10,7 @@ from asd_registry import ComponentSpec, hookimpl
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the front ends, and the extractors that need no network."""
+    yield from _of_networks()
     yield ComponentSpec(
         kind="frontend",
         name="mel-image",
@@ -91,4 +92,49 @@ def asd_components() -> Iterator[ComponentSpec]:
         target="asd_frontends.statistics:MelStatistics",
         licence="Apache-2.0",
         frontend="mel-patch",
+    )
+
+
+def _of_networks() -> Iterator[ComponentSpec]:
+    """Yield the front ends that pretrained networks of sound were trained with."""
+    yield ComponentSpec(
+        kind="frontend",
+        name="efficientat-mel",
+        summary="Log-mel windows as EfficientAT was trained on, 32 kHz",
+        target="asd_frontends.efficientat:EfficientATMel",
+        licence="Apache-2.0",
+        sample_rate=32000,
+        shape=(128, 100),
+        aliases=("asd-audioset:efficientat-mel",),
+    )
+    for network, summary in (("yamnet", "YAMNet"), ("vggish", "VGGish")):
+        yield ComponentSpec(
+            kind="frontend",
+            name=f"{network}-mel",
+            summary=f"Log-mel patches of 0.96 s as {summary} was trained on, 16 kHz",
+            target="asd_frontends.audioset:PatchMel",
+            licence="Apache-2.0",
+            preset={"network": network},
+            sample_rate=16000,
+            shape=(96, 64),
+            aliases=(f"asd-audioset:{network}-mel",),
+        )
+    yield ComponentSpec(
+        kind="frontend",
+        name="musicnn-mel",
+        summary="Log-mel windows as MusiCNN was trained on, 16 kHz",
+        target="asd_frontends.musicnn:MusicnnMel",
+        licence="Apache-2.0",
+        sample_rate=16000,
+        shape=(62, 96),
+        aliases=("asd-essentia:musicnn-mel",),
+    )
+    yield ComponentSpec(
+        kind="frontend",
+        name="aisfx-mel",
+        summary="Log-mel blocks of 2.3 s as aiSFX was trained on, 44.1 kHz",
+        target="asd_frontends.aisfx:AisfxMel",
+        licence="Apache-2.0",
+        sample_rate=44100,
+        shape=(100, 96),
     )

@@ -19,7 +19,12 @@ MUSIC_MEL256 = WeightFile(
 (research/sonic/analyzers/openl3.py). The other files are trusted on first use (`asd.plugin.locate_on_first_use`)."""
 
 
-def _extractor(name: str, summary: str, weights: tuple[WeightFile, ...] = ()) -> ComponentSpec:
+ENV_MEL256 = "openl3_audio_mel256_env-v0_4_0.h5.gz"
+
+
+def _extractor(
+    name: str, summary: str, *, weights: tuple[WeightFile, ...] = (), first_use: tuple[str, ...] = ()
+) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
         name=name,
@@ -31,6 +36,7 @@ def _extractor(name: str, summary: str, weights: tuple[WeightFile, ...] = ()) ->
         shape=(256, 199),
         dimension=512,
         weights=weights,
+        first_use=first_use,
         frontend="openl3-mel",
         restricted={"weights": ("default", "random")},
     )
@@ -49,5 +55,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         sample_rate=48000,
         shape=(256, 199),
     )
-    yield _extractor("openl3-env", "OpenL3 trained on videos of environmental sound (AudioSet)")
-    yield _extractor("openl3-music", "OpenL3 trained on videos of music (AudioSet)", (MUSIC_MEL256,))
+    yield _extractor(
+        "openl3-env", "OpenL3 trained on videos of environmental sound (AudioSet)", first_use=(ENV_MEL256,)
+    )
+    yield _extractor("openl3-music", "OpenL3 trained on videos of music (AudioSet)", weights=(MUSIC_MEL256,))

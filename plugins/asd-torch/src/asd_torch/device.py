@@ -71,9 +71,9 @@ def full_precision(plan: Plan, *, deterministic: bool = False) -> Iterator[None]
 
 
 def resolved(runtime: Runtime, chosen: Plan) -> Runtime:
-    """Return `runtime` with the device and the precision of a plan that was made for it."""
+    """Return `runtime` with the device, the precision and the engine of a plan that was made for it."""
     precision = next(name for name, dtype in _DTYPES.items() if dtype == chosen.dtype)
-    return replace(runtime, device=str(chosen.device), precision=precision)
+    return replace(runtime, device=str(chosen.device), precision=precision, engine="torch")
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""Detectors that learn to tell classes of healthy sound apart."""
