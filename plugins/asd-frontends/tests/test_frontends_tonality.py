@@ -63,7 +63,7 @@ def test_silence_has_no_tones() -> None:
     ("parameters", "text"),
     [
         ({"width": 2.0}, "tonality: width is 2 Hz, expected at least 11.7188 Hz (three bins); "),
-        ({"n_bands": 400}, "tonality: n_bands is 400, which leaves a band without a bin (3.90625 Hz wide); "),
+        ({"n_bands": 4000}, "tonality: n_bands is 4000, which leaves a band without a bin (3.90625 Hz wide); "),
         ({"n_fft": 8}, "tonality: n_fft must be a whole number of at least 256, got 8; use --extractor.n_fft 256 or"),
     ],
 )
