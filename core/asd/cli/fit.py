@@ -57,11 +57,13 @@ def fit(
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
     with reporting(verbose), reserve(output, overwrite=force) as reserved:
         from asd.detection.describe import describe_hearing, describe_pipeline
+        from asd.detection.groups import column_of
         from asd.detection.model import Model
         from asd.sound.finding import find_clips
 
         config = config_from(ctx, config_file, options)
-        clips = find_clips(data, segment=config.segment, label="normal", split="train")
+        column = column_of(config.group)
+        clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
         try:
             model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
         except KeyboardInterrupt:

@@ -53,7 +53,7 @@ class Deviation(FeatureDetector):
     references_: Any
     weights_: Any
 
-    def __init__(self, *, n_neighbors: int = 5, floor: float = 0.2, least: float = 3.0) -> None:
+    def __init__(self, *, n_neighbors: int = 5, floor: float = 0.1, least: float = 3.0) -> None:
         self.n_neighbors = whole_number(self, "n_neighbors", n_neighbors, 1)
         self.floor = number(self, "floor", floor, above=0)
         self.least = number(self, "least", least, at_least=0)

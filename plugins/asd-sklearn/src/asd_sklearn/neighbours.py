@@ -76,6 +76,7 @@ class NearestNeighbours(FeatureDetector):
     name = "knn"
     renamed: ClassVar[Mapping[str, str]] = {"neighbours": "n_neighbors", "density_neighbours": "n_density_neighbors"}
     takes_rows = True
+    half_precision = ("windows_",)
     windows_: Any
     radii_: Any
     banks_: Any
