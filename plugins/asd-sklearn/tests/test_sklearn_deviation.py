@@ -84,15 +84,23 @@ def test_the_reasons_say_where_and_by_how_much() -> None:
 def test_quantiles_of_one_band_are_one_reason_and_other_quantities_are_named() -> None:
     band = (2100.0, 2600.0)
     infos = [FeatureInfo(f"level ({q} %)", "dB", band) for q in (10, 50, 90)]
-    infos += [FeatureInfo("fast fluctuation", "dB", band), FeatureInfo("tone", "dB", (40.0, 16000.0))]
+    infos += [FeatureInfo("fast fluctuation", "dB", band), FeatureInfo("tone prominence", "dB")]
     infos += [FeatureInfo("kurtosis")]
     detector = deviation(0.001 * TRAIN[:, :6])
     row = np.array([[2.0, 4.0, 9.6, 1.5, -3.0, 0.7]], np.float32)
     assert [text for text, _ in detector.explain(row, infos)[0]] == [
         "9.6 dB louder at 2.1–2.6 kHz",
-        "3 dB less tone at 40 Hz–16 kHz",
+        "3 dB less tone prominence",
         "1.5 dB more fast fluctuation at 2.1–2.6 kHz",
         "0.7 more kurtosis",
+    ]
+
+
+def test_a_change_of_all_bands_together_is_overall() -> None:
+    infos = [FeatureInfo("level (10 %)", "dB"), FeatureInfo("level (50 %)", "dB")]
+    detector = deviation(0.001 * TRAIN[:, :2])
+    assert [text for text, _ in detector.explain(np.array([[-3.0, -4.0]], np.float32), infos)[0]] == [
+        "4 dB quieter overall"
     ]
 
 

@@ -52,8 +52,8 @@ class BandLevels(CheckedExtractor):
 
     Of each band, and of all bands together: the quantiles of its level over the frames of a window; the fast
     fluctuation (root mean square difference of successive frames, divided by the square root of two); the slow
-    fluctuation (deviation of the means of four frames each); the tone (the highest bin of the window's mean spectrum
-    over the mean of the band's bins). All in dB, so that a detector can say what changed by how much.
+    fluctuation (deviation of the means of four frames each); the tone prominence (the highest bin of the window's mean
+    spectrum over the mean of the band's bins). All in dB, so that a detector can say what changed by how much.
 
     Parameters
     ----------
@@ -110,15 +110,15 @@ class BandLevels(CheckedExtractor):
 
     @property
     def dimension(self) -> int:
-        """Quantiles, two fluctuations and the tone, of each band and of all together."""
+        """Quantiles, two fluctuations and the tone prominence, of each band and of all together."""
         return (len(self.quantiles) + 3) * len(self._bins)
 
     def features(self) -> list[FeatureInfo]:
         """Return what each value measures."""
         edges = ((self._bins - 0.5) * self.sample_rate / self.n_fft).tolist()
-        bands = [*pairwise(edges), (edges[0], edges[-1])]
+        bands = [*pairwise(edges), None]
         levels = [f"level ({100 * quantile:g} %)" for quantile in self.quantiles]
-        quantities = [*levels, "fast fluctuation", "slow fluctuation", "tone"]
+        quantities = [*levels, "fast fluctuation", "slow fluctuation", "tone prominence"]
         return [FeatureInfo(quantity, "dB", band) for quantity in quantities for band in bands]
 
     @cached_property

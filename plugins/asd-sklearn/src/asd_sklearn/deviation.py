@@ -125,7 +125,7 @@ class _Run:
         if _quantity(info) != _quantity(self.info) or (deviation > 0) != (self.deviation > 0):
             return False
         if self.band is None or info.band is None:
-            return False
+            return self.band is info.band
         return info.band[0] == self.band[1] or info.band[1] == self.band[1]
 
     def add(self, info: FeatureInfo, deviation: float, strength: float) -> None:
@@ -142,7 +142,7 @@ class _Run:
         amount = f"{size:.0f} {self.info.unit}" if size >= 10 else f"{size:.2g} {self.info.unit}"
         quantity, is_more = _quantity(self.info), self.deviation > 0
         if quantity == "level":
-            what = f"{amount.strip()} {'louder' if is_more else 'quieter'}"
+            what = f"{amount.strip()} {'louder' if is_more else 'quieter'}{'' if self.band else ' overall'}"
         else:
             what = f"{amount.strip()} {'more' if is_more else 'less'} {quantity}"
         return what if self.band is None else f"{what} at {_frequencies(*self.band)}"
@@ -170,6 +170,5 @@ def _frequencies(low: float, high: float) -> str:
     """Return a band in Hz or kHz, such as ``2.1–2.6 kHz``."""
     if high < 1000:
         return f"{low:.0f}–{high:.0f} Hz"
-    if low < 1000:
-        return f"{low:.0f} Hz–{high / 1000:.3g} kHz"
-    return f"{low / 1000:.3g}–{high / 1000:.3g} kHz"
+    above = f"{high / 1000:.2g} kHz"
+    return f"{low:.0f} Hz–{above}" if low < 1000 else f"{low / 1000:.2g}–{above}"
