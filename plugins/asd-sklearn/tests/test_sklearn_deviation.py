@@ -104,6 +104,19 @@ def test_a_change_of_all_bands_together_is_overall() -> None:
     ]
 
 
+def test_what_a_band_shows_more_is_no_reason_of_its_own_for_all_bands() -> None:
+    infos = [FeatureInfo("level (50 %)", "dB", (40.0, 100.0)), FeatureInfo("level (50 %)", "dB")]
+    band = 0.3 * TRAIN[:, 0]
+    detector = deviation(np.stack([band, 0.001 * TRAIN[:, 1]], axis=1), floor=0.01)
+    high = np.sort(band)[-3] + 14  # the most similar clips are the five highest
+    row = np.array([[high, 4.0]], np.float32)
+    reasons = detector.explain(row, infos)[0]
+    assert [text for text, _ in reasons] == ["14 dB louder at 40–100 Hz"]
+    assert reasons[0][1] == pytest.approx(detector.score(row)[0], rel=1e-6)
+    against = detector.explain(np.array([[high, -4.0]], np.float32), infos)[0]
+    assert sorted(text for text, _ in against) == ["14 dB louder at 40–100 Hz", "4 dB quieter overall"]
+
+
 def test_features_that_nobody_named_are_counted() -> None:
     assert deviation(0.01 * TRAIN).explain(np.eye(12)[2:3] * 8)[0][0][0] == "8 more value 3"
 

@@ -109,6 +109,7 @@ class Deviation(FeatureDetector):
                     break
             else:
                 runs.append(_Run(infos[i], deviation[i], in_scales[i]))
+        runs = _located(runs)
         runs.sort(key=lambda run: -run.strength)
         return [(run.text, run.strength) for run in runs]
 
@@ -120,9 +121,13 @@ class _Run:
         self.info, self.band = info, info.band
         self.deviation, self.strength = float(deviation), float(strength)
 
+    def is_alike(self, other: _Run) -> bool:
+        """Return whether another run is of the same quantity in the same direction."""
+        return _quantity(other.info) == _quantity(self.info) and (other.deviation > 0) == (self.deviation > 0)
+
     def takes(self, info: FeatureInfo, deviation: float) -> bool:
         """Return whether a feature continues the run: the same band (another quantile) or the next one."""
-        if _quantity(info) != _quantity(self.info) or (deviation > 0) != (self.deviation > 0):
+        if not self.is_alike(_Run(info, deviation, 0.0)):
             return False
         if self.band is None or info.band is None:
             return self.band is info.band
@@ -146,6 +151,20 @@ class _Run:
         else:
             what = f"{amount.strip()} {'more' if is_more else 'less'} {quantity}"
         return what if self.band is None else f"{what} at {_frequencies(*self.band)}"
+
+
+def _located(runs: list[_Run]) -> list[_Run]:
+    """Leave out what all bands show together where a band shows it more: that band is the reason for both."""
+    kept = [run for run in runs if run.band is not None]
+    for run in runs:
+        if run.band is None:
+            alike = [other for other in kept if other.band is not None and other.is_alike(run)]
+            place = max(alike, key=lambda other: abs(other.deviation), default=run)
+            if abs(place.deviation) >= abs(run.deviation) and place is not run:
+                place.strength = max(place.strength, run.strength)
+            else:
+                kept.append(run)
+    return kept
 
 
 def _means(features: Features, clip: npt.NDArray[np.intp]) -> Features:
