@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import FeatureInfo, Features, Float64, Int64, Reason, Rows, number, whole_number
+from asd.plugin import FeatureInfo, Features, Float64, Int64, OnnxGraph, Reason, Rows, number, whole_number
+from asd_sklearn import onnx
 from asd_sklearn.base import FeatureDetector
 from asd_sklearn.distances import Points
 
@@ -85,6 +86,22 @@ class Deviation(FeatureDetector):
 
     def _score_block(self, features: Features) -> Float64:
         return np.asarray((np.abs(self._deviations(features)) * self.weights_).max(axis=1))
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        rows, varies = onnx.doubled(graph, features), np.flatnonzero(self.weights_ > 0)
+        own = graph.op("Gather", rows, graph.constant(varies), axis=1)
+        references = self.references_[:, varies]
+        distances = onnx.squared_distances(graph, own, Points(references))
+        count = max(1, min(self.n_neighbors, len(references) // 4))
+        nearest = graph.op("TopK", distances, graph.constant([count]), largest=0, output=1)
+        alike = graph.op("Gather", graph.constant(onnx.matrix(references)), nearest, axis=0)  # (rows, count, features)
+        middle = graph.constant([(count - 1) // 2, count // 2])
+        alike = graph.op("Transpose", alike, perm=[0, 2, 1])
+        ordered = graph.op("TopK", alike, graph.constant([count]), largest=0)
+        median = graph.op("ReduceMean", graph.op("Gather", ordered, middle, axis=2), axes=[2], keepdims=0)
+        weighted = graph.op("Mul", graph.op("Sub", own, median), graph.constant(self.weights_[varies]))
+        return graph.op("ReduceMax", graph.op("Abs", weighted), axes=[1], keepdims=0)
 
     def _values_per_row(self) -> int:
         clips, dimension = self.references_.shape
