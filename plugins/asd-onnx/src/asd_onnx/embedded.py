@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import AsdError, ConfigError, PluginError
-from asd.plugin import Extractor, Float32, Representation, Runtime, locate
+from asd.plugin import Extractor, Float32, OnnxGraph, Representation, Runtime, locate
 from asd_onnx.catalogue import Embedded
 from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of
 from asd_onnx.session import Session
@@ -76,6 +76,14 @@ class EmbeddedExtractor(Extractor):
             return self._torch.weight_hashes()
         name, sha256 = self._network.origin
         return {name: sha256}
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self._only_in_torch:
+            raise NotImplementedError(f"{self._only_in_torch} needs PyTorch; fit with what ONNX Runtime computes")
+        path = locate(self._network.weight)
+        parts = {name: graph.network(path, name, windows) for name in dict.fromkeys(self._outputs)}
+        return graph.op("Concat", *(parts[name] for name in self._outputs), axis=1)
 
     def close(self) -> None:
         """End the threads that compute."""

@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import ConfigError, WeightError
-from asd.plugin import CheckedExtractor, Float32, Representation, Runtime, check_weights, digest_of, resolve_weights
+from asd.plugin import (
+    CheckedExtractor,
+    Float32,
+    OnnxGraph,
+    Representation,
+    Runtime,
+    check_weights,
+    digest_of,
+    resolve_weights,
+)
 from asd_onnx.checks import Declared, Shape, inspect
 from asd_onnx.example import write_example
 from asd_onnx.layout import Layout, usual_layout
@@ -102,6 +111,14 @@ class OnnxExtractor(CheckedExtractor):
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the ONNX file, and of those beside it that hold its initialisers, by name."""
         return dict(self._hashes)
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self._input_shape and isinstance(self._input_shape[0], int):
+            raise NotImplementedError(f"the network takes {self._input_shape[0]} windows at a time, not any number")
+        if self._layout:
+            windows = self._layout.to_onnx(graph, windows)
+        return graph.op("Flatten", graph.network(self._path, self._output, windows))
 
     def close(self) -> None:
         """End the session; the next use starts another."""

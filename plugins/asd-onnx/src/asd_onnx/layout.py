@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import ConfigError
+from asd.plugin import OnnxGraph
 
 _LETTERS = {1: "t", 2: "ft", 3: "chw", 4: "dchw"}
 """The axes of a window by their number: time; frequency and time; channel, height and width; depth before them."""
@@ -67,6 +68,12 @@ class Layout:
             )
         turned = windows.transpose(0, *(axis + 1 for axis in self.order))
         return np.expand_dims(turned, tuple(i + 1 for i, letter in enumerate(self.axes) if letter == _ONE))
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Return windows in the network's order; as `apply`."""
+        turned = graph.op("Transpose", windows, perm=[0, *(axis + 1 for axis in self.order)])
+        added = [position + 1 for position, letter in enumerate(self.axes) if letter == _ONE]
+        return graph.op("Unsqueeze", turned, graph.constant(added)) if added else turned
 
     def window_shape(self, sizes: Sequence[int | str | None]) -> tuple[int | None, ...]:
         """Return the shape of a window that makes an input of `sizes`, its first axis left out.

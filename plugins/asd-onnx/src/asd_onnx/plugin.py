@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asd_onnx import catalogue
-from asd_registry import ComponentSpec, hookimpl
+from asd_registry import CommandSpec, ComponentSpec, hookimpl
 
 _ONNXRUNTIME = "onnxruntime>=1.20,!=1.21.0"
 """1.21.0 ends with an illegal instruction on a Raspberry Pi 4 (github.com/microsoft/onnxruntime/issues/23957)."""
@@ -25,4 +25,14 @@ def asd_components() -> Iterator[ComponentSpec]:
         needs=("model",),
         engines=("onnx",),
         restricted={"model": ()},
+    )
+
+
+@hookimpl
+def asd_commands() -> Iterator[CommandSpec]:
+    """Yield ``asd export``."""
+    yield CommandSpec(
+        name="export",
+        summary="Write a model as one ONNX graph, with a script that runs it without asd",
+        target="asd_onnx.export.command:export",
     )
