@@ -144,12 +144,12 @@ def member_scores(rng: np.random.Generator, count: int, windows: int = 6) -> tup
     return calibration, np.stack([member.score(new).reshape(count, windows).mean(axis=1) for member in members])
 
 
-def members(runs: int) -> None:
+def members(runs: dict[int, int]) -> None:
     """Print run lengths where calibration scores are of single members and watched ones means over all."""
-    for threshold in (100, 1000):
+    for threshold, number in runs.items():
         rng, found = np.random.default_rng(threshold), []
-        while len(found) < runs:
-            calibration, scores = member_scores(rng, min(30 * threshold, 30_000))
+        while len(found) < number:
+            calibration, scores = member_scores(rng, 30 * threshold)
             own = online_p_values(np.empty(0), scores.mean(axis=0), rng)
             ranks = np.arange(len(own)) + 1
             beside = (calibration.scores[:, np.newaxis] >= scores[calibration.member]).sum(axis=0)
@@ -190,7 +190,7 @@ def main() -> None:
     measured = {
         "lengths": lambda: lengths(400),
         "delays": lambda: delays(400),
-        "members": lambda: members(200),
+        "members": lambda: members({100: 200, 1000: 40}),
         "cost": cost,
         "months": lambda: months(24),
     }
