@@ -18,6 +18,7 @@ import pytest
 from asd.detection import feedback
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.calibration import Calibration
+from asd.detection.dependence import clips_to_a_bet, correlation_time
 from asd.detection.evidence import healthy_clips_needed, log_e_value, shiryaev_roberts
 from asd.detection.monitor import Monitor, Status
 from asd.detection.monitor_state import RECENT, StateFile, date, hold
@@ -227,6 +228,43 @@ def test_members_of_different_scales_make_no_wide_bag() -> None:
     centre, width = usual(Calibration(rng.normal(size=40) + 1000 * member, member, SECONDS, 40))
     assert centre == pytest.approx(500, abs=1)
     assert 0.5 < width < 2
+
+
+# Dependence
+
+
+def autoregressive(count: int, rho: float, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=count) * math.sqrt(1 - rho**2)
+    for i in range(1, count):
+        scores[i] += rho * scores[i - 1]
+    return scores
+
+
+@pytest.mark.parametrize(("rho", "low", "high"), [(0.0, 1.0, 1.3), (0.5, 2.5, 3.6), (0.9, 13, 28)])
+def test_the_correlation_time_of_an_autoregression_is_known(rho: float, low: float, high: float) -> None:
+    assert low <= correlation_time(autoregressive(4000, rho, 0)) <= high  # (1 + rho) / (1 - rho): 1, 3, 19
+
+
+def test_nothing_is_said_of_few_clips_or_of_scores_without_spread() -> None:
+    assert clips_to_a_bet(np.linspace(0, 1, 20)) == 1
+    assert correlation_time(np.ones(100)) == 1
+    assert [clips_to_a_bet(autoregressive(2000, 0.0, seed)) for seed in range(20)] == [1] * 20
+
+
+def test_neighbours_that_resemble_each_other_are_bet_on_together() -> None:
+    model, scores = fake_model(), autoregressive(3000, 0.9, 1)
+    monitor = Monitor(model, "1/day")
+    for status in watch(monitor, model, scores):
+        if status.alarm:
+            feedback.last_alarm_was_normal(monitor)
+    assert 15 <= monitor.state.step <= 90
+    kinds = [event.kind for event in monitor.state.history]
+    assert kinds.count("alarm") <= 2
+    told = next(event.text for event in monitor.state.history if event.kind == "step")
+    assert told.endswith("neighbouring clips: they resemble each other, and a fault is found later")
+    delays = [i for i, status in enumerate(watch(monitor, model, 4 + autoregressive(1000, 0.9, 2))) if status.alarm]
+    assert delays  # later, but found
 
 
 # Time
