@@ -6,8 +6,8 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels \
 
 FROM python:3.13-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels pip install --no-cache-dir /wheels/*.whl
-# Recordings and models are the user's; the cache of embeddings is for a volume at /cache, if one is wanted.
-ENV ASD_CACHE=/cache
+# Recordings and models are the user's, at /data; what asd keeps between runs is for a volume at /cache, if one is wanted.
+ENV ASD_CACHE=/cache ASD_SETTINGS=/cache/settings
 RUN mkdir /cache && chmod 1777 /cache
 WORKDIR /data
 USER 1000
