@@ -35,7 +35,7 @@ def test_defaults_are_resolved_from_the_specs() -> None:
     resolved = Config().resolved()
     assert resolved.frontend == Choice("efficientat-mel")
     assert resolved.extractor == Choice("efficientat-mn04")
-    assert resolved.detector == Choice("knn", {"local_density": True})
+    assert resolved.detector == Choice("knn") == Config(detector=Choice("knn")).resolved().detector
     assert resolved.pca == 0.98
     assert Config.from_mapping({"detector": "small-dcae"}).resolved().pca is None
     assert Config.from_mapping({"pca": "none"}).resolved().pca is None

@@ -9,6 +9,7 @@ from typing import Any
 from asd.contract.interfaces import Runtime
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_judge
+from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
 from asd.detection.verdict import Verdict
@@ -49,7 +50,9 @@ def fit(
         If the data or the options do not allow a model; the text says how to correct it.
     """
     config = Config.from_mapping(options)
-    clips = find_clips(_as_list(data), segment=config.segment, label="normal", split="train")
+    clips = find_clips(
+        _as_list(data), segment=config.segment, label="normal", split="train", group=column_of(config.group)
+    )
     return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
 
 

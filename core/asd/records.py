@@ -49,11 +49,14 @@ class Clip:
         Start of the part in seconds.
     duration : float or None
         Length of the part in seconds; None: to the end of the file.
+    group : str or None
+        State, speed, machine or place that it belongs to; None: not known. Clips that differ in it alone are equal.
     """
 
     path: Path
     start: float = 0.0
     duration: float | None = None
+    group: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         if self.duration is None:

@@ -40,7 +40,10 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         "extractor": "identity mel-statistics",
     },
     "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},
-    "asd-onnx": {"extractor": "aisfx efficientat-mn04 musicnn-msd musicnn-mtt squeezenet1_0 yamnet"},
+    "asd-onnx": {
+        "extractor": "aisfx efficientat-mn04 musicnn-msd musicnn-mtt onnx squeezenet1_0 yamnet",
+        "command": "export",
+    },
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-sklearn": {
         "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",

@@ -51,7 +51,7 @@ def demo(
         model = Model.load(Path(folder) / "fan.asd", runtime=runtime, cache=fitted.pipeline.cache or False)
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]
         print_table(
-            ("recording", "truth", "score", "p-value", "verdict"),
+            ("recording", "truth", "score", "p-value", "verdict", *(("unusual in",) if fitted.config.branches else ())),
             [
                 (
                     v.clip.path.name,
@@ -59,6 +59,7 @@ def demo(
                     f"{v.score:.4g}",
                     f"{v.p_value:.3f}",
                     emphasised("ALARM", "bold red") if v.anomalous else emphasised("normal", "green"),
+                    *((", ".join(v.unusual),) if fitted.config.branches else ()),
                 )
                 for v in verdicts
             ],

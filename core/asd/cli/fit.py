@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,21 @@ def fit(
     runtime = runtime_from(device, precision, batch_size)
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
     with reporting(verbose), reserve(output, overwrite=force) as reserved:
+        from asd.detection.describe import describe_hearing, describe_pipeline
+        from asd.detection.groups import column_of
         from asd.detection.model import Model
         from asd.sound.finding import find_clips
 
         config = config_from(ctx, config_file, options)
-        clips = find_clips(data, segment=config.segment, label="normal", split="train")
+        column = column_of(config.group)
+        clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
         try:
             model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
         except KeyboardInterrupt:
             raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
-    summary = summarise(model, output)
+        hears = describe_hearing(model, clips, workers=workers)
+    summary = {**summarise(model, output), "hears": hears}
     if as_json:
         print_json(summary)
         return
@@ -74,9 +79,12 @@ def fit(
         click.echo(f"Left out {summary['left_out']} clips that could not be used (see above).")
     if model.duplicates:
         click.echo(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
-    click.echo(f"Pipeline: {' → '.join(summary['pipeline'])}.")
+    for line in describe_pipeline(model.config):
+        click.echo(textwrap.fill(line, 80, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(describe_decision(model.decision, summary["held_out"]))
     click.echo(describe_monitor(model))
+    for line in hears:
+        click.echo(line)
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
 
 
@@ -108,6 +116,8 @@ def describe_monitor(model: Any) -> str:
 
 def summarise(model: Any, output: Path) -> dict[str, Any]:
     """Return what ``asd fit --json`` prints."""
+    from asd.detection.describe import steps_of
+
     config, calibration = model.config, model.calibration
     return {
         "model": str(output),
@@ -119,6 +129,9 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "duplicates": [duplicate.as_dict() for duplicate in model.duplicates],
         "seconds": calibration.clip_seconds * model.clips,
         "pipeline": [config.frontend.name, config.extractor.name, config.detector.name],
+        "branches": [
+            {"name": name, "pipeline": steps_of(part)} for name, part in zip(config.names, config.parts, strict=True)
+        ],
         "config": model.full_config(),
         "decision": vars(model.decision),
         "lowest_false_alarms_per_hour": calibration.lowest_rate,

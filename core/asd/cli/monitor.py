@@ -150,6 +150,11 @@ def described(watching: Any) -> Iterator[str]:
             f"Still learning: after {facts['needed']} more clips ({minutes:.3g} minutes of sound) a fault can raise "
             "the alarm. A fault that is there already will be taken for healthy."
         )
+    if facts["clips_to_a_bet"] > 1:
+        yield (
+            f"Neighbouring clips resemble each other: evidence is taken from {facts['clips_to_a_bet']} clips at a time, "
+            "and a fault is found later."
+        )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."
     yield (

@@ -18,8 +18,6 @@ from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
 
-_FIELDS = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
-
 
 @click.command()
 @click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
@@ -87,52 +85,48 @@ def score(
         if rate is not None:
             model.decision = model.calibration.decide(rate)
         clips = clips_to_judge(model, data, segment=segment_from(segment))
+        several = len(model.branches) > 1
+        fields = _fields(several, watch)
         with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
             results = track(model.score(chosen, workers=workers), "scoring", len(chosen))
-            rows = (_row(result, strict, watch) for result in results)
-            written = _write_csv(rows, watch) if as_csv else list(rows)
+            rows = (_row(result, strict, watch, fields) for result in results)
+            written = _write_csv(rows, fields) if as_csv else list(rows)
     if as_json:
         _write_json(written, model, watch)
     elif not as_csv:
-        _write_table(written, watch)
+        _write_table(written, watch, several=several)
     if written and all(row["error"] for row in written):
         raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
     if watch.alarm if watch else any(row["anomalous"] for row in written):
         ctx.exit(1)
 
 
-def _row(result: Any, strict: bool, watch: Watch | None) -> dict[str, Any]:
+def _row(result: Any, strict: bool, watch: Watch | None, fields: tuple[str, ...]) -> dict[str, Any]:
     from asd.detection.pipeline import Failure
 
     if isinstance(result, Failure):
         if strict:
             raise result.error
         click.echo(f"asd: left out: {result.error}", err=True)
-        return {**dict.fromkeys(_fields(watch)), "notes": [], **result.as_dict()}
-    row = {
-        "clip": str(result.clip),
-        "score": result.score,
-        "p_value": result.p_value,
-        "anomalous": result.anomalous,
-        "peak_seconds": result.peak,
-        "notes": list(result.notes),
-        "error": None,
-    }
+        return {**dict.fromkeys(fields), "notes": [], "unusual_in": [], "branches": [], **result.as_dict()}
+    row = {**result.as_dict(), "error": None}
     return watch.added(row, result) if watch else row
 
 
-def _fields(watch: Watch | None) -> tuple[str, ...]:
-    return (*_FIELDS, *FIELDS) if watch else _FIELDS
+def _fields(several: bool, watch: Watch | None) -> tuple[str, ...]:
+    """Return the columns of CSV output; `several`: of a model of several branches."""
+    own = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
+    return (*own, *(("unusual_in",) if several else ()), *(FIELDS if watch else ()))
 
 
-def _write_csv(rows: Iterable[dict[str, Any]], watch: Watch | None) -> list[dict[str, Any]]:
+def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[dict[str, Any]]:
     """Write each row when it is known; keep only what the exit code needs."""
-    writer = csv.DictWriter(sys.stdout, _fields(watch), lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, fields, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     kept = []
     try:
         for row in rows:
-            writer.writerow({**row, "notes": "; ".join(row["notes"])})
+            writer.writerow({**row, "notes": "; ".join(row["notes"]), "unusual_in": "; ".join(row["unusual_in"])})
             sys.stdout.flush()
             kept.append({"anomalous": row["anomalous"], "error": row["error"]})
     except KeyboardInterrupt:
@@ -145,16 +139,16 @@ def _write_json(rows: list[dict[str, Any]], model: Any, watch: Watch | None) -> 
     print_json({"clips": rows, "summary": _counts(rows), "decision": vars(model.decision), **monitor})
 
 
-def _write_table(rows: list[dict[str, Any]], watch: Watch | None) -> None:
-    columns = ("clip", "score", "p-value", "verdict", "most unusual at", "notes")
-    if watch and rows:
-        titles, cells = watch.columns(rows)
+def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bool) -> None:
+    # Fused scores say no more than their p-values: what is unusual takes their place.
+    score = () if several else ("score",)
+    unusual = ("unusual in", "at") if several else ("most unusual at",)
+    titles, cells = watch.columns(rows) if watch and rows else ((), [()] * len(rows))
+    if rows:
         print_table(
-            (*columns[:-1], *titles, "notes"),
-            [(*_cells(r)[:-1], *c, _cells(r)[-1]) for r, c in zip(rows, cells, strict=True)],
+            ("clip", *score, "p-value", "verdict", *unusual, *titles, "notes"),
+            [_cells(row, several, added) for row, added in zip(rows, cells, strict=True)],
         )
-    elif rows:
-        print_table(columns, [_cells(row) for row in rows])
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
     click.echo(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
@@ -162,19 +156,26 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None) -> None:
         click.echo(line)
 
 
-def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+def _cells(row: dict[str, Any], several: bool, added: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the cells of a row; `added` are those of a monitor."""
     if row["error"]:
-        return (
-            row["clip"],
-            "",
-            "",
-            emphasised("left out", "yellow"),
-            "",
-            row["error"].removeprefix(f"{row['clip']}: "),
-        )
+        reason = row["error"].removeprefix(f"{row['clip']}: ")
+        before, after = (("",), ("", "")) if several else (("", ""), ("",))
+        return (row["clip"], *before, emphasised("left out", "yellow"), *after, *added, reason)
     verdict = emphasised("ANOMALOUS", "bold red") if row["anomalous"] else emphasised("normal", "green")
     peak = f"{row['peak_seconds']:.1f} s"
-    return (row["clip"], f"{row['score']:.4g}", f"{row['p_value']:.3f}", verdict, peak, "; ".join(row["notes"]))
+    score = () if several else (f"{row['score']:.4g}",)
+    unusual = (", ".join(row["unusual_in"]), peak) if several else (peak,)
+    notes = "; ".join([*_reasons(row), *row["notes"]])
+    return (row["clip"], *score, f"{row['p_value']:.3f}", verdict, *unusual, *added, notes)
+
+
+def _reasons(row: dict[str, Any]) -> list[str]:
+    """Return the foremost reason of each branch that an anomalous clip is unusual in, the only branch's too."""
+    if not row["anomalous"]:
+        return []
+    named = row["unusual_in"] or [branch["name"] for branch in row["branches"]]
+    return [branch["reasons"][0]["text"] for branch in row["branches"] if branch["name"] in named and branch["reasons"]]
 
 
 def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:

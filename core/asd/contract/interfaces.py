@@ -224,6 +224,10 @@ class Detector(Component, ABC):
     takes_rows: ClassVar[bool] = False
     """Whether `fit` takes a second argument, ``rows``, an `asd.plugin.Rows` or None; `fit_rows` passes it on."""
 
+    half_precision: ClassVar[tuple[str, ...]] = ()
+    """Arrays of its state that may be rounded to half precision (float16) after the fit, so that model files are small:
+    references, say, but no matrix that is solved for. They come back in the precision that they had."""
+
     takes_units: ClassVar[bool] = False
     """Whether it needs the features in their own units, such as dB: no standardisation and no PCA come before it."""
 

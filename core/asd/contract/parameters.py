@@ -35,6 +35,11 @@ class Parameter:
 
 def parameters_of(cls: type) -> dict[str, Parameter]:
     """Return the constructor parameters of `cls` by name, in order, described by its numpydoc docstring."""
+    return dict(_parameters_of(cls))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters_of(cls: type) -> dict[str, Parameter]:
     constructor: Any = cls.__init__  # type: ignore[misc]  # it is this very class's constructor that matters
     hints = typing.get_type_hints(constructor)
     described = _descriptions(inspect.getdoc(cls) or "")

@@ -140,7 +140,7 @@ class Config(Steps):
     ----------
     frontend, extractor, detector : Choice or None
         Components with their parameters. None: the extractor's own front end, ``efficientat-mn04`` (or what the
-        detector asks for), ``knn`` with local density.
+        detector asks for), ``knn``.
     embedding_pooling : {"none", "mean", "mean-std", "max"}
         Pooling of a clip's embeddings before the detector: ``"none"`` scores each window; the others make one vector
         of a clip: mean over its windows, mean and standard deviation side by side, or maximum.
@@ -166,6 +166,9 @@ class Config(Steps):
     on_branch_error : {"others", "refuse"}
         What happens to a clip that a branch cannot judge: the other branches judge it and a note says so, or it is
         left out. A clip to learn from is always left out.
+    group : str or None
+        Groups of clips to learn from, such as states or speeds of the machine, for detectors that keep references by
+        group (``knn``): ``"folder"``, or a column of the CSV manifest; None: all clips are one group.
     channel : "mix" or int
         Mean of all channels, or one channel counted from 1.
     segment : float or None
@@ -189,6 +192,7 @@ class Config(Steps):
     branches: tuple[Branch, ...] = ()
     fusion: Fusion = "gated"
     on_branch_error: OnBranchError = "others"
+    group: str | None = None
     channel: Channel = "mix"
     segment: float | None = None
     short: Short = "pad"
@@ -205,6 +209,8 @@ class Config(Steps):
             _require(value <= LIMITS[name], name, value, f"at most {LIMITS[name]}")
         fits = self.segment is None or (_is_number(self.segment) and self.segment > 0)
         _require(fits, "segment", self.segment, "seconds above 0, or none")
+        fits = self.group is None or (isinstance(self.group, str) and bool(self.group.strip()))
+        _require(fits, "group", self.group, "folder, or the name of a manifest's column, or none")
         fits = self.channel == "mix" or (_is_whole(self.channel) and self.channel >= 1)
         _require(fits, "channel", self.channel, "mix, or a number from 1")
         self._require_one_of(short=Short, tail=Tail, quality=Quality, fusion=Fusion, on_branch_error=OnBranchError)

@@ -16,7 +16,8 @@ DEFAULTS: dict[Kind, str] = {
     "extractor": "efficientat-mn04",
     "detector": "knn",
 }
-DEFAULT_DETECTOR_PARAMETERS: Mapping[str, Any] = {"local_density": True}
+DEFAULT_DETECTOR_PARAMETERS: Mapping[str, Any] = {}
+"""None: ``--detector knn`` alone must be the same detector."""
 DEFAULT_PCA = 0.98  # arXiv:2012.06282; without it, features that hardly vary in training swamp the likelihood
 
 _MN04: Mapping[str, Any] = {

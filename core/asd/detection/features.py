@@ -54,6 +54,8 @@ class ClipFeatures:
         What the extractor computed with.
     cost : Cost
         What the embeddings cost when they were computed.
+    pooled : bool
+        Whether `values` are one vector of the whole clip, pooled as its branch says.
     """
 
     clip: Clip
@@ -69,6 +71,7 @@ class ClipFeatures:
     precision: str = "auto"
     engine: str = "auto"
     cost: Cost = Cost()
+    pooled: bool = False
 
 
 @dataclass

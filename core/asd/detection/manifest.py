@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from asd.detection.fusion import LEAST_CLIPS
 from asd.detection.modelfile import Arrays
+from asd.detection.packing import restore_rows
 from asd.errors import ModelFileError
 
 MEMBERS_LIMIT = 1000
@@ -147,7 +148,7 @@ def _check_depth(value: Any, left: int) -> None:
 
 def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:
     members, branches = manifest["members"], len(branches_of(manifest["config"]))
-    parts = sections(arrays)
+    parts = sections(restore_rows(arrays))
     if odd := parts.keys() ^ {"calibration", *map(str, range(members))}:
         raise ValueError(f"it has {members} members, which does not fit the arrays {min(odd)[:80]!r}")
     calibration = parts.pop("calibration")

@@ -23,9 +23,11 @@ from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
 from asd.detection.fusion import deviations
+from asd.detection.groups import groups_of
 from asd.detection.identity import content_of
 from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
+from asd.detection.packing import detector_state, restore_rows, restored_state, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import clip_errors
 from asd.detection.training import (
@@ -151,8 +153,14 @@ class Model:
         """
         pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        for part in pipeline.config.parts:
-            new_detector(part, pipeline.runtime).check_saveable()
+        detectors = [new_detector(part, pipeline.runtime) for part in pipeline.config.parts]
+        for detector in detectors:
+            detector.check_saveable()
+        if pipeline.config.group is not None and not any(detector.takes_rows for detector in detectors):
+            raise ConfigError(
+                f"group {pipeline.config.group!r} has no effect: no detector of the pipeline keeps references by "
+                "group; choose one that does, such as knn, or leave it out"
+            )
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         # The order of the files on the command line must not change the folds, or what is learned.
@@ -160,7 +168,8 @@ class Model:
         features.sort(key=lambda each: (contents[each[0].clip.path], each[0].clip.path.name, each[0].clip.start))
         merged = [merge_notes(each) for each in features]
         duplicates = find_duplicates(with_most_windows(features))
-        branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates)
+        groups = groups_of([each.clip for each in merged], pipeline.config.group)
+        branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
         paths = dict.fromkeys(f.clip.path for f in merged)
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
@@ -302,8 +311,10 @@ class Model:
             for k, member in enumerate(branch.members):
                 prefix = str(k) if fused is None else f"{k}.{b}"
                 arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-                arrays |= {f"{prefix}.detector.{name}": value for name, value in member.detector.get_state().items()}
-        manifest = self._manifest()
+                arrays |= {
+                    f"{prefix}.detector.{name}": value for name, value in detector_state(member.detector).items()
+                }
+        arrays, manifest = share_rows(arrays), self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
@@ -378,7 +389,7 @@ class Model:
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         _check_plugins(Path(path), manifest)
-        parts = sections(arrays)
+        parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
@@ -476,7 +487,7 @@ def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays)
     transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
     detector = new_detector(config, runtime)
-    detector.set_state(_section(state, "detector"))
+    detector.set_state(restored_state(detector, _section(state, "detector")))
     return Member(transform, detector)
 
 

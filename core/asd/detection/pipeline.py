@@ -167,7 +167,7 @@ class Pipeline:
             yield result
 
     def embed_branches(
-        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None, gain: float = 1.0
     ) -> Iterator[list[ClipFeatures | Failure]]:
         """Yield for each clip, in order, its embeddings by each branch: from the cache, or computed and kept there.
 
@@ -181,11 +181,12 @@ class Pipeline:
             Threads that look up, decode and window ahead of the network.
         cache : EmbeddingCache, optional
             Where embeddings are kept; None: all are computed.
+        gain : float
+            What every sample is multiplied by, for trials of a louder or quieter machine; only without a cache.
         """
         described = [each.kept_as(cache) if cache else None for each in self.embedders]
-        sources = [
-            functools.partial(self._source, clip, cache, [_digest(text) for text in described]) for clip in clips
-        ]
+        identities = [_digest(text) for text in described]
+        sources = [functools.partial(self._source, clip, cache, identities, gain) for clip in clips]
         kept = 0
         try:
             with closing(prefetch(sources, workers)) as lanes:
@@ -203,7 +204,9 @@ class Pipeline:
         if kept:
             _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))
 
-    def _source(self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None]) -> Iterator[Any]:
+    def _source(
+        self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None], gain: float
+    ) -> Iterator[Any]:
         """Yield what the cache holds of a clip and, for the embedders without features, their windows block by block.
 
         The windows are tuples of the embedder's index, its reader, and windows or an error.
@@ -217,7 +220,7 @@ class Pipeline:
         if not missing:
             return
         rates = [self.embedders[index].sample_rate for index in missing]
-        readers = dict(zip(missing, read_together(clip, rates, channel=self.config.channel), strict=True))
+        readers = dict(zip(missing, read_together(clip, rates, channel=self.config.channel, gain=gain), strict=True))
         waiting = {index: self.embedders[index].windows(reader) for index, reader in readers.items()}
         while waiting:  # in turns: what one has taken of the recording and another has not is held in memory
             for index, windows in list(waiting.items()):

@@ -12,14 +12,16 @@ import numpy.typing as npt
 from asd.contract.create import create, load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Detector, Extractor, Reason, Runtime
+from asd.contract.parameters import parameters_of
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
 from asd.detection.features import ClipFeatures, Failure
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
+from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
-from asd.detection.results import fitted, reasons_of, scores_of
+from asd.detection.results import component_call, fitted, reasons_of, scores_of
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
@@ -97,9 +99,14 @@ class FittedBranch:
         return reasons_of(member.detector, member.transformed(row), extractor)
 
 
+def rows_of(features: ClipFeatures, config: Steps) -> Float32:
+    """Return what a detector gets of a clip: its windows' embeddings, or the vector that they are pooled to."""
+    return features.values if features.pooled else pool_embeddings(features.values, config)
+
+
 def clip_score(member: Member, features: ClipFeatures, config: Steps) -> float:
     """Return a clip's score by one member: its embeddings pooled, or its windows' scores, as `config` says."""
-    return pool_scores(member.score(pool_embeddings(features.values, config)), config)
+    return pool_scores(member.score(rows_of(features, config)), config)
 
 
 def extract(
@@ -123,7 +130,7 @@ def extract(
         features = [each for each in branches if isinstance(each, ClipFeatures)]
         failure = _failure(branches, names)
         if failure is None:
-            found.append(features)
+            found.append(_pooled(features, pipeline.config))
             continue
         if strict:
             raise failure.error
@@ -132,6 +139,21 @@ def extract(
     _check_count(len(found), len(clips), failures)
     _log_rates([features[0].file_rate for features in found], pipeline.sample_rate)
     return found, failures
+
+
+def _pooled(branches: list[ClipFeatures], config: ResolvedConfig) -> list[ClipFeatures]:
+    """Return what is needed of a clip's features to learn from them: windows fill the memory.
+
+    Where one vector a clip is learned from, the windows are kept of one branch alone: they tell copies of clips.
+    """
+    windows = [len(each.values) for each in branches]
+    witness = min(range(len(branches)), key=lambda b: (-windows[b], branches[b].values.shape[1]))
+    return [
+        each
+        if b == witness or part.embedding_pooling == "none"
+        else replace(each, values=pool_embeddings(each.values, part), pooled=True)
+        for b, (each, part) in enumerate(zip(branches, config.parts, strict=True))
+    ]
 
 
 def _failure(branches: Sequence[ClipFeatures | Failure], names: Sequence[str]) -> Failure | None:
@@ -203,7 +225,7 @@ def learn_branches(
     jobs = [(b, k) for b in range(len(branches)) for k in range(int(fold.max()) + 1)]
     for b, k in track(jobs, "learning"):
         learned = np.flatnonzero(fold != k).tolist()
-        values = [pool_embeddings(features[i][b].values, branches[b].config) for i in learned]
+        values = [rows_of(features[i][b], branches[b].config) for i in learned]
         counts = [len(each) for each in values]
         rows = Rows(np.repeat(learned, counts), None if groups is None else np.repeat(groups[learned], counts))
         branches[b].members.append(_trained(branches[b].config, np.concatenate(values), rows, runtime))
@@ -221,7 +243,15 @@ def learn_branches(
 def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:
     detector = new_detector(config, runtime)
     transform = new_transform(config).fit(values)
-    return Member(transform, fitted(detector, transform.transform(values), rows))
+    return Member(transform, rounded(fitted(detector, transform.transform(values), rows)))
+
+
+def rounded(detector: Detector) -> Detector:
+    """Return the detector with the arrays that allow it rounded to half precision, as a model file holds them."""
+    with component_call(detector):
+        if detector.half_precision:
+            detector.set_state(restored_state(detector, detector_state(detector)))
+    return detector
 
 
 def fused_calibration(calibration: Calibration, scores: Float64, config: ResolvedConfig) -> Calibration:
@@ -259,7 +289,12 @@ def new_transform(config: ResolvedConfig) -> FeatureTransform:
 
 def new_detector(config: ResolvedConfig, runtime: Runtime) -> Detector:
     """Create the configured detector, unfitted; errors as for `asd.contract.create.create`."""
-    detector = create("detector", config.detector.name, seeded("detector", config.detector, config.seed))
+    parameters = seeded("detector", config.detector, config.seed)
+    if config.group is not None and "groups" in parameters_of(
+        load_class(registry().find("detector", config.detector.name))
+    ):
+        parameters = {"groups": "labels", **parameters}  # who names the groups wants them to count
+    detector = create("detector", config.detector.name, parameters)
     detector.runtime = runtime
     return detector
 

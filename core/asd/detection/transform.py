@@ -10,6 +10,9 @@ from asd.contract.interfaces import State
 from asd.errors import ModelFileError
 from asd.records import Float32, Float64
 
+_LARGE = 50_000
+"""Values of principal components from which they are rounded to half precision: they would fill the model file."""
+
 
 class FeatureTransform:
     """Standardise features, then rotate them onto their principal components.
@@ -45,6 +48,8 @@ class FeatureTransform:
         self.components: Float64 | None = None
         if self.pca is not None:
             self.components = _principal_components((values - self.mean) / self.scale, self.pca)
+            if self.components.size >= _LARGE:  # before a detector learns by them, so that nothing else changes
+                self.components = self.components.astype(np.float16).astype(np.float64)
         return self
 
     def transform(self, features: Float32) -> Float32:
@@ -58,7 +63,8 @@ class FeatureTransform:
         """Return what was learned."""
         state: State = {"mean": self.mean, "scale": self.scale}
         if self.components is not None:
-            state["components"] = self.components
+            large = self.components.size >= _LARGE
+            state["components"] = self.components.astype(np.float16) if large else self.components
         return state
 
     def set_state(self, state: State) -> None:
@@ -72,6 +78,8 @@ class FeatureTransform:
         if state.keys() - {"components"} != {"mean", "scale"}:
             raise ModelFileError(f"the transform must have the arrays mean and scale, got {', '.join(state) or 'none'}")
         mean, scale, components = state["mean"], state["scale"], state.get("components")
+        if components is not None and components.dtype == np.float16:
+            components = components.astype(np.float64)
         given = [mean, scale] if components is None else [mean, scale, components]
         if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in given) or not scale.all():
             raise ModelFileError("the transform must be finite float64 numbers, its scale not 0; fit the model again")

@@ -51,6 +51,7 @@ def find_clips(
     segment: float | None = None,
     label: str | None = None,
     split: str | None = None,
+    group: str | None = None,
 ) -> list[Clip]:
     """Return the clips that `data` names, in order, each once.
 
@@ -65,6 +66,8 @@ def find_clips(
         Take only a manifest's rows of this label (rows without a label count).
     split : str or None
         Take only a manifest's rows of this split (rows without a split count).
+    group : str or None
+        The column of a manifest that names each clip's group.
 
     Raises
     ------
@@ -78,14 +81,14 @@ def find_clips(
         raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
     clips: dict[tuple[str, float, float | None], Clip] = {}
     for entry in data:
-        for clip in _clips(str(entry), label, split):
+        for clip in _clips(str(entry), label, split, group):
             clips.setdefault((os.path.realpath(clip.path), clip.start, clip.duration), clip)
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
     return [part for clip in clips.values() for part in segments(clip, segment)]
 
 
-def _clips(entry: str, label: str | None, split: str | None) -> list[Clip]:
+def _clips(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
     if not entry.strip():
         raise DataError("an empty name was given for recordings; is a variable of the shell unset?")
     path = Path(entry)
@@ -97,7 +100,7 @@ def _clips(entry: str, label: str | None, split: str | None) -> list[Clip]:
                 f"{entry}: a pipe can be read only once, and recordings are read more often; save it to a file"
             )
         if path.exists():
-            return _in_manifest(path, label, split) if path.suffix.lower() in MANIFEST_SUFFIXES else [Clip(path)]
+            return _in_manifest(path, label, split, group) if path.suffix.lower() in MANIFEST_SUFFIXES else [Clip(path)]
     except PermissionError as error:
         raise DataError(f"{entry}: no permission to read it; check the permissions of its folder") from error
     except OSError as error:
@@ -187,10 +190,14 @@ def _check_labels(folder: Path, found: list[Path]) -> None:
         )
 
 
-def _in_manifest(manifest: Path, label: str | None, split: str | None) -> list[Clip]:
+def _in_manifest(manifest: Path, label: str | None, split: str | None, group: str | None) -> list[Clip]:
+    rows = read_manifest(manifest)
+    column = None if group is None else group.strip().lower()
+    if column is not None and not any(column in row.columns for row in rows):
+        raise DataError(f"{manifest}: has no column {group!r} to group by; it has {', '.join(rows[0].columns)}")
     found = [
-        Clip(row.path, row.start, row.duration)
-        for row in read_manifest(manifest)
+        Clip(row.path, row.start, row.duration, row.columns.get(column) or None if column else None)
+        for row in rows
         if (label is None or row.label in (None, label)) and (split is None or row.split in (None, split))
     ]
     if not found:
@@ -215,4 +222,4 @@ def segments(clip: Clip, segment: float | None) -> Iterator[Clip]:
         raise DataError(f"{clip}: {count} clips of {segment:g} s are too many; use a longer --segment")
     for i in range(count):
         end = duration if i == count - 1 else (i + 1) * segment
-        yield Clip(clip.path, clip.start + i * segment, end - i * segment)
+        yield Clip(clip.path, clip.start + i * segment, end - i * segment, clip.group)

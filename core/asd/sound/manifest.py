@@ -6,7 +6,8 @@ import codecs
 import csv
 import io
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from asd.errors import DataError
@@ -37,6 +38,8 @@ class Row:
         Length of the part in seconds; None: to the end of the recording.
     time : str or None
         When it was recorded, as it is written there; None: not given.
+    columns : mapping of str to str
+        All columns by their names, in small letters.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Row:
     start: float = 0.0
     duration: float | None = None
     time: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_manifest(manifest: Path) -> list[Row]:
@@ -86,6 +90,7 @@ def read_manifest(manifest: Path) -> list[Row]:
                 start or 0.0,
                 None if end is None else end - (start or 0.0),
                 next((row[name] for name in _TIME_COLUMNS if row.get(name)), None),
+                row,
             )
         )
     return rows

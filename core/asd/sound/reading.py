@@ -36,6 +36,8 @@ class ClipReader:
         Rate in Hz to resample to (soxr, high quality); None: the file's own.
     channel : "mix" or int
         The mean of all channels, or one channel counted from 1.
+    gain : float
+        What every sample is multiplied by, for trials of a louder or quieter machine; `level` is that of the file.
 
     Attributes
     ----------
@@ -53,8 +55,11 @@ class ClipReader:
         What the user should know about the clip, complete after the last block.
     """
 
-    def __init__(self, clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix") -> None:
+    def __init__(
+        self, clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix", gain: float = 1.0
+    ) -> None:
         self.clip = clip
+        self.gain = gain
         self.sample_rate = sample_rate
         self.channel = channel
         self.seconds = 0.0
@@ -92,7 +97,7 @@ class ClipReader:
                 levels.add(block if channel is None else samples[:, np.newaxis], samples)
                 read += len(block)
                 self.silent, self.level, self.seconds = levels.silent, levels.level, read / sound.rate
-                yield samples
+                yield samples if self.gain == 1.0 else samples * np.float32(self.gain)
             self._check_length(sound, read, count)
             self.notes += [*levels.notes(), *([SCALED_NOTE] if scale != 1.0 else []), *self._length_notes(sound)]
 
@@ -206,7 +211,9 @@ class _Repeated(Iterator[T]):
             raise
 
 
-def read_together(clip: Clip, sample_rates: Sequence[int], *, channel: Channel = "mix") -> list[ClipReader]:
+def read_together(
+    clip: Clip, sample_rates: Sequence[int], *, channel: Channel = "mix", gain: float = 1.0
+) -> list[ClipReader]:
     """Return a reader for each rate, all fed by one decoding, and by one resampling where rates are equal.
 
     What one reader has taken and another has not is held in memory: read them in turns. An error of the recording is
@@ -218,12 +225,12 @@ def read_together(clip: Clip, sample_rates: Sequence[int], *, channel: Channel =
         What to read.
     sample_rates : sequence of int
         Rates in Hz.
-    channel : "mix" or int
+    channel, gain
         As for `ClipReader`.
     """
     if len(sample_rates) == 1:
-        return [ClipReader(clip, sample_rate=sample_rates[0], channel=channel)]
-    decoder = ClipReader(clip, channel=channel)
+        return [ClipReader(clip, sample_rate=sample_rates[0], channel=channel, gain=gain)]
+    decoder = ClipReader(clip, channel=channel, gain=gain)
     rates = list(dict.fromkeys(sample_rates))
     lanes: dict[int, Iterator[Iterator[Float32]]] = {}
     for rate, blocks in zip(rates, tee(_Repeated(decoder.samples()), len(rates)), strict=True):

@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.experiment import Config, Pipeline
-from asd.plugin import Clip, ClipReader, Float32, Runtime, create
+from asd.plugin import Audio, Clip, ClipReader, Float32, Runtime, create
 
 RECORDING = Clip(next((Path(__file__).resolve().parents[3] / "examples" / "data").rglob("*.flac")))
 
 
 @pytest.fixture(scope="session")
-def windows() -> Callable[..., Float32]:
+def windows() -> Callable[[str], Float32]:
     """Return a function that gives windows of a real recording, as a front end makes them."""
 
-    def made(frontend: str, extractor: str, **parameters: Any) -> Float32:
-        config = {"frontend": {"name": frontend, **parameters}, "extractor": extractor}
-        with Pipeline(Config.from_mapping(config)) as pipeline:
-            reader = ClipReader(RECORDING, pipeline.sample_rate)
-            found: Float32 = next(iter(pipeline.windows(reader))).values
-        return np.ascontiguousarray(found)
+    def made(name: str) -> Float32:
+        frontend = create("frontend", name)
+        samples = np.concatenate(list(ClipReader(RECORDING, sample_rate=frontend.sample_rate)))
+        return frontend(Audio(samples[np.newaxis], frontend.sample_rate)).values
 
     return made
 

@@ -42,7 +42,17 @@ from asd_bench.published import published_tables
 from asd_registry import Kind
 
 _KEYS = ("summary", "dataset", "split", "units", "seeds", "metric", "published", "pipeline", "grid")
-_BY_OTHER_KEYS = ("frontend", "extractor", "detector", "seed", "quality", "branches", "fusion", "on_branch_error")
+_BY_OTHER_KEYS = (
+    "frontend",
+    "extractor",
+    "detector",
+    "seed",
+    "quality",
+    "branches",
+    "fusion",
+    "on_branch_error",
+    "group",
+)
 _OPTIONS = tuple(f.name for f in fields(Config) if f.name not in _BY_OTHER_KEYS)
 _GRID_KEYS = ("extractors", "detectors", *_OPTIONS)
 

@@ -46,6 +46,23 @@ def asd_components() -> Iterator[ComponentSpec]:
         licence="Apache-2.0",
     )
     yield ComponentSpec(
+        kind="frontend",
+        name="band-waveform",
+        summary="Plain samples, a second at a time, for band-levels",
+        target="asd_frontends.bands:BandWaveform",
+        licence="Apache-2.0",
+        sample_rate=32000,
+        shape=(32000,),
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="band-levels",
+        summary="Level and fluctuation of frequency bands in dB, absolute",
+        target="asd_frontends.bands:BandLevels",
+        licence="Apache-2.0",
+        frontend="band-waveform",
+    )
+    yield ComponentSpec(
         kind="extractor",
         name="identity",
         summary="What the front end gives, one row a window",

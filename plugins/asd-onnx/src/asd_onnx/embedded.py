@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from asd.errors import AsdError, ConfigError
-from asd.plugin import Extractor, Float32, Representation, Runtime, locate
+from asd.errors import AsdError, ConfigError, PluginError
+from asd.plugin import Extractor, Float32, OnnxGraph, Representation, Runtime, locate
 from asd_onnx.catalogue import Embedded
-from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor
+from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of
 from asd_onnx.session import Session
 
 
@@ -77,9 +77,17 @@ class EmbeddedExtractor(Extractor):
         name, sha256 = self._network.origin
         return {name: sha256}
 
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self._only_in_torch:
+            raise NotImplementedError(f"{self._only_in_torch} needs PyTorch; fit with what ONNX Runtime computes")
+        path = locate(self._network.weight)
+        parts = {name: graph.network(path, name, windows) for name in dict.fromkeys(self._outputs)}
+        return graph.op("Concat", *(parts[name] for name in self._outputs), axis=1)
+
     def close(self) -> None:
         """End the threads that compute."""
-        for part in ("_session", "_torch"):
+        for part in ("_session", "_made_in_torch"):
             if part in vars(self):
                 vars(self).pop(part).close()
 
@@ -90,24 +98,36 @@ class EmbeddedExtractor(Extractor):
 
     @property
     def _in_torch(self) -> bool:
-        needed, engine = self._only_in_torch, self.runtime.engine
-        if needed and engine == "onnx":
+        needed = self._only_in_torch
+        if needed and self.runtime.engine == "onnx":
             raise ConfigError(f"{self._network.title}: {needed} needs PyTorch; leave --engine out, or give torch")
-        return engine == "torch" or needed is not None
+        return needed is not None or self._chosen.engine == "torch"
+
+    @cached_property
+    def _chosen(self) -> Runtime:
+        """The runtime with its engine: of an extractor that no pipeline asked to choose, the one for a few clips."""
+        return self.runtime if self.runtime.engine != "auto" else self.choose_engine(0)
 
     @cached_property
     def _session(self) -> Session:
         network = self._network
-        runtime = replace(self.runtime, batch_size=self.runtime.batch_size or network.together)
+        runtime = replace(self._chosen, batch_size=self.runtime.batch_size or network.together)
         return Session(locate(network.weight), runtime, outputs=tuple(dict.fromkeys(self._outputs)), name=network.title)
+
+    @property
+    def _torch(self) -> Extractor:
+        self._made_in_torch.runtime = self.runtime  # it may have been asked for its dimension before that was set
+        return self._made_in_torch
+
+    @cached_property
+    def _made_in_torch(self) -> Extractor:
+        if self._counterpart is None:
+            raise ConfigError(f"{self._network.title} computes with onnx only; leave --engine out")
+        if self._only_in_torch and (lacking := problem_of(self._counterpart)):
+            raise PluginError(f"{self._network.title}: {self._only_in_torch} needs PyTorch: {lacking}")
+        parameters = {name: value for name, value in self.get_params().items() if name != "model"}  # that is its name
+        return counterpart_extractor(self._counterpart, parameters, self.runtime)
 
     @property
     def _counterpart(self) -> Counterpart | None:
         return COUNTERPARTS.get(self._network.name)
-
-    @cached_property
-    def _torch(self) -> Extractor:
-        if self._counterpart is None:
-            raise ConfigError(f"{self._network.title} computes with onnx only; leave --engine out")
-        parameters = {name: value for name, value in self.get_params().items() if name != "model"}  # that is its name
-        return counterpart_extractor(self._counterpart, parameters, self.runtime)

@@ -17,10 +17,15 @@ _DETECTORS = {
     "kde": ("Kernel density, Gaussian kernel: negative log-density", "density:KernelDensity"),
     "mahalanobis": ("Squared Mahalanobis distance, shrunk covariance", "subspace:Mahalanobis"),
     "pca-residual": ("Squared error of reconstruction from principal components", "subspace:PCAResidual"),
-    "knn": ("Distance to the nearest normal windows, with local density if wanted", "neighbours:NearestNeighbours"),
+    "knn": ("Distance to the nearest normal windows, relative to local density", "neighbours:NearestNeighbours"),
+    "deviation": (
+        "Largest deviation of a feature from similar healthy clips, with the reason",
+        "deviation:Deviation",
+    ),
     "ensemble": ("Mean or minimum of several detectors' standardised scores", "ensemble:Ensemble"),
 }
-_NUMPY_ALONE = ("kde", "knn", "ensemble")
+_NUMPY_ALONE = ("deviation", "ensemble", "kde", "knn")
+_EXTRACTORS = {"deviation": "band-levels"}
 
 
 @hookimpl
@@ -33,6 +38,7 @@ def asd_components() -> Iterator[ComponentSpec]:
             name=name,
             summary=summary,
             target=f"asd_sklearn.{target}",
+            extractor=_EXTRACTORS.get(name),
             licence="Apache-2.0; scikit-learn BSD-3-Clause" if uses_sklearn else "Apache-2.0",
             requires=("scikit-learn>=1.4",) if uses_sklearn else (),
         )
