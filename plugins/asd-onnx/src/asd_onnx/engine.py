@@ -48,9 +48,9 @@ class Counterpart:
 
 
 # Windows a second on two cores; a clip of 10 s has 19 windows. SqueezeNet: 182 with ONNX Runtime, in bfloat16 259 with
-# AMX, and fewer than ONNX Runtime with AVX512-BF16. MusiCNN: with AVX512-BF16 1.6 times ONNX Runtime's; AMX is at least
+# AMX, and fewer than ONNX Runtime with AVX512-BF16. MusiCNN: with AVX512-BF16 1.7 times ONNX Runtime's 550; AMX is at least
 # as fast. EfficientAT mn04: bfloat16 is slower than float32. CUDA: a card is at least ten times as fast.
-_MUSICNN = {"AMX-BF16": 90, "AVX512-BF16": 90, "CUDA": 100}
+_MUSICNN = {"AMX-BF16": 140, "AVX512-BF16": 140, "CUDA": 100}
 COUNTERPARTS = {
     "efficientat-mn04": Counterpart("asd-audioset:efficientat-mn04-torch", {"CUDA": 1000}),
     "musicnn-mtt": Counterpart("asd-essentia:musicnn-mtt-torch", _MUSICNN),
