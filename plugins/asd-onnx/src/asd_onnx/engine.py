@@ -87,7 +87,9 @@ def choose(network: str, runtime: Runtime, clips: int, counterpart: Counterpart 
     """
     lacking = problem_of(counterpart)
     chosen, reason = _chosen(network, runtime, clips, counterpart, lacking)
-    _log.info("%s: engine %s (%s)", network, chosen.engine, reason)
+    # Of ONNX Runtime the session says where it computes.
+    level = logging.INFO if chosen.engine == "torch" else logging.DEBUG
+    _log.log(level, "%s: engine %s (%s)", network, chosen.engine, reason)
     return chosen
 
 
