@@ -115,11 +115,14 @@ def months(number: int) -> None:
 
 def delay(shift: float, rng: np.random.Generator, *, calibration: int = 20, healthy: int = 360) -> float:
     """Return the clips to the alarm of a fault that follows `healthy` clips; infinity: missed within 360."""
+    model = fake_model(rng, calibration)
     scores = rng.normal(size=healthy + 360)
     scores[healthy:] += shift
-    p_values = online_p_values(rng.normal(size=calibration), scores, rng)
-    found = first_alarm(p_values, MONTH)
-    return math.inf if found is None else found - healthy
+    monitor = Monitor(model, "1/month")
+    for clip, verdict in enumerate(verdicts(model, scores), start=1):
+        if monitor.update(verdict, clip * SECONDS).alarm:
+            return clip - healthy
+    return math.inf
 
 
 def delays(runs: int) -> None:

@@ -222,12 +222,17 @@ class Monitor:
             moment,
             p_value,
             log_sum(0.0, evidence.log_r) / math.log(10),
-            log_sum(0.0, self.log_threshold) / math.log(10),
+            self.threshold,
             evidence.phase,
             evidence.since or moment,
             self.needed,
             notes,
         )
+
+    @property
+    def threshold(self) -> float:
+        """Evidence at which the alarm is raised, as in `Status`."""
+        return log_sum(0.0, self.log_threshold) / math.log(10)
 
     @property
     def needed(self) -> int:

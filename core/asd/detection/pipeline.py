@@ -111,11 +111,12 @@ class Pipeline:
         """Return the SHA-256 of each weight file, by file name; of several branches, by extractor and file name."""
         if len(self.embedders) == 1:
             return self.embedders[0].weight_hashes()
-        return {
-            f"{each.config.extractor.name}: {name}": sha256
-            for each in self.embedders
-            for name, sha256 in each.weight_hashes().items()
-        }
+        found: dict[str, str] = {}
+        for number, each in enumerate(self.embedders):
+            extractor = each.config.extractor.name.rpartition(":")[2]  # a model file adds the distribution
+            with _named(self.config.names[self._embedder_of.index(number)]):
+                found |= {f"{extractor}: {name}": sha256 for name, sha256 in each.weight_hashes().items()}
+        return found
 
     @property
     def description(self) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_yamnet_weights_of_another_keras_network(tmp_path: Path, yamnet_file: Pa
     with h5py.File(wide, "a") as file:
         del file["layer1/conv/layer1/conv/kernel:0"]
         file["layer1/conv/layer1/conv/kernel:0"] = np.zeros((3, 3, 1, 48), np.float32)
-    assert "does not fit YAMNet: 'layer1/conv.convolution.weight' has shape" in refusal("yamnet-keras", weights=str(wide))
+    told = refusal("yamnet-keras", weights=str(wide))
+    assert "does not fit YAMNet: 'layer1/conv.convolution.weight' has shape" in told
 
 
 def test_a_missing_file_and_a_wrong_hash() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.errors import AsdError, ConfigError
+from asd.errors import AsdError, ConfigError, DataError
 from asd.plugin import Float32, Runtime, create, locate, registry
 from asd_onnx import catalogue, networks
 from asd_onnx.session import Session
@@ -132,11 +132,20 @@ def test_a_window_counts_for_itself(name: str, extractor: Make) -> None:
         (
             "efficientat-mn04",
             (64, 100),
-            "EfficientAT mn04_as takes efficientat-mel (128, any) windows, got shape (64, 100); use its own front end",
+            "EfficientAT: expected windows of shape (128, any), got float32 of shape (64, 100); use the front end that "
+            "belongs to the extractor",
         ),
-        ("musicnn-mtt", (0, 96), "musicnn-mtt takes windows of shape musicnn-mel (any, 96), got (0, 96)"),
-        ("squeezenet1_0", (3, 223, 224), "got shape (3, 223, 224); use its own front end"),
-        ("yamnet", (95, 64), "YAMNet takes yamnet-mel (96, 64) windows, got shape (95, 64); use its own front end"),
+        ("musicnn-mtt", (0, 96), "musicnn-mtt takes windows of at least one frame, got none; use longer ones"),
+        (
+            "squeezenet1_0",
+            (3, 223, 224),
+            "expected windows of shape (3, 224, 224), got float32 of shape (3, 223, 224)",
+        ),
+        (
+            "yamnet",
+            (95, 64),
+            "YAMNet: expected windows of shape (96, 64), got float32 of shape (95, 64);",
+        ),
         ("aisfx", (7, 96), "aiSFX takes windows of at least 8 frames (0.19 s), got 7; use longer ones"),
     ],
 )
@@ -147,6 +156,14 @@ def test_a_window_that_does_not_fit_is_one_clear_line(
         extractor(name).embed(np.zeros((2, *shape), np.float32))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_window_that_is_not_finite_is_refused(name: str, extractor: Make) -> None:
+    sound = noise(name, 2)
+    sound[1].flat[7] = np.nan
+    with pytest.raises(DataError, match="1 of 2 windows hold NaN or infinite values"):
+        extractor(name).embed(sound)
 
 
 @pytest.mark.parametrize(("name", "frames"), [("efficientat-mn04", 32), ("musicnn-mtt", 1), ("aisfx", 8)])

@@ -96,6 +96,7 @@ def _musicnn(model: Model) -> ComponentSpec:
         licence="Apache-2.0; weights ISC",
         preset={"model": model},
         requires=("torch>=2.6",),
+        engines=("torch",),
         dimension=753,
         weights=(TENSORS[model],),
         frontend="musicnn-mel",

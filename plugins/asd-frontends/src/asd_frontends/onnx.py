@@ -30,6 +30,20 @@ def regular(count: int, length: int, hop: int) -> npt.NDArray[np.integer]:
     return hop * np.arange(count)[:, np.newaxis] + np.arange(length)
 
 
+def strided_spectra(graph: OnnxGraph, windows: str, n_fft: int, hop: int, bins: npt.NDArray[np.integer]) -> str:
+    """Return power spectra of Hann-windowed frames of windows of any length, float32 (windows, bins, frames)."""
+    samples = np.arange(n_fft)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * samples / n_fft)
+    angles = 2 * np.pi * (np.outer(bins, samples) % n_fft) / n_fft
+    channel = graph.op("Unsqueeze", windows, graph.constant([1]))
+    parts = [
+        graph.op("Conv", channel, graph.constant((wave * hann)[:, np.newaxis].astype(np.float32)), strides=[hop])
+        for wave in (np.cos(angles), np.sin(angles))
+    ]
+    real, imaginary = (graph.op("Mul", part, part) for part in parts)
+    return graph.op("Add", real, imaginary)
+
+
 def filtered(
     graph: OnnxGraph, frames: str, length: int, bank: Float32, *, power: Literal[1, 2] = 2, symmetric: bool = False
 ) -> str:

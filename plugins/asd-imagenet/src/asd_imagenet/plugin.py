@@ -57,6 +57,7 @@ def _spec(name: str, summary: str, weight: WeightFile | None, model: str | None 
         licence=f"Apache-2.0; weights {weight.licence if weight else 'by model'}",
         preset={"model": model} if model else {},
         requires=("torch>=2.6", "torchvision>=0.21"),
+        engines=("torch",),
         shape=(3, 224, 224) if model else None,
         dimension=DIMENSIONS[model] if model else None,
         weights=(weight,) if weight else (),

@@ -44,7 +44,7 @@ def _weight(name: str, licence: str, sha256: str, size: int) -> WeightFile:
 EFFICIENTAT = Embedded(
     title="EfficientAT mn04_as",
     weight=_weight(
-        "efficientat-mn04", "MIT", "13686df643f0a4726ed6c96146257a1fc978a547b21d67764686e87b7cbb8680", 1086687
+        "efficientat-mn04", "MIT", "7707b825e78de72b5a86e3e5711fb730775d94990d509f51743fba37d044cfcd", 1110544
     ),
     origin=(
         "efficientat-mn04_as.safetensors",

@@ -6,18 +6,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from asd.errors import AsdError, ConfigError, PluginError
-from asd.plugin import Extractor, Float32, OnnxGraph, Representation, Runtime, locate
+from asd.errors import ConfigError, PluginError
+from asd.plugin import CheckedExtractor, Extractor, Float32, OnnxGraph, Runtime, locate
 from asd_onnx.catalogue import Embedded
 from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of
 from asd_onnx.session import Session
 
 
-class EmbeddedExtractor(Extractor):
+class EmbeddedExtractor(CheckedExtractor):
     """A network of this package: ONNX Runtime computes it, or the plugin that has the same weights in PyTorch.
 
     What only PyTorch can do, such as other weights, is left to that plugin, too.
@@ -38,24 +37,10 @@ class EmbeddedExtractor(Extractor):
         """What of the parameters only PyTorch can do, for messages; None: nothing."""
         return None
 
-    def embed(self, values: Any) -> Float32:
-        """Return embeddings, float32[n_windows, dimension].
-
-        Parameters
-        ----------
-        values : float32 array of shape (n_windows, *window shape)
-            Windows of the network's own front end; NumPy or anything with ``__dlpack__``.
-
-        Raises
-        ------
-        AsdError
-            If the windows have another shape.
-        """
-        windows = values if hasattr(values, "shape") else np.asarray(values)
-        self._check_windows(tuple(windows.shape[1:]))
+    def _embed(self, windows: Float32) -> Float32:
         if self._in_torch:
-            return self._torch.embed(values)
-        computed = dict(zip(self._session.output_names, self._session.run(values), strict=True))
+            return self._torch.embed(windows)
+        computed = dict(zip(self._session.output_names, self._session.run(windows), strict=True))
         return np.concatenate([computed[name] for name in self._outputs], axis=1)
 
     def choose_engine(self, clips: int) -> Runtime:
@@ -73,7 +58,7 @@ class EmbeddedExtractor(Extractor):
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the weights that the network was made from, by the name of their file."""
         if self._only_in_torch:
-            return self._torch.weight_hashes()
+            return self._made_in_torch.weight_hashes()
         name, sha256 = self._network.origin
         return {name: sha256}
 
@@ -90,11 +75,6 @@ class EmbeddedExtractor(Extractor):
         for part in ("_session", "_made_in_torch"):
             if part in vars(self):
                 vars(self).pop(part).close()
-
-    def _check_windows(self, shape: tuple[int, ...]) -> None:
-        expected = self.consumes
-        if not expected.accepts(Representation(expected.kind, shape)):
-            raise AsdError(f"{self._network.title} takes {expected} windows, got shape {shape}; use its own front end")
 
     @property
     def _in_torch(self) -> bool:
@@ -116,7 +96,7 @@ class EmbeddedExtractor(Extractor):
 
     @property
     def _torch(self) -> Extractor:
-        self._made_in_torch.runtime = self.runtime  # it may have been asked for its dimension before that was set
+        self._made_in_torch.runtime = self._chosen  # it may have been asked for its dimension before that was known
         return self._made_in_torch
 
     @cached_property

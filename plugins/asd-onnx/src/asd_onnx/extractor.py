@@ -182,7 +182,13 @@ class OnnxExtractor(CheckedExtractor):
 
     @functools.cached_property
     def _session(self) -> Session:
-        return Session(self._path, self.runtime, outputs=[self._output], name=str(self._path))
+        session = Session(self._path, self.runtime, outputs=[self._output], name=str(self._path))
+        if session.input_name != self._input:
+            raise ConfigError(
+                f"{self._path}: the output {self._output!r} is computed from the input {session.input_name!r}, not "
+                f"from {self._input!r}; leave --extractor.input out or name the other one"
+            )
+        return session
 
 
 def _chosen(path: Path, what: str, given: str | None, there: dict[str, Shape | None]) -> str:

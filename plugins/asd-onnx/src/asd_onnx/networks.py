@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from asd.errors import AsdError, ConfigError
-from asd.plugin import Representation, check_weights, one_of
+from asd.plugin import Float32, Representation, check_weights, one_of
 from asd_onnx import catalogue
 from asd_onnx.catalogue import Embedded
 from asd_onnx.embedded import EmbeddedExtractor
@@ -103,13 +103,13 @@ class EfficientAT(EmbeddedExtractor):
     def _only_in_torch(self) -> str | None:
         return _other_weights(self.weights, self.weights_sha256)
 
-    def _check_windows(self, shape: tuple[int, ...]) -> None:
-        super()._check_windows(shape)
-        if shape[-1] < _EFFICIENTAT_FRAMES:
+    def _embed(self, windows: Float32) -> Float32:
+        if windows.shape[-1] < _EFFICIENTAT_FRAMES:
             raise AsdError(
-                f"EfficientAT takes windows of at least {_EFFICIENTAT_FRAMES} frames (0.32 s), got {shape[-1]}; use "
-                "longer ones"
+                f"EfficientAT takes windows of at least {_EFFICIENTAT_FRAMES} frames (0.32 s), got "
+                f"{windows.shape[-1]}; use longer ones"
             )
+        return super()._embed(windows)
 
 
 class Musicnn(EmbeddedExtractor):
@@ -158,9 +158,10 @@ class Musicnn(EmbeddedExtractor):
     def _outputs(self) -> Sequence[str]:
         return self._layers
 
-    def _check_windows(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 2 or shape[0] < 1 or shape[1] != 96:
-            raise AsdError(f"musicnn-{self.model} takes windows of shape {self.consumes}, got {shape}")
+    def _embed(self, windows: Float32) -> Float32:
+        if windows.shape[1] < 1:
+            raise AsdError(f"musicnn-{self.model} takes windows of at least one frame, got none; use longer ones")
+        return super()._embed(windows)
 
 
 class SqueezeNet(EmbeddedExtractor):
@@ -208,7 +209,7 @@ class SqueezeNet(EmbeddedExtractor):
     def dimension(self) -> int | None:
         """Length of an embedding."""
         if self._only_in_torch:
-            return self._torch.dimension
+            return self._made_in_torch.dimension
         return sum(self._length(*_SQUEEZENET_MAPS[name]) for name in self._layers)
 
     def _length(self, channels: int, size: int) -> int:
@@ -309,12 +310,13 @@ class AiSFX(EmbeddedExtractor):
     def _outputs(self) -> Sequence[str]:
         return (f"layer{self.layer}",)
 
-    def _check_windows(self, shape: tuple[int, ...]) -> None:
-        super()._check_windows(shape)
-        if shape[0] < _AISFX_FRAMES:
+    def _embed(self, windows: Float32) -> Float32:
+        if windows.shape[1] < _AISFX_FRAMES:
             raise AsdError(
-                f"aiSFX takes windows of at least {_AISFX_FRAMES} frames (0.19 s), got {shape[0]}; use longer ones"
+                f"aiSFX takes windows of at least {_AISFX_FRAMES} frames (0.19 s), got {windows.shape[1]}; use longer "
+                "ones"
             )
+        return super()._embed(windows)
 
 
 def _checked_layer(network: Embedded, layer: int, layers: range) -> int:

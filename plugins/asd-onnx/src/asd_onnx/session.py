@@ -194,8 +194,7 @@ class Session:
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape[:1] != (windows,):
             got = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
             raise ConfigError(
-                f"{self.name}: its output {name!r} is {got}, expected one row for each of {windows} windows; choose "
-                "another output"
+                f"{self.name}: its output {name!r} is {got}, expected one row for each window; choose another output"
             )
         return value.astype(np.float32, copy=False)
 
