@@ -133,6 +133,7 @@ def test_weights_whose_publisher_states_no_hash(state: State, tmp_path: Path) ->
 
 
 def test_a_store_that_cannot_be_looked_into(state: State, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "weights").mkdir(parents=True)
     weight = WEIGHT.replace("net.onnx", "n" * 300)  # as without permission, the system refuses, which root does not see
     assert state(f"weights=({weight},)").startswith("weights cannot be read (File name too long): ")
 
