@@ -1,18 +1,35 @@
-# Each target sets up what it needs first, so that each works on a fresh machine with Python 3.11 or newer.
+# Each target sets up what it needs first, so that each works on a fresh machine with Python 3.11 or newer: 'make demo'
+# what the default pipeline needs, every other target all of it, in the same environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Python compiles what it imports; compiling all of SciPy would take longer than the demo.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+LIGHT := $(VENV)/.light
 READY := $(VENV)/.ready
+# For PyTorch without CUDA on Linux: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 
 .PHONY: demo test lint docs bench clean
 
-$(READY): requirements.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+
+# The build backend is installed once, not once for each distribution; then what these need.
+$(LIGHT): requirements-light.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
+	$(PIP) "hatchling>=1.27" editables
+	$(PIP) --no-deps --no-build-isolation -r requirements-light.txt
+	$(PIP) "asd-framework[light]"
 	touch $@
 
-demo: $(READY)
+# What has everything has the light set too.
+$(READY): requirements.txt requirements-torch.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) -r requirements-torch.txt)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $(LIGHT) $@
+
+demo: $(LIGHT)
 	$(BIN)/asd demo
 
 test: $(READY)

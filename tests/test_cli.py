@@ -75,7 +75,10 @@ def test_fit_says_what_it_did_and_what_to_do_next(sounds: Path, tmp_path: Path) 
     done = asd("fit", sounds / "train", "-o", tmp_path / "m.asd", *QUICK)
     assert f"Learned from 12 clips (24 s of sound), written to {tmp_path / 'm.asd'}." in done.stdout
     assert "Pipeline: mel-stack → identity → PCA 0.9 → gmm (n_components 2)." in done.stdout
-    assert "healthy sound then causes about 138 alarms an hour, judged by 12 clips held out of training" in done.stdout
+    assert (
+        "healthy sound then causes about 138 false alarms an hour, judged by 12 clips held out of training"
+        in done.stdout
+    )
     assert f"Next: asd score {tmp_path / 'm.asd'} NEW_RECORDINGS" in done.stdout
 
 

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from asd.records import Float32
-from asd.sound.mel import hz_to_mel, mel_filter_bank, mel_spectrogram, mel_to_hz, pcen, power_spectrogram, power_to_db
+from asd.sound.mel import (
+    _band_groups,
+    _frames_at_a_time,
+    filtered_frames,
+    hz_to_mel,
+    mel_filter_bank,
+    mel_spectrogram,
+    mel_to_hz,
+    pcen,
+    power_spectrogram,
+    power_to_db,
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +109,29 @@ def test_empty_bands_are_silent() -> None:
     assert empty.any()
     assert not mel[empty].any()
     assert (mel[~empty] > 0).all()
+
+
+@pytest.mark.parametrize("n_mels", [1, 7, 16, 32, 100])
+@pytest.mark.parametrize("n_fft", [256, 1024, 4096])
+def test_matrix_products_stay_below_what_openblas_spreads_over_threads(n_mels: int, n_fft: int) -> None:
+    bank = mel_filter_bank(sample_rate=16000, n_fft=n_fft, n_mels=n_mels)
+    frames = _frames_at_a_time(10_000, n_fft)
+    left = bank.copy()
+    for bands, bins in _band_groups(bank, frames):
+        left[bands, bins] = 0
+        count = len(bank[bands])
+        assert count == 1 or count * (bins.stop - bins.start) * frames <= 2**18
+    assert not left.any()
+
+
+def test_frames_may_be_shorter_than_their_transform_and_lie_anywhere() -> None:
+    bank = mel_filter_bank(sample_rate=16000, n_fft=512, n_mels=20)
+    frames = np.random.default_rng(0).normal(size=(300, 400)).astype(np.float32)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)
+    exact = bank @ np.abs(np.fft.rfft(frames * window, 512)).T
+    bands = filtered_frames(frames[::-1], bank, n_fft=512, power=1, symmetric=True)
+    assert bands.shape == (20, 300)
+    np.testing.assert_allclose(bands[:, ::-1], exact, rtol=1e-5)
 
 
 def test_silence_is_floored() -> None:

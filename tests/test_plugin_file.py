@@ -112,9 +112,9 @@ class Spread(Detector):
         return (abs(features - self.mean_) ** self.{parameter}).sum(axis=1)
 """
 BEFORE = SPREAD.format(name="spread", aliases=(), parameter="power", renamed={})
-AFTER = SPREAD.format(name="deviation", aliases=("spread",), parameter="exponent", renamed={"power": "exponent"})
+AFTER = SPREAD.format(name="dispersion", aliases=("spread",), parameter="exponent", renamed={"power": "exponent"})
 SAID = (
-    "asd: warning: detector 'spread' is now called 'deviation'\n",
+    "asd: warning: detector 'spread' is now called 'dispersion'\n",
     "asd: warning: detector 'spread': parameter 'power' is now called 'exponent'\n",
 )
 
@@ -154,7 +154,7 @@ def test_a_model_finds_its_detector_where_it_has_moved_to(renamed: Path, tmp_pat
     file = ("--plugin-file", tmp_path / "moved_detector.py")
     assert scores(tmp_path, renamed / "m.asd", "moved_detector.py") == scores(renamed, renamed / "m.asd")
     line = ("fit", CLIPS / "train", "-o", tmp_path / "m.asd", *QUICK, "--detector", "renamed_detector.py:spread")
-    said = "asd: warning: detector 'renamed_detector.py:spread' is now called 'moved_detector.py:deviation'\n"
+    said = "asd: warning: detector 'renamed_detector.py:spread' is now called 'moved_detector.py:dispersion'\n"
     assert asd(*line, "--detector.exponent", "3", *file).stderr.count(said) == 1
     assert scores(tmp_path, tmp_path / "m.asd", "moved_detector.py") == scores(renamed, renamed / "m.asd")
     (tmp_path / "moved_detector.py").write_text(moved.replace("renamed_detector.py:spread", "elsewhere:spread"))
@@ -170,9 +170,9 @@ def test_a_present_name_on_the_line_overrides_a_former_one_in_the_file(renamed: 
 
 
 def test_both_names_on_the_line_are_refused(renamed: Path, tmp_path: Path) -> None:
-    twice = ("--detector", "deviation", "--detector.power", "3", "--detector.exponent", "3")
+    twice = ("--detector", "dispersion", "--detector.power", "3", "--detector.exponent", "3")
     said = fit_renamed(renamed, tmp_path / "m.asd", *twice, code=2)
-    assert "detector 'deviation': 'exponent' and 'power' are the same parameter: give 'exponent' only" in said
+    assert "detector 'dispersion': 'exponent' and 'power' are the same parameter: give 'exponent' only" in said
 
 
 def test_present_names_are_listed_and_former_ones_shown(renamed: Path) -> None:

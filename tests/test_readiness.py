@@ -175,7 +175,7 @@ def listed(*arguments: str, env: dict[str, str]) -> str:
 
 
 def test_the_command_says_it_in_the_table_and_in_json(tmp_path: Path) -> None:
-    env = {"ASD_CACHE": str(tmp_path), "ASD_PLUGINS": "asd-imagenet,asd-frontends,asd-transformers"}
+    env = {"ASD_CACHE": str(tmp_path), "ASD_PLUGINS": "asd-imagenet,asd-onnx,asd-frontends,asd-transformers"}
     rows: dict[str, dict[str, Any]] = {row["name"]: row for row in json.loads(listed("--json", env=env))}
     assert (rows["squeezenet1_0"]["state"], rows["squeezenet1_0"]["ready"]) == ("ready", True)
     text = "weights not fetched (46.8 MB): asd weights fetch resnet18"

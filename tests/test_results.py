@@ -16,7 +16,7 @@ import soundfile
 
 import asd
 from asd.detection.calibration import Calibration
-from asd.detection.conditions import Conditions, computed_with, runtime_of_fit
+from asd.detection.conditions import Conditions, computed_with, of_branch, runtime_of_fit
 from asd.detection.config import Choice
 from asd.detection.model import Model
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline
@@ -288,15 +288,32 @@ def features(**changes: Any) -> ClipFeatures:
 
 
 def test_scoring_takes_the_precision_of_the_fit() -> None:
-    kept = computed_with(asd.Runtime(), features())
+    kept = computed_with(["a"], [asd.Runtime()], [features()])
     assert (kept["device"], kept["precision"], kept["asked_precision"]) == ("cpu", "bf16", "auto")
     assert runtime_of_fit(asd.Runtime(), kept) == asd.Runtime()  # on this machine, auto means the same again
     assert runtime_of_fit(asd.Runtime(), {**kept, "hardware": "other"}).precision == "bf16"
     assert runtime_of_fit(asd.Runtime(device="cuda"), kept).precision == "bf16"
-    asked = computed_with(asd.Runtime(precision="bf16"), features())
+    asked = computed_with(["a"], [asd.Runtime(precision="bf16")], [features()])
     assert runtime_of_fit(asd.Runtime(), asked).precision == "bf16"
     assert runtime_of_fit(asd.Runtime(precision="fp32"), kept).precision == "fp32"
     assert runtime_of_fit(asd.Runtime(), {"precision": "auto"}) == asd.Runtime()
+
+
+def test_scoring_takes_the_engine_of_the_fit_where_auto_may_mean_another() -> None:
+    kept = computed_with(["a"], [asd.Runtime()], [features(engine="torch")])
+    assert kept["engine"] == "torch"
+    assert runtime_of_fit(asd.Runtime(), kept) == asd.Runtime(engine="torch")
+    assert runtime_of_fit(asd.Runtime(engine="onnx"), kept).engine == "onnx"
+    assert runtime_of_fit(asd.Runtime(), {**kept, "hardware": "other"}) == asd.Runtime(precision="bf16")
+
+
+def test_each_branch_has_the_precision_of_its_own_fit() -> None:
+    runtimes = [asd.Runtime(precision="bf16"), asd.Runtime(precision="fp32")]
+    taken = [features(engine="torch"), features(precision="fp32", engine="onnx")]
+    kept = computed_with(["a", "b.c"], runtimes, taken)
+    assert [of_branch(kept, name)["precision"] for name in ("a", "b.c")] == ["bf16", "fp32"]
+    assert [of_branch(kept, name)["engine"] for name in ("a", "b.c")] == ["torch", "onnx"]
+    assert runtime_of_fit(asd.Runtime(), of_branch(kept, "b.c")).precision == "fp32"
 
 
 def test_another_precision_than_in_the_fit_is_said_once(

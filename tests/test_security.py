@@ -172,7 +172,7 @@ ATTACKS = {
     "a device as metadata": ("essentia-vggish", {"metadata": "/dev/zero", "sha256": "0" * 64}),
     "a secret as weights": ("torchvision", {"weights": "/etc/shadow"}),
     "a pipe as weights": ("squeezenet1_0", {"weights": "{pipe}"}),
-    "a file without a suffix": ("yamnet", {"weights": "{pipe}"}),
+    "a file without a suffix": ("yamnet-keras", {"weights": "{pipe}"}),
     "an address": ("efficientat-mn04", {"weights": "https://example.org/a.pt", "weights_sha256": "0" * 64}),
     "a file by its address": ("vggish-audioset", {"weights": "file:///etc/shadow", "weights_sha256": "0" * 64}),
     "a home folder": ("openl3-env", {"weights": "~/a.h5"}),
@@ -361,7 +361,7 @@ def squeezenet_file(folder: Path) -> Path:
     from asd.plugin import locate
 
     place = folder / "own.safetensors"
-    place.write_bytes(locate(registry().find("extractor", "squeezenet1_0").spec.weights[0]).read_bytes())
+    place.write_bytes(locate(registry().find("extractor", "squeezenet1_0-torch").spec.weights[0]).read_bytes())
     return place
 
 

@@ -10,9 +10,11 @@ from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
+from asd.detection.calibration import Calibration
 from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.evaluation import Evaluation, evaluate, measure
+from asd.detection.fusion import LARGEST as LARGEST_DEVIATION
 from asd.detection.identity import content_of, identity_of, runtime_identity
 from asd.detection.memory import peak_memory, reset_peak
 from asd.detection.metrics import (
@@ -41,11 +43,13 @@ from asd.sound.reading import ClipReader, read
 __all__ = [
     "ANOMALY_KINDS",
     "DEFAULT_DETECTOR",
+    "LARGEST_DEVIATION",
     "REQUIRED",
     "Anomaly",
     "AnomalyKind",
     "Branch",
     "BranchVerdict",
+    "Calibration",
     "Choice",
     "Clip",
     "ClipFeatures",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from asd.contract.checked import CheckedDetector, CheckedExtractor
 from asd.contract.checks import Features, number, one_of, whole_number
 from asd.contract.create import create
+from asd.contract.graph import OnnxGraph
 from asd.contract.installed import registry
 from asd.contract.interfaces import (
     Component,
@@ -79,6 +80,7 @@ __all__ = [
     "Float64",
     "Frontend",
     "Int64",
+    "OnnxGraph",
     "OutlierDetector",
     "Reason",
     "Recording",

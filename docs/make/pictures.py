@@ -32,6 +32,7 @@ def main() -> None:
     draw_patches()
     draw_p_value()
     draw_window_scores()
+    draw_evidence()
 
 
 def draw_pipeline() -> None:
@@ -134,6 +135,43 @@ def draw_window_scores() -> None:
             axes.axvline(edge, color=RED, ls="--")
     figure.tight_layout()
     _save(figure, "window-scores.png")
+
+
+def draw_evidence() -> None:
+    """Draw the evidence of a monitor while faults of several sizes set in, and over a healthy month."""
+    figure, (left, right) = _figure(8.6, 2.8, columns=2, sharey=True)
+    for shift, colour in zip((1.0, 1.5, 2.0, 3.0), ("#80cbc4", "#26a69a", TEAL, "#004d40"), strict=True):
+        scores = np.random.default_rng(11).normal(size=720)
+        scores[360:] += shift
+        left.plot(np.arange(720) / 6, _evidence(scores), color=colour, label=f"shift {shift:g}")
+    left.axvline(60, color=GREY, ls=":")
+    left.set(xlabel="minutes of 10 s clips", ylabel="evidence, log₁₀(1 + R)", xlim=(30, 90))
+    month = _evidence(np.random.default_rng(3).normal(size=259_200))
+    right.plot(np.arange(0, 259_200, 60) / 8640, month.reshape(-1, 60).max(axis=1), color=TEAL, lw=0.5)
+    right.set(xlabel="days without a fault")
+    for axes in (left, right):
+        axes.axhline(np.log10(259_201), color=RED, ls="--", label="alarm" if axes is left else None)
+    left.legend(loc="upper left", frameon=False)
+    figure.tight_layout()
+    _save(figure, "evidence.png")
+
+
+def _evidence(scores: Any) -> Any:
+    """Return the evidence of a monitor after each clip of these scores; it is calibrated on 20."""
+    from types import SimpleNamespace
+
+    from asd.detection.calibration import Calibration
+    from asd.detection.monitor import Monitor
+    from asd.records import Clip
+
+    known = np.random.default_rng(0).normal(size=20)
+    calibration = Calibration(known, np.zeros(20, np.int64), 10.0, 20)
+    model: Any = SimpleNamespace(calibration=calibration, decision=calibration.decide())
+    monitor, clip, found = Monitor(model, "1/month"), Clip(Path("clip.wav")), []
+    for i, score in enumerate(scores.tolist()):
+        verdict: Any = SimpleNamespace(clip=clip, score=score, p_value=calibration.p_value(np.array([score])))
+        found.append(monitor.update(verdict, 10.0 * (i + 1)).evidence)
+    return np.array(found)
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> Any:

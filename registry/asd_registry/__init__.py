@@ -20,16 +20,28 @@ from asd_registry.entries import Plugin
 from asd_registry.errors import AsdError, PluginError
 from asd_registry.hookspecs import hookimpl, hookspec
 from asd_registry.renamed import RenamedWarning
-from asd_registry.specs import API_VERSION, KINDS, PIPELINE_KINDS, CommandSpec, ComponentSpec, Kind, WeightFile
+from asd_registry.specs import (
+    API_VERSION,
+    ENGINES,
+    KINDS,
+    PIPELINE_KINDS,
+    CommandSpec,
+    ComponentSpec,
+    Engine,
+    Kind,
+    WeightFile,
+)
 
 __all__ = [
     "API_VERSION",
+    "ENGINES",
     "KINDS",
     "PIPELINE_KINDS",
     "AsdError",
     "CommandSpec",
     "Component",
     "ComponentSpec",
+    "Engine",
     "Kind",
     "Plugin",
     "PluginError",

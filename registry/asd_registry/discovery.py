@@ -290,8 +290,8 @@ class Registry:
             raise PluginError(f"a {kind or 'component'} is chosen by its name, got {shown(name)}")
         found = self._called(kind, name)
         if len(found) == 1:
-            spec, (distribution, _, short) = found[0].spec, name.rpartition(":")
-            if distribution not in ("", found[0].plugin.distribution):
+            spec, short = found[0].spec, name.rpartition(":")[2]
+            if name in spec.moved_from:
                 warn_renamed(spec.kind, name, found[0].qualified_name)
             elif short != spec.name:
                 warn_renamed(spec.kind, short, spec.name)

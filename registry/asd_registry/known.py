@@ -15,7 +15,7 @@ _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-framework": {"command": "cache demo evaluate fit monitor new-plugin plugins score weights"},
-    "asd-audioset": {"extractor": "efficientat efficientat-mn04 vggish-audioset yamnet"},
+    "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
     "asd-bench": {"command": "bench"},
     "asd-data": {
@@ -29,8 +29,8 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-essentia": {
         "frontend": "effnet-waveform musicnn-waveform",
         "extractor": (
-            "essentia essentia-discogs-effnet essentia-vggish musicnn-msd musicnn-msd-essentia musicnn-mtt "
-            "musicnn-mtt-essentia"
+            "essentia essentia-discogs-effnet essentia-vggish musicnn-msd-essentia musicnn-msd-torch "
+            "musicnn-mtt-essentia musicnn-mtt-torch"
         ),
     },
     "asd-frontends": {
@@ -39,7 +39,11 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         ),
         "extractor": "identity mel-statistics",
     },
-    "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0 torchvision"},
+    "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},
+    "asd-onnx": {
+        "extractor": "aisfx efficientat-mn04 musicnn-msd musicnn-mtt onnx squeezenet1_0 yamnet",
+        "command": "export",
+    },
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-sklearn": {
         "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",

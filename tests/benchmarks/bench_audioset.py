@@ -1,4 +1,4 @@
-"""From samples to embeddings with efficientat-mn04, whose real weights are embedded.
+"""From samples to embeddings with efficientat-mn04-torch, whose real weights are embedded.
 
 1. Seconds of sound a second with default windows (1 s every 0.5 s), front end and network one after the other, in
    float32 (what `auto` takes) and bfloat16. To hold: at least 300 on two cores.
@@ -31,8 +31,8 @@ WINDOWS = ((1.0, 0.5), (2.0, 1.0), (10.0, 10.0))
 
 
 def extractor(precision: Any) -> Any:
-    """Return efficientat-mn04 on the processor."""
-    component = create("extractor", "efficientat-mn04")
+    """Return efficientat-mn04-torch on the processor."""
+    component = create("extractor", "efficientat-mn04-torch")
     component.runtime = Runtime(device="cpu", precision=precision)
     return component
 
@@ -61,7 +61,7 @@ def measure(sound: Audio, window: float, hop: float, rounds: int) -> None:
 
 def from_files(clips: list[Clip], rounds: int) -> None:
     """Print how fast files become embeddings."""
-    pipeline = Pipeline(Config.from_mapping({"extractor": "efficientat-mn04"}), Runtime(device="cpu"))
+    pipeline = Pipeline(Config.from_mapping({"extractor": "efficientat-mn04-torch"}), Runtime(device="cpu"))
     seconds = sum(features.seconds for features in pipeline.embed_all(clips))
     times = in_turns(rounds, files=lambda: list(pipeline.embed_all(clips)))
     print(f"from {len(clips)} files, decoded and resampled: {seconds / times['files']:.0f} seconds of sound a second")

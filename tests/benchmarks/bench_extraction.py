@@ -8,7 +8,7 @@
 3. Peak memory of extraction for 1x and 8x the clips.
 
 The weights are seeded random ones of the true shape (``--weights default`` takes the real ones): speed does not depend
-on them. Cosine and rank correlation are also measured with squeezenet1_0's real, embedded weights.
+on them. Cosine and rank correlation are also measured with squeezenet1_0-torch's real, embedded weights.
 
     python tests/benchmarks/bench_extraction.py [--clips FOLDER] [--rounds 5]
 """
@@ -16,6 +16,7 @@ on them. Cosine and rank correlation are also measured with squeezenet1_0's real
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from asd.detection.pipeline import ClipFeatures, Pipeline
 from asd.detection.transform import FeatureTransform
 from asd.records import Clip
 from asd.sound.finding import find_clips
+from asd.sound.reading import ClipReader, read
 from asd_torch import plan
 
 _BATCH = 32  # asd-imagenet's own
@@ -75,12 +77,10 @@ def bare_network(chain: Pipeline, clips: list[Clip]) -> Callable[[], None]:
     """Return a call that feeds the prepared network ready tensors of all windows, clip by clip."""
     chosen = plan(chain.runtime)
     network = chain.extractor._shared  # type: ignore[attr-defined]  # what asd-imagenet feeds its batches to
-    reader = chain.frontend
+    frontend = chain.frontend
     ready = []
     for clip in clips:
-        from asd.sound.reading import read
-
-        values = torch.from_numpy(np.ascontiguousarray(reader(read(clip, sample_rate=reader.sample_rate)).values))
+        values = torch.from_numpy(np.ascontiguousarray(frontend(read(clip, sample_rate=frontend.sample_rate)).values))
         ready.append(values.to(chosen.device, chosen.dtype, memory_format=torch.channels_last))
 
     def feed() -> None:
@@ -121,13 +121,14 @@ def main() -> None:
     print(f"{len(clips)} clips, {torch.get_num_threads()} threads, {chosen.dtype} ({chosen.reason})")
     windows = sum(len(values) for values in embeddings(chain, clips))  # also warms up
     feed = bare_network(chain, clips)
+    reader = functools.partial(ClipReader, sample_rate=chain.sample_rate)
     feed()
     times = in_turns(
         arguments.rounds,
         whole=lambda: embeddings(chain, clips),
         bare=feed,
-        decoding=lambda: [np.concatenate(list(chain._reader(c))) for c in clips],
-        frontend=lambda: [list(chain.windows(chain._reader(c))) for c in clips],
+        decoding=lambda: [read(c, sample_rate=chain.sample_rate) for c in clips],
+        frontend=lambda: [list(chain.embedder(0).windows(reader(c))) for c in clips],
     )
     for name, value in times.items():
         print(f"  {name:<9} {1000 * value / len(clips):7.2f} ms a clip ({windows / value:7.1f} windows a second)")
@@ -148,7 +149,7 @@ def main() -> None:
         f"auto / straightforward float32 = {times['straightforward'] / times['auto']:.2f} (to hold: at least 4, or 1.5)"
     )
 
-    for name, weights in (("resnet18", arguments.weights), ("squeezenet1_0", "embedded")):
+    for name, weights in (("resnet18", arguments.weights), ("squeezenet1_0-torch", "embedded")):
         auto, exact = (embeddings(pipeline(name, weights, precision), clips) for precision in ("auto", "fp32"))
         rank = spearmanr(clip_scores(auto), clip_scores(exact)).statistic
         print(f"{name}: lowest cosine {cosine(auto, exact):.5f} (0.999), rank correlation {rank:.4f} (0.99)")

@@ -6,9 +6,11 @@ The figures of docs/explanation/alarms.md:
 - months: false alarms of the monitor itself in simulated months of 10 s clips, promised one a month.
 - delays: clips to the alarm after an hour of healthy watching.
 - members: run lengths with five trained members, whose calibration scores are of single members.
+- dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
+  "that was normal".
 - cost: time of an update after a million clips, and size of the file.
 
-    python tests/benchmarks/bench_monitor.py [lengths months delays members cost]
+    python tests/benchmarks/bench_monitor.py [lengths months delays members dependence cost]
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 
 from asd.detection.calibration import Calibration
 from asd.detection.evidence import log_e_value, shiryaev_roberts
+from asd.detection.feedback import last_alarm_was_normal
 from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import hold
 from asd.experiment import Clip, Config, learn
@@ -112,11 +115,14 @@ def months(number: int) -> None:
 
 def delay(shift: float, rng: np.random.Generator, *, calibration: int = 20, healthy: int = 360) -> float:
     """Return the clips to the alarm of a fault that follows `healthy` clips; infinity: missed within 360."""
+    model = fake_model(rng, calibration)
     scores = rng.normal(size=healthy + 360)
     scores[healthy:] += shift
-    p_values = online_p_values(rng.normal(size=calibration), scores, rng)
-    found = first_alarm(p_values, MONTH)
-    return math.inf if found is None else found - healthy
+    monitor = Monitor(model, "1/month")
+    for clip, verdict in enumerate(verdicts(model, scores), start=1):
+        if monitor.update(verdict, clip * SECONDS).alarm:
+            return clip - healthy
+    return math.inf
 
 
 def delays(runs: int) -> None:
@@ -144,18 +150,80 @@ def member_scores(rng: np.random.Generator, count: int, windows: int = 6) -> tup
     return calibration, np.stack([member.score(new).reshape(count, windows).mean(axis=1) for member in members])
 
 
-def members(runs: int) -> None:
+def members(runs: dict[int, int]) -> None:
     """Print run lengths where calibration scores are of single members and watched ones means over all."""
-    for threshold in (100, 1000):
+    for threshold, number in runs.items():
         rng, found = np.random.default_rng(threshold), []
-        while len(found) < runs:
-            calibration, scores = member_scores(rng, min(30 * threshold, 30_000))
+        while len(found) < number:
+            calibration, scores = member_scores(rng, 30 * threshold)
             own = online_p_values(np.empty(0), scores.mean(axis=0), rng)
             ranks = np.arange(len(own)) + 1
             beside = (calibration.scores[:, np.newaxis] >= scores[calibration.member]).sum(axis=0)
             p_values = (own * ranks + beside) / (ranks + len(calibration.scores))
             found.append(first_alarm(p_values, threshold) or len(own))
         print(f"A = {threshold:,}, 5 trained members, 20 clips: mean run length {interval(found)}", flush=True)
+
+
+def correlated(count: int, rng: np.random.Generator, rho: float) -> Float64:
+    """Return an autoregressive process of order 1 with deviation 1."""
+    scores = rng.normal(size=count) * math.sqrt(1 - rho**2)
+    for i in range(1, count):
+        scores[i] += rho * scores[i - 1]
+    return scores
+
+
+def alternating(count: int, rng: np.random.Generator, apart: float) -> Float64:
+    """Return scores of a machine that changes between two states every 5 to 60 minutes."""
+    state, i = np.empty(count), 0
+    while i < count:
+        dwell = int(rng.integers(300, 3601) / SECONDS)
+        state[i : i + dwell] = 0 if i and state[i - 1] else 1
+        i += dwell
+    return apart * state + rng.normal(size=count)
+
+
+PROCESSES: dict[str, Any] = {
+    "independent": lambda count, rng: rng.normal(size=count),
+    "AR(1), 0.5": lambda count, rng: correlated(count, rng, 0.5),
+    "AR(1), 0.9": lambda count, rng: correlated(count, rng, 0.9),
+    "two states, 1 deviation apart": lambda count, rng: alternating(count, rng, 1),
+    "two states, 2 deviations apart": lambda count, rng: alternating(count, rng, 2),
+}
+
+
+def dependence(runs: int, days: int = 5) -> None:
+    """Print false alarms a day, promised one, and the delay of a fault of 2 deviations after a day."""
+    day = int(86400 / SECONDS)
+    for name, process in PROCESSES.items():
+        alarms, delayed, steps = [], [], []
+        for run in range(runs):
+            rng = np.random.default_rng(run)
+            known = np.concatenate([process(day, rng)[rng.integers(day, size=1)] for _ in range(20)])
+            healthy = process(days * day, rng)
+            monitor, _ = _watched(known, healthy)
+            alarms.append(sum(event.kind == "alarm" for event in monitor.state.history) / days)
+            steps.append(monitor.state.step)
+            faulty = process(2 * day, rng)
+            faulty[day:] += 2
+            _, raised = _watched(known, faulty)
+            delayed.append(next((clip - day for clip in raised if clip > day), math.inf))
+        print(
+            f"{name}: {np.mean(alarms):.2f} false alarms a day, bets on {np.median(steps):g} clips, "
+            f"median delay {np.median(delayed):g} clips, {np.mean(np.isinf(delayed)):.0%} missed within a day",
+            flush=True,
+        )
+
+
+def _watched(known: Float64, scores: Float64) -> tuple[Monitor, list[int]]:
+    """Return a monitor, promised one false alarm a day, after these clips, and which of them raised the alarm."""
+    calibration = Calibration(known, np.zeros(len(known), np.int64), SECONDS, len(known))
+    model: Any = SimpleNamespace(calibration=calibration, decision=calibration.decide())
+    monitor, raised = Monitor(model, "1/day"), []
+    for clip, verdict in enumerate(verdicts(model, scores), start=1):
+        if monitor.update(verdict, clip * SECONDS).alarm:
+            raised.append(clip)
+            last_alarm_was_normal(monitor)
+    return monitor, raised
 
 
 def cost() -> None:
@@ -190,7 +258,8 @@ def main() -> None:
     measured = {
         "lengths": lambda: lengths(400),
         "delays": lambda: delays(400),
-        "members": lambda: members(200),
+        "members": lambda: members({100: 200, 1000: 40}),
+        "dependence": lambda: dependence(12),
         "cost": cost,
         "months": lambda: months(24),
     }

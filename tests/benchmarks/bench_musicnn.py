@@ -86,7 +86,7 @@ class Ours:
 
     def __init__(self, precision: Any, sound: np.ndarray) -> None:
         self._frontend = create("frontend", "musicnn-mel")
-        self._extractor = create("extractor", "musicnn-mtt")
+        self._extractor = create("extractor", "musicnn-mtt-torch")
         self._extractor.runtime = Runtime(device="cpu", precision=precision)
         self._audio = Audio(sound[np.newaxis], RATE)
 

@@ -11,7 +11,9 @@ import click
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
+from asd.cli.streams import print_streams, streams_as_dict, watched_streams
 from asd.detection.rate import Rate
+from asd.errors import ConfigError
 from asd.records import Clip
 
 _VERBS = {"calibrated": "promised", "guess": "guessed"}
@@ -22,6 +24,12 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
 @click.option("--normal", multiple=True, required=True, metavar="DATA", help="Healthy recordings; may be repeated.")
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
 @false_alarms_option
+@click.option(
+    "--stream", is_flag=True, help="Let a monitor watch streams drawn from the clips; --false-alarms is then of it."
+)
+@click.option(
+    "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="With --stream: draw the evidence."
+)
 @runtime_options
 @cache_option
 @strict_option
@@ -34,6 +42,8 @@ def evaluate(
     anomalous: tuple[str, ...],
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
+    stream: bool,
+    picture: Path | None,
     device: str,
     precision: str,
     batch_size: str,
@@ -50,27 +60,32 @@ def evaluate(
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label that are not of the split
     'train').
     """
+    if picture and not stream:
+        raise ConfigError("--picture draws the evidence of streams: give --stream, too")
     with reporting(verbose):
-        from asd.detection.evaluation import evaluate as measure
+        from asd.detection.evaluation import judge, measure
         from asd.detection.model import Model
 
         runtime = runtime_from(device, precision, batch_size)
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
-        if (rate := hourly(false_alarms, false_alarms_per_hour)) is not None:
+        if (rate := hourly(None if stream else false_alarms, false_alarms_per_hour)) is not None:
             model.decision = model.calibration.decide(rate)
-        result = measure(
-            model,
-            _test_clips(model, normal, "normal"),
-            _test_clips(model, anomalous, "anomalous"),
-            workers=workers,
-            strict=strict,
-        )
+        clips = (_test_clips(model, normal, "normal"), _test_clips(model, anomalous, "anomalous"))
+        healthy, faulty, failures = judge(model, *clips, workers=workers, strict=strict)
+        result = measure(model, healthy, faulty, failures)
+        streams = watched_streams(model, healthy, faulty, false_alarms, picture) if stream else None
     if as_json:
-        failures = [failure.as_dict() for failure in result.failures]
-        contradicts = {"contradicts_promise": result.contradicts_promise}
-        print_json({**asdict(result), **contradicts, "failures": failures, "decision": vars(model.decision)})
+        print_json({**_as_dict(result, model), **({"streams": streams_as_dict(streams)} if streams else {})})
         return
     print_evaluation(result, model)
+    if streams:
+        print_streams(streams)
+
+
+def _as_dict(result: Any, model: Any) -> dict[str, Any]:
+    failures = [failure.as_dict() for failure in result.failures]
+    contradicts = {"contradicts_promise": result.contradicts_promise}
+    return {**asdict(result), **contradicts, "failures": failures, "decision": vars(model.decision)}
 
 
 def _test_clips(model: Any, data: tuple[str, ...], label: str) -> list[Clip]:
@@ -102,7 +117,11 @@ def print_evaluation(result: Any, model: Any) -> None:
     )
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
     decision, (least, most) = model.decision, result.false_alarm_interval
-    click.echo(f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarms_per_hour:.3g} false alarms an hour.")
+    observed = result.false_alarm_rate * 3600 / model.calibration.clip_seconds
+    click.echo(
+        f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarms_per_hour:.3g} false alarms an hour "
+        f"{_VERBS[decision.promise]}, {observed:.3g} observed."
+    )
     click.echo(
         f"False alarms: {decision.level:.1%} of the healthy clips {_VERBS[decision.promise]}, "
         f"{result.false_alarm_rate:.1%} observed "

@@ -121,7 +121,7 @@ def summary(watching: Any) -> dict[str, Any]:
         "alarm": evidence.phase == "alarm",
         "since": evidence.since,
         "evidence": log_sum(0.0, evidence.log_r) / math.log(10),
-        "threshold": log_sum(0.0, watching.log_threshold) / math.log(10),
+        "threshold": watching.threshold,
         "false_alarms": state.rate,
         "clip_seconds": state.clip_seconds,
         "clips_to_a_bet": state.step,
@@ -149,6 +149,11 @@ def described(watching: Any) -> Iterator[str]:
         yield (
             f"Still learning: after {facts['needed']} more clips ({minutes:.3g} minutes of sound) a fault can raise "
             "the alarm. A fault that is there already will be taken for healthy."
+        )
+    if facts["clips_to_a_bet"] > 1:
+        yield (
+            f"Neighbouring clips resemble each other: evidence is taken from {facts['clips_to_a_bet']} clips at a "
+            "time, and a fault is found later."
         )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."

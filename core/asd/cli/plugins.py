@@ -45,7 +45,7 @@ def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None
         return
     remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
     if not rows:
-        click.echo("No plugins are installed: pip install asd-audioset asd-sklearn")
+        click.echo("No plugins are installed: pip install 'asd-framework[light]'")
         return
     if line_width() < _NARROW:
         _print_narrow(rows)

@@ -42,6 +42,7 @@ from asd.records import (
     Rows,
     Windows,
 )
+from asd_registry import Engine
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -69,7 +70,7 @@ class Runtime:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batch_size: int | None = None
-    engine: Literal["auto", "onnx", "torch"] = "auto"
+    engine: Literal["auto"] | Engine = "auto"
 
 
 class Component:

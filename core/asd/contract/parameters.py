@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import types
@@ -65,6 +64,8 @@ def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, An
     converted = {}
     for name, value in present_names(cls, owner, given).items():
         if name not in known:
+            import difflib  # only for this message
+
             names = {**_renamed(cls), **{present: present for present in known}}
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {names[close[0]]}?" if close else f"known: {', '.join(known) or 'none'}"

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asd.contract.interfaces import Runtime
+from asd.detection.features import ClipFeatures
 from asd.detection.identity import hardware
-from asd.detection.pipeline import ClipFeatures
+from asd_registry import ENGINES
 
 _LEVEL_MARGIN = 10.0
 """Decibels beyond the levels learned from which a gain is more likely to have changed than a machine."""
 _NAMED = 5
 _NOTE_LIMIT = 300
+_OWN = ("device", "precision", "engine", "asked_precision")
+"""What each branch of a pipeline takes for itself."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,27 @@ def _note_on_rate(rate: int, most: int, lowest: int, highest: int) -> Iterator[s
         yield f"recorded at {rate} Hz, the model learned from {highest} Hz: {gap}"
 
 
-def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
-    """Return what a model file keeps of how its embeddings were computed: as asked, and what was taken for ``auto``."""
+def computed_with(
+    names: Sequence[str], runtimes: Sequence[Runtime], features: Sequence[ClipFeatures]
+) -> dict[str, Any]:
+    """Return what a model file keeps of how its embeddings were computed: as asked, and what was taken for ``auto``.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the branches; what the second and later ones took stands under ``name.``.
+    runtimes : sequence of Runtime
+        What the embedder of each was asked for.
+    features : sequence of ClipFeatures
+        A clip's, by each branch.
+    """
+    first, *others = map(_computed_with, runtimes, features)
+    for name, each in zip(names[1:], others, strict=True):
+        first |= {f"{name}.{key}": each[key] for key in _OWN}
+    return first
+
+
+def _computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
     return {
         "device": features.device,
         "precision": features.precision,
@@ -122,12 +144,22 @@ def computed_with(runtime: Runtime, features: ClipFeatures) -> dict[str, Any]:
     }
 
 
+def of_branch(fitted_with: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what of `computed_with` holds for the branch called `name`."""
+    own = {key: fitted_with[f"{name}.{key}"] for key in _OWN if f"{name}.{key}" in fitted_with}
+    return {**fitted_with, **own}
+
+
 def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
-    """Return `runtime` with the precision of the fit in place of ``auto``, unless ``auto`` means the same here."""
+    """Return `runtime` with the precision of the fit in place of ``auto``.
+
+    Where ``auto`` means the same precision again, on a machine like that of the fit and with its engine, it stays.
+    """
     precision = fitted_with.get("precision")
     if runtime.precision != "auto" or precision not in ("fp32", "bf16"):
         return runtime
     asked = (fitted_with.get("asked_precision"), fitted_with.get("asked_device"), fitted_with.get("hardware"))
     if asked == ("auto", runtime.device, hardware()):
-        return runtime
+        engine = fitted_with.get("engine")
+        return replace(runtime, engine=engine) if runtime.engine == "auto" and engine in ENGINES else runtime
     return replace(runtime, precision=precision)

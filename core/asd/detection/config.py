@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import numbers
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -356,6 +355,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     ConfigError
         If the file is missing or not TOML.
     """
+    import tomllib  # scoring reads none
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -101,6 +101,20 @@ def evaluate(
     AudioError
         If `strict` and a clip cannot be read.
     """
+    healthy, faulty, failures = judge(model, normal, anomalous, workers=workers, strict=strict, cache=cache)
+    return measure(model, healthy, faulty, failures, seed=seed)
+
+
+def judge(
+    model: Model,
+    normal: Sequence[Clip],
+    anomalous: Sequence[Clip],
+    *,
+    workers: int = 1,
+    strict: bool = False,
+    cache: bool = True,
+) -> tuple[list[Verdict], list[Verdict], list[Failure]]:
+    """Return the verdicts on normal and on anomalous clips, and the failures; all as for `evaluate`."""
     if both := set(normal) & set(anomalous):
         raise DataError(f"{next(iter(both))}: given as normal and as anomalous; {len(both)} such clips")
     _check_contents(normal, anomalous)
@@ -117,7 +131,7 @@ def evaluate(
     known = set(normal)
     healthy = [v for v in verdicts if v.clip in known]
     faulty = [v for v in verdicts if v.clip not in known]
-    return measure(model, healthy, faulty, failures, seed=seed)
+    return healthy, faulty, failures
 
 
 def measure(

@@ -27,7 +27,7 @@ LEAST_CLIPS = 4
 _SMALLEST_DEVIATION = 1e-6
 """Of the largest score; healthy clips that a branch scores alike must not divide by zero."""
 
-_LARGEST = 1e9
+LARGEST = 1e9
 """Of a normalised score, in deviations."""
 
 
@@ -94,11 +94,16 @@ class BranchScores:
         tuple of two float64 arrays of shape (n_clips,)
         """
         used = np.asarray(~np.isnan(scores).any(axis=0))
-        mean, deviation = self._without_each
+        mean, deviation = self.without_each
         return (
             fuse(_z(self.scores, mean, deviation), self.fusion, self.gates, used),
             fuse(_z(scores, mean, deviation), self.fusion, self.gates, used),
         )
+
+    @property
+    def scaling(self) -> tuple[Float64, Float64]:
+        """What normalises each branch's scores: mean and deviation of the held-out ones, float64[n_branches] both."""
+        return _scaling(self.scores)
 
     @functools.cached_property
     def held_out(self) -> Float64:
@@ -106,7 +111,7 @@ class BranchScores:
         return self.compared(self.scores)[0]
 
     @functools.cached_property
-    def _without_each(self) -> tuple[Float64, Float64]:
+    def without_each(self) -> tuple[Float64, Float64]:
         """Mean and deviation of each branch's scores without each clip, float64[n_clips, n_branches] both."""
         n = len(self.scores)
         centred = self.scores - self.scores.mean(axis=0)
@@ -117,8 +122,12 @@ class BranchScores:
 
 def deviations(scores: Float64, held_out: Float64) -> Float64:
     """Return scores in standard deviations above the mean of the held-out clips; axis 0 of `held_out` is the clips."""
+    return _z(scores, *_scaling(held_out))
+
+
+def _scaling(held_out: Float64) -> tuple[Float64, Float64]:
     variance = held_out.var(axis=0, ddof=1) if len(held_out) > 1 else np.zeros(held_out.shape[1:])
-    return _z(scores, held_out.mean(axis=0), _floored(np.sqrt(variance), held_out))
+    return held_out.mean(axis=0), _floored(np.sqrt(variance), held_out)
 
 
 def _floored(deviation: Float64, held_out: Float64) -> Float64:
@@ -127,4 +136,4 @@ def _floored(deviation: Float64, held_out: Float64) -> Float64:
 
 
 def _z(scores: Float64, mean: Float64, deviation: Float64) -> Float64:
-    return np.clip((scores - mean) / deviation, -_LARGEST, _LARGEST)
+    return np.clip((scores - mean) / deviation, -LARGEST, LARGEST)

@@ -17,7 +17,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, runtime_of_fit
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
 from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
@@ -175,7 +175,8 @@ class Model:
         model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        model.fitted_with = computed_with(pipeline.runtime, merged[0])
+        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
+        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
         model.failures = failures
         model.notes = count_notes(merged)
         for each in model.notes:
@@ -199,11 +200,11 @@ class Model:
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
-        precision = self.fitted_with.get("precision")
+        expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
         for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
-            for each in results:
+            for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
-                    precision = self._say_precision(each.precision, precision)
+                    expected[branch] = self._say_precision(each.precision, expected[branch])
             yield self._judge(results)
 
     @staticmethod
@@ -392,7 +393,7 @@ class Model:
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
-            pipeline = Pipeline(config, runtime_of_fit(given, manifest["fitted_with"]), cache=embeddings)
+            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = _restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from asd.detection.bag import Bag, usual
+from asd.detection.dependence import clips_to_a_bet
 from asd.detection.evidence import healthy_clips_needed, log_e_value, log_sum
 from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
 from asd.detection.rate import Rate
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 DEFAULT_RATE = "1/month"
 _DAY = 86400.0
 _RANDOM_BITS = 53
+_EVERY = 64
+"""Clips after which it is judged again how long neighbours resemble each other."""
+_NOTABLE = 1.5
+_REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ class Monitor:
             moment,
             p_value,
             log_sum(0.0, evidence.log_r) / math.log(10),
-            log_sum(0.0, self.log_threshold) / math.log(10),
+            self.threshold,
             evidence.phase,
             evidence.since or moment,
             self.needed,
@@ -223,9 +230,14 @@ class Monitor:
         )
 
     @property
+    def threshold(self) -> float:
+        """Evidence at which the alarm is raised, as in `Status`."""
+        return log_sum(0.0, self.log_threshold) / math.log(10)
+
+    @property
     def needed(self) -> int:
         """Healthy clips to be watched before any fault can raise the alarm."""
-        return max(0, self._wanted * self.state.step - self.state.calibration - self.bag.total)
+        return max(0, self._wanted - self.state.calibration - self.bag.total)
 
     def check_time(self, clip: str, moment: float) -> None:
         """Refuse a clip that does not follow the last one; errors as for `update`."""
@@ -284,25 +296,41 @@ class Monitor:
 
     def _bet(self, log_e: float, moment: float) -> None:
         """Add the e-value of a clip to the evidence, or to the step that it belongs to."""
-        evidence, step = self.state.evidence, self.state.step
+        evidence = self.state.evidence
         evidence.log_block = log_sum(evidence.log_block, log_e)
+        evidence.sum_block += log_e
         evidence.block_clips += 1
-        if evidence.block_clips < step:
+        if evidence.block_clips < self.state.step:
             return
-        log_e, clips = evidence.log_block - math.log(step), evidence.block_clips
-        evidence.log_block, evidence.block_clips = -math.inf, 0
-        if evidence.phase == "alarm":
-            evidence.log_r = min(evidence.log_r + log_e, self.log_threshold)
+        clips = evidence.block_clips
+        log_mean, mean_log = evidence.log_block - math.log(clips), evidence.sum_block / clips
+        evidence.log_block, evidence.sum_block, evidence.block_clips = -math.inf, 0.0, 0
+        if evidence.phase == "alarm":  # the mean of logarithms falls as fast as that of single clips
+            evidence.log_r = min(evidence.log_r + mean_log, self.log_threshold)
             if evidence.log_r < 0:
                 self._clear(moment)
             return
         evidence.rising = clips + (evidence.rising if evidence.rise > 0 else 0)
-        evidence.rise = max(evidence.rise, 0.0) + log_e
-        evidence.log_r = log_sum(0.0, evidence.log_r) + log_e
+        evidence.rise = max(evidence.rise, 0.0) + log_mean
+        evidence.log_r = log_sum(math.log(clips), evidence.log_r) + log_mean
         if evidence.log_r >= self.log_threshold:
             self._raise_alarm(moment)
-        elif evidence.phase == "learning" and not self.needed:
-            evidence.phase, evidence.since = "watching", moment
+            return
+        if self.state.watched % _EVERY < clips:
+            self._widen(moment)
+        if (evidence.phase == "learning") != bool(self.needed):
+            evidence.phase, evidence.since = "learning" if self.needed else "watching", moment
+
+    def _widen(self, moment: float) -> None:
+        """Bet on so many clips at once that neighbouring bets are nearly independent."""
+        recent, rising = self.state.recent, self.state.evidence.rising
+        # A fault that has just begun makes clips alike, too: those of the present rise do not count.
+        p_values = [each.p_value for each in recent[: len(recent) - rising] if each.counted]
+        step = clips_to_a_bet(np.array(p_values))
+        if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
+            self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
+            self.state.step = step
+            self._set_threshold()
 
     def _raise_alarm(self, moment: float) -> None:
         evidence = self.state.evidence
@@ -339,14 +367,13 @@ class Monitor:
         self.note("rate", f"{rate.words} promised, {Rate.of(former).words} before", self.now())
 
     def _set_threshold(self) -> None:
-        rate, seconds = Rate.of(self.state.rate), self.state.clip_seconds * self.state.step
+        rate, seconds, step = Rate.of(self.state.rate), self.state.clip_seconds, self.state.step
         if rate.seconds <= seconds:
             raise MonitorError(
-                f"{rate.words} would be an alarm with every clip of {self.state.clip_seconds:.3g} s; give a lower "
-                "rate, such as 1/month"
+                f"{rate.words} would be an alarm with every clip of {seconds:.3g} s; give a lower rate, such as 1/month"
             )
         self.log_threshold = math.log(rate.seconds / seconds)
-        self._wanted = healthy_clips_needed(self.log_threshold)
+        self._wanted = step * healthy_clips_needed(max(self.log_threshold - math.log(step), 0.0))
 
     def note(self, kind: str, text: str, moment: float) -> None:
         """Add a line to the history."""

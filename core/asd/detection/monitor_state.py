@@ -73,6 +73,8 @@ class Evidence(msgspec.Struct):
         Clips since then.
     log_block : float
         Natural logarithm of the sum of the e-values of a step that is not complete.
+    sum_block : float
+        Sum of the logarithms of these e-values.
     block_clips : int
         Clips of that step.
     last_time : float or None
@@ -89,6 +91,7 @@ class Evidence(msgspec.Struct):
     rise: float = 0.0
     rising: Count = 0
     log_block: float = -math.inf
+    sum_block: float = 0.0
     block_clips: Count = 0
     last_time: float | None = None
     set_aside: dict[Bin, Count] = {}

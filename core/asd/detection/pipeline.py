@@ -11,11 +11,12 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Literal, Self
 
 from asd.contract.interfaces import Extractor, Frontend, Runtime
+from asd.detection.conditions import of_branch, runtime_of_fit
 from asd.detection.config import Config
 from asd.detection.embedder import Embedder, Found, seeded
 from asd.detection.embeddings import EmbeddingCache
@@ -42,6 +43,9 @@ class Pipeline:
         How to compute.
     clips : int
         How many are to be embedded, as the best engine may depend on it; 0: unknown.
+    fitted_with : mapping of str to Any, optional
+        What a model file keeps of how it computed (`asd.detection.conditions.computed_with`): the precision of each
+        branch in place of ``auto``.
     cache : EmbeddingCache, optional
         Where embeddings are kept; each branch's as those of a pipeline that it is the only branch of.
 
@@ -57,7 +61,13 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, runtime: Runtime | None = None, *, clips: int = 0, cache: EmbeddingCache | None = None
+        self,
+        config: Config,
+        runtime: Runtime | None = None,
+        *,
+        clips: int = 0,
+        fitted_with: Mapping[str, Any] | None = None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         self.config = config.resolved()
         self.runtime = runtime or Runtime()
@@ -70,7 +80,8 @@ class Pipeline:
             if pair not in pairs:
                 pairs.append(pair)
                 with _named(name if self.config.branches else None):
-                    self.embedders.append(Embedder(part, self.runtime, clips, cache))
+                    own = runtime_of_fit(self.runtime, of_branch(fitted_with or {}, name))
+                    self.embedders.append(Embedder(part, own, clips, cache))
             self._embedder_of.append(pairs.index(pair))
 
     @property

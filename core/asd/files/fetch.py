@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -225,7 +224,9 @@ def _fetch_part(url: str, part: Path, expected: _Expected) -> str:
 def _transfer(url: str, part: Path, expected: _Expected) -> None:
     scheme = url.partition("://")[0].lower()
     if scheme == "file":
-        _copy(url, Path(urllib.request.url2pathname(urlsplit(url).path)), part, expected)
+        from urllib.request import url2pathname  # brings HTTP and TLS along
+
+        _copy(url, Path(url2pathname(urlsplit(url).path)), part, expected)
     elif scheme not in ("http", "https"):
         raise TransferError(f"{url} is not an address of http, https or file")
     elif is_offline():

@@ -22,11 +22,11 @@ _SLANEY_STEP = 200.0 / 3.0
 _SLANEY_KNEE = 1000.0
 _SLANEY_LOG_STEP = float(np.log(6.4) / 27.0)
 
-# Measured: larger pieces leave the processor's cache and are handed back to the system each time, which doubles the
-# cost. And matrix products this small are not spread over threads by OpenBLAS (its limit is 2**18 multiplications),
-# whose threads would fight with those of a network that runs beside.
 _SAMPLES_AT_A_TIME = 2**16
+"""Measured: larger pieces leave the processor's cache, and their memory comes from the system each time."""
 _BANDS_AT_A_TIME = 16
+_PRODUCTS_AT_A_TIME = 2**18
+"""OpenBLAS spreads larger matrix products over threads, which would fight with those of a network that runs beside."""
 
 
 def hz_to_mel(frequency: Float64, formula: Formula = "slaney") -> Float64:
@@ -201,7 +201,7 @@ def filtered_frames(
     -------
     float32 array of shape (bands, n)
     """
-    groups = list(_band_groups(bank))
+    groups = list(_band_groups(bank, _frames_at_a_time(len(frames), n_fft)))
     bands_by_frames = np.zeros((len(bank), len(frames)), np.float32)
     for part, spectra in _power_spectra(frames, n_fft, symmetric):
         if power == 1:
@@ -275,7 +275,7 @@ def _power_spectra(frames: Float32, n_fft: int, symmetric: bool = False) -> Iter
     length = frames.shape[1]
     # NumPy 2 transforms in float64, slower, unless it divides by the length ("forward"), which is undone here.
     window = _hann(length, symmetric) * np.float32(n_fft)
-    step = max(1, min(len(frames), _SAMPLES_AT_A_TIME // n_fft))
+    step = _frames_at_a_time(len(frames), n_fft)
     padded = np.zeros((step, n_fft), np.float32)
     spectrum = np.empty((step, n_fft // 2 + 1), np.complex64)
     power, squares = np.empty((2, *spectrum.shape), np.float32)
@@ -288,12 +288,28 @@ def _power_spectra(frames: Float32, n_fft: int, symmetric: bool = False) -> Iter
         yield slice(first, first + count), power[:count]
 
 
-def _band_groups(bank: Float32) -> Iterator[tuple[slice, slice]]:
-    """Yield (bands, bins) outside of which a filter bank, mostly zeros, holds nothing."""
-    for first in range(0, len(bank), _BANDS_AT_A_TIME):
-        used = np.flatnonzero(bank[first : first + _BANDS_AT_A_TIME].any(axis=0))
-        if len(used):
-            yield slice(first, first + _BANDS_AT_A_TIME), slice(int(used[0]), int(used[-1]) + 1)
+def _frames_at_a_time(count: int, n_fft: int) -> int:
+    return max(1, min(count, _SAMPLES_AT_A_TIME // n_fft))
+
+
+def _band_groups(bank: Float32, frames: int) -> Iterator[tuple[slice, slice]]:
+    """Yield (bands, bins) outside of which a filter bank, mostly zeros, holds nothing; small ones for many frames."""
+    used = bank != 0
+    first, last = used.argmax(axis=1), bank.shape[1] - used[:, ::-1].argmax(axis=1)
+    is_empty = ~used.any(axis=1)
+    first[is_empty], last[is_empty] = bank.shape[1], 0
+    band = 0
+    while band < len(bank):
+        count = _BANDS_AT_A_TIME
+        while True:
+            bands = slice(band, min(band + count, len(bank)))
+            bins = slice(int(first[bands].min()), int(last[bands].max()))
+            if count == 1 or count * (bins.stop - bins.start) * frames <= _PRODUCTS_AT_A_TIME:
+                break
+            count //= 2
+        if bins.start < bins.stop:
+            yield bands, bins
+        band += count
 
 
 @lru_cache(maxsize=16)

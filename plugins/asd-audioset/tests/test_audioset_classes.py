@@ -72,7 +72,7 @@ def probabilities(samples: Any) -> Any:
     """Return what EfficientAT makes of a clip that is one window."""
     window = np.floor(len(samples) / RATE * 100) / 100
     frontend = create("frontend", "efficientat-mel", {"window": window, "hop": window})
-    extractor = create("extractor", "efficientat-mn04")
+    extractor = create("extractor", "efficientat-mn04-torch")
     extractor.runtime = Runtime(device="cpu")
     audio = Audio(samples[np.newaxis].astype(np.float32), RATE)
     return extractor.class_probabilities(frontend(audio).values)[0]

@@ -22,7 +22,7 @@ def windows() -> Any:
 
 
 def extractor(precision: Any = "auto", **parameters: Any) -> Any:
-    component = create("extractor", "efficientat-mn04", parameters)
+    component = create("extractor", "efficientat-mn04-torch", parameters)
     component.runtime = Runtime(device="cpu", precision=precision)
     return component
 
@@ -112,7 +112,7 @@ def test_mn10_has_as_many_tensors_as_its_published_file() -> None:
 
 
 def test_specs_say_what_the_components_do() -> None:
-    for name in ("efficientat-mn04", "efficientat", "yamnet", "vggish-audioset"):
+    for name in ("efficientat-mn04-torch", "efficientat", "yamnet-keras", "vggish-audioset"):
         spec = registry().find("extractor", name).spec
         component = create("extractor", name)
         assert component.dimension == spec.dimension
@@ -124,6 +124,6 @@ def test_specs_say_what_the_components_do() -> None:
 
 
 def test_a_front_end_of_another_network_is_refused() -> None:
-    config = Config.from_mapping({"frontend": "vggish-mel", "extractor": "yamnet"})
-    with pytest.raises(Exception, match=r"yamnet takes yamnet-mel \(96, 64\).*vggish-mel gives vggish-mel \(96, 64\)"):
+    config = Config.from_mapping({"frontend": "vggish-mel", "extractor": "yamnet-keras"})
+    with pytest.raises(Exception, match=r"yamnet-keras takes yamnet-mel \(96, 64\).*gives vggish-mel \(96, 64\)"):
         Pipeline(config)

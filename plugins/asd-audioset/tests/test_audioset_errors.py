@@ -48,8 +48,8 @@ def test_weights_of_another_width() -> None:
 
 def test_weights_that_are_cut_off_or_no_weights(tmp_path: Path, text_file: Path) -> None:
     cut = cut_off(tmp_path / "cut.safetensors", EMBEDDED)
-    assert "cut-off safetensors file" in refusal("efficientat-mn04", weights=str(cut))
-    for name in ("efficientat-mn04", "vggish-audioset"):
+    assert "cut-off safetensors file" in refusal("efficientat-mn04-torch", weights=str(cut))
+    for name in ("efficientat-mn04-torch", "vggish-audioset"):
         assert "not a weight file" in refusal(name, weights=str(text_file))
 
 
@@ -60,7 +60,7 @@ def test_weights_of_another_network() -> None:
 
 def test_yamnet_weights_that_are_not_hdf5_or_cut_off(tmp_path: Path, text_file: Path, yamnet_file: Path) -> None:
     for path in (text_file, cut_off(tmp_path / "cut.h5", yamnet_file)):
-        told = refusal("yamnet", WeightError, weights=str(path))
+        told = refusal("yamnet-keras", WeightError, weights=str(path))
         assert told.startswith(f"{path}: not an HDF5 file, or cut off (")
         assert told.endswith("fetch https://storage.googleapis.com/audioset/yamnet.h5 again")
 
@@ -68,27 +68,28 @@ def test_yamnet_weights_that_are_not_hdf5_or_cut_off(tmp_path: Path, text_file: 
 def test_yamnet_weights_of_another_keras_network(tmp_path: Path, yamnet_file: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["dense/dense/kernel:0"] = np.zeros((3, 3), np.float32)
-    told = refusal("yamnet", WeightError, weights=str(tmp_path / "other.h5"))
+    told = refusal("yamnet-keras", WeightError, weights=str(tmp_path / "other.h5"))
     assert "does not fit YAMNet: it lacks 'layer1/conv/layer1/conv/kernel:0'" in told
     wide = tmp_path / "wide.h5"
     wide.write_bytes(yamnet_file.read_bytes())
     with h5py.File(wide, "a") as file:
         del file["layer1/conv/layer1/conv/kernel:0"]
         file["layer1/conv/layer1/conv/kernel:0"] = np.zeros((3, 3, 1, 48), np.float32)
-    assert "does not fit YAMNet: 'layer1/conv.convolution.weight' has shape" in refusal("yamnet", weights=str(wide))
+    told = refusal("yamnet-keras", weights=str(wide))
+    assert "does not fit YAMNet: 'layer1/conv.convolution.weight' has shape" in told
 
 
 def test_a_missing_file_and_a_wrong_hash() -> None:
-    assert "nowhere.pt: no such weight file" in refusal("efficientat-mn04", WeightError, weights="nowhere.pt")
-    told = refusal("efficientat-mn04", WeightError, weights=str(EMBEDDED), weights_sha256="0" * 64)
+    assert "nowhere.pt: no such weight file" in refusal("efficientat-mn04-torch", WeightError, weights="nowhere.pt")
+    told = refusal("efficientat-mn04-torch", WeightError, weights=str(EMBEDDED), weights_sha256="0" * 64)
     assert "another file than expected: its sha256 is c86e362e" in told
-    assert "another file" in refusal("efficientat-mn04", WeightError, weights_sha256="0" * 64)
+    assert "another file" in refusal("efficientat-mn04-torch", WeightError, weights_sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("yamnet", "yamnet.h5"),
+        ("yamnet-keras", "yamnet.h5"),
         ("vggish-audioset", "vggish-10086976.pth"),
         ("efficientat", "mn10_as_mAP_471.pt"),
     ],
@@ -133,7 +134,7 @@ def test_impossible_parameters(parameters: dict[str, Any], text: str) -> None:
 
 
 def test_windows_that_the_network_cannot_take() -> None:
-    extractor = create("extractor", "efficientat-mn04")
+    extractor = create("extractor", "efficientat-mn04-torch")
     with pytest.raises(AsdError, match=r"at least 32 frames \(0\.32 s\), got 20; use longer ones"):
         extractor.embed(np.zeros((1, 128, 20), np.float32))
     with pytest.raises(AsdError, match=r"takes efficientat-mel \(128, any\) windows, got shape \(64, 100\)"):

@@ -36,7 +36,7 @@ def check_embeddings(name: str, weights: Path, patches: Any, expected: Any) -> N
 
 
 def test_yamnet_embeddings_equal_those_of_googles_code(yamnet_file: Path, golden: dict[str, Any]) -> None:
-    check_embeddings("yamnet", yamnet_file, golden["yamnet_patches"], golden["yamnet_embeddings"])
+    check_embeddings("yamnet-keras", yamnet_file, golden["yamnet_patches"], golden["yamnet_embeddings"])
 
 
 @pytest.mark.slow

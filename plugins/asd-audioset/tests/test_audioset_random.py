@@ -9,7 +9,7 @@ import pytest
 
 from asd.plugin import create
 
-WINDOWS = {"efficientat": (3, 128, 100), "efficientat-mn04": (3, 128, 100), "yamnet": (3, 96, 64)}
+WINDOWS = {"efficientat": (3, 128, 100), "efficientat-mn04-torch": (3, 128, 100), "yamnet-keras": (3, 96, 64)}
 
 
 @pytest.mark.parametrize("name", [*WINDOWS, pytest.param("vggish-audioset", marks=pytest.mark.slow)])

@@ -21,7 +21,7 @@ RATES = [8000, 11025, 16000, 22050, 44100, 48000, 88200, 96000]
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    return Pipeline(Config.from_mapping({"extractor": "efficientat-mn04"}), Runtime(device="cpu"))
+    return Pipeline(Config.from_mapping({"extractor": "efficientat-mn04-torch"}), Runtime(device="cpu"))
 
 
 def embedded(pipeline: Pipeline, path: Path, samples: Any, rate: int) -> Any:

@@ -28,7 +28,7 @@ SIZES = {
 def musicnn(
     model: str = "mtt", layer: str = "mean-pool", precision: Any = "fp32", batch: int | None = None
 ) -> Extractor:
-    extractor: Extractor = create("extractor", f"musicnn-{model}", {"layer": layer})
+    extractor: Extractor = create("extractor", f"musicnn-{model}-torch", {"layer": layer})
     extractor.runtime = Runtime(device="cpu", precision=precision, batch_size=batch)
     return extractor
 
@@ -120,7 +120,7 @@ def test_the_model_file_can_pin_the_weights() -> None:
 
 def test_it_is_ready_with_weights_inside() -> None:
     for model in TENSORS:
-        registered = registry().find("extractor", f"musicnn-{model}")
+        registered = registry().find("extractor", f"musicnn-{model}-torch")
         assert registered.problem is None
         assert registered.spec.frontend == "musicnn-mel"
         assert [weight.url for weight in registered.spec.weights] == [None]

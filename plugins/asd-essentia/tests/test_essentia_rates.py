@@ -18,7 +18,7 @@ Rumble = Callable[[int], Any]
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 88200, 96000])
 def test_a_sound_within_the_band_of_any_rate(rate: int, rumble: Rumble, tmp_path: Path) -> None:
-    pipeline = Pipeline(Config.from_mapping({"extractor": "musicnn-mtt"}))
+    pipeline = Pipeline(Config.from_mapping({"extractor": "musicnn-mtt-torch"}))
 
     def embedded(at: int) -> Any:
         path = tmp_path / f"{at}.wav"

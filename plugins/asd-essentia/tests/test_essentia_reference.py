@@ -34,14 +34,15 @@ def pipeline(extractor: str, layer: str, **frontend: float) -> Pipeline:
 @pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "window", "hop"), [("mtt", 1.0, 0.5), ("msd", 3.0, 1.5), ("mtt", 1.0, 2.5)])
-def test_both_engines_agree_on_a_recording(essentia: None, model: str, window: float, hop: float) -> None:
+def test_all_engines_agree_on_a_recording(essentia: None, model: str, window: float, hop: float) -> None:
     layers = "mean-pool,max-pool,penultimate,taggram,cnn1"
-    ours = pipeline(f"musicnn-{model}", layers, window=window, hop=hop).embed(CLIP)
     reference = pipeline(f"musicnn-{model}-essentia", layers, window=window, hop=hop).embed(CLIP)
-    np.testing.assert_array_equal(ours.start, reference.start)
-    assert ours.values.shape == reference.values.shape
-    assert np.abs(ours.values - reference.values).max() < 1e-3
-    assert ours.values.std() > 0.1
+    for name in (f"musicnn-{model}", f"musicnn-{model}-torch"):
+        ours = pipeline(name, layers, window=window, hop=hop).embed(CLIP)
+        np.testing.assert_array_equal(ours.start, reference.start)
+        assert ours.values.shape == reference.values.shape
+        assert np.abs(ours.values - reference.values).max() < 1e-3
+        assert ours.values.std() > 0.1
 
 
 @pytest.mark.parity

@@ -3,9 +3,9 @@
     pip install 'onnx==1.23.*' 'numpy>=1.26' 'safetensors>=0.4.3' 'tflite==2.18.*'
     python plugins/asd-onnx/make/convert.py WEIGHTS [NAME ...] [--check]
 
-WEIGHTS is a folder with the files that `SOURCES` names; NAME limits the work to some networks. ``--check`` compares with
-the files that are there instead of writing them. Afterwards put the printed sizes and hashes into
-`asd_onnx.embedded`.
+WEIGHTS is a folder with the files that `SOURCES` names; NAME limits the work to some networks. ``--check`` compares
+with the files that are there instead of writing them. Afterwards put the printed sizes and hashes into
+`asd_onnx.catalogue`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from graph import Activation, Array, Graph, batch_norm
+from graph import BLOCK, Activation, Array, Graph, batch_norm, filled
 
 _EPSILON = 1e-3
 _BANDS = 128
@@ -36,9 +36,11 @@ def build(tensors: Mapping[str, Array]) -> Graph:
 
 
 def _offer(graph: Graph, layer: int, features: str, channels: int, rows: int) -> None:
-    graph.output(f"layer{layer}_global", graph.flat(graph.node("GlobalAveragePool", features)), channels)
+    over_both = graph.node("GlobalAveragePool", features)
     over_time = graph.node("ReduceMean", features, axes=[3], keepdims=0)
-    graph.output(f"layer{layer}_time", graph.flat(over_time), channels * rows)
+    for pool, mean, length in (("global", over_both, channels), ("time", over_time, channels * rows)):
+        mean = graph.first(mean, channels) if channels % BLOCK else mean
+        graph.output(f"layer{layer}_{pool}", graph.flat(mean), length)
 
 
 class _Network:
@@ -50,15 +52,16 @@ class _Network:
         """Add a convolution with its batch norm and activation."""
         kernel = self._tensors[f"{name}.0.weight"]
         scale, shift = batch_norm(self._tensors, f"{name}.1", _EPSILON)
-        groups = len(kernel) if kernel.shape[1] == 1 else 1
-        groups = 1 if name == "features.0" else groups
+        is_depthwise = kernel.shape[1] == 1 and name != "features.0"
+        if kernel.shape[1] > 1:
+            kernel = filled(kernel, 1)
+        kernel, scale, shift = filled(kernel), filled(scale), filled(shift)
+        groups = len(kernel) if is_depthwise else 1
         return self._graph.convolution(
             features, kernel, scale=scale, bias=shift, stride=stride, groups=groups, activation=activation
         )
 
-    def block(
-        self, features: str, name: str, stride: int, activation: Activation, inputs: int
-    ) -> tuple[str, int]:
+    def block(self, features: str, name: str, stride: int, activation: Activation, inputs: int) -> tuple[str, int]:
         """Expand, convolve each channel, gate, project; added to the input where the shapes agree."""
         count = 1 + max(int(key.split(".")[3]) for key in self._tensors if key.startswith(f"{name}."))
         changed = features
@@ -79,6 +82,7 @@ class _Network:
         """Squeeze and excitation: scale each channel by a function of the means of all channels."""
         gate = self._graph.node("GlobalAveragePool", features)
         for part, activation in (("fc1", "Relu"), ("fc2", "Sigmoid")):
-            kernel, bias = (self._tensors[f"{name}.{part}.{which}"] for which in ("weight", "bias"))
+            kernel, bias = (filled(self._tensors[f"{name}.{part}.{which}"]) for which in ("weight", "bias"))
+            kernel = filled(kernel, 1)
             gate = self._graph.convolution(gate, kernel, bias=bias.astype(np.float32), activation=activation)  # type: ignore[arg-type]
         return self._graph.node("Mul", features, gate)

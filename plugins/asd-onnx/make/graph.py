@@ -19,6 +19,10 @@ OPSET = 17
 IR_VERSION = 8
 """What ONNX Runtime 1.17 and later read."""
 
+BLOCK = 16
+"""Channels that ONNX Runtime computes together on processors with AVX-512 (8 with AVX). It reorders maps whose number
+of channels is no multiple: so they get channels of zeros, which are dropped at the end."""
+
 _SMALL = 2**16
 """Kernels of fewer values stay in float32 where others become integers: the first layers matter most for precision."""
 
@@ -138,6 +142,11 @@ class Graph:
         """Return the windows as maps of one channel."""
         return self.node("Unsqueeze", self.WINDOWS, self.constant(np.array([1], np.int64)))
 
+    def first(self, features: str, count: int) -> str:
+        """Return the first channels (axis 1) alone."""
+        bounds = (self.constant(np.array([number], np.int64)) for number in (0, count, 1))
+        return self.node("Slice", features, *bounds)
+
     def flat(self, features: str) -> str:
         """Return all that belongs to a window as one vector."""
         return self.node("Flatten", features, axis=1)
@@ -155,6 +164,12 @@ class Graph:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def filled(values: Array, axis: int = 0) -> Array:
+    """Return `values` with zeros behind them up to a whole number of blocks of channels."""
+    lacking = [(0, -values.shape[axis] % BLOCK if each == axis else 0) for each in range(values.ndim)]
+    return np.pad(values, lacking)
 
 
 def batch_norm(tensors: Mapping[str, Array], name: str, epsilon: float) -> tuple[Array, Array]:

@@ -3,9 +3,6 @@
 Batch norm follows the rectifier, and the maximum over frequency follows that. Both are monotonic in each channel, so
 that the maximum can be taken first, of bare convolutions whose kernels are scaled by the batch norm: then there is a
 fiftieth of the values left. A rising channel is rectified from below, a falling one from above.
-
-ONNX Runtime computes blocks of 16 channels and reorders maps whose number of channels is another: so the front end's
-convolutions get channels of zeros, which are dropped at the end.
 """
 
 from __future__ import annotations
@@ -13,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from graph import Array, Graph
+from graph import Array, Graph, filled
 
 _EPSILON = 1e-3
 _BANDS = 96
-_BLOCK = 16
 _HUGE = float(np.finfo(np.float32).max)
 _FRONT = {"timbral": (0, 1), "temporal": (2, 3, 4)}
 """Numbers of the convolutions of each part of the front end."""
@@ -88,12 +84,12 @@ def _front(graph: Graph, scaled: str, tensors: Mapping[str, Array], number: int)
     pads = ((taps - 1) // 2, 0, taps // 2, 0)
     bands = _BANDS - seen + 1
     kernel = (kernel * scale[:, None, None, None]).astype(np.float32)
-    found = graph.convolution(scaled, _filled(kernel), pads=pads)
+    found = graph.convolution(scaled, filled(kernel), pads=pads)
     highest = graph.node("MaxPool", found, kernel_shape=[1, bands], strides=[1, bands])
     low = np.where(scale >= 0, 0.0, -_HUGE)
     high = np.where(scale >= 0, _HUGE, 0.0)
     for operator, values in (("Add", scale * bias), ("Max", low), ("Min", high), ("Add", shift)):
-        highest = graph.node(operator, highest, graph.constant(_by_channel(_filled(values))))
+        highest = graph.node(operator, highest, graph.constant(_by_channel(filled(values))))
     return highest
 
 
@@ -114,12 +110,7 @@ def _convolution(
 
 def _channels(tensors: Mapping[str, Array], numbers: Sequence[int]) -> Array:
     """Return which channels of the convolutions' maps are real, bool."""
-    return np.concatenate([_filled(np.ones(_kernel(tensors, number)[0].shape[0], bool)) for number in numbers])
-
-
-def _filled(values: Array) -> Array:
-    """Return `values` with zeros behind them up to a whole number of blocks of channels (axis 0)."""
-    return np.concatenate([values, np.zeros((-len(values) % _BLOCK, *values.shape[1:]), values.dtype)])
+    return np.concatenate([filled(np.ones(_kernel(tensors, number)[0].shape[0], bool)) for number in numbers])
 
 
 def _kernel(tensors: Mapping[str, Array], number: int) -> tuple[Array, Array]:

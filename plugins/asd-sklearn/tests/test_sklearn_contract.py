@@ -25,6 +25,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "mahalanobis": {},
     "pca-residual": {"n_components": 0.9},
     "knn": {},
+    "deviation": {},
     "ensemble": {"detectors": ("gmm n_components=6", "knn n_neighbors=2 local_density=yes")},
 }
 NAMES = list(PARAMETERS)

@@ -84,16 +84,37 @@ def test_the_reasons_say_where_and_by_how_much() -> None:
 def test_quantiles_of_one_band_are_one_reason_and_other_quantities_are_named() -> None:
     band = (2100.0, 2600.0)
     infos = [FeatureInfo(f"level ({q} %)", "dB", band) for q in (10, 50, 90)]
-    infos += [FeatureInfo("fast fluctuation", "dB", band), FeatureInfo("tone", "dB", (40.0, 16000.0))]
+    infos += [FeatureInfo("fast fluctuation", "dB", band), FeatureInfo("tone prominence", "dB")]
     infos += [FeatureInfo("kurtosis")]
     detector = deviation(0.001 * TRAIN[:, :6])
     row = np.array([[2.0, 4.0, 9.6, 1.5, -3.0, 0.7]], np.float32)
     assert [text for text, _ in detector.explain(row, infos)[0]] == [
         "9.6 dB louder at 2.1–2.6 kHz",
-        "3 dB less tone at 40 Hz–16 kHz",
+        "3 dB less tone prominence",
         "1.5 dB more fast fluctuation at 2.1–2.6 kHz",
         "0.7 more kurtosis",
     ]
+
+
+def test_a_change_of_all_bands_together_is_overall() -> None:
+    infos = [FeatureInfo("level (10 %)", "dB"), FeatureInfo("level (50 %)", "dB")]
+    detector = deviation(0.001 * TRAIN[:, :2])
+    assert [text for text, _ in detector.explain(np.array([[-3.0, -4.0]], np.float32), infos)[0]] == [
+        "4 dB quieter overall"
+    ]
+
+
+def test_what_a_band_shows_more_is_no_reason_of_its_own_for_all_bands() -> None:
+    infos = [FeatureInfo("level (50 %)", "dB", (40.0, 100.0)), FeatureInfo("level (50 %)", "dB")]
+    band = 0.3 * TRAIN[:, 0]
+    detector = deviation(np.stack([band, 0.001 * TRAIN[:, 1]], axis=1), floor=0.01)
+    high = np.sort(band)[-3] + 14  # the most similar clips are the five highest
+    row = np.array([[high, 4.0]], np.float32)
+    reasons = detector.explain(row, infos)[0]
+    assert [text for text, _ in reasons] == ["14 dB louder at 40–100 Hz"]
+    assert reasons[0][1] == pytest.approx(detector.score(row)[0], rel=1e-6)
+    against = detector.explain(np.array([[high, -4.0]], np.float32), infos)[0]
+    assert sorted(text for text, _ in against) == ["14 dB louder at 40–100 Hz", "4 dB quieter overall"]
 
 
 def test_features_that_nobody_named_are_counted() -> None:

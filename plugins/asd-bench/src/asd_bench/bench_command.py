@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from asd_bench import export, show
 from asd_bench import recipe as recipes
 from asd_bench.compute import TrialRunner
 from asd_bench.live import watched
+from asd_bench.machines import run as machines
+from asd_bench.machines.recipe import is_machines
+from asd_bench.machines.recipe import read as read_machines
 from asd_bench.recipe import Recipe, RecipeFile
 from asd_bench.recommend import Limits, recommendation, write_config
 from asd_bench.report import write_report
@@ -30,7 +34,16 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--data", type=_PATH, help="Folder of the data.")
+@click.option(
+    "--data", type=_PATH, multiple=True, metavar="DIR", help="Folder of the data; the recipe 'machines' takes several."
+)
+@click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="NAME",
+    help="Recipe 'machines': fast, default, best or a TOML file.",
+)
 @click.option("-o", "--output", type=_PATH, help="Results folder, where a run continues [default: bench-RECIPE].")
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
@@ -46,7 +59,8 @@ _PATH = click.Path(path_type=Path)
 @verbose_option
 def bench(
     recipe: str | None,
-    data: Path | None,
+    data: tuple[Path, ...],
+    pipelines: tuple[str, ...],
     output: Path | None,
     listed: bool,
     printed: bool,
@@ -64,8 +78,8 @@ def bench(
 ) -> None:
     """Compare pipelines on data. RECIPE is a name from --list or a TOML file.
 
-    Prints a line for each pipeline and writes CSV, JSON and an HTML report into the results folder. Results are kept
-    there: after an interruption the same command continues.
+    Prints a table and writes CSV, JSON and an HTML report into the results folder. Results are kept there: after an
+    interruption the same command continues. RECIPE 'machines' compares whole pipelines over many machines.
     """
     if listed:
         _list(as_json)
@@ -76,17 +90,25 @@ def bench(
     if printed:
         click.echo(file.text, nl=False)
         return
-    chosen = recipes.read(file)
-    if data is None:
+    if not data:
         raise ConfigError(f"name the folder of the data: asd bench {recipe} --data DIR")
+    runtime = runtime_from(device, precision, batch_size)
     limits = Limits(max_time, max_memory, permissive)
+    if is_machines(file):
+        _refuse(file, {"--recommend": recommend, "--submission": submission}, limits)
+        written = _compare_machines(file, pipelines, data, output, runtime, workers, as_json=as_json, verbose=verbose)
+        click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
+        return
+    chosen = recipes.read(file)
+    if pipelines or len(data) > 1:
+        many = "--pipeline" if pipelines else f"--data {len(data)} times"
+        raise ConfigError(f"recipe {chosen.name!r} takes no {many}; 'asd bench machines' does")
     if limits != Limits() and recommend is None:
         raise ConfigError("--max-time, --max-memory and --permissive limit a recommendation: add --recommend FILE.toml")
     folder = output or Path(f"bench-{chosen.name}")
-    runtime = runtime_from(device, precision, batch_size)
     with reporting(verbose):
-        results, written = _run(chosen, file, data, folder, runtime, workers, submission)
-    advice = recommendation(results, limits, data.resolve().name) if recommend else None
+        results, written = _run(chosen, file, data[0], folder, runtime, workers, submission)
+    advice = recommendation(results, limits, data[0].resolve().name) if recommend else None
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
@@ -97,6 +119,35 @@ def bench(
         if not as_json:
             click.echo(f"\n{advice.text}\nNext: asd fit RECORDINGS --config {recommend} -o machine.asd")
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
+
+
+def _refuse(file: RecipeFile, options: Mapping[str, Path | None], limits: Limits) -> None:
+    """Raise a ConfigError for options of other recipes."""
+    given = [name for name, value in options.items() if value is not None]
+    given += ["a limit"] if limits != Limits() else []
+    if given:
+        raise ConfigError(f"recipe {file.name!r} takes no {given[0]}; it compares whole pipelines: see --pipeline")
+
+
+def _compare_machines(
+    file: RecipeFile,
+    pipelines: Sequence[str],
+    data: Sequence[Path],
+    output: Path | None,
+    runtime: Runtime,
+    workers: int,
+    *,
+    as_json: bool,
+    verbose: bool,
+) -> list[Path]:
+    """Run a recipe of machines, print the results, and return the files that were written."""
+    recipe = read_machines(file, pipelines)
+    with reporting(verbose):
+        summaries, rows, written = machines.run(
+            recipe, data, output or Path(f"bench-{recipe.name}"), runtime=runtime, workers=workers
+        )
+    machines.show(recipe, summaries, rows, as_json_text=as_json)
+    return written
 
 
 def _run(
@@ -132,7 +183,7 @@ def _warn_of_duplicates(run: Run) -> None:
 
 
 def _list(as_json: bool) -> None:
-    found = {name: recipes.read(file).summary for name, file in recipes.shipped().items()}
+    found = {name: recipes.summary_of(file) for name, file in recipes.shipped().items()}
     if as_json:
         print_json([{"name": name, "summary": summary} for name, summary in found.items()])
     else:

@@ -202,6 +202,11 @@ def read(file: RecipeFile) -> Recipe:
     return _Reader(file).recipe(given)
 
 
+def summary_of(file: RecipeFile) -> str:
+    """Return the sentence on a shipped recipe, of whatever kind it is."""
+    return str(tomllib.loads(file.text).get("summary", ""))
+
+
 class _Reader:
     """Turns the tables of a recipe into a `Recipe`; errors name the line of the first occurrence of the wrong word."""
 

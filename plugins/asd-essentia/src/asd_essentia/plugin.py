@@ -13,7 +13,6 @@ Layer = Literal[
     "mean-pool", "max-pool", "penultimate", "taggram", "cnn1", "cnn2", "cnn3", "timbral", "temporal"
 ]  # fmt: skip
 
-_TRAINED_ON: dict[Model, str] = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
 _RESTRICTED: dict[str, tuple[Any, ...] | None] = {"graph": (), "sha256": (), "metadata": ()}
 """A graph is a program: TensorFlow's operations read and write files."""
 
@@ -91,15 +90,17 @@ def _frontend(name: str, summary: str, target: str, shape: tuple[int, ...]) -> C
 def _musicnn(model: Model) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
-        name=f"musicnn-{model}",
-        summary=f"MusiCNN music tagger trained on {_TRAINED_ON[model]}; weights included",
+        name=f"musicnn-{model}-torch",
+        summary=f"The same as musicnn-{model}, computed by PyTorch; weights included",
         target="asd_essentia.musicnn:Musicnn",
         licence="Apache-2.0; weights ISC",
         preset={"model": model},
         requires=("torch>=2.6",),
+        engines=("torch",),
         dimension=753,
         weights=(TENSORS[model],),
         frontend="musicnn-mel",
+        alternative=f"musicnn-{model}",
     )
 
 

@@ -11,6 +11,7 @@ from asd.plugin import (
     Audio,
     Float32,
     Frontend,
+    OnnxGraph,
     Representation,
     Windows,
     filtered_spectrogram,
@@ -18,6 +19,7 @@ from asd.plugin import (
     one_of,
     whole_number,
 )
+from asd_frontends import onnx
 from asd_frontends.spacing import runs, windows
 
 Normalise = Literal["window", "recording", "none"]
@@ -100,6 +102,19 @@ class AisfxMel(Frontend):
         found = windows(blocks, length=self._length, hop=self.window_hop, sample_rate=_RATE)
         before = _N_FFT // 2 / _RATE if self.normalise == "recording" else 0.0
         return Windows(found.values, found.start - before, found.duration)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self.normalise == "recording":
+            raise NotImplementedError("normalise is 'recording'; fit with --frontend.normalise window or none")
+        if self.normalise == "window":
+            peak = graph.op("ReduceMax", graph.op("Abs", samples), axes=[1], keepdims=1)
+            silent = graph.op("Equal", peak, graph.constant(np.float32(0.0)))
+            samples = graph.op("Div", samples, graph.op("Where", silent, graph.constant(np.float32(1.0)), peak))
+        frames = onnx.cut_frames(graph, samples, onnx.regular(self.frames, _N_FFT, _HOP))
+        power = onnx.scaled(graph, onnx.filtered(graph, frames, _N_FFT, _bank()), float(_GAIN))
+        logs = onnx.log10(graph, graph.op("Add", power, graph.constant(np.float32(1.0))))
+        return onnx.scaled(graph, logs, float(_SCALE))
 
     def _whole(self, samples: Float32) -> Float32:
         """Return a recording with its peak at one and half a frame of silence at both ends."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from asd.plugin import Audio, Frontend, Representation, Windows, filtered_frames
+from asd.plugin import Audio, Float32, Frontend, OnnxGraph, Representation, Windows, filtered_frames
+from asd_frontends import onnx
 from asd_frontends.spacing import runs, steps, windows
 from asd_frontends.triangles import mel_triangles
 
@@ -63,9 +64,18 @@ class PatchMel(Frontend):
     def __call__(self, audio: Audio) -> Windows:
         """Return float32 patches of shape (n_windows, 96, 64), earliest frame and lowest band first."""
         frames = np.lib.stride_tricks.sliding_window_view(audio.samples[0], _FRAME)[::_HOP]
-        bank = mel_triangles(sample_rate=_RATE, n_fft=_N_FFT, n_mels=_BANDS, f_min=_LOWEST, f_max=_HIGHEST)
-        bands = filtered_frames(frames, bank, n_fft=_N_FFT, power=1)
+        bands = filtered_frames(frames, self._bank, n_fft=_N_FFT, power=1)
         bands += np.float32(_OFFSETS[self.network])
         np.log(bands, out=bands)
         patches = runs(np.ascontiguousarray(bands.T), _FRAMES, self._hop_frames).copy()
         return windows(patches, length=self.window_length, hop=self.window_hop, sample_rate=_RATE)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        frames = onnx.cut_frames(graph, samples, onnx.regular(_FRAMES, _FRAME, _HOP))
+        bands = onnx.filtered(graph, frames, _FRAME, self._bank, power=1)
+        return graph.op("Log", graph.op("Add", bands, graph.constant(np.float32(_OFFSETS[self.network]))))
+
+    @property
+    def _bank(self) -> Float32:
+        return mel_triangles(sample_rate=_RATE, n_fft=_N_FFT, n_mels=_BANDS, f_min=_LOWEST, f_max=_HIGHEST)

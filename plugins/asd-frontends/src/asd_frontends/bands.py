@@ -13,12 +13,14 @@ from asd.plugin import (
     CheckedExtractor,
     FeatureInfo,
     Float32,
+    OnnxGraph,
     Representation,
     number,
     power_spectrogram,
     power_to_db,
     whole_number,
 )
+from asd_frontends import onnx
 from asd_frontends.waveform import Waveform
 
 _FRAMES_OF_SLOW = 4
@@ -52,8 +54,8 @@ class BandLevels(CheckedExtractor):
 
     Of each band, and of all bands together: the quantiles of its level over the frames of a window; the fast
     fluctuation (root mean square difference of successive frames, divided by the square root of two); the slow
-    fluctuation (deviation of the means of four frames each); the tone (the highest bin of the window's mean spectrum
-    over the mean of the band's bins). All in dB, so that a detector can say what changed by how much.
+    fluctuation (deviation of the means of four frames each); the tone prominence (the highest bin of the window's mean
+    spectrum over the mean of the band's bins). All in dB, so that a detector can say what changed by how much.
 
     Parameters
     ----------
@@ -110,15 +112,15 @@ class BandLevels(CheckedExtractor):
 
     @property
     def dimension(self) -> int:
-        """Quantiles, two fluctuations and the tone, of each band and of all together."""
+        """Quantiles, two fluctuations and the tone prominence, of each band and of all together."""
         return (len(self.quantiles) + 3) * len(self._bins)
 
     def features(self) -> list[FeatureInfo]:
         """Return what each value measures."""
         edges = ((self._bins - 0.5) * self.sample_rate / self.n_fft).tolist()
-        bands = [*pairwise(edges), (edges[0], edges[-1])]
+        bands = [*pairwise(edges), None]
         levels = [f"level ({100 * quantile:g} %)" for quantile in self.quantiles]
-        quantities = [*levels, "fast fluctuation", "slow fluctuation", "tone"]
+        quantities = [*levels, "fast fluctuation", "slow fluctuation", "tone prominence"]
         return [FeatureInfo(quantity, "dB", band) for quantity in quantities for band in bands]
 
     @cached_property
@@ -156,6 +158,58 @@ class BandLevels(CheckedExtractor):
         means = np.add.reduceat(mean, starts) / np.diff(self._bins)
         peaks, means = np.append(peaks, peaks.max()), np.append(means, mean.mean())
         return power, np.asarray(power_to_db((peaks / means).astype(np.float32)))
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        bins = np.arange(self._bins[0], self._bins[-1])
+        spectra = onnx.strided_spectra(graph, windows, self.n_fft, self.n_fft // 2, bins)
+        spectra = onnx.scaled(graph, spectra, 16 / 3 / self.n_fft**2)
+        widths = np.diff(self._bins)
+        sums = np.repeat(np.eye(len(widths), dtype=np.float32), widths, axis=1)
+        sums = np.concatenate([sums, np.ones((1, len(bins)), np.float32)])
+        power = graph.op("MatMul", graph.constant(sums), spectra)
+        level = onnx.decibels(graph, power, 10 ** (self.floor / 10))
+        parts = [*self._quantiles_to_onnx(graph, level), *_fluctuations_to_onnx(graph, level)]
+        mean = graph.op("ReduceMean", spectra, axes=[2], keepdims=0)
+        mean = graph.op("Max", mean, graph.constant(np.float32(10 ** (self.floor / 10) / self.n_fft)))
+        starts = self._bins - self._bins[0]
+        members = [*(np.arange(first, stop) for first, stop in pairwise(starts.tolist())), np.arange(len(bins))]
+        picked = [graph.op("Gather", mean, graph.constant(own.astype(np.int64)), axis=1) for own in members]
+        peaks, means = (
+            graph.op("Concat", *(graph.op(kind, own, axes=[1], keepdims=1) for own in picked), axis=1)
+            for kind in ("ReduceMax", "ReduceMean")
+        )
+        return graph.op("Concat", *parts, onnx.decibels(graph, graph.op("Div", peaks, means)), axis=1)
+
+    def _quantiles_to_onnx(self, graph: OnnxGraph, level: str) -> list[str]:
+        """Return the quantiles over the frames, of which the graph knows the number only when it runs."""
+        count = graph.op("Gather", graph.op("Shape", level), graph.constant([2]), axis=0)
+        ordered = graph.op("TopK", level, count, largest=0)
+        last = graph.op("Sub", graph.op("Cast", count, to=np.float32), graph.constant(np.float32(1)))
+        found = []
+        for quantile in self.quantiles:
+            place = onnx.scaled(graph, last, quantile)
+            first, second = graph.op("Floor", place), graph.op("Ceil", place)
+            below, above = (
+                graph.op("Gather", ordered, graph.op("Cast", index, to=np.int64), axis=2) for index in (first, second)
+            )
+            step = graph.op("Mul", graph.op("Sub", above, below), graph.op("Sub", place, first))
+            found.append(graph.op("Squeeze", graph.op("Add", below, step), graph.constant([2])))
+        return found
+
+
+def _fluctuations_to_onnx(graph: OnnxGraph, level: str) -> tuple[str, str]:
+    """Return the fast and the slow fluctuation of levels, float32 (windows, bands, frames)."""
+    axis, end = graph.constant([2]), graph.constant([np.iinfo(np.int64).max])
+    later = graph.op("Slice", level, graph.constant([1]), end, axis)
+    earlier = graph.op("Slice", level, graph.constant([0]), graph.constant([-1]), axis)
+    steps = graph.op("Sub", later, earlier)
+    squares = graph.op("ReduceMean", graph.op("Mul", steps, steps), axes=[2], keepdims=0)
+    fast = graph.op("Sqrt", onnx.scaled(graph, squares, 0.5))
+    means = graph.op("AveragePool", level, kernel_shape=[_FRAMES_OF_SLOW], strides=[_FRAMES_OF_SLOW])
+    centred = graph.op("Sub", means, graph.op("ReduceMean", means, axes=[2], keepdims=1))
+    variance = graph.op("ReduceMean", graph.op("Mul", centred, centred), axes=[2], keepdims=0)
+    return fast, graph.op("Sqrt", variance)
 
 
 def _quantiles(level: Float32, quantiles: tuple[float, ...]) -> list[npt.NDArray[np.floating]]:

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import ConfigError
-from asd.plugin import Audio, Float32, Frontend, Representation, Windows, filtered_frames
+from asd.plugin import Audio, Float32, Frontend, OnnxGraph, Representation, Windows, filtered_frames
+from asd_frontends import onnx
 from asd_frontends.spacing import STEP_SECONDS, steps, windows
 from asd_frontends.triangles import mel_triangles
 
@@ -86,11 +87,27 @@ class EfficientATMel(Frontend):
         values[:, :, [0, 1, -1]] = outer.transpose(1, 0, 2)
         return windows(values, length=self.window_length, hop=self.window_hop, sample_rate=_RATE)
 
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        last = self.window_length - 1
+        first, second = ([graph.constant([at]) for at in ends] for ends in ((0, last), (1, last + 1)))
+        axis = graph.constant([1])
+        before, after = (graph.op("Slice", samples, *ends, axis) for ends in (first, second))
+        emphasised = graph.op("Sub", after, graph.op("Mul", before, graph.constant(_PRE_EMPHASIS)))
+        frames = onnx.cut_frames(graph, emphasised, self._positions(np.arange(self._frames)))
+        bands = onnx.filtered(graph, frames, _FRAME, _bank(), symmetric=True)
+        logs = graph.op("Log", graph.op("Add", bands, graph.constant(_FLOOR)))
+        return graph.op("Transpose", onnx.scaled(graph, logs, 0.2, offset=4.5), perm=[0, 2, 1])
+
     @property
     def _ends(self) -> npt.NDArray[np.intp]:
         """Positions within a window of the samples of its first two frames and its last, (3, 800)."""
+        return self._positions(np.array([0, 1, self._frames - 1]))
+
+    def _positions(self, frames: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Positions within a window of the samples of some of its frames, (n, 800); it is mirrored at its ends."""
         last = self.window_length - 2
-        centres = _HOP * np.array([0, 1, self._frames - 1])
+        centres = _HOP * frames
         positions = np.abs(centres[:, np.newaxis] + np.arange(-_FRAME // 2, _FRAME // 2, dtype=np.intp))
         mirrored: npt.NDArray[np.intp] = np.minimum(positions, 2 * last - positions)
         return mirrored
@@ -98,10 +115,13 @@ class EfficientATMel(Frontend):
 
 def _log_mel(frames: Float32) -> Float32:
     """Return the scaled logarithm of mel power, float32[128, n], of float32[n, 800]."""
-    bank = mel_triangles(sample_rate=_RATE, n_fft=_N_FFT, n_mels=_BANDS, f_min=0.0, f_max=_HIGHEST)
-    bands = filtered_frames(frames, bank, n_fft=_N_FFT, symmetric=True)
+    bands = filtered_frames(frames, _bank(), n_fft=_N_FFT, symmetric=True)
     bands += _FLOOR
     np.log(bands, out=bands)
     bands += np.float32(4.5)
     bands *= np.float32(0.2)
     return bands
+
+
+def _bank() -> Float32:
+    return mel_triangles(sample_rate=_RATE, n_fft=_N_FFT, n_mels=_BANDS, f_min=0.0, f_max=_HIGHEST)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.plugin import Extractor, Float32, Representation
+from asd.plugin import Extractor, Float32, OnnxGraph, Representation
 
 
 class Identity(Extractor):
@@ -30,3 +30,7 @@ class Identity(Extractor):
         """Return float32[n_windows, the product of a window's sizes]."""
         array = np.asarray(values if isinstance(values, np.ndarray) else np.from_dlpack(values), dtype=np.float32)
         return array.reshape(len(array), math.prod(array.shape[1:]))
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        return graph.op("Flatten", windows)

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from asd.plugin import Audio, Float32, Representation, Windows, one_of, whole_number
+from asd.plugin import Audio, Float32, OnnxGraph, Representation, Windows, one_of, whole_number
+from asd_frontends import onnx
 from asd_frontends.colours import ColourMap, colour_index, colour_table
 from asd_frontends.patch import MelPatch, Reference, Scaling
 from asd_frontends.upscale import upscale
@@ -121,6 +122,18 @@ class MelImage(MelPatch):
         colours = np.take(_palette(self.colour_map, self.normalise), colour_index(patches), axis=0, mode="clip")
         images = upscale(colours, self.size).transpose(0, 3, 1, 2)
         return Windows(images, self._starts(len(images)), self._length / self.sample_rate)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        patches = super().to_onnx(graph, samples)
+        upside_down = graph.constant(np.arange(self.n_mels)[::-1].copy())
+        levels = onnx.scaled(graph, graph.op("Gather", patches, upside_down, axis=1), 256.0)
+        limits = graph.constant(np.float32(0.0)), graph.constant(np.float32(255.0))
+        index = graph.op("Cast", graph.op("Clip", levels, *limits), to=np.int64)
+        colours = graph.op("Gather", graph.constant(_palette(self.colour_map, self.normalise)), index, axis=0)
+        images = graph.op("Transpose", colours, perm=[0, 3, 1, 2])
+        scales = np.array([1, 1, self.size / self.n_mels, self.size / self.frames], np.float32)
+        return graph.op("Resize", images, "", graph.constant(scales), mode="linear")
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from asd.errors import ConfigError
-from asd.plugin import Audio, Float32, Frontend, Representation, Windows, filtered_spectrogram
+from asd.plugin import Audio, Float32, Frontend, OnnxGraph, Representation, Windows, filtered_spectrogram
+from asd_frontends import onnx
 from asd_frontends.musicnn_bank import BANDS, FRAME, HOP, SAMPLE_RATE, mel_bank
 from asd_frontends.spacing import runs, windows
 
@@ -63,6 +64,12 @@ class MusicnnMel(Frontend):
         """Return read-only float32 windows of shape (n_windows, frames, 96); windows that overlap share memory."""
         values = runs(log_mel(audio.samples[0]), self.frames, _frames(self.hop))
         return windows(values, length=self.window_length, hop=self.window_hop, sample_rate=SAMPLE_RATE)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        frames = onnx.cut_frames(graph, samples, onnx.regular(self.frames, FRAME, HOP))
+        power = onnx.filtered(graph, frames, FRAME, mel_bank(), symmetric=True)
+        return onnx.log10(graph, graph.op("Add", onnx.scaled(graph, power, 10000.0), graph.constant(np.float32(1.0))))
 
 
 def log_mel(samples: Float32) -> Float32:

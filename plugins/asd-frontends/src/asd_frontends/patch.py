@@ -12,14 +12,17 @@ from asd.plugin import (
     Float32,
     Float64,
     Frontend,
+    OnnxGraph,
     Representation,
     Windows,
-    mel_spectrogram,
+    filtered_spectrogram,
+    mel_filter_bank,
     one_of,
     pcen,
     power_to_db,
     whole_number,
 )
+from asd_frontends import onnx
 from asd_frontends.checks import check_mel
 
 Reference = Literal["fixed", "clip", "patch"]
@@ -161,17 +164,29 @@ class MelPatch(Frontend):
         samples = audio.samples[0]
         if len(samples) < self._length:  # only a whole recording (reference "clip") can come in this short
             samples = np.resize(samples, self._length)
-        mel = mel_spectrogram(
-            samples,
-            sample_rate=self.sample_rate,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            n_mels=self.n_mels,
-            f_min=self.f_min,
-            f_max=self.f_max,
-            power=1 if self.scaling == "pcen" else 2,
-        )
+        power: Literal[1, 2] = 1 if self.scaling == "pcen" else 2
+        mel = filtered_spectrogram(samples, self._bank, n_fft=self.n_fft, hop_length=self.hop_length, power=power)
         return self._pcen(mel) if self.scaling == "pcen" else self._log(mel)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        if self.scaling == "pcen" or self.reference == "clip":
+            raise NotImplementedError(
+                f"scaling is {self.scaling!r} and reference {self.reference!r}; fit with --frontend.scaling log and "
+                "--frontend.reference fixed or patch"
+            )
+        low, high = self._range
+        frames = onnx.cut_frames(graph, samples, onnx.regular(self.frames, self.n_fft, self.hop_length))
+        level = onnx.decibels(graph, onnx.filtered(graph, frames, self.n_fft, self._bank))
+        if self.reference == "patch":
+            level = graph.op("Sub", level, graph.op("ReduceMax", level, axes=[1, 2], keepdims=1))
+        return graph.op("Transpose", onnx.scaled(graph, level, 1 / (high - low), offset=-low), perm=[0, 2, 1])
+
+    @property
+    def _bank(self) -> Float32:
+        return mel_filter_bank(
+            sample_rate=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, f_min=self.f_min, f_max=self.f_max
+        )
 
     def _cut(self, spectrogram: Float32) -> Float32:
         view = np.lib.stride_tricks.sliding_window_view(spectrogram, self.frames, axis=1)[:, :: self.frame_hop]

@@ -64,6 +64,22 @@ def asd_components() -> Iterator[ComponentSpec]:
     )
     yield ComponentSpec(
         kind="extractor",
+        name="sound-level",
+        summary="The level of the sound in dB, one value",
+        target="asd_frontends.tonality:SoundLevel",
+        licence="Apache-2.0",
+        frontend="band-waveform",
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="tonality",
+        summary="How far tones stand out of each frequency band, in dB",
+        target="asd_frontends.tonality:Tonality",
+        licence="Apache-2.0",
+        frontend="band-waveform",
+    )
+    yield ComponentSpec(
+        kind="extractor",
         name="identity",
         summary="What the front end gives, one row a window",
         target="asd_frontends.identity:Identity",

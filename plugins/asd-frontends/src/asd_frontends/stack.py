@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from asd.plugin import Audio, Frontend, Representation, Windows, mel_spectrogram, power_to_db, whole_number
+from asd.plugin import (
+    Audio,
+    Frontend,
+    OnnxGraph,
+    Representation,
+    Windows,
+    mel_filter_bank,
+    mel_spectrogram,
+    power_to_db,
+    whole_number,
+)
+from asd_frontends import onnx
 from asd_frontends.checks import check_mel
 
 
@@ -92,3 +103,11 @@ class MelStack(Frontend):
         vectors = stacks[:: self.frame_hop * self.n_mels].copy()
         start = np.arange(len(vectors), dtype=np.float64) * (self.window_hop / self.sample_rate)
         return Windows(vectors, start, self.window_length / self.sample_rate)
+
+    def to_onnx(self, graph: OnnxGraph, samples: str) -> str:
+        """Add the windows to `graph`; see `asd.plugin.OnnxGraph`."""
+        frames = onnx.cut_frames(graph, samples, onnx.regular(self.frames, self.n_fft, self.hop_length))
+        bank = mel_filter_bank(
+            sample_rate=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, f_min=self.f_min, f_max=self.f_max
+        )
+        return graph.op("Flatten", onnx.decibels(graph, onnx.filtered(graph, frames, self.n_fft, bank)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asd.plugin import CheckedExtractor, Float32, Representation
+from asd.plugin import CheckedExtractor, Float32, OnnxGraph, Representation
 
 
 class MelStatistics(CheckedExtractor):
@@ -31,3 +31,10 @@ class MelStatistics(CheckedExtractor):
     def _embed(self, windows: Float32) -> Float32:
         """Return the means, then the standard deviations, float32[n_windows, 2 * bands]."""
         return np.concatenate([windows.mean(axis=2), windows.std(axis=2)], axis=1)
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        mean = graph.op("ReduceMean", windows, axes=[2], keepdims=1)
+        apart = graph.op("Sub", windows, mean)
+        deviation = graph.op("Sqrt", graph.op("ReduceMean", graph.op("Mul", apart, apart), axes=[2], keepdims=0))
+        return graph.op("Concat", graph.op("Squeeze", mean, graph.constant([2])), deviation, axis=1)

@@ -48,19 +48,21 @@ def official_weight(url: str, licence: str = "BSD-3-Clause", size: int | None = 
     return WeightFile(name=name, licence=licence, url=url, sha256=sha256, size=size)
 
 
-def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
+def _spec(name: str, summary: str, weight: WeightFile | None, model: str | None = None) -> ComponentSpec:
     return ComponentSpec(
         kind="extractor",
         name=name,
         summary=summary,
         target="asd_imagenet.extractor:ImageNetExtractor",
         licence=f"Apache-2.0; weights {weight.licence if weight else 'by model'}",
-        preset={"model": name} if weight else {},
+        preset={"model": model} if model else {},
         requires=("torch>=2.6", "torchvision>=0.21"),
-        shape=(3, 224, 224) if weight else None,
-        dimension=DIMENSIONS.get(name),
+        engines=("torch",),
+        shape=(3, 224, 224) if model else None,
+        dimension=DIMENSIONS[model] if model else None,
         weights=(weight,) if weight else (),
         frontend="mel-image",
+        alternative="squeezenet1_0" if weight is EMBEDDED else None,
         restricted={"weights": ("random", "default", *WEIGHT_SETS), "layer": None},
     )
 
@@ -68,7 +70,8 @@ def _spec(name: str, summary: str, weight: WeightFile | None) -> ComponentSpec:
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the networks of the paper by name, and one component for every other classifier of torchvision."""
-    yield _spec(EMBEDDED_MODEL, "SqueezeNet 1.0, last feature map 2x2 pooled; weights included", EMBEDDED)
+    summary = "The same as squeezenet1_0, computed by PyTorch; weights included"
+    yield _spec(f"{EMBEDDED_MODEL}-torch", summary, EMBEDDED, EMBEDDED_MODEL)
     for model, (file, size, _, summary) in _OFFICIAL.items():
-        yield _spec(model, summary, official_weight(_PUBLISHER + file, size=size))
+        yield _spec(model, summary, official_weight(_PUBLISHER + file, size=size), model)
     yield _spec("torchvision", "Any classifier of torchvision, named by --extractor.model", None)

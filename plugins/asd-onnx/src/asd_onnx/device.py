@@ -58,13 +58,15 @@ class Place:
 
 @functools.cache
 def load_onnxruntime() -> Any:
-    """Import ONNX Runtime.
+    """Import ONNX Runtime, without its telemetry.
 
     Raises
     ------
     PluginError
         If it is not installed, or does not run on this machine.
     """
+    # From 1.32 on it identifies the machine in a file of the user's and reports to its maker, from the import on.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     except ModuleNotFoundError as error:

@@ -23,7 +23,7 @@ def graph_of(model: memoryview) -> memoryview:
 
 
 def pruned(model: bytes | memoryview, outputs: Sequence[str]) -> bytes:
-    """Return the model with these outputs, in this order, and without what they do not need.
+    """Return the model with these outputs, in this order, and without the nodes and inputs that they do not need.
 
     Parameters
     ----------
@@ -61,7 +61,9 @@ def _pruned_graph(graph: memoryview, outputs: Sequence[str]) -> bytes:
 
 
 def _is_needed(field: Field, needed: set[str]) -> bool:
-    return field.number != GRAPH_INITIALIZER or _name(field, TENSOR_NAME) in needed
+    if field.number == GRAPH_INITIALIZER:
+        return _name(field, TENSOR_NAME) in needed
+    return field.number != GRAPH_INPUT or _name(field, VALUE_NAME) in needed
 
 
 def _used(node: memoryview) -> set[str]:

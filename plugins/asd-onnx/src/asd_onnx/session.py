@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asd.errors import AsdError, ConfigError
+from asd.errors import AsdError, ConfigError, WeightError
 from asd.plugin import Float32, Runtime
 from asd_onnx.device import Place, load_onnxruntime, places, processors
 from asd_onnx.graph import pruned
@@ -66,10 +67,10 @@ class Session:
     Raises
     ------
     ConfigError
-        If the device is not available, the precision is bf16, or an output is unknown.
+        If the device is not available, the precision is bf16, an output is unknown, or there is not one input.
     PluginError
         If ONNX Runtime is not installed or does not load.
-    AsdError
+    WeightError
         If ONNX Runtime refuses the model; the text says why.
     """
 
@@ -90,7 +91,10 @@ class Session:
         inputs, given = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
             found = ", ".join(f"{each.name} ({each.type})" for each in inputs) or "none"
-            raise AsdError(f"{name}: expected one input of floating-point numbers, found {found}")
+            raise ConfigError(
+                f"{name}: expected one input of floating-point numbers that has no value in the file, found {found}; "
+                "export the network with the others as constants"
+            )
         self.input_name, self._dtype = inputs[0].name, _TYPES[inputs[0].type]
         self.input_shape: Shape = tuple(inputs[0].shape)
         self.output_names = tuple(each.name for each in given)
@@ -110,8 +114,10 @@ class Session:
 
         Raises
         ------
+        ConfigError
+            If the windows do not fit the input, or an output is not one row per window.
         AsdError
-            If the windows do not fit the input, an output is not one row per window, or memory runs out.
+            If the network fails on them, or memory runs out.
         """
         windows = values if isinstance(values, np.ndarray) else np.from_dlpack(values)
         self._check(windows.shape)
@@ -144,7 +150,7 @@ class Session:
             and all(not isinstance(size, int) or size == got for size, got in zip(declared[1:], shape[1:], strict=True))
         )
         if not fits:
-            raise AsdError(
+            raise ConfigError(
                 f"{self.name}: its input {self.input_name!r} takes windows of shape {shape_text(declared[1:])}, got "
                 f"{shape_text(shape[1:])}; choose the front end or the layout that fits"
             )
@@ -187,7 +193,9 @@ class Session:
     def _result(self, name: str, value: Any, windows: int) -> Float32:
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape[:1] != (windows,):
             got = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise AsdError(f"{self.name}: its output {name!r} is {got}, expected one row for each of {windows} windows")
+            raise ConfigError(
+                f"{self.name}: its output {name!r} is {got}, expected one row for each window; choose another output"
+            )
         return value.astype(np.float32, copy=False)
 
 
@@ -195,6 +203,18 @@ def shape_text(shape: Sequence[Any]) -> str:
     """Return a shape for people: ``(128, any)``."""
     sizes = [str(size) if isinstance(size, int) else "any" for size in shape]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _refusal(name: str, error: Exception) -> str:
+    """Return why ONNX Runtime does not take a model, and what to do."""
+    text = " ".join(str(error).split())
+    here = f"this onnxruntime {load_onnxruntime().__version__}"
+    mend = "pip install --upgrade onnxruntime, or export the network"
+    if opset := re.search(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)", text):
+        return f"{name}: needs opset {opset[1]} of {opset[2]}, {here} has {opset[3]}: {mend} with that opset"
+    if version := re.search(r"IR version: (\d+), max supported IR version: (\d+)", text):
+        return f"{name}: is in ONNX's format {version[1]}, {here} reads up to {version[2]}: {mend} with an older onnx"
+    return f"{name}: ONNX Runtime does not take it: {reason_of(error)}; export the network again"
 
 
 def reason_of(error: Exception) -> str:
@@ -219,7 +239,7 @@ def _opened(model: Path | bytes, runtime: Runtime, outputs: Sequence[str], name:
         try:
             session = load_onnxruntime().InferenceSession(content, options, providers=list(place.providers))
         except Exception as error:
-            raise AsdError(f"{name}: ONNX Runtime does not take it: {reason_of(error)}") from error
+            raise WeightError(_refusal(name, error)) from error
         if session.get_providers()[0] == place.providers[0][0]:  # else it went on with the next provider
             break
         if place is candidates[-1]:

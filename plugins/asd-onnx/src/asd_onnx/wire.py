@@ -103,6 +103,11 @@ def encoded(number: int, content: bytes) -> bytes:
     return _as_varint(number << 3 | _BYTES) + _as_varint(len(content)) + content
 
 
+def encoded_number(number: int, value: int) -> bytes:
+    """Return `value`, which is not negative, as field `number`."""
+    return _as_varint(number << 3 | _VARINT) + _as_varint(value)
+
+
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.plugin import Features, Float64, number
+from asd.plugin import Features, Float64, OnnxGraph, number
+from asd_sklearn import onnx
 from asd_sklearn.base import FeatureDetector, logsumexp
 from asd_sklearn.distances import Points
 
@@ -47,11 +48,19 @@ class KernelDensity(FeatureDetector):
         self.windows_ = features.copy()
 
     def _score_block(self, features: Features) -> Float64:
-        count, dimension = self.windows_.shape
         exponents = self._derive(self.windows_, Points).squared_distances(features)
         exponents *= -0.5 / self.bandwidth_**2
-        normaliser = np.log(count) + dimension * (np.log(self.bandwidth_) + 0.5 * np.log(2 * np.pi))
-        return np.asarray(normaliser - logsumexp(exponents))
+        return np.asarray(self._log_normaliser() - logsumexp(exponents))
+
+    def _log_normaliser(self) -> float:
+        count, dimension = self.windows_.shape
+        return float(np.log(count) + dimension * (np.log(self.bandwidth_) + 0.5 * np.log(2 * np.pi)))
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        distances = onnx.squared_distances(graph, onnx.doubled(graph, features), Points(self.windows_))
+        exponents = graph.op("Mul", distances, graph.constant(np.array(-0.5 / float(self.bandwidth_) ** 2)))
+        return graph.op("Sub", graph.constant(np.array(self._log_normaliser())), onnx.logsumexp(graph, exponents))
 
     def _values_per_row(self) -> int:
         return sum(self.windows_.shape)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import FeatureInfo, Features, Float64, Int64, Reason, Rows, number, whole_number
+from asd.plugin import FeatureInfo, Features, Float64, Int64, OnnxGraph, Reason, Rows, number, whole_number
+from asd_sklearn import onnx
 from asd_sklearn.base import FeatureDetector
 from asd_sklearn.distances import Points
 
@@ -86,6 +87,22 @@ class Deviation(FeatureDetector):
     def _score_block(self, features: Features) -> Float64:
         return np.asarray((np.abs(self._deviations(features)) * self.weights_).max(axis=1))
 
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        rows, varies = onnx.doubled(graph, features), np.flatnonzero(self.weights_ > 0)
+        own = graph.op("Gather", rows, graph.constant(varies), axis=1)
+        references = self.references_[:, varies]
+        distances = onnx.squared_distances(graph, own, Points(references))
+        count = max(1, min(self.n_neighbors, len(references) // 4))
+        nearest = graph.op("TopK", distances, graph.constant([count]), largest=0, output=1)
+        alike = graph.op("Gather", graph.constant(onnx.matrix(references)), nearest, axis=0)  # (rows, count, features)
+        middle = graph.constant([(count - 1) // 2, count // 2])
+        alike = graph.op("Transpose", alike, perm=[0, 2, 1])
+        ordered = graph.op("TopK", alike, graph.constant([count]), largest=0)
+        median = graph.op("ReduceMean", graph.op("Gather", ordered, middle, axis=2), axes=[2], keepdims=0)
+        weighted = graph.op("Mul", graph.op("Sub", own, median), graph.constant(self.weights_[varies]))
+        return graph.op("ReduceMax", graph.op("Abs", weighted), axes=[1], keepdims=0)
+
     def _values_per_row(self) -> int:
         clips, dimension = self.references_.shape
         return int(clips + 3 * (self.n_neighbors + 1) * dimension)
@@ -109,6 +126,7 @@ class Deviation(FeatureDetector):
                     break
             else:
                 runs.append(_Run(infos[i], deviation[i], in_scales[i]))
+        runs = _located(runs)
         runs.sort(key=lambda run: -run.strength)
         return [(run.text, run.strength) for run in runs]
 
@@ -120,12 +138,16 @@ class _Run:
         self.info, self.band = info, info.band
         self.deviation, self.strength = float(deviation), float(strength)
 
+    def is_alike(self, other: _Run) -> bool:
+        """Return whether another run is of the same quantity in the same direction."""
+        return _quantity(other.info) == _quantity(self.info) and (other.deviation > 0) == (self.deviation > 0)
+
     def takes(self, info: FeatureInfo, deviation: float) -> bool:
         """Return whether a feature continues the run: the same band (another quantile) or the next one."""
-        if _quantity(info) != _quantity(self.info) or (deviation > 0) != (self.deviation > 0):
+        if not self.is_alike(_Run(info, deviation, 0.0)):
             return False
         if self.band is None or info.band is None:
-            return False
+            return self.band is info.band
         return info.band[0] == self.band[1] or info.band[1] == self.band[1]
 
     def add(self, info: FeatureInfo, deviation: float, strength: float) -> None:
@@ -142,10 +164,24 @@ class _Run:
         amount = f"{size:.0f} {self.info.unit}" if size >= 10 else f"{size:.2g} {self.info.unit}"
         quantity, is_more = _quantity(self.info), self.deviation > 0
         if quantity == "level":
-            what = f"{amount.strip()} {'louder' if is_more else 'quieter'}"
+            what = f"{amount.strip()} {'louder' if is_more else 'quieter'}{'' if self.band else ' overall'}"
         else:
             what = f"{amount.strip()} {'more' if is_more else 'less'} {quantity}"
         return what if self.band is None else f"{what} at {_frequencies(*self.band)}"
+
+
+def _located(runs: list[_Run]) -> list[_Run]:
+    """Leave out what all bands show together where a band shows it more: that band is the reason for both."""
+    kept = [run for run in runs if run.band is not None]
+    for run in runs:
+        if run.band is None:
+            alike = [other for other in kept if other.band is not None and other.is_alike(run)]
+            place = max(alike, key=lambda other: abs(other.deviation), default=run)
+            if abs(place.deviation) >= abs(run.deviation) and place is not run:
+                place.strength = max(place.strength, run.strength)
+            else:
+                kept.append(run)
+    return kept
 
 
 def _means(features: Features, clip: npt.NDArray[np.intp]) -> Features:
@@ -170,6 +206,5 @@ def _frequencies(low: float, high: float) -> str:
     """Return a band in Hz or kHz, such as ``2.1–2.6 kHz``."""
     if high < 1000:
         return f"{low:.0f}–{high:.0f} Hz"
-    if low < 1000:
-        return f"{low:.0f} Hz–{high / 1000:.3g} kHz"
-    return f"{low / 1000:.3g}–{high / 1000:.3g} kHz"
+    above = f"{high / 1000:.2g} kHz"
+    return f"{low:.0f} Hz–{above}" if low < 1000 else f"{low / 1000:.2g}–{above}"

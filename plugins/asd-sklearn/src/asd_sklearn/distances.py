@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from asd.plugin import Features, Float64
+from asd.plugin import Features, Float64, OnnxGraph
+from asd_sklearn import onnx
 
 
 class Points:
@@ -41,6 +42,10 @@ class Points:
         differences = self.points[indices] - (windows - self.centre)[:, np.newaxis]
         return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", differences, differences)))
 
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Return the distances, float64 (windows, n), of float64 windows to the points."""
+        return graph.op("Sqrt", onnx.squared_distances(graph, windows, self))
+
 
 class Directions:
     """Directions that many windows are compared with.
@@ -63,6 +68,19 @@ class Directions:
         """Return the distances, float64[n_windows, k], to the points that `indices` name."""
         cosines = np.einsum("ijk,ik->ij", self.directions[indices], _normalised(windows))
         return np.asarray(np.maximum(1 - cosines, 0))
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Return the distances, float64 (windows, n), of float64 windows to the points."""
+        length = graph.op("ReduceL2", windows, axes=[1], keepdims=1)
+        least = graph.constant(np.array([[np.finfo(np.float64).tiny]]))
+        products = graph.op(
+            "MatMul",
+            graph.op("Div", windows, graph.op("Max", length, least)),
+            graph.constant(onnx.matrix(self.directions.T)),
+        )
+        return graph.op(
+            "Max", graph.op("Sub", graph.constant(np.array([[1.0]])), products), graph.constant(np.array([[0.0]]))
+        )
 
 
 def _normalised(rows: Features) -> Float64:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.plugin import Features, Float64, number, whole_number
+from asd.plugin import Features, Float64, OnnxGraph, number, whole_number
+from asd_sklearn import onnx
 from asd_sklearn.base import FeatureDetector, log, logsumexp, quiet
 
 _CANCELLATION = 1e-5
@@ -122,6 +123,18 @@ class _DiagonalMixture(FeatureDetector):
         np.square(centred, out=centred)
         exponents -= 0.5 * (centred @ self.precisions_.T)
         return -logsumexp(exponents)
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        centre = self.means_.mean(axis=0)
+        means = self.means_ - centre
+        centred = graph.op("Sub", onnx.doubled(graph, features), graph.constant(onnx.matrix(centre)))
+        linear = graph.op("MatMul", centred, graph.constant(onnx.matrix((means * self.precisions_).T)))
+        squares = graph.op("Mul", centred, centred)
+        quadratic = graph.op("MatMul", squares, graph.constant(onnx.matrix(-0.5 * self.precisions_.T)))
+        constant = self.offsets_ - 0.5 * (means**2 * self.precisions_).sum(axis=1)
+        exponents = graph.op("Add", graph.op("Add", linear, quadratic), graph.constant(onnx.matrix(constant)))
+        return graph.op("Neg", onnx.logsumexp(graph, exponents))
 
     def _values_per_row(self) -> int:
         return sum(self.means_.shape)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asd.errors import DataError
-from asd.plugin import Features, Float64, Int64, Rows, State, one_of, whole_number
+from asd.plugin import Features, Float64, Int64, OnnxGraph, Rows, State, one_of, whole_number
+from asd_sklearn import onnx
 from asd_sklearn.base import FeatureDetector
 from asd_sklearn.distances import Directions, Points
 from asd_sklearn.groups import Grouping, bank_numbers, distinct
@@ -197,6 +198,27 @@ class NearestNeighbours(FeatureDetector):
         """Return which `count` references of the bank are the first in `order`, and the distances to them."""
         indices = np.argpartition(order, count - 1, axis=1)[:, :count] if count > 1 else order.argmin(axis=1)[:, None]
         return indices, self._reference.exact(features, indices + bank.start)
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        distances = self._reference.to_onnx(graph, onnx.doubled(graph, features))
+        scores = []
+        for number, bank in enumerate(self._banks()):
+            own = graph.op("Gather", distances, graph.constant(np.arange(bank.start, bank.stop)), axis=1)
+            score = self._bank_to_onnx(graph, own, bank, min(self.n_neighbors, bank.stop - bank.start))
+            score = graph.op("Sub", score, graph.constant(np.array([[self.location_[number]]], np.float64)))
+            scores.append(graph.op("Div", score, graph.constant(np.array([[self.scale_[number]]], np.float64))))
+        joined = graph.op("Concat", *scores, axis=1)
+        return graph.op("ReduceMin", joined, axes=[1], keepdims=0)
+
+    def _bank_to_onnx(self, graph: OnnxGraph, distances: str, bank: slice, count: int) -> str:
+        radii, k = graph.constant(onnx.matrix(self.radii_[bank])), graph.constant([count])
+        if self.local_density in ("ratio", "difference"):
+            normalised = graph.op("Div" if self.local_density == "ratio" else "Sub", distances, radii)
+            return graph.op("ReduceMean", graph.op("TopK", normalised, k, largest=0), axes=[1], keepdims=1)
+        nearest, indices = (graph.op("TopK", distances, k, largest=0, output=output) for output in (0, 1))
+        mean = graph.op("ReduceMean", nearest, axes=[1], keepdims=1)
+        return graph.op("Div", mean, graph.op("ReduceMean", graph.op("Gather", radii, indices), axes=[1], keepdims=1))
 
     @property
     def _reference(self) -> Points | Directions:

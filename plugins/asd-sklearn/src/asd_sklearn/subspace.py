@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from asd.errors import ConfigError, DataError
-from asd.plugin import Features, Float64, number
+from asd.plugin import Features, Float64, OnnxGraph, number
 from asd_sklearn.base import FeatureDetector, log
+from asd_sklearn.onnx import doubled, matrix
 
 
 class Mahalanobis(FeatureDetector):
@@ -60,6 +61,12 @@ class Mahalanobis(FeatureDetector):
         whitened = (features - self.mean_) @ self.whitening_
         return np.asarray(np.einsum("ij,ij->i", whitened, whitened))
 
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        centred = graph.op("Sub", doubled(graph, features), graph.constant(matrix(self.mean_)))
+        whitened = graph.op("MatMul", centred, graph.constant(matrix(self.whitening_)))
+        return graph.op("ReduceSumSquare", whitened, axes=[1], keepdims=0)
+
     def _values_per_row(self) -> int:
         return 2 * int(self.dimension_)
 
@@ -109,6 +116,13 @@ class PCAResidual(FeatureDetector):
         residual = features - self.mean_
         residual -= residual @ self.components_.T @ self.components_
         return np.asarray(np.einsum("ij,ij->i", residual, residual))
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        centred = graph.op("Sub", doubled(graph, features), graph.constant(matrix(self.mean_)))
+        weights = graph.op("MatMul", centred, graph.constant(matrix(self.components_.T)))
+        kept = graph.op("MatMul", weights, graph.constant(matrix(self.components_)))
+        return graph.op("ReduceSumSquare", graph.op("Sub", centred, kept), axes=[1], keepdims=0)
 
     def _values_per_row(self) -> int:
         return 2 * int(self.dimension_)

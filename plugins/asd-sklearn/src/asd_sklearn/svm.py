@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.plugin import Features, Float64, number
+from asd.plugin import Features, Float64, OnnxGraph, number
 from asd_sklearn.base import FeatureDetector, quiet
 from asd_sklearn.distances import Points
+from asd_sklearn.onnx import doubled, matrix, squared_distances
 
 
 class OneClassSVM(FeatureDetector):
@@ -60,6 +61,13 @@ class OneClassSVM(FeatureDetector):
         kernel *= -self.gamma_
         np.exp(kernel, out=kernel)
         return np.asarray(-(kernel @ self.coefficients_ + self.intercept_))
+
+    def to_onnx(self, graph: OnnxGraph, features: str) -> str:
+        """Add the scores, float64 (rows,), to `graph`; see `asd.plugin.OnnxGraph`."""
+        distances = squared_distances(graph, doubled(graph, features), Points(self.support_vectors_))
+        kernel = graph.op("Exp", graph.op("Mul", distances, graph.constant(np.array(-float(self.gamma_)))))
+        weighted = graph.op("MatMul", kernel, graph.constant(matrix(self.coefficients_)))
+        return graph.op("Neg", graph.op("Add", weighted, graph.constant(np.array(float(self.intercept_)))))
 
     def _values_per_row(self) -> int:
         return sum(self.support_vectors_.shape)

@@ -17,6 +17,7 @@ def asd_components() -> Iterator[ComponentSpec]:
         target="asd_transformers.extractor:HuggingFace",
         licence="Apache-2.0; PyTorch BSD-3-Clause; weights: see the model's card",
         requires=("transformers>=5.0", "torch>=2.6"),
+        engines=("torch",),
         needs=("model",),
         frontend="waveform",
         restricted={"model": (), "revision": (), "trust_remote_code": (False,)},
