@@ -768,12 +768,12 @@ def test_a_known_pipeline_that_meets_a_new_clip_loads_its_network(
     plain = Pipeline(CONFIG).embed(clips[3])
     list(Pipeline(CONFIG, cache=cache).embed_all(clips[:2], cache=cache))
     known = Pipeline(CONFIG, cache=cache)
-    assert known._components is None
+    assert known.embedders[0]._components is None
     assert known.sample_rate == 16000
     assert known.parameters("frontend") == Pipeline(CONFIG).parameters("frontend")
     assert known.weight_hashes() == {}
     results = list(known.embed_all(clips, cache=cache, workers=3))
-    assert known._components is not None
+    assert known.embedders[0]._components is not None
     assert np.array_equal(results[3].values, plain.values)  # type: ignore[union-attr]
     assert cache.usage()[0].clips == 4
 

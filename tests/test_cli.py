@@ -74,7 +74,7 @@ def model(sounds: Path) -> Path:
 def test_fit_says_what_it_did_and_what_to_do_next(sounds: Path, tmp_path: Path) -> None:
     done = asd("fit", sounds / "train", "-o", tmp_path / "m.asd", *QUICK)
     assert f"Learned from 12 clips (24 s of sound), written to {tmp_path / 'm.asd'}." in done.stdout
-    assert "Pipeline: mel-stack → identity → gmm." in done.stdout
+    assert "Pipeline: mel-stack → identity → PCA 0.9 → gmm (n_components 2)." in done.stdout
     assert (
         "healthy sound then causes about 138 false alarms an hour, judged by 12 clips held out of training"
         in done.stdout
@@ -97,7 +97,7 @@ def test_a_parameter_of_the_default_detector_keeps_its_others(sounds: Path, tmp_
         "detector"
     ]
     assert detector["name"] == "asd-sklearn:knn"
-    assert (detector["local_density"], detector["n_neighbors"]) == (True, 2)
+    assert (detector["local_density"], detector["n_neighbors"]) == ("ratio", 2)
 
 
 def test_the_default_components_are_marked() -> None:

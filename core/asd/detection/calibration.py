@@ -108,6 +108,11 @@ class Calibration:
             own, new = self.branches.compared(new)
         return float((1 + np.count_nonzero(own >= new)) / (len(own) + 1))
 
+    @property
+    def recorded(self) -> Float64:
+        """The scores as a model file holds them: by each branch, where there are several."""
+        return self.scores if self.branches is None else self.branches.scores
+
     def of_branch(self, branch: int) -> Calibration:
         """Return the calibration of one of several branches by itself."""
         if self.branches is None:

@@ -304,7 +304,7 @@ class Model:
         """
         fused, calibration = self.calibration.branches, self.calibration
         arrays: modelfile.Arrays = {
-            "calibration.scores": calibration.scores if fused is None else fused.scores,
+            "calibration.scores": calibration.recorded,
             "calibration.member": calibration.member,
         }
         for b, branch in enumerate(self.branches):
