@@ -57,15 +57,11 @@ def fit(
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
     with reporting(verbose), reserve(output, overwrite=force) as reserved:
         from asd.detection.describe import describe_hearing, describe_pipeline
-        from asd.detection.groups import column_of
-        from asd.detection.model import Model
-        from asd.sound.finding import find_clips
 
-        config = config_from(ctx, config_file, options)
-        column = column_of(config.group)
-        clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
         try:
-            model = Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+            model, clips = _fitted(
+                ctx, config_file, options, data, runtime, workers=workers, strict=strict, cache=cache
+            )
         except KeyboardInterrupt:
             raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
@@ -86,6 +82,25 @@ def fit(
     for line in hears:
         click.echo(line)
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
+
+
+def _fitted(
+    ctx: click.Context,
+    config_file: Path | None,
+    options: dict[str, Any],
+    data: tuple[str, ...],
+    runtime: Any,
+    **how: Any,
+) -> tuple[Any, Any]:
+    """Return the model that the options describe, and the clips that it was to learn from."""
+    from asd.detection.groups import column_of
+    from asd.detection.model import Model
+    from asd.sound.finding import find_clips
+
+    config = config_from(ctx, config_file, options)
+    column = column_of(config.group)
+    clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
+    return Model.fit(clips, config, **how), clips
 
 
 def describe_decision(decision: Decision, clips: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -144,6 +145,9 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bo
     score = () if several else ("score",)
     unusual = ("unusual in", "at") if several else ("most unusual at",)
     titles, cells = watch.columns(rows) if watch and rows else ((), [()] * len(rows))
+    rows, folder = _without_folder(rows)
+    if folder:
+        click.echo(f"Recordings in {folder}:")
     if rows:
         print_table(
             ("clip", *score, "p-value", "verdict", *unusual, *titles, "notes"),
@@ -156,10 +160,20 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bo
         click.echo(line)
 
 
+def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Return rows whose clips are named without the folder that all are in, and that folder; "" if there is none."""
+    folders = {Path(row["clip"]).parent for row in rows}
+    folder = os.path.commonpath(folders) if folders and len({each.is_absolute() for each in folders}) == 1 else ""
+    if folder in ("", os.sep):
+        return rows, ""
+    cut = len(folder.rstrip(os.sep)) + 1
+    return [{**row, "clip": row["clip"][cut:]} for row in rows], folder
+
+
 def _cells(row: dict[str, Any], several: bool, added: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the cells of a row; `added` are those of a monitor."""
     if row["error"]:
-        reason = row["error"].removeprefix(f"{row['clip']}: ")
+        reason = row["error"].rpartition(f"{row['clip']}: ")[2]
         before, after = (("",), ("", "")) if several else (("", ""), ("",))
         return (row["clip"], *before, emphasised("left out", "yellow"), *after, *added, reason)
     verdict = emphasised("ANOMALOUS", "bold red") if row["anomalous"] else emphasised("normal", "green")

@@ -83,8 +83,8 @@ class Verdict:
 
     @property
     def peak(self) -> float:
-        """Start in seconds of the window that sounds most anomalous."""
-        return float(self.window_start[int(np.argmax(self.window_scores))])
+        """Start in seconds of the window that sounds most anomalous; 0 if it begins in the silence before the clip."""
+        return max(0.0, float(self.window_start[int(np.argmax(self.window_scores))]))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON output says of it."""

@@ -1,10 +1,13 @@
 """Judge recordings with model.onnx: needs onnxruntime and soundfile, and soxr for other sample rates."""
 
+import os
 import sys
 from pathlib import Path
 
-import onnxruntime  # type: ignore[import-untyped]
-import soundfile
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read on import
+
+import onnxruntime  # type: ignore[import-untyped]  # noqa: E402
+import soundfile  # noqa: E402
 
 session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"))
 about = session.get_modelmeta().custom_metadata_map
