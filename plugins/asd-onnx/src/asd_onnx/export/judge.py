@@ -6,8 +6,8 @@ from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read on import
 
-import onnxruntime  # type: ignore[import-untyped]  # noqa: E402
-import soundfile  # noqa: E402
+import onnxruntime  # type: ignore[import-untyped]
+import soundfile
 
 session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"))
 about = session.get_modelmeta().custom_metadata_map
