@@ -40,6 +40,7 @@ def main() -> None:
         sizes = sizes_of(commands.parent)
         check_contents(commands, folder)
         use(commands, folder)
+        export(commands, plugins, folder)
         memory = memory_of(commands / "asd", "score", "--no-cache", "fan.asd", clip(), cwd=folder)
     total = sum(sizes.values())
     print(f"The light set takes {total:.0f} MB in a clean environment; scoring a clip takes {memory:.0f} MB of memory.")
@@ -88,6 +89,17 @@ def use(commands: Path, folder: Path) -> None:
         asd, "evaluate", "fan.asd", "--normal", test / "normal", "--anomalous", test / "anomalous", "--json", cwd=folder
     )
     assert "auc" in measured.lower(), measured
+
+
+def export(commands: Path, wheels: list[Path], folder: Path) -> None:
+    """Export a model, which takes one package more, and judge recordings with what was written, outside asd."""
+    lacking = run(commands / "asd", "export", "fan.asd", "--onnx", "exported", cwd=folder, codes=(2,), errors=True)
+    assert "pip install 'asd-onnx[export]'" in lacking, lacking
+    (wheel,) = (wheel for wheel in wheels if wheel.name.startswith("asd_onnx"))
+    run(commands / "python", "-m", "pip", "install", "--quiet", f"{wheel}[export]", cwd=folder)
+    run(commands / "asd", "export", "fan.asd", "--onnx", "exported", cwd=folder)
+    judged = run(commands / "python", "-I", folder / "exported" / "judge.py", clip(), cwd=folder, codes=(0, 1))
+    assert "p-value" in judged, judged
 
 
 def clip() -> Path:

@@ -115,6 +115,17 @@ def test_pca_keeps_the_variance_asked_for(n: int) -> None:
     np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=1e-3)
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 23, 5000])
+def test_rows_are_rotated_alike_whether_few_or_many(count: int) -> None:
+    """Few rows are multiplied in pieces, many at once."""
+    features = np.random.default_rng(0).normal(size=(5000, 300)).astype(np.float32)
+    transform = FeatureTransform(pca=0.6).fit(features[:500])
+    assert transform.components is not None
+    few = transform.transform(features[:count])
+    assert few.shape == (count, transform.components.shape[1])
+    np.testing.assert_allclose(few, transform.transform(features)[:count], atol=1e-6)
+
+
 def test_constant_features_stay_finite() -> None:
     features = np.full((10, 3), 1 / 3, np.float32)
     features[:, 0] = np.arange(10)

@@ -144,6 +144,16 @@ def test_different_recordings_are_no_duplicates(tmp_path: Path, features: Any) -
     assert find_duplicates(features(clips)) == []
 
 
+@pytest.mark.parametrize(("windows", "dimension"), [(10, 1), (20, 2), (4, 64)])
+def test_few_numbers_that_agree_by_chance_make_no_duplicates(tmp_path: Path, windows: int, dimension: int) -> None:
+    rng = np.random.default_rng(0)
+    clips = [
+        ClipFeatures(Clip(tmp_path / f"{i}.wav"), values, np.arange(windows, dtype=np.float64), 10.0, 16000, False)
+        for i, values in enumerate(rng.normal(size=(60, windows, dimension)).astype(np.float32))
+    ]
+    assert find_duplicates(clips) == []
+
+
 @pytest.mark.parametrize(
     ("name", "change", "found_by"),
     [

@@ -132,15 +132,10 @@ def test_weights_whose_publisher_states_no_hash(state: State, tmp_path: Path) ->
     assert state('first_use=("net.h5",)') == "ready"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_store_that_may_not_be_read(state: State, tmp_path: Path) -> None:
-    folder = tmp_path / "cache" / "weights"
-    folder.mkdir(parents=True)
-    folder.chmod(0)
-    try:
-        assert state(f"weights=({WEIGHT},)").startswith("weights cannot be read (Permission denied): ")
-    finally:
-        folder.chmod(0o700)
+def test_a_store_that_cannot_be_looked_into(state: State, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "weights").mkdir(parents=True)
+    weight = WEIGHT.replace("net.onnx", "n" * 300)  # as without permission, the system refuses, which root does not see
+    assert state(f"weights=({weight},)").startswith("weights cannot be read (File name too long): ")
 
 
 def test_the_front_end_of_an_extractor_counts(state: State) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(*command: str | Path, cwd: Path, codes: Sequence[int] = (0,)) -> str:
-    """Run a command, show it when it fails, and return what it printed."""
+def run(*command: str | Path, cwd: Path, codes: Sequence[int] = (0,), errors: bool = False) -> str:
+    """Run a command, show it when it ends with another code, and return what it printed, or its `errors`."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode not in codes:
         sys.exit(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stdout}\n{done.stderr}")
-    return done.stdout
+    return done.stderr if errors else done.stdout
 
 
 def build(distributions: Sequence[Path], folder: Path) -> list[Path]:

@@ -26,6 +26,8 @@ _COPY_DISTANCE = 0.6
 _EQUAL_DISTANCE = 0.1
 """The same for clips of so few windows that their change over time says nothing."""
 _FEW_WINDOWS = 5
+_FEW_VALUES = 100
+"""And for fingerprints of so few values that two recordings may agree in them by chance."""
 _MOST_WINDOWS = 64
 _PROJECTED = 64
 """Dimensions that are left of an embedding by random projection, which keeps distances (Johnson, Lindenstrauss 1984)"""
@@ -117,7 +119,8 @@ def _copies(features: Sequence[ClipFeatures]) -> dict[int, int]:
     prints = _fingerprints(features, windows)
     sample = prints[:: max(1, len(prints) // 500)]
     pairs = _distances(sample, sample)[np.triu_indices(len(sample), 1)]
-    limit = (_EQUAL_DISTANCE if windows < _FEW_WINDOWS else _COPY_DISTANCE) * float(np.median(pairs))
+    is_telling = windows >= _FEW_WINDOWS and prints.shape[1] >= _FEW_VALUES
+    limit = (_COPY_DISTANCE if is_telling else _EQUAL_DISTANCE) * float(np.median(pairs))
     recordings = {path: number for number, path in enumerate(dict.fromkeys(f.clip.path for f in features))}
     recording = np.array([recordings[f.clip.path] for f in features])
     found: dict[int, int] = {}

@@ -92,7 +92,7 @@ def merge_notes(branches: Sequence[ClipFeatures]) -> ClipFeatures:
     return replace(branches[0], notes=list(notes))
 
 
-def with_most_windows(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:
-    """Return each clip's features by the branch that has most windows: they tell most about its change over time."""
-    counts = [min(len(each.values) for each in branch) for branch in zip(*clips, strict=True)]
+def most_telling(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:
+    """Return each clip's features by the branch that has most values: they tell most about its change over time."""
+    counts = [min(each.values.size for each in branch) for branch in zip(*clips, strict=True)]
     return [branches[counts.index(max(counts))] for branches in clips]

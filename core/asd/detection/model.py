@@ -21,7 +21,7 @@ from asd.detection.conditions import Conditions, NoteCount, computed_with, count
 from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
-from asd.detection.features import ClipFeatures, Failure, merge_notes, with_most_windows
+from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
 from asd.detection.groups import groups_of
 from asd.detection.identity import content_of
@@ -167,7 +167,7 @@ class Model:
         contents = {path: content_of(path) for path in dict.fromkeys(each[0].clip.path for each in features)}
         features.sort(key=lambda each: (contents[each[0].clip.path], each[0].clip.path.name, each[0].clip.start))
         merged = [merge_notes(each) for each in features]
-        duplicates = find_duplicates(with_most_windows(features))
+        duplicates = find_duplicates(most_telling(features))
         groups = groups_of([each.clip for each in merged], pipeline.config.group)
         branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))

@@ -132,10 +132,10 @@ def convert(name: str, folder: Path) -> bytes:
         "source_file": source.file,
         "source_sha256": source.sha256,
         "licence": source.licence,
-        "kind": source.kind,
+        "asd.kind": source.kind,
     }
     if source.sample_rate is not None:
-        metadata["sample_rate"] = str(source.sample_rate)
+        metadata["asd.sample_rate"] = str(source.sample_rate)
     return source.build(path).model(metadata).SerializeToString(deterministic=True)
 
 

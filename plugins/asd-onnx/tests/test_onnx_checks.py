@@ -108,6 +108,12 @@ def test_custom_operators(tmp_path: Path, saved: Write) -> None:
     )
 
 
+def test_names_cannot_break_a_message_into_lines(tmp_path: Path, saved: Write) -> None:
+    path = tmp_path / "a.onnx"
+    assert "\\n" in refused(saved(path, [node("A\nasd: all is well", ["x"], ["y"], domain="my")]))
+    assert len(refused(saved(path, [node("B" * 9999, ["x"], ["y"], domain="my")]))) < 300
+
+
 def test_custom_operators_inside_a_branch(tmp_path: Path, saved: Write) -> None:
     value = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
     bodies = [helper.make_graph([node("Mine", ["x"], ["z"], domain="my")], "body", [], [value]) for _ in range(2)]

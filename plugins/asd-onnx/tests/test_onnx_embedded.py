@@ -210,8 +210,8 @@ def test_the_file_says_what_it_is(name: str) -> None:
                                        catalogue.YAMNET, catalogue.AISFX)
     )  # fmt: skip
     consumes = create("extractor", name).consumes
-    assert session.metadata["kind"] == consumes.kind
-    assert session.metadata.get("sample_rate") == (str(consumes.sample_rate) if consumes.sample_rate else None)
+    assert session.metadata["asd.kind"] == consumes.kind
+    assert session.metadata.get("asd.sample_rate") == (str(consumes.sample_rate) if consumes.sample_rate else None)
 
 
 @pytest.mark.parametrize("layer", range(1, 15))

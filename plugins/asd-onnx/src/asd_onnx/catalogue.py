@@ -44,7 +44,7 @@ def _weight(name: str, licence: str, sha256: str, size: int) -> WeightFile:
 EFFICIENTAT = Embedded(
     title="EfficientAT mn04_as",
     weight=_weight(
-        "efficientat-mn04", "MIT", "7707b825e78de72b5a86e3e5711fb730775d94990d509f51743fba37d044cfcd", 1110544
+        "efficientat-mn04", "MIT", "f3f099111c3282f7155335211be4cde8eb144d1716a6c28133c24c15f1387006", 1110552
     ),
     origin=(
         "efficientat-mn04_as.safetensors",
@@ -56,7 +56,7 @@ MUSICNN = {
     "mtt": Embedded(
         title="musicnn-mtt",
         weight=_weight(
-            "musicnn-mtt", "ISC", "521239e101f433128de96ac2a2a715937b46d4860fb25ed2df7a4c25d99bb4b0", 3261838
+            "musicnn-mtt", "ISC", "b8482ecedd3db702e3604063e7953cd3faeab24750ce448275ad3a721944b4d4", 3261846
         ),
         origin=("mtt-musicnn.safetensors", "cf61fd5fc73fb2d4d30a0f30dfdbfca2ebbff6c25a72ae57acb734db53f3b897"),
         together=1,
@@ -64,7 +64,7 @@ MUSICNN = {
     "msd": Embedded(
         title="musicnn-msd",
         weight=_weight(
-            "musicnn-msd", "ISC", "565766a202d2550d0b743dbce3fadc6238f2fef912c2a84a01ff1b0d5e295ee2", 3261838
+            "musicnn-msd", "ISC", "2f6bc2aac9e34737503214d380261288f3fd22e2e8c70f29928d60c448a764fc", 3261846
         ),
         origin=("msd-musicnn.safetensors", "ea4a2ecc2b1bf5c3341cb7f99eb3dc519fdf2d49a441a7fd622eb1170c148595"),
         together=1,
@@ -73,7 +73,7 @@ MUSICNN = {
 SQUEEZENET = Embedded(
     title="squeezenet1_0",
     weight=_weight(
-        "squeezenet1_0", "BSD-2-Clause", "3699e2827792ac4be87dc54be3c35876fa904b98a4d794c99f7365ffd15a7ede", 1495789
+        "squeezenet1_0", "BSD-2-Clause", "ccd3ad7741640d976a41e0ae47fa2f1d69143751174b6b3ce3e54135fe05a15d", 1495793
     ),
     origin=(
         "squeezenet1_0-deep-compression.safetensors",
@@ -83,13 +83,13 @@ SQUEEZENET = Embedded(
 )
 YAMNET = Embedded(
     title="YAMNet",
-    weight=_weight("yamnet", "Apache-2.0", "83194df12ee63ff9737eb52c624fd15740c5217261c7e38cefed6e69caeec3fa", 3287478),
+    weight=_weight("yamnet", "Apache-2.0", "ae93d1136f6eee53c04f82e155db7a922cd3f8360cc92a9ccfcc7e6fb30929d4", 3287486),
     origin=("yamnet.tflite", "687f226c147a2caab4706fbbab5e9cecb14b9a368264bf61108078b1fddf68f5"),
     together=8,
 )
 AISFX = Embedded(
     title="aiSFX",
-    weight=_weight("aisfx", "CC-BY-4.0", "7f38287f01ce6eaf0ab1f5bed1e9c955b94b14e1b9634a212b0770c43e9a9e53", 9459219),
+    weight=_weight("aisfx", "CC-BY-4.0", "b7ad520c40e123dbd72b9b9e0d73a99df2be007943ab22a137a8b528f9ee1865", 9459227),
     origin=("aisfx.safetensors", "d396346cecc43677694fe85541c6ce87087fd22a9cfcefe2d15f8f6772c9a186"),
     together=1,
 )

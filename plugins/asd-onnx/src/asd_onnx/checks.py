@@ -18,7 +18,7 @@ from asd.errors import WeightError
 from asd_onnx.external import Location, check_location
 from asd_onnx.graph import GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_NODE, GRAPH_OUTPUT, GRAPH_SPARSE, MODEL_GRAPH
 from asd_onnx.tensor import Tensor, tensor_of
-from asd_onnx.wire import Field, WireError, embedded, fields, integers, text
+from asd_onnx.wire import Field, WireError, embedded, fields, integers, shown, text
 
 _MODEL_IR, _MODEL_OPSET, _MODEL_METADATA, _MODEL_FUNCTION = 1, 8, 14, 25
 _OPSET_DOMAIN = 1
@@ -217,9 +217,9 @@ class _Inspection:
     def _check_operators(self) -> None:
         if self.foreign:
             names = list(self.foreign)
-            shown = ", ".join(names[:_MOST_SHOWN]) + (", …" if len(names) > _MOST_SHOWN else "")
+            some = ", ".join(map(shown, names[:_MOST_SHOWN])) + (", …" if len(names) > _MOST_SHOWN else "")
             raise WeightError(
-                f"{self.path}: needs custom operators ({shown}); expected those of ONNX and ONNX Runtime alone: export "
+                f"{self.path}: needs custom operators ({some}); expected those of ONNX and ONNX Runtime alone: export "
                 "the network with standard operators"
             )
 

@@ -47,15 +47,16 @@ class Counterpart:
     pays_from: Mapping[str, int] = field(default_factory=dict)
 
 
-# Windows a second on two cores; a clip of 10 s has 19 windows. SqueezeNet: 182 with ONNX Runtime, in bfloat16 259 with
-# AMX, and fewer than ONNX Runtime with AVX512-BF16. MusiCNN: with AVX512-BF16 1.6 times ONNX Runtime's; AMX is at least
-# as fast. EfficientAT mn04: bfloat16 is slower than float32. CUDA: a card is at least ten times as fast.
-_MUSICNN = {"AMX-BF16": 90, "AVX512-BF16": 90, "CUDA": 100}
+# Windows a second on two cores, network alone; a clip of 10 s has 19. ONNX Runtime: squeezenet1_0 182 to 290, MusiCNN
+# 500, EfficientAT mn04 7000. PyTorch in bfloat16: squeezenet1_0 259 with AMX (where ONNX Runtime reaches 182), with
+# AVX512-BF16 as fast as ONNX Runtime; MusiCNN 880 with AVX512-BF16, and AMX is at least as fast; mn04 is slower in
+# bfloat16 than in float32. With CUDA the start-up alone counts: it was not measured.
+_MUSICNN = {"AMX-BF16": 120, "AVX512-BF16": 120, "CUDA": 130}
 COUNTERPARTS = {
-    "efficientat-mn04": Counterpart("asd-audioset:efficientat-mn04-torch", {"CUDA": 1000}),
+    "efficientat-mn04": Counterpart("asd-audioset:efficientat-mn04-torch", {"CUDA": 2000}),
     "musicnn-mtt": Counterpart("asd-essentia:musicnn-mtt-torch", _MUSICNN),
     "musicnn-msd": Counterpart("asd-essentia:musicnn-msd-torch", _MUSICNN),
-    "squeezenet1_0": Counterpart("asd-imagenet:squeezenet1_0-torch", {"AMX-BF16": 70, "CUDA": 60}),
+    "squeezenet1_0": Counterpart("asd-imagenet:squeezenet1_0-torch", {"AMX-BF16": 70, "CUDA": 80}),
 }
 """Of the embedded networks that another plugin has in PyTorch, by name."""
 
@@ -86,7 +87,9 @@ def choose(network: str, runtime: Runtime, clips: int, counterpart: Counterpart 
     """
     lacking = problem_of(counterpart)
     chosen, reason = _chosen(network, runtime, clips, counterpart, lacking)
-    _log.info("%s: engine %s (%s)", network, chosen.engine, reason)
+    # Of ONNX Runtime the session says where it computes.
+    level = logging.INFO if chosen.engine == "torch" else logging.DEBUG
+    _log.log(level, "%s: engine %s (%s)", network, chosen.engine, reason)
     return chosen
 
 

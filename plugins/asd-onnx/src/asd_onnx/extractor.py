@@ -25,6 +25,7 @@ from asd_onnx.checks import Declared, Shape, inspect
 from asd_onnx.example import write_example
 from asd_onnx.layout import Layout, usual_layout
 from asd_onnx.session import Session, shape_text
+from asd_onnx.wire import shown
 
 _PARAMETERS = ("model", "model_sha256")
 
@@ -193,7 +194,9 @@ class OnnxExtractor(CheckedExtractor):
 
 def _chosen(path: Path, what: str, given: str | None, there: dict[str, Shape | None]) -> str:
     """Return the input or output that is meant."""
-    listed = ", ".join(f"{name} {shape_text(shape)}" if shape is not None else name for name, shape in there.items())
+    listed = ", ".join(
+        f"{shown(name)} {shape_text(shape)}" if shape is not None else shown(name) for name, shape in there.items()
+    )
     if not there:
         raise WeightError(f"{path}: has no {what}; export the network again")
     if given is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asd_onnx.wire import Field, embedded, encoded, fields, text
+from asd_onnx.wire import Field, embedded, encoded, fields, shown, text
 
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT, GRAPH_VALUE_INFO, GRAPH_SPARSE = 1, 5, 11, 12, 13, 15
@@ -46,7 +46,7 @@ def _pruned_graph(graph: memoryview, outputs: Sequence[str]) -> bytes:
     parts = list(fields(graph))
     declared = {_name(field, VALUE_NAME): field for field in parts if field.number == GRAPH_OUTPUT}
     if missing := [name for name in outputs if name not in declared]:
-        raise ValueError(f"no output {missing[0]!r}; there are {', '.join(declared)}")
+        raise ValueError(f"no output {missing[0]!r}; there are {', '.join(map(shown, declared))}")
     needed = set(outputs)
     nodes: list[Field] = []
     for field in reversed([field for field in parts if field.number == GRAPH_NODE]):  # they are sorted topologically

@@ -19,6 +19,7 @@ from asd.errors import AsdError, ConfigError, WeightError
 from asd.plugin import Float32, Runtime
 from asd_onnx.device import Place, load_onnxruntime, places, processors
 from asd_onnx.graph import pruned
+from asd_onnx.wire import shown
 
 _log = logging.getLogger("asd")
 
@@ -90,7 +91,7 @@ class Session:
         self.device = self._place.device
         inputs, given = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES:
-            found = ", ".join(f"{each.name} ({each.type})" for each in inputs) or "none"
+            found = ", ".join(f"{shown(each.name)} ({each.type})" for each in inputs) or "none"
             raise ConfigError(
                 f"{name}: expected one input of floating-point numbers that has no value in the file, found {found}; "
                 "export the network with the others as constants"

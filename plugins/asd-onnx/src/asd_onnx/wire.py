@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 10
+_MOST_SHOWN = 80
 
 
 class WireError(ValueError):
@@ -83,6 +84,11 @@ def integers(field: Field) -> list[int]:
 def text(field: Field) -> str:
     """Return a field's text; what is no UTF-8 is shown as such."""
     return "" if isinstance(field.value, int) else bytes(field.value).decode(errors="replace")
+
+
+def shown(name: str) -> str:
+    """Return a name from a file as messages show it: on one line, and not endless."""
+    return repr(name)[1:-1][:_MOST_SHOWN]
 
 
 def embedded(field: Field) -> memoryview:

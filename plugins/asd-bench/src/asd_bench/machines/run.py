@@ -60,10 +60,11 @@ def run(
             judged = judge(label, config, comparisons, faults, runtime=runtime, cache=EmbeddingCache(), workers=workers)
             rows += rows_of(judged)
             speeds[label] = judged.sound_per_second
+            summaries = summarise(rows, speeds)
+            written = _write(summaries, rows, folder)  # after each: the next may take long
     except KeyboardInterrupt:
         raise DataError("interrupted; embeddings are kept, and the same command goes on") from None
-    summaries = summarise(rows, speeds)
-    return summaries, rows, _write(summaries, rows, folder)
+    return summaries, rows, written
 
 
 def _faults(recipe: MachinesRecipe, comparisons: Sequence[Comparison], folder: Path) -> dict[Path, list[Fault]]:
