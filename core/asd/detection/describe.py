@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from asd.detection.defaults import DEFAULT_PCA
 from asd.detection.features import Failure
 from asd.detection.fusion import deviations
 from asd.detection.model import Model
+from asd.errors import AsdError
 from asd.records import Clip, Float64
 
 _POOLED = {
@@ -93,7 +95,9 @@ def _deviations(model: Model, clips: Sequence[Clip], workers: int, gain: float) 
     found = []
     for results in model.pipeline.embed_branches(clips, workers=workers, gain=gain):
         features = [each for each in results if not isinstance(each, Failure)]
-        if len(features) == len(model.branches):
+        if len(features) < len(model.branches):
+            continue
+        with suppress(AsdError):  # a trial that fails says nothing, and must not undo the fit
             scores = [branch.clip_scores(own) for branch, own in zip(model.branches, features, strict=True)]
             held_out = [model.calibration.of_branch(b).scores for b in range(len(scores))]
             found.append([deviations(own, held).mean() for own, held in zip(scores, held_out, strict=True)])
