@@ -33,6 +33,10 @@ MINIMUM_CLIPS = 5
 SINGLE_HELD_OUT = 5
 """With a single member, one clip in five is held out."""
 
+_TELLING_DIMENSION = 64
+"""Least length of embeddings whose change over time tells copies of clips; one or a few values change alike by chance.
+"""
+
 _log = logging.getLogger("asd")
 
 
@@ -147,7 +151,8 @@ def _pooled(branches: list[ClipFeatures], config: ResolvedConfig) -> list[ClipFe
     Where one vector a clip is learned from, the windows are kept of one branch alone: they tell copies of clips.
     """
     windows = [len(each.values) for each in branches]
-    witness = min(range(len(branches)), key=lambda b: (-windows[b], branches[b].values.shape[1]))
+    dimensions = [each.values.shape[1] for each in branches]
+    witness = min(range(len(branches)), key=lambda b: (dimensions[b] < _TELLING_DIMENSION, -windows[b], dimensions[b]))
     return [
         each
         if b == witness or part.embedding_pooling == "none"
