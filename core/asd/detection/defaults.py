@@ -39,7 +39,7 @@ _LEVEL: Mapping[str, Any] = {
     **_MEAN,
 }
 _EFFECTS: Mapping[str, Any] = {"name": "effects", "extractor": "aisfx", **_EMBEDDING}
-_EVENTS: Mapping[str, Any] = {"name": "events", "extractor": "yamnet", **_EMBEDDING}
+_EVENTS: Mapping[str, Any] = {"name": "events", "extractor": "yamnet", "gate": _GATE, **_EMBEDDING}
 _SPECTRUM: Mapping[str, Any] = {
     "name": "spectrum", "extractor": "band-levels", "detector": "deviation", "gate": _GATE, **_MEAN
 }  # fmt: skip

@@ -15,12 +15,15 @@ from click.testing import CliRunner
 
 from asd.command import cli
 from asd.errors import AsdError, DataError
+from asd.experiment import ANOMALY_KINDS
 from asd.experiment import Machine as Generated
 from asd_bench.machines.collection import Machine, read_machines
 from asd_bench.machines.faults import generated
 from asd_bench.machines.judge import Scores
 from asd_bench.machines.plan import Comparison, plan
+from asd_bench.machines.recipe import read
 from asd_bench.machines.table import Row, branches_of, rows_of, summarise
+from asd_bench.recipe import find
 
 RATE = 16000
 LEVEL = """
@@ -311,3 +314,7 @@ def test_what_cannot_be_done_is_said(recipe: Path, tmp_path: Path) -> None:
 def test_the_shipped_recipe_is_listed_and_printed() -> None:
     assert "machines" in {each["name"] for each in json.loads(run("--list", "--json").stdout)}
     assert 'protocol = "machines"' in run("machines", "--print").stdout
+    shipped = read(find("machines"))
+    assert tuple(shipped.pipelines) == ("fast", "default", "best")
+    assert (shipped.draws, shipped.recordings, shipped.levels) == (10, 6, (-15.0, -20.0, -25.0, -30.0, -35.0))
+    assert shipped.kinds == ANOMALY_KINDS
