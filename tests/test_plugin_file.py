@@ -330,7 +330,7 @@ def test_an_own_network_embeds(tmp_path: Path) -> None:
         "fit", CLIPS / "train", "-o", output, "--plugin-file", extractor, "--extractor", "my-network",
         "--extractor.channels", "8", "--detector", "knn",
     )  # fmt: skip
-    assert "Pipeline: mel-patch → my-network → knn." in done.stdout
+    assert "Pipeline: mel-patch → my-network (channels 8) → knn." in done.stdout
     asd("score", output, CLIPS / "test" / "normal" / "fan_id_00_normal_12.flac", "--plugin-file", extractor)
 
 

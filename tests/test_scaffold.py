@@ -82,7 +82,9 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
     listed = json.loads(run(clean / "clean" / "bin" / "asd", "plugins", "--json", cwd=clean))
-    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", "ready") for k in KINDS}
+    no_front_end = "its front end: frontend 'mel-patch' is not installed: pip install asd-frontends"
+    states = dict.fromkeys(KINDS, "ready") | {"extractor": no_front_end}
+    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in KINDS}
 
 
 @pytest.mark.slow
