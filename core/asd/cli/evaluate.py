@@ -43,6 +43,7 @@ def evaluate(
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
     stream: bool,
+    runs: int,
     picture: Path | None,
     device: str,
     precision: str,
@@ -73,7 +74,7 @@ def evaluate(
         clips = (_test_clips(model, normal, "normal"), _test_clips(model, anomalous, "anomalous"))
         healthy, faulty, failures = judge(model, *clips, workers=workers, strict=strict)
         result = measure(model, healthy, faulty, failures)
-        streams = watched_streams(model, healthy, faulty, false_alarms, picture) if stream else None
+        streams = watched_streams(model, healthy, faulty, false_alarms, runs, picture) if stream else None
     if as_json:
         print_json({**_as_dict(result, model), **({"streams": streams_as_dict(streams)} if streams else {})})
         return

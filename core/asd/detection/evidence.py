@@ -70,12 +70,15 @@ def _reaches(healthy: int, log_threshold: float) -> bool:
     return bool(evidence.max() >= log_threshold)
 
 
-def log_sum(*logs: float) -> float:
-    """Return the logarithm of the sum of numbers whose logarithms are given."""
-    high = max(logs)
-    return high if high == -math.inf else high + math.log(sum(math.exp(each - high) for each in logs))
+def log_sum(one: float, other: float) -> float:
+    """Return the logarithm of the sum of two numbers whose logarithms are given."""
+    high, low = (one, other) if one > other else (other, one)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
 def log_mean(logs: list[float]) -> float:
     """Return the logarithm of the mean of numbers whose logarithms are given."""
-    return log_sum(*logs) - math.log(len(logs))
+    high = max(logs)
+    if high == -math.inf:
+        return high
+    return high + math.log(sum([math.exp(each - high) for each in logs]) / len(logs))

@@ -41,8 +41,8 @@ _RANDOM_BITS = 53
 _EVERY = 64
 """Clips after which it is judged again how long neighbours resemble each other."""
 _NOTABLE = 1.5
-_RISE = 2
-"""Of the bets, the one that dates the beginning of a rise."""
+_MIDDLE = 2
+"""Of the bets, one that rises with small faults and with large ones."""
 _UNLIKE = 0.3
 """Mean of the model's p-values, 0.5 for sound like that of the fit, below which a difference matters."""
 _ERRORS = 3.0
@@ -306,7 +306,7 @@ class Monitor:
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
-        evidence.step_bets = [log_sum(*each) for each in zip(evidence.step_bets, log_e, strict=True)]
+        evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
         evidence.step_log += log_mean(log_e)
         evidence.step_clips += 1
         if evidence.step_clips < self.state.step:
@@ -319,9 +319,11 @@ class Monitor:
             if evidence.left < 0:
                 self._clear(moment)
             return
-        evidence.rising = clips + (evidence.rising if evidence.rise > 0 else 0)
-        evidence.rise = max(evidence.rise, 0.0) + means[_RISE]
-        evidence.bets = [log_sum(math.log(clips), r) + e for r, e in zip(evidence.bets, means, strict=True)]
+        rising = zip(evidence.rising, evidence.rise, strict=True)
+        evidence.rising = [clips + (count if rise > 0 else 0) for count, rise in rising]
+        evidence.rise = [max(rise, 0.0) + e for rise, e in zip(evidence.rise, means, strict=True)]
+        log_clips = math.log(clips)
+        evidence.bets = [log_sum(log_clips, r) + e for r, e in zip(evidence.bets, means, strict=True)]
         if self.log_evidence >= self.log_threshold:
             self._raise_alarm(moment)
         elif self.state.watched % _EVERY < clips:
@@ -337,7 +339,7 @@ class Monitor:
 
     def _judge_recent(self, moment: float) -> None:
         """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
-        recent, rising = self.state.recent, self.state.evidence.rising
+        recent, rising = self.state.recent, self.state.evidence.rising[_MIDDLE]
         # A fault that has just begun makes clips alike, too: those of the present rise do not count.
         healthy = [each for each in recent[: len(recent) - rising] if each.counted]
         step = clips_to_a_bet(np.array([each.p_value for each in healthy]))
@@ -369,17 +371,18 @@ class Monitor:
 
     def _raise_alarm(self, moment: float) -> None:
         evidence = self.state.evidence
+        rising = evidence.rising[int(np.argmax(evidence.bets))]  # since then, says the bet that has won most
         evidence.phase, evidence.since, evidence.set_aside = "alarm", moment, {}
         evidence.left = self.log_threshold
         first = moment
-        for each in self.state.recent[-evidence.rising :]:
+        for each in self.state.recent[-rising:]:
             if each.counted:
                 self.bag.add(each.number, -1)
                 each.counted = False
                 evidence.set_aside[each.number] = evidence.set_aside.get(each.number, 0) + 1
                 first = min(first, each.time)
         evidence.aside_since = first
-        self.note("alarm", f"the sound has been unlike before since about {date(first)}", moment)
+        self.note("alarm", f"unlike before since about {date(first)}", moment)
 
     def _clear(self, moment: float) -> None:
         began = self.state.evidence.since or moment

@@ -37,6 +37,7 @@ _FORMAT_DIGITS = 6
 Phase = Literal["learning", "watching", "unlike", "alarm", "cleared"]
 Bin = Annotated[int, Meta(ge=0, lt=BINS)]
 Count = Annotated[int, Meta(ge=0)]
+RisingPerBet = Annotated[list[Count], Meta(min_length=len(BETS), max_length=len(BETS))]
 PerBet = Annotated[list[float], Meta(min_length=len(BETS), max_length=len(BETS))]
 
 
@@ -75,9 +76,9 @@ class Evidence(msgspec.Struct):
         Natural logarithms of the Shiryaev–Roberts statistic of each bet.
     left : float
         In alarm: natural logarithm of what is left of the evidence.
-    rise : float
-        Natural logarithm of the evidence since it last began to rise.
-    rising : int
+    rise : list of float
+        Natural logarithm of the evidence of each bet since it last began to rise.
+    rising : list of int
         Clips since then.
     step_bets : list of float
         Natural logarithms of the sums of the e-values by each bet in a step that is not complete.
@@ -97,8 +98,8 @@ class Evidence(msgspec.Struct):
     since: float | None = None
     bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * len(BETS))
     left: float = 0.0
-    rise: float = 0.0
-    rising: Count = 0
+    rise: PerBet = msgspec.field(default_factory=lambda: [0.0] * len(BETS))
+    rising: RisingPerBet = msgspec.field(default_factory=lambda: [0] * len(BETS))
     step_bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * len(BETS))
     step_log: float = 0.0
     step_clips: Count = 0
