@@ -28,6 +28,14 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     "--stream", is_flag=True, help="Let a monitor watch streams drawn from the clips; --false-alarms is then of it."
 )
 @click.option(
+    "--streams",
+    "runs",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="With --stream: how many of a kind.",
+)
+@click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="With --stream: draw the evidence."
 )
 @runtime_options
@@ -57,7 +65,8 @@ def evaluate(
 ) -> None:
     """Measure how well a model separates healthy from faulty recordings.
 
-    Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised. DATA is a file,
+    Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised; with --stream, also
+    how often a monitor raises false alarms, and how soon it finds a fault. DATA is a file,
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label that are not of the split
     'train').
     """
