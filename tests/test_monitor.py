@@ -189,9 +189,9 @@ def test_a_fault_after_an_hour_is_found_soon(shift: float, most: int) -> None:
 
 def test_it_says_that_it_learns_until_a_fault_can_be_found(model: Any) -> None:
     monitor = Monitor(model)
-    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 51
+    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 22
     phases = [status.phase for status in watch(monitor, model, np.random.default_rng(2).normal(size=60))]
-    assert phases == ["learning"] * 50 + ["watching"] * 10
+    assert phases == ["learning"] * 21 + ["watching"] * 39
 
 
 @pytest.mark.parametrize("shift", [2.0, 6.0])
@@ -201,7 +201,7 @@ def test_sound_that_is_unlike_that_of_the_fit_from_the_start_is_told_apart_from_
     monitor, rng = Monitor(model), np.random.default_rng(3)
     statuses = list(watch(monitor, model, shift + rng.normal(size=200)))
     assert not any(status.alarm for status in statuses)
-    assert [status.phase for status in statuses] == ["learning"] * 50 + ["watching"] * 13 + ["unlike"] * 137
+    assert [status.phase for status in statuses] == ["learning"] * 21 + ["watching"] * 42 + ["unlike"] * 137
     assert monitor.state.history[-1].text.startswith("the clips have been unlike those of the fit, p-values 0.")
     assert list(watch(monitor, model, shift + 4 + rng.normal(size=30)))[-1].alarm  # what changes now is found
 

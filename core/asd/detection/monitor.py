@@ -22,7 +22,7 @@ import numpy as np
 
 from asd.detection.bag import Bag, usual
 from asd.detection.dependence import FEWEST, clips_to_a_bet
-from asd.detection.evidence import BETS, healthy_clips_needed, log_bets, log_mean, log_sum
+from asd.detection.evidence import BETS, POWER_BETS, healthy_clips_needed, log_bets, log_mean, log_sum
 from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
 from asd.detection.rate import Rate
 from asd.errors import MonitorError
@@ -307,13 +307,13 @@ class Monitor:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
         evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
-        evidence.step_log += log_mean(log_e)
+        evidence.step_log += log_mean(log_e[:POWER_BETS])
         evidence.step_clips += 1
         if evidence.step_clips < self.state.step:
             return
         clips = evidence.step_clips
         means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
-        evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * len(BETS), 0.0, 0
+        evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
         if evidence.phase == "alarm":  # the mean of logarithms falls as fast as that of single clips
             evidence.left = min(evidence.left + mean_log, self.log_threshold)
             if evidence.left < 0:

@@ -37,8 +37,8 @@ _FORMAT_DIGITS = 6
 Phase = Literal["learning", "watching", "unlike", "alarm", "cleared"]
 Bin = Annotated[int, Meta(ge=0, lt=BINS)]
 Count = Annotated[int, Meta(ge=0)]
-RisingPerBet = Annotated[list[Count], Meta(min_length=len(BETS), max_length=len(BETS))]
-PerBet = Annotated[list[float], Meta(min_length=len(BETS), max_length=len(BETS))]
+RisingPerBet = Annotated[list[Count], Meta(min_length=BETS, max_length=BETS)]
+PerBet = Annotated[list[float], Meta(min_length=BETS, max_length=BETS)]
 
 
 class Watched(msgspec.Struct, array_like=True):
@@ -96,11 +96,11 @@ class Evidence(msgspec.Struct):
 
     phase: Phase = "learning"
     since: float | None = None
-    bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * len(BETS))
+    bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * BETS)
     left: float = 0.0
-    rise: PerBet = msgspec.field(default_factory=lambda: [0.0] * len(BETS))
-    rising: RisingPerBet = msgspec.field(default_factory=lambda: [0] * len(BETS))
-    step_bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * len(BETS))
+    rise: PerBet = msgspec.field(default_factory=lambda: [0.0] * BETS)
+    rising: RisingPerBet = msgspec.field(default_factory=lambda: [0] * BETS)
+    step_bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * BETS)
     step_log: float = 0.0
     step_clips: Count = 0
     last_time: float | None = None
