@@ -19,7 +19,7 @@ from asd.detection import feedback
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.calibration import Calibration
 from asd.detection.dependence import clips_to_a_bet, correlation_time
-from asd.detection.evidence import healthy_clips_needed, log_e_value, shiryaev_roberts
+from asd.detection.evidence import healthy_clips_needed, log_bets, shiryaev_roberts
 from asd.detection.monitor import Monitor, Status
 from asd.detection.monitor_state import RECENT, StateFile, date, hold
 from asd.detection.rate import Rate
@@ -123,27 +123,34 @@ def test_a_rate_that_alarms_with_every_clip_is_refused(model: Any) -> None:
 def test_the_bets_are_fair() -> None:
     """The mean e-value of a uniform p-value is 1: the integral, by a substitution that tames p near 0."""
     middle = (np.arange(200_000) + 0.5) / 200_000
-    e_values = np.exp(log_e_value(middle**20)) * 20 * middle**19
-    assert e_values.mean() == pytest.approx(1, abs=1e-4)
+    e_values = np.exp(log_bets(middle**20)) * 20 * middle[:, np.newaxis] ** 19
+    np.testing.assert_allclose(e_values.mean(axis=0), 1, atol=1e-4)
 
 
 def test_evidence_is_the_recursion_and_does_not_overflow() -> None:
-    log_e = np.random.default_rng(0).normal(size=50)
-    evidence, expected = 0.0, []
+    log_e = np.random.default_rng(0).normal(size=(50, 3))
+    evidence, expected = np.zeros(3), []
     for each in np.exp(log_e):
         evidence = (1 + evidence) * each
-        expected.append(evidence)
+        expected.append(evidence.mean())
     np.testing.assert_allclose(shiryaev_roberts(log_e), np.log(expected))
-    assert shiryaev_roberts(np.full(3000, 10.0))[-1] == pytest.approx(30_000, rel=1e-6)
+    assert shiryaev_roberts(np.full((3000, 1), 10.0))[-1] == pytest.approx(30_000, rel=1e-6)
 
 
-def test_p_values_are_ranks_among_calibration_and_watched_clips(model: Any) -> None:
+def test_the_monitor_computes_that_recursion(model: Any) -> None:
+    monitor = Monitor(model)
+    statuses = list(watch(monitor, model, np.random.default_rng(1).normal(size=200)))
+    expected = shiryaev_roberts(log_bets(np.array([status.p_value for status in statuses])))
+    found = np.log(10 ** np.array([status.evidence for status in statuses]) - 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_p_values_are_ranks_among_the_clips_watched_before(model: Any) -> None:
     monitor, scores = Monitor(model), np.random.default_rng(1).normal(size=300)
     for i, status in enumerate(watch(monitor, model, scores)):
-        above = np.sum(model.calibration.scores >= scores[i]) + np.sum(scores[:i] > scores[i])
-        known = 20 + i + 1
+        above = np.sum(scores[:i] > scores[i])
         near = np.sum(np.abs(scores[:i] - scores[i]) < 0.03)  # these may share its bin
-        assert (above - near) / known <= status.p_value <= (above + near + 1) / known
+        assert (above - near) / (i + 1) <= status.p_value <= (above + near + 1) / (i + 1)
 
 
 def test_healthy_p_values_are_uniform() -> None:
@@ -155,12 +162,12 @@ def test_healthy_p_values_are_uniform() -> None:
     assert np.sum((counts - 240) ** 2 / 240) < 27.9  # chi-square with 9 degrees of freedom, 0.1 %
 
 
-@pytest.mark.parametrize(("threshold", "runs"), [(100, 100), (400, 20)])
+@pytest.mark.parametrize(("threshold", "runs"), [(20, 40), (100, 10)])
 def test_false_alarms_are_as_rare_as_promised(threshold: int, runs: int) -> None:
     lengths = []
     for seed in range(runs):
         model, rng = fake_model(seed), np.random.default_rng(1000 + seed)
-        statuses = watch(Monitor(model, f"{360 / threshold}/hour"), model, rng.normal(size=60 * threshold))
+        statuses = watch(Monitor(model, f"{360 / threshold}/hour"), model, rng.normal(size=300 * threshold))
         lengths.append(next(i for i, status in enumerate(statuses, start=1) if status.alarm))
     low = np.mean(lengths) - 1.96 * np.std(lengths) / math.sqrt(runs)
     assert low >= threshold
@@ -182,22 +189,53 @@ def test_a_fault_after_an_hour_is_found_soon(shift: float, most: int) -> None:
 
 def test_it_says_that_it_learns_until_a_fault_can_be_found(model: Any) -> None:
     monitor = Monitor(model)
-    assert (monitor.needed, healthy_clips_needed(monitor.log_threshold)) == (46, 66)
+    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 22
     phases = [status.phase for status in watch(monitor, model, np.random.default_rng(2).normal(size=60))]
-    assert phases == ["learning"] * 45 + ["watching"] * 15
-    broken = Monitor(model)
-    statuses = list(watch(broken, model, 6 + np.random.default_rng(3).normal(size=60)))
-    assert not any(status.alarm for status in statuses)  # the honest limit: it was never healthy
-    assert statuses[0].phase == "learning"
+    assert phases == ["learning"] * 21 + ["watching"] * 39
 
 
-def test_clips_of_too_few_recordings_are_not_counted() -> None:
+@pytest.mark.parametrize("shift", [2.0, 6.0])
+def test_sound_that_is_unlike_that_of_the_fit_from_the_start_is_told_apart_from_a_fault(
+    shift: float, model: Any
+) -> None:
+    monitor, rng = Monitor(model), np.random.default_rng(3)
+    statuses = list(watch(monitor, model, shift + rng.normal(size=200)))
+    assert not any(status.alarm for status in statuses)
+    assert [status.phase for status in statuses] == ["learning"] * 21 + ["watching"] * 42 + ["unlike"] * 137
+    assert monitor.state.history[-1].text.startswith("the clips have been unlike those of the fit, p-values 0.")
+    assert list(watch(monitor, model, shift + 4 + rng.normal(size=30)))[-1].alarm  # what changes now is found
+
+
+def test_unlike_sound_can_be_taken_for_healthy(model: Any) -> None:
+    monitor, rng = Monitor(model), np.random.default_rng(3)
+    list(watch(monitor, model, 3 + rng.normal(size=100)))
+    assert feedback.last_alarm_was_normal(monitor) == 0
+    assert [status.phase for status in watch(monitor, model, 3 + rng.normal(size=300))] == ["watching"] * 300
+    feedback.undo(monitor)
+    assert (monitor.state.evidence.phase, monitor.state.accepted) == ("unlike", False)
+
+
+def test_a_slow_drift_is_no_fault_but_is_told(model: Any) -> None:
+    monitor = Monitor(model)
+    scores = np.random.default_rng(4).normal(size=12_000) + np.linspace(0, 2.5, 12_000)
+    phases = {status.phase for status in watch(monitor, model, scores)}
+    assert "unlike" in phases or "alarm" in phases
+
+
+def test_healthy_sound_is_not_unlike() -> None:
+    unlike = 0
+    for seed in range(40):
+        model, rng = fake_model(seed), np.random.default_rng(500 + seed)
+        unlike += any(status.phase == "unlike" for status in watch(Monitor(model), model, rng.normal(size=200)))
+    assert unlike <= 1
+
+
+def test_clips_of_too_few_recordings_say_nothing_about_likeness() -> None:
     model = fake_model(count=40, recordings=1)
     assert model.decision.promise == "guess"
     monitor = Monitor(model)
-    assert monitor.needed == 66
-    # Healthy clips that all lie above those of the one recording raise no alarm.
-    assert not any(status.alarm for status in watch(monitor, model, 5 + np.random.default_rng(0).normal(size=400)))
+    statuses = watch(monitor, model, 5 + np.random.default_rng(0).normal(size=400))
+    assert {status.phase for status in statuses} == {"learning", "watching"}
 
 
 def test_an_alarm_sets_its_clips_aside_and_is_over_when_the_sound_is_as_before(model: Any) -> None:
@@ -345,7 +383,7 @@ def test_that_was_normal_takes_the_alarm_for_healthy_and_undo_restores_it(model:
     aside = dict(evidence.set_aside)
     assert feedback.last_alarm_was_normal(monitor) == 390 - held
     assert monitor.bag.total == 390
-    assert (monitor.state.evidence.phase, monitor.state.evidence.log_r) == ("watching", -math.inf)
+    assert (monitor.state.evidence.phase, monitor.log_evidence) == ("watching", -math.inf)
     with pytest.raises(MonitorError, match=r"^no alarm was raised, or its clips were taken for healthy already"):
         feedback.last_alarm_was_normal(monitor)
     assert feedback.undo(monitor) == f"{390 - held} clips taken for healthy: the last alarm"
@@ -538,7 +576,7 @@ def test_another_model_and_places_that_cannot_be(model: Any, tmp_path: Path) -> 
 def test_another_rate_is_promised_from_then_on(tmp_path: Path) -> None:
     path, model = written(tmp_path), fake_model()
     with Monitor.open(path, model, "1/day") as monitor:
-        assert monitor.log_threshold == pytest.approx(math.log(8640))
+        assert monitor.log_threshold == pytest.approx(math.log(86400))
         assert monitor.state.history[-1].text == "1 false alarm a day promised, 1 false alarm a month before"
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import subprocess
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_csv_has_the_monitors_columns(sounds: Path, tmp_path: Path) -> None:
 def test_feedback_and_undo(state: Path, sounds: Path) -> None:
     shown = asd("monitor", state, "show").stdout
     assert "ALARM since" in shown
-    assert "the sound has been unlike before since about 2026-03-01 08:01:3" in shown
+    assert "unlike before since about 2026-03-01 08:01:3" in " ".join(shown.split())
     told = asd("monitor", state, "normal").stdout
     assert "clips taken for healthy: the last alarm." in told
     assert "Watching since" in told
@@ -157,7 +158,8 @@ def test_what_the_monitor_cannot_do_is_one_line(state: Path, sounds: Path, tmp_p
 def test_a_rate_that_clips_cannot_support_points_to_the_monitor(sounds: Path) -> None:
     text = error("score", sounds / "m.asd", sounds / "noon", "--false-alarms", "1/month")
     assert text.endswith("or let a monitor add up the evidence of many clips (asd score --monitor STATE)")
-    asd("score", sounds / "m.asd", sounds / "morning" / stamped(3), "--false-alarms", "400/hour", code=1)
+    one = sounds / "morning" / stamped(3)
+    asd("score", sounds / "m.asd", one, "--false-alarms", "3400/hour", code=1)  # 19 of 20 clips
     both = ("--false-alarms", "400/hour", "--false-alarms-per-hour", "400")
     assert error("score", sounds / "m.asd", sounds / "noon", *both).endswith("exclude each other; choose one")
 
@@ -169,6 +171,22 @@ def test_clips_of_the_future_are_left_out(sounds: Path, tmp_path: Path) -> None:
     done = asd("score", sounds / "m.asd", day, "--monitor", tmp_path / "s", "--json")
     assert "in the future (now: " in done.stderr
     assert [Path(clip["clip"]).name for clip in json.loads(done.stdout)["clips"]] == [stamped(0)]
+
+
+def test_streams_give_delays_and_false_alarms_beside_the_promise(sounds: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "evidence.svg"
+    arguments = ("evaluate", sounds / "m.asd", "--normal", sounds / "morning", "--anomalous", sounds / "noon")
+    rate = ("--stream", "--streams", "5", "--false-alarms", "2/hour")
+    found = json.loads(asd(*arguments, *rate, "--picture", picture, "--json").stdout)["streams"]
+    assert (found["rate"], found["streams"], len(found["delays"])) == ("2/hour", 5, 5)
+    assert found["missed"] == 0
+    assert found["delay_median"] <= 10
+    assert found["false_alarm_interval"][0] <= 2
+    assert xml.etree.ElementTree.parse(picture).getroot().tag.endswith("svg")  # our own
+    assert error(*arguments, "--picture", picture) == "--picture draws the evidence of streams: give --stream, too"
+    assert error(*arguments, *rate, "--picture", tmp_path / "no" / "e.svg").startswith(
+        f"{tmp_path / 'no' / 'e.svg'}: the picture cannot be written here (No such file or directory); choose"
+    )
 
 
 @pytest.mark.parametrize(

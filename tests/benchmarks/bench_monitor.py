@@ -2,10 +2,10 @@
 
 The figures of docs/explanation/alarms.md:
 
-- lengths: clips to the first false alarm, 400 runs for each threshold, after 20 calibration clips.
+- lengths: clips to the first false alarm at R >= A, where the monitor asks for ten times as much; 400 runs each.
 - months: false alarms of the monitor itself in simulated months of 10 s clips, promised one a month.
 - delays: clips to the alarm after an hour of healthy watching.
-- members: run lengths with five trained members, whose calibration scores are of single members.
+- members: the same with scores of five trained members.
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
 - cost: time of an update after a million clips, and size of the file.
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from asd.detection.calibration import Calibration
-from asd.detection.evidence import log_e_value, shiryaev_roberts
+from asd.detection.evidence import log_bets, shiryaev_roberts
 from asd.detection.feedback import last_alarm_was_normal
 from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import hold
@@ -39,34 +39,32 @@ MONTH = 30 * 86400 / SECONDS
 _BLOCK = 512
 
 
-def online_p_values(known: Float64, scores: Float64, rng: np.random.Generator) -> Float64:
-    """Return the p-value of each score among `known` and all scores before it; no two are equal."""
-    count, healthy = len(scores), np.sort(known)
+def online_p_values(scores: Float64, rng: np.random.Generator) -> Float64:
+    """Return the p-value of each score among all scores before it; no two are equal."""
+    count = len(scores)
     place = np.empty(count, np.int64)
     place[np.argsort(scores)] = np.arange(count)
-    above = len(known) - np.searchsorted(healthy, scores)
+    above = np.zeros(count, np.int64)
     seen = np.zeros(count, bool)
     for start in range(0, count, _BLOCK):
         own = place[start : start + _BLOCK]
         above[start : start + _BLOCK] += (start - np.cumsum(seen))[own]
         above[start : start + _BLOCK] += np.tril(own[np.newaxis] > own[:, np.newaxis], -1).sum(axis=1)
         seen[own] = True
-    return (above + 1 - rng.random(count)) / (len(known) + np.arange(count) + 1)
+    return (above + 1 - rng.random(count)) / (np.arange(count) + 1)
 
 
 def first_alarm(p_values: Float64, threshold: float) -> int | None:
     """Return the number of the clip that raises the alarm, counted from 1."""
-    above = shiryaev_roberts(log_e_value(p_values)) >= math.log(threshold)
+    above = shiryaev_roberts(log_bets(p_values)) >= math.log(threshold)
     return int(above.argmax()) + 1 if above.any() else None
 
 
-def run_length(threshold: float, rng: np.random.Generator, calibration: int = 20) -> int:
+def run_length(threshold: float, rng: np.random.Generator) -> int:
     """Return the clips to the first false alarm."""
-    count = int(8 * threshold)
-    known, scores = rng.normal(size=calibration), rng.normal(size=count)
+    scores = rng.normal(size=int(4 * threshold))
     while True:
-        found = first_alarm(online_p_values(known, scores, np.random.default_rng(0)), threshold)
-        if found:
+        if found := first_alarm(online_p_values(scores, np.random.default_rng(0)), threshold):
             return found
         scores = np.concatenate([scores, rng.normal(size=len(scores))])
 
@@ -127,8 +125,8 @@ def delay(shift: float, rng: np.random.Generator, *, calibration: int = 20, heal
 
 def delays(runs: int) -> None:
     """Print the median and 90 % of delays."""
-    for calibration, healthy in ((20, 360), (60, 360), (360, 0), (20, 0), (60, 0)):
-        for shift in (1.0, 1.5, 2.0, 3.0):
+    for calibration, healthy in ((20, 360), (20, 90)):
+        for shift in (0.7, 1.0, 1.5, 2.0, 3.0):
             rng = np.random.default_rng(round(10 * shift))
             found = [delay(shift, rng, calibration=calibration, healthy=healthy) for _ in range(runs)]
             found = [each for each in found if each > 0]  # an alarm before the fault
@@ -139,28 +137,25 @@ def delays(runs: int) -> None:
             )
 
 
-def member_scores(rng: np.random.Generator, count: int, windows: int = 6) -> tuple[Any, Float64]:
-    """Return the calibration of five trained members, and float64[n_members, count] scores of new clips."""
+def member_scores(rng: np.random.Generator, count: int, windows: int = 6) -> Float64:
+    """Return the scores of new clips by five trained members, float64[n_members, count]."""
     from bench_promise import simulated_clips
 
     base = {"frontend": "mel-stack", "extractor": "identity", "pca": 0.98}
     config = Config.from_mapping({**base, "detector": {"name": "mahalanobis"}}).resolved()
-    members, calibration = learn(config, simulated_clips(20, rng), Runtime())
+    members, _ = learn(config, simulated_clips(20, rng), Runtime())
     new = np.concatenate([each.values for each in simulated_clips(count, rng)])
-    return calibration, np.stack([member.score(new).reshape(count, windows).mean(axis=1) for member in members])
+    return np.stack([member.score(new).reshape(count, windows).mean(axis=1) for member in members])
 
 
 def members(runs: dict[int, int]) -> None:
-    """Print run lengths where calibration scores are of single members and watched ones means over all."""
+    """Print run lengths where the scores of clips are means over trained members."""
     for threshold, number in runs.items():
         rng, found = np.random.default_rng(threshold), []
         while len(found) < number:
-            calibration, scores = member_scores(rng, 30 * threshold)
-            own = online_p_values(np.empty(0), scores.mean(axis=0), rng)
-            ranks = np.arange(len(own)) + 1
-            beside = (calibration.scores[:, np.newaxis] >= scores[calibration.member]).sum(axis=0)
-            p_values = (own * ranks + beside) / (ranks + len(calibration.scores))
-            found.append(first_alarm(p_values, threshold) or len(own))
+            scores = member_scores(rng, 20 * threshold)
+            p_values = online_p_values(scores.mean(axis=0), rng)
+            found.append(first_alarm(p_values, threshold) or len(p_values))
         print(f"A = {threshold:,}, 5 trained members, 20 clips: mean run length {interval(found)}", flush=True)
 
 

@@ -28,6 +28,14 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     "--stream", is_flag=True, help="Let a monitor watch streams drawn from the clips; --false-alarms is then of it."
 )
 @click.option(
+    "--streams",
+    "runs",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="With --stream: how many of a kind.",
+)
+@click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="With --stream: draw the evidence."
 )
 @runtime_options
@@ -43,6 +51,7 @@ def evaluate(
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
     stream: bool,
+    runs: int,
     picture: Path | None,
     device: str,
     precision: str,
@@ -56,7 +65,8 @@ def evaluate(
 ) -> None:
     """Measure how well a model separates healthy from faulty recordings.
 
-    Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised. DATA is a file,
+    Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised; with --stream, also
+    how often a monitor raises false alarms, and how soon it finds a fault. DATA is a file,
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label that are not of the split
     'train').
     """
@@ -73,7 +83,7 @@ def evaluate(
         clips = (_test_clips(model, normal, "normal"), _test_clips(model, anomalous, "anomalous"))
         healthy, faulty, failures = judge(model, *clips, workers=workers, strict=strict)
         result = measure(model, healthy, faulty, failures)
-        streams = watched_streams(model, healthy, faulty, false_alarms, picture) if stream else None
+        streams = watched_streams(model, healthy, faulty, false_alarms, runs, picture) if stream else None
     if as_json:
         print_json({**_as_dict(result, model), **({"streams": streams_as_dict(streams)} if streams else {})})
         return

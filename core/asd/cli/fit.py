@@ -59,9 +59,8 @@ def fit(
         from asd.detection.describe import describe_hearing, describe_pipeline
 
         try:
-            model, clips = _fitted(
-                ctx, config_file, options, data, runtime, workers=workers, strict=strict, cache=cache
-            )
+            how = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
+            model, clips = _fitted(data, ctx, config_file, options, **how)
         except KeyboardInterrupt:
             raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
@@ -85,12 +84,7 @@ def fit(
 
 
 def _fitted(
-    ctx: click.Context,
-    config_file: Path | None,
-    options: dict[str, Any],
-    data: tuple[str, ...],
-    runtime: Any,
-    **how: Any,
+    data: tuple[str, ...], ctx: click.Context, config_file: Path | None, options: dict[str, Any], **how: Any
 ) -> tuple[Any, Any]:
     """Return the model that the options describe, and the clips that it was to learn from."""
     from asd.detection.groups import column_of

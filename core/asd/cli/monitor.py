@@ -15,6 +15,7 @@ from asd.cli.output import print_json, print_table, reporting
 from asd.errors import ConfigError, MonitorError
 
 _SHOWN = 20
+LOUD = ("alarm", "unlike")
 _FAR = 32503680000.0
 """The year 3000."""
 
@@ -120,14 +121,13 @@ def summary(watching: Any) -> dict[str, Any]:
         "phase": evidence.phase,
         "alarm": evidence.phase == "alarm",
         "since": evidence.since,
-        "evidence": log_sum(0.0, evidence.log_r) / math.log(10),
+        "evidence": log_sum(0.0, watching.log_evidence) / math.log(10),
         "threshold": watching.threshold,
         "false_alarms": state.rate,
         "clip_seconds": state.clip_seconds,
         "clips_to_a_bet": state.step,
         "watched": state.watched,
         "healthy_watched": watching.bag.total,
-        "calibration_clips": state.calibration,
         "needed": watching.needed,
         "last_time": evidence.last_time,
     }
@@ -140,8 +140,9 @@ def described(watching: Any) -> Iterator[str]:
 
     facts = summary(watching)
     since = "" if facts["since"] is None else f" since {date(facts['since'])}"
+    phase = facts["phase"]
     yield (
-        f"{'ALARM' if facts['alarm'] else facts['phase'].capitalize()}{since}: evidence of a change "
+        f"{phase.upper() if phase in LOUD else phase.capitalize()}{since}: evidence of a change "
         f"{facts['evidence']:.1f}, alarm at {facts['threshold']:.1f} (decimal logarithms)."
     )
     if facts["needed"]:
@@ -155,12 +156,14 @@ def described(watching: Any) -> Iterator[str]:
             f"Neighbouring clips resemble each other: evidence is taken from {facts['clips_to_a_bet']} clips at a "
             "time, and a fault is found later."
         )
+    if facts["phase"] == "unlike":
+        yield (
+            "The sound is steady, but unlike that of the fit: a fault that was there from the start, a slow drift, or "
+            "another state or place. Check the machine; if it is healthy, say 'normal'."
+        )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."
-    yield (
-        f"Known as healthy: {facts['healthy_watched']} of {facts['watched']} clips watched, and "
-        f"{facts['calibration_clips']} clips of the fit."
-    )
+    yield (f"Known as healthy: {facts['healthy_watched']} of {facts['watched']} clips watched.")
     yield f"At most {Rate.of(facts['false_alarms']).words} of healthy sound that is watched, on average."
 
 

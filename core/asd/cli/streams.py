@@ -22,13 +22,13 @@ _STYLE = "font: 13px sans-serif; fill: #37474f"
 
 
 def watched_streams(
-    model: Any, healthy: Sequence[Any], faulty: Sequence[Any], rate: Rate | None, picture: Path | None
+    model: Any, healthy: Sequence[Any], faulty: Sequence[Any], rate: Rate | None, runs: int, picture: Path | None
 ) -> StreamEvaluation:
     """Let monitors watch streams of these verdicts, and draw their evidence if wanted."""
     from asd.detection.monitor import DEFAULT_RATE
     from asd.detection.streams import evaluate_streams
 
-    streams = evaluate_streams(model, healthy, faulty, rate or DEFAULT_RATE)
+    streams = evaluate_streams(model, healthy, faulty, rate or DEFAULT_RATE, streams=runs)
     if picture:
         try:
             picture.write_text(drawn(streams), encoding="utf-8")
@@ -66,12 +66,16 @@ def print_streams(streams: StreamEvaluation) -> None:
                 f"{_number(least)} – {_number(most)} clips",
             ),
             ("90 % of faults are found within", _clips(streams.delay_90, seconds), ""),
-            ("missed within an hour", f"{streams.missed / streams.streams:.0%}", f"{few:.0%} – {many:.0%}"),
+            (
+                f"missed within {_minutes(streams)}",
+                f"{streams.missed / streams.streams:.0%}",
+                f"{few:.0%} – {many:.0%}",
+            ),
         ],
     )
     click.echo(
         f"{streams.false_alarms} false alarms in {watched:.3g} days of healthy clips; {streams.streams} faults after "
-        "an hour of healthy clips. All clips were drawn from those given, with replacement."
+        f"{_minutes(streams)} of healthy clips. All clips were drawn from those given, with replacement."
     )
     if streams.contradicts_promise:
         click.echo(
@@ -79,6 +83,10 @@ def print_streams(streams: StreamEvaluation) -> None:
             "of the fit; fit on recordings like them, too",
             err=True,
         )
+
+
+def _minutes(streams: StreamEvaluation) -> str:
+    return f"{streams.onset * streams.clip_seconds / 60:.3g} minutes"
 
 
 def _clips(number: float | None, seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asd.cli.monitor import described, summary
+from asd.cli.monitor import LOUD, described, summary
 from asd.cli.output import emphasised
 from asd.detection.rate import Rate
 from asd.errors import MonitorError
@@ -34,7 +34,7 @@ class Watch:
     Attributes
     ----------
     alarm : bool
-        Whether the alarm was raised, or stands.
+        Whether the alarm was raised, or stands, or the sound is unlike that of the fit.
     """
 
     def __init__(self, path: Path, false_alarms: Rate | None) -> None:
@@ -53,7 +53,7 @@ class Watch:
         timed, source = in_time_order(data, clips)
         with Monitor.open(self.path, model, self._false_alarms) as monitor:
             self._monitor = monitor
-            self.alarm = monitor.state.evidence.phase == "alarm"
+            self.alarm = monitor.state.evidence.phase in LOUD
             click.echo(f"asd: clips in the order of {source}", err=True)
             last = monitor.state.evidence.last_time
             monitor.check_clock()
@@ -76,7 +76,7 @@ class Watch:
         """Watch a clip, and return its row with the fields of the monitor."""
         assert self._monitor is not None
         status = self._monitor.update(verdict, self._times[verdict.clip])
-        self.alarm = self.alarm or status.alarm
+        self.alarm = self.alarm or status.phase in LOUD
         return {
             **row,
             "notes": [*row["notes"], *status.notes],
@@ -93,7 +93,7 @@ class Watch:
     def sentences(self) -> Iterator[str]:
         """Yield what is to be said of the monitor."""
         yield from described(self._monitor)
-        if summary(self._monitor)["alarm"]:
+        if summary(self._monitor)["phase"] in LOUD:
             yield f"If that was normal: asd monitor {self.path} normal"
 
     @staticmethod
@@ -106,6 +106,6 @@ class Watch:
             if row["error"]:
                 cells.append(("", "", ""))
                 continue
-            phase = emphasised("ALARM", "bold red") if row["alarm"] else row["phase"]
+            phase = emphasised(row["phase"].upper(), "bold red") if row["phase"] in LOUD else row["phase"]
             cells.append((date(row["time"]), f"{row['evidence']:.1f}", phase))
         return ("time", "evidence", "monitor"), cells

@@ -2,10 +2,11 @@
 
 A clip's p-value is uniform while healthy clips are exchangeable, if it ranks the clip among all healthy clips before
 it and splits ties at random (Vovk, Nouretdinov, Gammerman 2003, Testing exchangeability on-line, ICML). A bet turns it
-into an e-value, whose mean is then 1: here the mean of five power bets ``b * p ** (b - 1)``. The Shiryaev–Roberts
-statistic ``R = (1 + R) * e`` adds e-values up; ``R`` minus the number of clips is a martingale, so that the mean number
-of clips to ``R >= A`` is at least ``A`` (Vovk et al. 2021, Retrain or not retrain: conformal test martingales for
-change-point detection, COPA; Shin, Ramdas, Rinaldo 2023, E-detectors). docs/explanation/alarms.md has the proof.
+into an e-value, whose mean is then 1: the bets ``b * p ** (b - 1)`` and ``1 + c * (1 - 2 * p)``. The Shiryaev–Roberts
+statistic of a bet, ``R = (1 + R) * e``, adds e-values up; ``R`` minus the number of clips is a martingale, and so is
+its mean over the bets, so that the mean number of clips to ``R >= A`` is at least ``A`` (Vovk et al. 2021, Retrain or
+not retrain: conformal test martingales for change-point detection, COPA; Shin, Ramdas, Rinaldo 2023, E-detectors).
+docs/explanation/alarms.md has the proof.
 """
 
 from __future__ import annotations
@@ -17,40 +18,48 @@ import numpy.typing as npt
 
 from asd.records import Float64
 
-BETS: Float64 = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-"""Exponents of the power bets: small ones win much on rare p-values, large ones a little on those that are lowish."""
-_TYPICAL = 0.5
+_POWERS: Float64 = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+"""Exponents: small ones win much on rare p-values, large ones a little on those that are lowish."""
+_SLOPES: Float64 = np.array([0.5, 0.9])
+"""Of the linear bets, which win where p-values are below a half more often, but none is rare."""
+POWER_BETS = len(_POWERS)
+BETS = len(_POWERS) + len(_SLOPES)
+_UNIFORM: Float64 = (np.arange(16) + 0.5) / 16
 _PATIENCE = 1000
 """Clips of a fault after which its p-values no longer stand out from those of its own earlier clips."""
 
 
-def log_e_value(p_value: float | Float64) -> Float64:
-    """Return the natural logarithm of the e-value of each p-value, above 0, of any shape."""
-    logs = np.log(np.asarray(p_value, np.float64))[..., np.newaxis] * (BETS - 1) + np.log(BETS / len(BETS))
-    return np.asarray(np.logaddexp.reduce(logs, axis=-1), np.float64)
+def log_bets(p_value: float | Float64) -> Float64:
+    """Return the natural logarithms of the e-values of each p-value, above 0, by each bet, float64[..., `BETS`]."""
+    value = np.asarray(p_value, np.float64)[..., np.newaxis]
+    powers = np.log(value) * (_POWERS - 1) + np.log(_POWERS)
+    return np.concatenate([powers, np.log1p(_SLOPES * (1 - 2 * value))], axis=-1)
 
 
-def shiryaev_roberts(log_e: Float64, start: float = -math.inf) -> Float64:
-    """Return log R after each e-value, in logarithms because R may exceed every floating point number.
+def shiryaev_roberts(log_e: Float64) -> Float64:
+    """Return log R after each clip, in logarithms because R may exceed every floating point number.
 
     Parameters
     ----------
-    log_e : float64 array of shape (n, ...)
+    log_e : float64 array of shape (n, n_bets)
         Logarithms of the e-values, in time along the first axis.
-    start : float
-        Log R before the first; minus infinity: no evidence.
+
+    Returns
+    -------
+    float64 array of shape (n,)
+        Of the mean of R over the bets.
     """
     total = np.cumsum(log_e, axis=0)
     before = np.concatenate([np.zeros_like(log_e[:1]), total[:-1]])
-    started = np.logaddexp.accumulate(np.concatenate([np.full_like(log_e[:1], start), -before]), axis=0)[1:]
-    return np.asarray(total + started, np.float64)
+    each = total + np.logaddexp.accumulate(-before, axis=0)
+    return np.asarray(np.logaddexp.reduce(each, axis=1) - math.log(log_e.shape[1]))
 
 
 def healthy_clips_needed(log_threshold: float) -> int:
     """Return how many healthy clips must be known before even an unmistakable fault can raise the alarm.
 
-    Clip t of a fault that is above all n healthy ones ranks among the t of its own: its p-value is about
-    ``t / (n + t) / 2``. The evidence of these falls again once the fault's clips are no longer few.
+    Clip t of a fault that is above all n healthy ones ranks among the t of its own: its p-value is uniform up to
+    ``t / (n + t)``. The evidence of these falls again once the fault's clips are no longer few.
     """
     few, many = 0, 1
     while not _reaches(many, log_threshold):
@@ -63,11 +72,20 @@ def healthy_clips_needed(log_threshold: float) -> int:
 
 def _reaches(healthy: int, log_threshold: float) -> bool:
     clip: npt.NDArray[np.float64] = np.arange(1.0, min(2 * healthy, _PATIENCE) + 1)
-    evidence = shiryaev_roberts(log_e_value(_TYPICAL * clip / (healthy + clip)))
+    highest = clip / (healthy + clip)
+    evidence = shiryaev_roberts(log_bets(highest[:, np.newaxis] * _UNIFORM).mean(axis=1))
     return bool(evidence.max() >= log_threshold)
 
 
 def log_sum(one: float, other: float) -> float:
-    """Return log(exp(one) + exp(other))."""
-    high, low = max(one, other), min(one, other)
+    """Return the logarithm of the sum of two numbers whose logarithms are given."""
+    high, low = (one, other) if one > other else (other, one)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def log_mean(logs: list[float]) -> float:
+    """Return the logarithm of the mean of numbers whose logarithms are given."""
+    high = max(logs)
+    if high == -math.inf:
+        return high
+    return high + math.log(sum([math.exp(each - high) for each in logs]) / len(logs))

@@ -16,12 +16,18 @@ Span = tuple[float, float]
 def last_alarm_was_normal(monitor: Monitor) -> int:
     """Take all clips of the last alarm for healthy, restart the evidence, and return their number.
 
+    Sound that is unlike that of the fit is then healthy, too.
+
     Raises
     ------
     MonitorError
         If there was no alarm, or its clips were taken for healthy already.
     """
     evidence = monitor.state.evidence
+    if evidence.phase == "unlike":
+        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy")
+        monitor.state.accepted = True
+        return 0
     if not evidence.set_aside:
         raise MonitorError("no alarm was raised, or its clips were taken for healthy already: nothing to change")
     since = evidence.aside_since or 0.0
@@ -100,7 +106,7 @@ def undo(monitor: Monitor) -> str:
         if each.time in moved:
             each.counted = last.kind != "normal"
     later = state.evidence.last_time
-    state.evidence = last.evidence
+    state.evidence, state.accepted = last.evidence, last.accepted
     if last.kind == "normal":
         state.evidence.last_time = later
     monitor.note("undo", f"taken back: {last.text}", monitor.now())
@@ -121,7 +127,9 @@ def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched
 def _change(monitor: Monitor, kind: str, change: Mapping[int, int], moved: Sequence[Watched], text: str) -> None:
     """Change the bag, restart the evidence, and remember how to take that back."""
     state = monitor.state
-    state.undoable.append(Feedback(kind, text, dict(change), [each.time for each in moved], state.evidence))
+    state.undoable.append(
+        Feedback(kind, text, dict(change), [each.time for each in moved], state.evidence, state.accepted)
+    )
     for number, count in change.items():
         monitor.bag.add(number, count)
     for each in moved:

@@ -1,8 +1,9 @@
 """A monitor: evidence over time that a machine has changed, with so many false alarms a month.
 
-A clip's p-value ranks it among the calibration clips, by the members that have not seen them, and among all clips
-watched before it, by its score. Evidence adds up as `asd.detection.evidence` describes. While the alarm stands, clips
-are set aside; so are those that raised it. The alarm is over by itself once as much evidence has gone as had raised it.
+A clip's p-value ranks its score among those of all clips watched before it: all are means over the same members, so
+that nothing but their order is assumed. The calibration clips of the fit say something else: whether the sound is
+like theirs at all. Evidence adds up as `asd.detection.evidence` describes. While the alarm stands, clips are set aside;
+so are those that raised it. The alarm is over by itself once as much evidence has gone as had raised it.
 """
 
 from __future__ import annotations
@@ -20,22 +21,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asd.detection.bag import Bag, usual
-from asd.detection.dependence import clips_to_a_bet
-from asd.detection.evidence import healthy_clips_needed, log_e_value, log_sum
+from asd.detection.dependence import FEWEST, clips_to_a_bet
+from asd.detection.evidence import BETS, POWER_BETS, healthy_clips_needed, log_bets, log_mean, log_sum
 from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
 from asd.detection.rate import Rate
 from asd.errors import MonitorError
+from asd.records import Float64
 
 if TYPE_CHECKING:
     from asd.detection.model import Model
     from asd.detection.verdict import Verdict
 
 DEFAULT_RATE = "1/month"
+MARGIN = 10
+"""Times the evidence that the promise needs. A mean time to a false alarm of a day lets every second day of a healthy
+machine raise one; with ten times the evidence, 19 of 20 days are quiet, and faults are found a sixth later."""
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
 """Clips after which it is judged again how long neighbours resemble each other."""
 _NOTABLE = 1.5
+_MIDDLE = 2
+"""Of the bets, one that rises with small faults and with large ones."""
+_UNLIKE = 0.3
+"""Mean of the model's p-values, 0.5 for sound like that of the fit, below which a difference matters."""
+_ERRORS = 3.0
+"""Standard errors of that mean from which it is taken for one."""
 _REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
 
 
@@ -48,15 +59,16 @@ class Status:
     time : float
         Time of the clip, in seconds since 1970.
     p_value : float
-        Uniform between 0 and 1 while the machine sounds as before: its rank among all healthy clips, ties split at
-        random.
+        Uniform between 0 and 1 while the machine sounds as before: its rank among all clips watched before, ties split
+        at random.
     evidence : float
         Decimal logarithm of 1 + R, the evidence that the machine has changed; from 0.
     threshold : float
         Evidence at which the alarm is raised.
-    phase : {"learning", "watching", "alarm", "cleared"}
-        ``"learning"``: too few healthy clips are known for any alarm; ``"cleared"``: watching, after an alarm that was
-        over by itself.
+    phase : {"learning", "watching", "unlike", "alarm", "cleared"}
+        ``"learning"``: too few healthy clips are known for any alarm; ``"unlike"``: watching a sound that is steady,
+        but not as in the fit: a fault that was there from the start, a slow drift, or another state or place;
+        ``"cleared"``: watching, after an alarm that was over by itself.
     since : float
         Time of the clip that began the phase.
     needed : int
@@ -202,7 +214,7 @@ class Monitor:
         self.check_time(clip, moment)
         notes = self._gap(moment)
         number = self.bag.bin_of(verdict.score)
-        p_value = self._p_value(verdict, number)
+        p_value = self._p_value(number)
         state, evidence = self.state, self.state.evidence
         counted = evidence.phase != "alarm"
         if counted:
@@ -212,8 +224,8 @@ class Monitor:
         state.watched += 1
         evidence.last_time = moment
         evidence.since = moment if evidence.since is None else evidence.since
-        state.recent.append(Watched(moment, clip, number, p_value, counted))
-        self._bet(float(log_e_value(p_value)), moment)
+        state.recent.append(Watched(moment, clip, number, p_value, verdict.p_value, counted))
+        self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
         if self._file:
             self.save(self._file)
@@ -221,7 +233,7 @@ class Monitor:
         return Status(
             moment,
             p_value,
-            log_sum(0.0, evidence.log_r) / math.log(10),
+            log_sum(0.0, self.log_evidence) / math.log(10),
             self.threshold,
             evidence.phase,
             evidence.since or moment,
@@ -237,7 +249,7 @@ class Monitor:
     @property
     def needed(self) -> int:
         """Healthy clips to be watched before any fault can raise the alarm."""
-        return max(0, self._wanted - self.state.calibration - self.bag.total)
+        return max(0, self._wanted - self.bag.total)
 
     def check_time(self, clip: str, moment: float) -> None:
         """Refuse a clip that does not follow the last one; errors as for `update`."""
@@ -284,67 +296,93 @@ class Monitor:
         self.note("gap", text, moment)
         return (text,)
 
-    def _p_value(self, verdict: Verdict, number: int) -> float:
+    def _p_value(self, number: int) -> float:
         state = self.state
         above, ties = self.bag.rank(number)
-        known = state.calibration
-        # The verdict's p-value is (1 + calibration clips that score as high) / (n + 1).
-        beside = max(0.0, verdict.p_value * (known + 1) - 1) if known else 0.0
         drawn = hashlib.blake2b(f"{state.model} {state.watched}".encode(), digest_size=8).digest()
         uniform = ((int.from_bytes(drawn) >> (64 - _RANDOM_BITS)) + 1) / 2**_RANDOM_BITS
-        return float(min(1.0, (above + beside + uniform * (1 + ties)) / (known + self.bag.total + 1)))
+        return float((above + uniform * (1 + ties)) / (self.bag.total + 1))
 
-    def _bet(self, log_e: float, moment: float) -> None:
-        """Add the e-value of a clip to the evidence, or to the step that it belongs to."""
+    def _bet(self, log_e: list[float], moment: float) -> None:
+        """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
-        evidence.log_block = log_sum(evidence.log_block, log_e)
-        evidence.sum_block += log_e
-        evidence.block_clips += 1
-        if evidence.block_clips < self.state.step:
+        evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
+        evidence.step_log += log_mean(log_e[:POWER_BETS])
+        evidence.step_clips += 1
+        if evidence.step_clips < self.state.step:
             return
-        clips = evidence.block_clips
-        log_mean, mean_log = evidence.log_block - math.log(clips), evidence.sum_block / clips
-        evidence.log_block, evidence.sum_block, evidence.block_clips = -math.inf, 0.0, 0
+        clips = evidence.step_clips
+        means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
+        evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
         if evidence.phase == "alarm":  # the mean of logarithms falls as fast as that of single clips
-            evidence.log_r = min(evidence.log_r + mean_log, self.log_threshold)
-            if evidence.log_r < 0:
+            evidence.left = min(evidence.left + mean_log, self.log_threshold)
+            if evidence.left < 0:
                 self._clear(moment)
             return
-        evidence.rising = clips + (evidence.rising if evidence.rise > 0 else 0)
-        evidence.rise = max(evidence.rise, 0.0) + log_mean
-        evidence.log_r = log_sum(math.log(clips), evidence.log_r) + log_mean
-        if evidence.log_r >= self.log_threshold:
+        rising = zip(evidence.rising, evidence.rise, strict=True)
+        evidence.rising = [clips + (count if rise > 0 else 0) for count, rise in rising]
+        evidence.rise = [max(rise, 0.0) + e for rise, e in zip(evidence.rise, means, strict=True)]
+        log_clips = math.log(clips)
+        evidence.bets = [log_sum(log_clips, r) + e for r, e in zip(evidence.bets, means, strict=True)]
+        if self.log_evidence >= self.log_threshold:
             self._raise_alarm(moment)
-            return
-        if self.state.watched % _EVERY < clips:
-            self._widen(moment)
-        if (evidence.phase == "learning") != bool(self.needed):
-            evidence.phase, evidence.since = "learning" if self.needed else "watching", moment
+        elif self.state.watched % _EVERY < clips:
+            self._judge_recent(moment)
+        if evidence.phase == "learning" and not self.needed:
+            self._turn("watching", moment)
 
-    def _widen(self, moment: float) -> None:
-        """Bet on so many clips at once that neighbouring bets are nearly independent."""
-        recent, rising = self.state.recent, self.state.evidence.rising
+    @property
+    def log_evidence(self) -> float:
+        """Natural logarithm of R; in alarm, of what is left of it."""
+        evidence = self.state.evidence
+        return evidence.left if evidence.phase == "alarm" else log_mean(evidence.bets)
+
+    def _judge_recent(self, moment: float) -> None:
+        """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
+        recent, rising = self.state.recent, self.state.evidence.rising[_MIDDLE]
         # A fault that has just begun makes clips alike, too: those of the present rise do not count.
-        p_values = [each.p_value for each in recent[: len(recent) - rising] if each.counted]
-        step = clips_to_a_bet(np.array(p_values))
+        healthy = [each for each in recent[: len(recent) - rising] if each.counted]
+        step = clips_to_a_bet(np.array([each.p_value for each in healthy]))
         if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
             self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
             self.state.step = step
             self._set_threshold()
+            if self.needed and self.state.evidence.phase in ("watching", "unlike"):
+                self._turn("learning", moment)
+        of_fit = np.array([each.of_fit for each in healthy])
+        if self.state.evidence.phase == "watching" and self._is_unlike(of_fit):
+            self.note(
+                "unlike",
+                f"the clips have been unlike those of the fit, p-values {of_fit.mean():.2f} on average",
+                moment,
+            )
+            self._turn("unlike", moment)
+
+    def _is_unlike(self, of_fit: Float64) -> bool:
+        """Return whether clips with these p-values by the model are unlike those of the fit: a rank-sum test."""
+        known = self.state.calibration
+        if not (known and len(of_fit) >= FEWEST) or of_fit.mean() > _UNLIKE or self.state.accepted:
+            return False
+        error = math.sqrt((1 / known + self.state.step / len(of_fit)) / 12)
+        return bool(of_fit.mean() < 0.5 - _ERRORS * error)
+
+    def _turn(self, phase: Phase, moment: float) -> None:
+        self.state.evidence.phase, self.state.evidence.since = phase, moment
 
     def _raise_alarm(self, moment: float) -> None:
         evidence = self.state.evidence
+        rising = evidence.rising[int(np.argmax(evidence.bets))]  # since then, says the bet that has won most
         evidence.phase, evidence.since, evidence.set_aside = "alarm", moment, {}
-        evidence.log_r = self.log_threshold
+        evidence.left = self.log_threshold
         first = moment
-        for each in self.state.recent[-evidence.rising :]:
+        for each in self.state.recent[-rising:]:
             if each.counted:
                 self.bag.add(each.number, -1)
                 each.counted = False
                 evidence.set_aside[each.number] = evidence.set_aside.get(each.number, 0) + 1
                 first = min(first, each.time)
         evidence.aside_since = first
-        self.note("alarm", f"the sound has been unlike before since about {date(first)}", moment)
+        self.note("alarm", f"unlike before since about {date(first)}", moment)
 
     def _clear(self, moment: float) -> None:
         began = self.state.evidence.since or moment
@@ -372,7 +410,7 @@ class Monitor:
             raise MonitorError(
                 f"{rate.words} would be an alarm with every clip of {seconds:.3g} s; give a lower rate, such as 1/month"
             )
-        self.log_threshold = math.log(rate.seconds / seconds)
+        self.log_threshold = math.log(MARGIN * rate.seconds / seconds)
         self._wanted = step * healthy_clips_needed(max(self.log_threshold - math.log(step), 0.0))
 
     def note(self, kind: str, text: str, moment: float) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from asd.detection.bag import BINS
+from asd.detection.evidence import BETS
 from asd.detection.rate import Rate
 from asd.errors import ConfigError, MonitorError
 from asd.records import Clip
@@ -33,18 +34,24 @@ _MAGIC = b"asd-monitor "
 _DIGEST_SIZE = 32
 _FORMAT_DIGITS = 6
 
-Phase = Literal["learning", "watching", "alarm", "cleared"]
+Phase = Literal["learning", "watching", "unlike", "alarm", "cleared"]
 Bin = Annotated[int, Meta(ge=0, lt=BINS)]
 Count = Annotated[int, Meta(ge=0)]
+RisingPerBet = Annotated[list[Count], Meta(min_length=BETS, max_length=BETS)]
+PerBet = Annotated[list[float], Meta(min_length=BETS, max_length=BETS)]
 
 
 class Watched(msgspec.Struct, array_like=True):
-    """A clip that was watched: when, its name, its bin in the bag, its p-value, and whether the bag holds it."""
+    """A clip that was watched: when, its name, and its bin in the bag.
+
+    Further its p-values among the clips watched and by the model, and whether the bag holds it.
+    """
 
     time: float
     clip: str
     number: Bin
     p_value: float
+    of_fit: float
     counted: bool
 
 
@@ -61,21 +68,23 @@ class Evidence(msgspec.Struct):
 
     Parameters
     ----------
-    phase : {"learning", "watching", "alarm", "cleared"}
+    phase : {"learning", "watching", "unlike", "alarm", "cleared"}
         What the monitor says.
     since : float or None
         Time of the clip that began the phase.
-    log_r : float
-        Natural logarithm of the Shiryaev–Roberts statistic; in alarm, of what is left of it.
-    rise : float
-        Natural logarithm of the evidence since it last began to rise.
-    rising : int
+    bets : list of float
+        Natural logarithms of the Shiryaev–Roberts statistic of each bet.
+    left : float
+        In alarm: natural logarithm of what is left of the evidence.
+    rise : list of float
+        Natural logarithm of the evidence of each bet since it last began to rise.
+    rising : list of int
         Clips since then.
-    log_block : float
-        Natural logarithm of the sum of the e-values of a step that is not complete.
-    sum_block : float
-        Sum of the logarithms of these e-values.
-    block_clips : int
+    step_bets : list of float
+        Natural logarithms of the sums of the e-values by each bet in a step that is not complete.
+    step_log : float
+        Sum of the logarithms of the mean e-values of that step.
+    step_clips : int
         Clips of that step.
     last_time : float or None
         Time of the last clip.
@@ -87,12 +96,13 @@ class Evidence(msgspec.Struct):
 
     phase: Phase = "learning"
     since: float | None = None
-    log_r: float = -math.inf
-    rise: float = 0.0
-    rising: Count = 0
-    log_block: float = -math.inf
-    sum_block: float = 0.0
-    block_clips: Count = 0
+    bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * BETS)
+    left: float = 0.0
+    rise: PerBet = msgspec.field(default_factory=lambda: [0.0] * BETS)
+    rising: RisingPerBet = msgspec.field(default_factory=lambda: [0] * BETS)
+    step_bets: PerBet = msgspec.field(default_factory=lambda: [-math.inf] * BETS)
+    step_log: float = 0.0
+    step_clips: Count = 0
     last_time: float | None = None
     set_aside: dict[Bin, Count] = {}
     aside_since: float | None = None
@@ -106,6 +116,7 @@ class Feedback(msgspec.Struct):
     change: dict[Bin, int]
     moved: list[float]
     evidence: Evidence
+    accepted: bool
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -120,11 +131,13 @@ class State(msgspec.Struct, kw_only=True):
     clip_seconds : float
         Length of a clip.
     calibration : int
-        Calibration clips that p-values count; 0: they promise nothing.
+        Calibration clips behind the model's p-values; 0: they promise nothing.
     centre, width : float
         As for `asd.detection.bag.Bag`.
     step : int
         Clips to a bet.
+    accepted : bool
+        Whether somebody said that sound unlike that of the fit is healthy.
     watched : int
         Clips watched; also the counter of the random numbers that split ties.
     bag : dict of int to int
@@ -146,6 +159,7 @@ class State(msgspec.Struct, kw_only=True):
     centre: float
     width: Annotated[float, Meta(gt=0)]
     step: Annotated[int, Meta(ge=1)] = 1
+    accepted: bool = False
     watched: Count = 0
     bag: dict[Bin, Count] = {}
     evidence: Evidence = msgspec.field(default_factory=Evidence)

@@ -18,8 +18,10 @@ from asd.errors import DataError
 from asd.progress import track
 from asd.records import Float64
 
-HEALTHY_SECONDS = 3600.0
-"""Of healthy sound before the fault sets in; and the longest time that is waited for the alarm."""
+_HOUR = 3600.0
+"""Seconds of healthy sound before the fault sets in; and the longest time that is waited for the alarm."""
+_MOST_CLIPS = 720
+"""The same in clips, at most: where clips are short, the hours are shorter, too."""
 _QUANTILES = (0.1, 0.5, 0.9)
 _RESAMPLES = 1000
 
@@ -47,17 +49,17 @@ class StreamEvaluation:
     false_alarm_interval : tuple of float
         Its 95 % interval over streams.
     delays : tuple of (int or None)
-        Clips from the fault to the alarm, for each stream with a fault; None: missed within an hour.
+        Clips from the fault to the alarm, for each stream with a fault; None: missed within `onset` clips.
     delay_median, delay_90 : float or None
         Quantiles of the delays in clips; None: missed.
     delay_interval : tuple of (float or None)
         95 % bootstrap interval of the median.
     missed : int
-        Faults without an alarm within an hour.
+        Faults without an alarm within `onset` clips.
     missed_interval : tuple of float
         95 % interval of their fraction.
     onset : int
-        Clips before the fault.
+        Clips before the fault, and clips that are waited for the alarm: an hour of them, 720 at most.
     evidence : float64 array of shape (3, n_clips)
         Evidence over a stream with a fault: 10 %, median, 90 % of the streams.
     threshold : float
@@ -95,7 +97,7 @@ def evaluate_streams(
     false_alarms: str | Rate,
     *,
     streams: int = 100,
-    healthy_seconds: float = 86400.0,
+    healthy_clips: int = 2000,
     seed: int = 0,
 ) -> StreamEvaluation:
     """Let a new monitor watch each of many streams whose clips are drawn from labelled ones, with replacement.
@@ -112,8 +114,8 @@ def evaluate_streams(
     false_alarms : str or Rate
         What the monitors promise.
     streams : int
-        Streams without a fault, and as many with one that sets in after an hour.
-    healthy_seconds : float
+        Streams without a fault, and as many with one that sets in after an hour (720 clips at most).
+    healthy_clips : int
         Length of the streams without a fault.
     seed : int
         Seed of the drawing.
@@ -126,25 +128,39 @@ def evaluate_streams(
     if not (healthy and faulty):
         raise DataError("streams need healthy and faulty clips, at least one of each")
     seconds = model.calibration.clip_seconds
-    length, hour = (max(1, round(each / seconds)) for each in (healthy_seconds, HEALTHY_SECONDS))
+    hour = min(_MOST_CLIPS, max(1, round(_HOUR / seconds)))
     rng = np.random.default_rng(seed)
-    alarms, delays, evidence = [], [], np.empty((streams, 2 * hour))
+    alarms: list[int] = []
+    delays: list[int | None] = []
+    evidence = np.empty((streams, 2 * hour))
     for number in track(range(streams), "watching"):
         monitor = Monitor(model, false_alarms)
-        alarms.append(_false_alarms(monitor, _drawn(healthy, length, rng)))
+        alarms.append(_false_alarms(monitor, _drawn(healthy, healthy_clips, rng)))
         monitor = Monitor(model, false_alarms)
         _false_alarms(monitor, _drawn(healthy, hour, rng), evidence[number])
         delays.append(_delay(monitor, _drawn(faulty, hour, rng), evidence[number, hour:]))
-    rate = Rate.of(false_alarms)
-    unit = SECONDS[rate.unit] / (length * seconds)
+    return _summary(monitor, alarms, delays, evidence, healthy_clips, rng)
+
+
+def _summary(
+    monitor: Monitor,
+    alarms: list[int],
+    delays: list[int | None],
+    evidence: Float64,
+    length: int,
+    rng: np.random.Generator,
+) -> StreamEvaluation:
+    state, streams = monitor.state, len(alarms)
+    unit = SECONDS[Rate.of(state.rate).unit] / (length * state.clip_seconds)
     values = np.array([math.inf if each is None else each for each in delays])
     means = rng.choice(np.array(alarms), (_RESAMPLES, streams)).mean(axis=1)
     medians = np.quantile(rng.choice(values, (_RESAMPLES, streams)), 0.5, axis=1, method="higher")
     missed = int(np.isinf(values).sum())
+    # No event in so many streams: the exact bound of a Poisson mean; resampling would give 0.
     low, high = percentile_interval(means) if any(alarms) else (0.0, -math.log(0.025) / streams)
     return StreamEvaluation(
-        rate=str(rate),
-        clip_seconds=seconds,
+        rate=state.rate,
+        clip_seconds=state.clip_seconds,
         streams=streams,
         healthy_clips=streams * length,
         false_alarms=sum(alarms),
@@ -160,7 +176,7 @@ def evaluate_streams(
         ),
         missed=missed,
         missed_interval=binomial_interval(missed, streams),
-        onset=hour,
+        onset=evidence.shape[1] // 2,
         evidence=np.quantile(evidence, _QUANTILES, axis=0),
         threshold=monitor.threshold,
     )

@@ -7,6 +7,7 @@ the other; bfloat16 differs, and is what a model that was fitted in it asks for.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import logging
@@ -216,6 +217,7 @@ def _has_card() -> bool:
         return True
 
 
+@functools.cache
 def _processor_flags() -> frozenset[str]:
     """Return the abilities of the processor by Linux's names; empty where they are not known."""
     try:
