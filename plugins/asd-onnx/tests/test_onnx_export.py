@@ -59,6 +59,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
         "pca": None,
         "folds": 2,
     },
+    "the default": {"folds": 2},
     "musicnn-mtt": {"extractor": "musicnn-mtt", "folds": 2},
     "yamnet": {"extractor": "yamnet", "folds": 2},
     "aisfx": {"extractor": "aisfx", "folds": 2},
@@ -106,6 +107,9 @@ def test_the_graph_gives_the_model_s_scores(recordings: Path, pipeline: str) -> 
     assert largest_difference(model, exported) <= TOLERANCE
     onnx.checker.check_model(onnx.load_model_from_string(exported.content), full_check=True)
     assert set(exported.windows) == set(model.config.names)
+    graph = onnx.load_model_from_string(exported.content).graph
+    used = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= used
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,36 @@ def log10(graph: OnnxGraph, values: str) -> str:
 def decibels(graph: OnnxGraph, power: str, floor: float = 1e-10) -> str:
     """Return power in dB; as `asd.plugin.power_to_db`."""
     return scaled(graph, log10(graph, graph.op("Max", power, graph.constant(np.float32(floor)))), 10.0)
+
+
+def fine_spectra(graph: OnnxGraph, windows: str, n_fft: int, hop_length: int) -> str:
+    """Return power spectra, float32 (windows, frames, bins), by a fast transform: a matrix of it would be too large.
+
+    Parameters
+    ----------
+    graph : OnnxGraph
+        What grows.
+    windows : str
+        Float32 (windows, samples), of any number of samples from `n_fft` on.
+    n_fft, hop_length : int
+        Samples per Hann-windowed frame, and from one frame to the next.
+    """
+    length = graph.op("Gather", graph.op("Shape", windows), graph.constant(np.int64(1)))
+    end = graph.op("Add", length, graph.constant(np.int64(1 - n_fft)))
+    starts = graph.op("Range", graph.constant(np.int64(0)), end, graph.constant(np.int64(hop_length)))
+    offsets = graph.constant(np.arange(n_fft)[np.newaxis])
+    positions = graph.op("Add", graph.op("Unsqueeze", starts, graph.constant([1])), offsets)
+    hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
+    frames = graph.op("Mul", graph.op("Gather", windows, positions, axis=1), graph.constant(hann))
+    spectra = graph.op("DFT", graph.op("Unsqueeze", frames, graph.constant([3])), axis=2, onesided=1)
+    return graph.op("ReduceSumSquare", spectra, axes=[3], keepdims=0)
+
+
+def median(graph: OnnxGraph, values: str, axis: int) -> str:
+    """Return the median of a dimension, whatever its size, which is left out."""
+    count = graph.op("Gather", graph.op("Shape", values), graph.constant([axis]))
+    ordered = graph.op("TopK", values, count, axis=axis, largest=0)
+    below = graph.op("Div", graph.op("Sub", count, graph.constant([1])), graph.constant([2]))
+    above = graph.op("Div", count, graph.constant([2]))
+    middle = graph.op("Gather", ordered, graph.op("Concat", below, above, axis=0), axis=axis)
+    return graph.op("ReduceMean", middle, axes=[axis], keepdims=0)

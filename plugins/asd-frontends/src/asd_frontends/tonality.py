@@ -13,6 +13,7 @@ from asd.plugin import (
     FeatureInfo,
     Float32,
     Float64,
+    OnnxGraph,
     Representation,
     hz_to_mel,
     mel_to_hz,
@@ -21,6 +22,7 @@ from asd.plugin import (
     power_to_db,
     whole_number,
 )
+from asd_frontends import onnx
 
 _F_MIN = 40.0
 """Lowest frequency of tones in Hz."""
@@ -69,6 +71,12 @@ class SoundLevel(CheckedExtractor):
     def _embed(self, windows: Float32) -> Float32:
         power = np.square(windows, dtype=np.float64).mean(axis=1, keepdims=True)
         return power_to_db(power.astype(np.float32), floor=10 ** (self.floor / 10))
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        samples = graph.op("Cast", windows, to=np.float64)
+        power = graph.op("ReduceMean", graph.op("Mul", samples, samples), axes=[1], keepdims=1)
+        return onnx.decibels(graph, graph.op("Cast", power, to=np.float32), 10 ** (self.floor / 10))
 
 
 class Tonality(CheckedExtractor):
@@ -154,10 +162,44 @@ class Tonality(CheckedExtractor):
         sums = np.add.reduceat(np.square(prominence[: bins[-1]]), bins[:-1])
         return np.asarray(np.sqrt(sums / np.diff(bins)))
 
+    @property
+    def _half(self) -> int:
+        """Bins to each side of the centre of a running median."""
+        return max(1, round(self.width * self.n_fft / self.sample_rate / 2))
+
     def _background(self, spectrum: Float32) -> Float64:
         """Return the running median of a spectrum in dB, at every eighth bin, interpolated."""
-        half = max(1, round(self.width * self.n_fft / self.sample_rate / 2))
+        half = self._half
         centres = np.arange(0, len(spectrum), _STEP)
         padded = np.pad(spectrum, half, mode="reflect")
         medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)[::_STEP], axis=1)
         return np.interp(np.arange(len(spectrum)), centres, medians)
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        spectra = onnx.fine_spectra(graph, windows, self.n_fft, self.n_fft // 2)
+        median = onnx.scaled(graph, onnx.median(graph, spectra, 1), 16 / 3 / self.n_fft**2)
+        spectrum = onnx.decibels(graph, median, _SPECTRUM_FLOOR)
+        above = graph.op("Sub", spectrum, self._background_to_onnx(graph, spectrum))
+        prominence = graph.op("Max", above, graph.constant(np.float32(0)))
+        squares = graph.op("Mul", prominence, prominence)
+        bins = self._bins.astype(np.int64).tolist()
+        means = [
+            graph.op("ReduceMean", graph.op("Gather", squares, graph.constant(np.arange(*band)), axis=1), axes=[1])
+            for band in pairwise(bins)
+        ]
+        return graph.op("Sqrt", graph.op("Concat", *means, axis=1))
+
+    def _background_to_onnx(self, graph: OnnxGraph, spectrum: str) -> str:
+        bins, half = self.n_fft // 2 + 1, self._half
+        around = np.arange(0, bins, _STEP)[:, np.newaxis] + np.arange(-half, half + 1)
+        around = np.abs(around)
+        mirrored = np.where(around < bins, around, 2 * (bins - 1) - around)
+        medians = onnx.median(graph, graph.op("Gather", spectrum, graph.constant(mirrored), axis=1), 2)
+        pixels = graph.op("Unsqueeze", medians, graph.constant([1, 2]))
+        scales = graph.constant(np.array([1, 1, 1, _STEP], np.float32))
+        fine = graph.op(
+            "Resize", pixels, "", scales, mode="linear", coordinate_transformation_mode="asymmetric"
+        )  # its last values repeat the last median, as they do where it is interpolated
+        whole = graph.op("Squeeze", fine, graph.constant([1, 2]))
+        return graph.op("Slice", whole, graph.constant([0]), graph.constant([bins]), graph.constant([1]))

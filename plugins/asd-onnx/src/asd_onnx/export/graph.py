@@ -66,14 +66,14 @@ class Graph:
         if {each.domain for each in loaded.opset_import} - {"", "ai.onnx"} or newest > OPSET:
             raise ValueError(f"it needs opset {newest} or operators of other domains; expected opset up to {OPSET}")
         graph = loaded.graph
-        constants = {tensor.name for tensor in graph.initializer}
+        constants = {tensor.name: tensor for tensor in graph.initializer}
         inputs = [each.name for each in graph.input if each.name not in constants]
         if len(inputs) != 1 or output not in {each.name for each in graph.output}:
             raise ValueError(f"expected one input and an output {output!r}")
         names = {"": "", inputs[0]: windows}
-        for tensor in graph.initializer:
-            names[tensor.name] = self.constant(numpy_helper.to_array(tensor))
         for node in _needed(list(graph.node), output):
+            used = {each: constants[each] for each in node.input if each in constants}
+            names |= {each: self.constant(numpy_helper.to_array(tensor)) for each, tensor in used.items()}
             own = onnx.NodeProto()
             own.CopyFrom(node)
             names |= {each: self._name(node.op_type.lower()) for each in node.output if each}
