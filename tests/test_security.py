@@ -84,6 +84,16 @@ SENTENCES = {
     ],
     "A damaged or forged weight file ends in one line": [f"{HERE}::test_damaged_weight_files_end_in_one_line"],
     "HDF5 files can name other files": ["plugins/asd-torch/tests/test_torch_hdf5.py::test_other_files_are_not_opened"],
+    "An ONNX file is examined before": [
+        "plugins/asd-onnx/tests/test_onnx_checks.py::test_custom_operators",
+        "plugins/asd-onnx/tests/test_onnx_checks.py::test_operators_that_make_much_of_a_few_bytes",
+        "plugins/asd-onnx/tests/test_onnx_checks.py::test_initialisers_that_the_file_does_not_hold",
+    ],
+    "An ONNX file may keep weights in other files": [
+        "plugins/asd-onnx/tests/test_onnx_checks.py::test_initialisers_outside_the_folder",
+        "plugins/asd-onnx/tests/test_onnx_checks.py::test_initialisers_outside_the_folder_by_a_link",
+    ],
+    "The files beside an ONNX file": ["plugins/asd-onnx/tests/test_onnx_extractor.py::test_files_beside_it_are_pinned_too"],
     "A recording that cannot be read is left out": [
         "tests/test_cli.py::test_bad_clips_are_left_out_and_counted_and_strict_stops"
     ],
@@ -97,6 +107,7 @@ SENTENCES = {
     ],
     "Nothing is reported to anybody": [
         "plugins/asd-transformers/tests/test_transformers_switches.py::test_reports_of_use_are_off",
+        "plugins/asd-onnx/tests/test_onnx_session.py::test_onnxruntime_writes_and_reports_nothing",
     ],
     "A model file holds what a detector learned": [f"{HERE}::test_a_model_file_holds_no_sound_and_no_folders"],
 }

@@ -85,7 +85,7 @@ def draw_p_value() -> None:
     import asd
     from asd.detection.pooling import pool_scores
 
-    model = asd.fit(DATA / "train")
+    model = asd.fit(DATA / "train", extractor="efficientat-mn04")
     verdicts = [v for v in asd.score(model, DATA / "test" / "anomalous") if isinstance(v, asd.Verdict)]
     verdict = min(verdicts, key=lambda v: abs(v.p_value - 0.2))
     values = model.pipeline.embed(verdict.clip).values
@@ -115,7 +115,7 @@ def draw_window_scores() -> None:
         folder = Path(name)
         for seed in range(20):
             soundfile.write(folder / f"{seed}.wav", machine.record(10.0, seed=seed).audio.samples[0], 32000)
-        model = asd.fit(folder)
+        model = asd.fit(folder, extractor="efficientat-mn04")
         samples = machine.record(10.0, seed=100).audio.samples[0].copy()
         squealing = machine.record(10.0, seed=100, anomaly="belt-squeal").audio.samples[0]
         samples[from_ * 32000 : to * 32000] = squealing[from_ * 32000 : to * 32000]

@@ -1,4 +1,4 @@
-"""The ready-made pipelines of ``asd fit``; reasons: docs/decisions/0013-default-by-evidence.md.
+"""The ready-made pipelines of ``asd fit``; reasons: docs/decisions/0034-default-by-many-machines.md.
 
 Where the user chooses neither components nor branches, ``quality`` names one of `QUALITIES`; where some components are
 chosen, `DEFAULTS` are the others.
