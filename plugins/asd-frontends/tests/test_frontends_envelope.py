@@ -49,8 +49,8 @@ def test_faint_knocks_show_at_their_rate_in_their_band_alone() -> None:
     raised = after - before
     band = band_at(3500)
     assert raised.max(axis=0).argmax() == band
-    assert raised[2, band] > 8  # 6 to 12 times a second
-    assert np.abs(raised[:2, band]).max() < 2  # slower than the knocks
+    assert raised[2, band] > 5  # 6 to 12 times a second
+    assert raised[:2, band].max() < 2  # slower than the knocks
     elsewhere = np.delete(raised, [band - 1, band, band + 1], axis=1)
     assert np.abs(elsewhere).max() < 1.5
 
@@ -63,8 +63,7 @@ def test_a_steady_tone_hides_no_knocks() -> None:
 
 def test_one_bang_is_no_pulsation() -> None:
     bang = np.where((TIME > 2) & (TIME < 2.05), 30 * NOISE, 0)
-    assert np.abs(measured(NOISE + bang) - measured(NOISE)).max() < 6
-    assert measured(NOISE + bang).max() < 12
+    assert measured(NOISE + bang).max() < measured(NOISE).max() + 1
 
 
 def test_white_noise_gives_little_and_its_level_changes_nothing() -> None:

@@ -190,7 +190,8 @@ class Envelope(CheckedExtractor):
         power = np.maximum(
             power[self._bins[0] : self._bins[-1]] * np.float32(16 / 3 / self.n_fft**2), np.float32(_SPECTRUM_FLOOR)
         )
-        power /= np.median(power, axis=1, keepdims=True)
+        # Frames that do not overlap tell the median as well as all.
+        power /= np.median(power[:, ::_OVERLAP], axis=1, keepdims=True)
         first = self._bins[:-1] - self._bins[0]
         return np.log(np.add.reduceat(power, first, axis=0).astype(np.float64) / np.diff(self._bins)[:, np.newaxis]).T
 
