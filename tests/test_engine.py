@@ -16,11 +16,12 @@ from click.testing import CliRunner
 import asd
 from asd.command import runtime_from, runtime_options
 from asd.contract.installed import use_plugin_file
+from asd.detection import identity
 from asd.detection.config import Config
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.pipeline import Pipeline
 from asd.errors import ConfigError
-from asd_registry import ENGINES, ComponentSpec
+from asd_registry import ENGINES, ComponentSpec, Engine
 
 ASD = Path(os.environ["ASD_COMMAND"])
 CLIPS = Path(__file__).resolve().parent.parent / "examples" / "data"
@@ -122,6 +123,19 @@ def test_the_cache_tells_engines_apart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.values, by_torch.values)
     assert again.engine == "torch"
     assert again.cost == by_torch.cost  # so it comes from the cache
+
+
+def test_what_an_engine_brings_counts_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of PyTorch may give other numbers; an extractor that ONNX Runtime runs does not require it."""
+    installed = identity._installed
+
+    def described(version: str, engine: Engine) -> Any:
+        found = {"torch": (("torch", version, ""),)}
+        monkeypatch.setattr(identity, "_installed", lambda *names: found.get(names[0]) or installed(*names))
+        return pipeline(runtime=asd.Runtime(engine=engine)).embedders[0].description
+
+    assert described("2.14", "torch") != described("2.15", "torch")
+    assert described("2.14", "onnx") == described("2.15", "onnx")
 
 
 @pytest.mark.parametrize(("count", "engine", "precision"), [(12, "onnx", "fp32"), (14, "torch", "bf16")])

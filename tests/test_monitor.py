@@ -576,7 +576,7 @@ def test_another_model_and_places_that_cannot_be(model: Any, tmp_path: Path) -> 
 def test_another_rate_is_promised_from_then_on(tmp_path: Path) -> None:
     path, model = written(tmp_path), fake_model()
     with Monitor.open(path, model, "1/day") as monitor:
-        assert monitor.log_threshold == pytest.approx(math.log(86400))
+        assert monitor.log_threshold == pytest.approx(math.log(15 * 8640))
         assert monitor.state.history[-1].text == "1 false alarm a day promised, 1 false alarm a month before"
 
 

@@ -150,7 +150,7 @@ def draw_evidence() -> None:
     right.plot(np.arange(0, 259_200, 60) / 8640, month.reshape(-1, 60).max(axis=1), color=TEAL, lw=0.5)
     right.set(xlabel="days without a fault")
     for axes in (left, right):
-        axes.axhline(np.log10(2_592_001), color=RED, ls="--", label="alarm" if axes is left else None)
+        axes.axhline(np.log10(15 * 259_200 + 1), color=RED, ls="--", label="alarm" if axes is left else None)
     left.legend(loc="upper left", frameon=False)
     figure.tight_layout()
     _save(figure, "evidence.png")

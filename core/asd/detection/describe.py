@@ -93,7 +93,7 @@ def _deviations(model: Model, clips: Sequence[Clip], workers: int, gain: float) 
     Clips that a branch cannot judge are left out.
     """
     found = []
-    for results in model.pipeline.embed_branches(clips, workers=workers, gain=gain):
+    for results in model.pipeline.embed_branches(clips, workers=workers, cache=model.pipeline.cache, gain=gain):
         features = [each for each in results if not isinstance(each, Failure)]
         if len(features) < len(model.branches):
             continue

@@ -62,6 +62,7 @@ def features_identity(
     return {
         "frontend": _with_parameters(identity_of("frontend", config.frontend.name), frontend),
         "extractor": _with_parameters(identity_of("extractor", config.extractor.name), extractor),
+        **_other_engine(config.extractor.name, runtime),
         "channel": config.channel,
         "short": config.short,
         "tail": config.tail,
@@ -69,6 +70,19 @@ def features_identity(
         "batch_size": runtime.batch_size,
         "machine": machine_identity(),
     }
+
+
+def _other_engine(extractor: str, runtime: Runtime) -> dict[str, Any]:
+    """Return what an engine brings that the extractor does not require, such as the plugin of a network in PyTorch.
+
+    Which plugin that is, the extractor knows; so all count.
+    """
+    engines = registry().find("extractor", extractor).spec.engines
+    if len(engines) < 2 or runtime.engine in ("auto", engines[0]):
+        return {}
+    involved = _installed(runtime.engine, *sorted(plugin.distribution for plugin in registry().plugins))
+    sources = {distribution: _source_digest(root, "") for distribution, _, root in involved if root}
+    return {"engine": {"libraries": {name: version for name, version, _ in involved}, "sources": sources}}
 
 
 def _with_parameters(identity: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:

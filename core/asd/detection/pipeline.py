@@ -183,10 +183,11 @@ class Pipeline:
         cache : EmbeddingCache, optional
             Where embeddings are kept; None: all are computed.
         gain : float
-            What every sample is multiplied by, for trials of a louder or quieter machine; only without a cache.
+            What every sample is multiplied by, for trials of a louder or quieter machine.
         """
         described = [each.kept_as(cache) if cache else None for each in self.embedders]
-        identities = [_digest(text) for text in described]
+        louder = "" if gain == 1 else f" times {gain!r}"
+        identities = [_digest(text and text + louder) for text in described]
         sources = [functools.partial(self._source, clip, cache, identities, gain) for clip in clips]
         kept = 0
         try:
@@ -202,7 +203,7 @@ class Pipeline:
         finally:
             if cache and kept:
                 cache.flush()
-        if kept:
+        if kept and gain == 1:
             _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))
 
     def _source(

@@ -123,7 +123,7 @@ def test_front_ends_need_no_heavy_library() -> None:
         "for found in registry().of_kind('frontend'):\n"
         "    if found.plugin.distribution == 'asd-frontends':\n"
         "        frontend = create('frontend', found.spec.name)\n"
-        "        frontend(Audio(numpy.ones((1, 3 * frontend.sample_rate), 'float32'), frontend.sample_rate))\n"
+        "        frontend(Audio(numpy.ones((1, 5 * frontend.sample_rate), 'float32'), frontend.sample_rate))\n"
         "print([name for name in ('torch', 'scipy', 'sklearn', 'matplotlib', 'librosa') if name in sys.modules])"
     )
     environment = {**os.environ, "ASD_PLUGINS": "asd-frontends"}

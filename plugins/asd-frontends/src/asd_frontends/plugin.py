@@ -79,6 +79,23 @@ def asd_components() -> Iterator[ComponentSpec]:
         frontend="band-waveform",
     )
     yield ComponentSpec(
+        kind="frontend",
+        name="envelope-waveform",
+        summary="Plain samples, five seconds at a time, for envelope",
+        target="asd_frontends.envelope:EnvelopeWaveform",
+        licence="Apache-2.0",
+        sample_rate=32000,
+        shape=(160000,),
+    )
+    yield ComponentSpec(
+        kind="extractor",
+        name="envelope",
+        summary="What repeats in each frequency band, such as knocks, in dB",
+        target="asd_frontends.envelope:Envelope",
+        licence="Apache-2.0",
+        frontend="envelope-waveform",
+    )
+    yield ComponentSpec(
         kind="extractor",
         name="identity",
         summary="What the front end gives, one row a window",
