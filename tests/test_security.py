@@ -93,7 +93,9 @@ SENTENCES = {
         "plugins/asd-onnx/tests/test_onnx_checks.py::test_initialisers_outside_the_folder",
         "plugins/asd-onnx/tests/test_onnx_checks.py::test_initialisers_outside_the_folder_by_a_link",
     ],
-    "The files beside an ONNX file": ["plugins/asd-onnx/tests/test_onnx_extractor.py::test_files_beside_it_are_pinned_too"],
+    "The files beside an ONNX file": [
+        "plugins/asd-onnx/tests/test_onnx_extractor.py::test_files_beside_it_are_pinned_too"
+    ],
     "A recording that cannot be read is left out": [
         "tests/test_cli.py::test_bad_clips_are_left_out_and_counted_and_strict_stops"
     ],
