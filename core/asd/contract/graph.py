@@ -36,3 +36,7 @@ class OnnxGraph(Protocol):
     def network(self, model: Path | bytes, output: str, windows: str) -> str:
         """Add a whole ONNX model with one input, `windows`, and return the name of its `output` here."""
         ...
+
+    def shape(self, windows: str) -> tuple[int | None, ...]:
+        """Return the shape of a window, as the front end states it."""
+        ...

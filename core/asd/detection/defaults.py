@@ -47,8 +47,16 @@ _TONALITY: Mapping[str, Any] = {
     "name": "tonality", "extractor": "tonality", "detector": "deviation", "gate": _GATE, **_MEAN
 }  # fmt: skip
 
+_PULSATION: Mapping[str, Any] = {
+    "name": "pulsation",
+    "extractor": "envelope",
+    "detector": "deviation",
+    "gate": _GATE,
+    **_MEAN,
+}
+
 _FAST = (_TIMBRE, _LEVEL)
-_DEFAULT = (_TIMBRE, _EFFECTS, _LEVEL, _SPECTRUM, _TONALITY)
+_DEFAULT = (_TIMBRE, _EFFECTS, _LEVEL, _SPECTRUM, _TONALITY, _PULSATION)
 
 QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "fast": {"branches": _FAST},

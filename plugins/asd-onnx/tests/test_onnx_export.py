@@ -60,6 +60,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
         "folds": 2,
     },
     "the default": {"folds": 2},
+    "pulsation alone": {"extractor": "envelope", "detector": "deviation", "folds": 2},
     "musicnn-mtt": {"extractor": "musicnn-mtt", "folds": 2},
     "yamnet": {"extractor": "yamnet", "folds": 2},
     "aisfx": {"extractor": "aisfx", "folds": 2},

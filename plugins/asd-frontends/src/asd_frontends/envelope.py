@@ -14,11 +14,13 @@ from asd.plugin import (
     FeatureInfo,
     Float32,
     Float64,
+    OnnxGraph,
     Representation,
     number,
     power_spectrogram,
     whole_number,
 )
+from asd_frontends import onnx
 from asd_frontends.waveform import Waveform
 
 _SPECTRUM_FLOOR = 1e-12
@@ -182,6 +184,56 @@ class Envelope(CheckedExtractor):
         first = np.ceil(self._rates / spacing).astype(np.intp)
         peaks = np.maximum.reduceat(above[: first[-1]], first[:-1], axis=0)
         return np.asarray(10 * np.log10(np.maximum(peaks, 1.0))).ravel()
+
+    def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
+        """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
+        (length,) = graph.shape(windows)
+        if length is None:
+            raise NotImplementedError("the front end's windows have no fixed length")
+        count = 1 + (length - self.n_fft) // (self.n_fft // _OVERLAP)
+        spacing = self.sample_rate / (self.n_fft // _OVERLAP) / count
+        envelopes = self._envelopes_to_onnx(graph, windows, count)
+        above = self._lines_to_onnx(graph, envelopes, count, spacing)
+        first = np.ceil(self._rates / spacing).astype(np.int64).tolist()
+        peaks = [
+            graph.op("ReduceMax", graph.op("Gather", above, graph.constant(np.arange(*lines)), axis=1), axes=[1])
+            for lines in pairwise(first)
+        ]
+        return graph.op("Flatten", onnx.decibels(graph, graph.op("Concat", *peaks, axis=1), 1.0))
+
+    def _envelopes_to_onnx(self, graph: OnnxGraph, windows: str, count: int) -> str:
+        frames = onnx.cut_frames(graph, windows, onnx.regular(count, self.n_fft, self.n_fft // _OVERLAP))
+        bank = np.eye(self.n_fft // 2 + 1, dtype=np.float32)[self._bins[0] : self._bins[-1]]
+        power = onnx.scaled(graph, onnx.filtered(graph, frames, self.n_fft, bank), 16 / 3 / self.n_fft**2)
+        power = graph.op("Max", power, graph.constant(np.float32(_SPECTRUM_FLOOR)))
+        apart = graph.op("Gather", power, graph.constant(np.arange(0, count, _OVERLAP)), axis=1)
+        usual = graph.op("Unsqueeze", onnx.median(graph, apart, 1), graph.constant([1]))
+        widths = np.diff(self._bins)
+        means = np.repeat(np.diag(1 / widths), widths, axis=0)
+        relative = graph.op("Cast", graph.op("Div", power, usual), to=np.float64)
+        return graph.op("Log", graph.op("MatMul", relative, graph.constant(means)))
+
+    def _lines_to_onnx(self, graph: OnnxGraph, envelopes: str, count: int, spacing: float) -> str:
+        """Return how far the lines of the envelopes' spectra stand out, float32 (windows, lines, bands)."""
+        stop = int(np.ceil((self._rates[-1] + _SIDE) / spacing)) + 1
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(count) / count)
+        angles = 2 * np.pi * (np.outer(np.arange(stop), np.arange(count)) % count) / count
+        deviations = graph.op("Sub", envelopes, graph.op("ReduceMean", envelopes, axes=[1], keepdims=1))
+        parts = [
+            graph.op("MatMul", graph.constant(np.ascontiguousarray(wave * hann)), deviations)
+            for wave in (np.cos(angles), np.sin(angles))
+        ]
+        real, imaginary = (graph.op("Mul", part, part) for part in parts)
+        spectra = graph.op("Div", graph.op("Add", real, imaginary), graph.constant(np.array(np.square(hann).sum())))
+        side = max(1, round(_SIDE / spacing))
+        centres = np.arange(0, stop, _STEP)
+        around = np.abs(centres[:, np.newaxis] + np.arange(-side, side + 1))
+        mirrored = np.where(around < stop, around, 2 * (stop - 1) - around)
+        medians = onnx.median(graph, graph.op("Gather", spectra, graph.constant(mirrored), axis=1), 2)
+        between = np.array([np.interp(np.arange(stop), centres, own) for own in np.eye(len(centres))]).T
+        floor = graph.op("MatMul", graph.constant(np.ascontiguousarray(between)), medians)
+        floor = graph.op("Max", floor, graph.constant(np.array(_LEAST_PEAK, np.float64)))
+        return graph.op("Cast", graph.op("Div", spectra, floor), to=np.float32)
 
     def _envelopes(self, window: Float32) -> Float64:
         """Return the logarithm of each band's power over time, float64[n_frames, n_bands]."""

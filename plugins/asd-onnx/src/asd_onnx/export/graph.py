@@ -22,6 +22,7 @@ class Graph:
 
     def __init__(self) -> None:
         self._inputs: list[str] = []
+        self._shapes: dict[str, tuple[int | None, ...]] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._count = 0
@@ -32,6 +33,14 @@ class Graph:
         if name not in self._inputs:
             self._inputs.append(name)
         return name
+
+    def declare(self, windows: str, shape: tuple[int | None, ...]) -> None:
+        """Say what `shape` returns for windows."""
+        self._shapes[windows] = shape
+
+    def shape(self, windows: str) -> tuple[int | None, ...]:
+        """Return the shape of a window, as the front end states it."""
+        return self._shapes[windows]
 
     def constant(self, value: npt.ArrayLike) -> str:
         """Return the name of a constant; floats become float32, whole numbers int64, arrays keep their type."""

@@ -56,6 +56,7 @@ def export(model: Model) -> Exported:
             frontend, extractor = embedder.frontend, embedder.extractor
             sound = cut(graph, graph.samples(frontend.sample_rate), frontend, config)
             made = _written(frontend, "frontend", config.frontend.name)(graph, sound)
+            graph.declare(made, frontend.produces.shape)
             embeddings[id(embedder)] = _written(extractor, "extractor", config.extractor.name)(graph, made)
         for member in branch.members:
             _written(member.detector, "detector", config.detector.name)
