@@ -564,7 +564,7 @@ for component in registry().of_kind("extractor"):
         try:
             extractor = create("extractor", name, given)
             taken = extractor.consumes
-            shape = [length or (48000 if taken.kind == "waveform" else 64) for length in taken.shape]
+            shape = [length or (96000 if taken.kind == "waveform" else 64) for length in taken.shape]
             extractor.weight_hashes()
             said[f"{name} {trial}"] = list(extractor.embed(np.zeros((1, *shape), np.float32)).shape)
         except AsdError as error:
