@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 DEFAULT_RATE = "1/month"
 MARGIN = 15
 """Times the evidence that the promise needs. A mean time to a false alarm of a day lets every second day of a healthy
-machine raise one; with fifteen times the evidence, more than nine of ten are quiet, and faults are found a fifth later."""
+machine raise one; with fifteen times the evidence, more than nine of ten are quiet, and
+faults are found a fifth later."""
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
