@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting
 
 _NAMED = 10
-_NOTABLE = 0.05
-"""Deviations, and their relative change, below which nothing is said."""
+_ERRORS = 2.0
+"""Standard errors from which on a change is told: a few clips differ by chance."""
 
 
 @click.command()
@@ -71,12 +72,11 @@ def _write(comparison: Any) -> None:
         click.echo(f"Other weights: {name}.")
     for line in sentences(comparison):
         click.echo(line)
-    for title, side in (("old", comparison.old), ("new", comparison.new)):
-        for event in side.history:
-            click.echo(
-                f"History of the {title} model: {event['action']} {event['when']}, {event['clips']} clips of "
-                f"{event['recordings']} recordings."
-            )
+    old, new = comparison.old.history, comparison.new.history
+    for event in [*old, *(each for each in new if each not in old)]:
+        whose = "both" if event in old and event in new else "old" if event in old else "new"
+        by = f"{event['clips']} clips of {event['recordings']} recordings"
+        click.echo(f"History ({whose}): {event['action']} by {by}, {event['when']}.")
     if comparison.same:
         click.echo("The models are alike.")
 
@@ -108,26 +108,36 @@ def sentences(comparison: Any) -> Iterator[str]:
             f"{known['only_old']} are no longer among them."
         )
     if not comparison.same_detectors:
-        yield "The detectors are others: their scores are on other scales. Name recordings that both shall judge."
-    for branch in comparison.branches:
-        if branch.shift is not None and branch.spread is not None:
-            yield from _shifted(branch, len(comparison.branches) > 1)
+        yield (
+            "The detectors are others, and so are the scales of their scores"
+            + ("." if comparison.alarms else ": 'asd diff OLD NEW RECORDINGS' lets both models judge the same clips.")
+        )
+    elif not comparison.same:
+        yield from _shifts(comparison)
     if comparison.alarms is not None:
         yield from _judged(comparison.alarms)
 
 
-def _shifted(branch: Any, several: bool) -> Iterator[str]:
-    named = f" (branch {branch.name})" if several else ""
-    if abs(branch.shift) > _NOTABLE:
-        side = "higher" if branch.shift > 0 else "lower"
-        yield f"Healthy sound scores {abs(branch.shift):.1f} deviations {side} than before{named}."
-    if abs(branch.spread - 1) > _NOTABLE:
-        yield f"Healthy scores scatter {branch.spread:.2g} times as wide as before{named}."
+def _shifts(comparison: Any) -> Iterator[str]:
+    said = False
+    for branch in comparison.branches:
+        named = f" (branch {branch.name})" if len(comparison.branches) > 1 else ""
+        if abs(branch.shift) > _ERRORS * branch.shift_error:
+            said, side = True, "higher" if branch.shift > 0 else "lower"
+            yield (
+                f"Healthy sound scores {abs(branch.shift):.1f} ± {branch.shift_error:.1f} deviations {side} than "
+                f"before{named}."
+            )
+        if abs(math.log(branch.spread)) > _ERRORS * branch.spread_error:
+            said = True
+            yield f"Healthy scores scatter {branch.spread:.2g} times as wide as before{named}."
+    if not said and comparison.branches:
+        yield f"Healthy sound scores as before, as far as {comparison.new.calibrating} clips tell."
 
 
 def _judged(alarms: Any) -> Iterator[str]:
     left_out = f" ({alarms.left_out} could not be judged)" if alarms.left_out else ""
-    yield f"Of {alarms.clips} clips{left_out}, {alarms.old} are anomalous by the old model, {alarms.new} by the new one."
+    yield f"Of {alarms.clips} clips{left_out}, the old model finds {alarms.old} anomalous, the new one {alarms.new}."
     for which, clips in (("old", alarms.only_old), ("new", alarms.only_new)):
         if clips:
             named = ", ".join(clips[:_NAMED]) + (", …" if len(clips) > _NAMED else "")

@@ -7,6 +7,7 @@ itself, and clips that both judge show the difference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,6 +23,11 @@ from asd.detection.saving import arrays_of
 from asd.records import Clip
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""Standard error of the median of one of many normal numbers, in deviations; of n: by the square root of n less."""
+_SPREAD_ERROR = 1.167
+"""The same of their median absolute deviation, relative to it (Rousseeuw, Croux 1993, Alternatives to the median
+absolute deviation)."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,21 @@ class BranchChange:
         The branch's name.
     old, new : dict
         Quantiles of the scores of the clips that calibrate each model, by their probability.
-    shift : float or None
-        How much higher a usual healthy score is, in deviations of the old ones; None: the scales differ.
-    spread : float or None
-        How much wider healthy scores scatter, as a factor; None: the scales differ.
+    shift, shift_error : float or None
+        How much higher a usual healthy score (the median) is, in deviations of the old ones, and the standard error
+        of that; None: the scales differ.
+    spread, spread_error : float or None
+        How much wider healthy scores scatter, as a factor, and the relative standard error of that; None: the scales
+        differ.
     """
 
     name: str
     old: dict[str, float]
     new: dict[str, float]
-    shift: float | None
-    spread: float | None
+    shift: float | None = None
+    shift_error: float | None = None
+    spread: float | None = None
+    spread_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ def compare(old: Model, new: Model, clips: Sequence[Clip] = (), *, workers: int 
     settings = dict(_differences(old.full_config(), new.full_config()))
     weights = [old.weights(), new.weights()]
     same = _same_detectors(old, new)
-    names = old.config.names if old.config.names == new.config.names else ()
+    names = _names(old) if _names(old) == _names(new) else []
     sets = [{entry["sha256"] for entry in model.training} for model in (old, new)]
     return Comparison(
         same_detectors=same,
@@ -181,6 +191,10 @@ def compare(old: Model, new: Model, clips: Sequence[Clip] = (), *, workers: int 
         branches=[_change(name, old, new, b, comparable=same) for b, name in enumerate(names)],
         alarms=_alarms(old, new, clips, workers, cache) if clips else None,
     )
+
+
+def _names(model: Model) -> list[str]:
+    return [name.rpartition(":")[2] for name in model.config.names]  # a model file adds the distribution
 
 
 def _side(model: Model) -> Side:
@@ -210,12 +224,18 @@ def _alarm_from(calibration: Calibration, level: float) -> float:
 def _change(name: str, old: Model, new: Model, branch: int, *, comparable: bool) -> BranchChange:
     before, after = old.calibration.of_branch(branch), new.calibration.of_branch(branch)
     (centre, width), (new_centre, new_width) = usual(before), usual(after)
+    quantiles = _quantiles(before), _quantiles(after)
+    if not comparable:
+        return BranchChange(name, *quantiles)
+    counts = len(before.scores), len(after.scores)
+    spread = new_width / width
     return BranchChange(
         name,
-        _quantiles(before),
-        _quantiles(after),
-        (new_centre - centre) / width if comparable else None,
-        new_width / width if comparable else None,
+        *quantiles,
+        shift=(new_centre - centre) / width,
+        shift_error=_MEDIAN_ERROR * math.sqrt(1 / counts[0] + spread**2 / counts[1]),
+        spread=spread,
+        spread_error=_SPREAD_ERROR * math.sqrt(1 / counts[0] + 1 / counts[1]),
     )
 
 
@@ -232,20 +252,23 @@ def _same_detectors(old: Model, new: Model) -> bool:
 
 
 def _alarms(old: Model, new: Model, clips: Sequence[Clip], workers: int, cache: bool) -> Alarms:
-    pairs = zip(*(model.score(clips, workers=workers, cache=cache) for model in (old, new)), strict=True)
-    both, left_out = [], 0
-    for one, other in pairs:
-        if isinstance(one, Failure) or isinstance(other, Failure):
-            left_out += 1
-        else:
-            both.append((str(one.clip), one.anomalous, other.anomalous))
+    def judged(model: Model) -> list[bool | None]:
+        verdicts = model.score(clips, workers=workers, cache=cache)
+        return [None if isinstance(each, Failure) else each.anomalous for each in verdicts]
+
+    by_old, by_new = judged(old), judged(new)  # in turn: the second takes the embeddings from the cache
+    both = [
+        (str(clip), one, other)
+        for clip, one, other in zip(clips, by_old, by_new, strict=True)
+        if one is not None and other is not None
+    ]
     return Alarms(
         clips=len(both),
-        old=sum(by_old for _, by_old, _ in both),
-        new=sum(by_new for _, _, by_new in both),
-        only_old=[clip for clip, by_old, by_new in both if by_old and not by_new],
-        only_new=[clip for clip, by_old, by_new in both if by_new and not by_old],
-        left_out=left_out,
+        old=sum(one for _, one, _ in both),
+        new=sum(other for _, _, other in both),
+        only_old=[clip for clip, one, other in both if one and not other],
+        only_new=[clip for clip, one, other in both if other and not one],
+        left_out=len(clips) - len(both),
     )
 
 

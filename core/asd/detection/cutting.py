@@ -51,7 +51,7 @@ def clips_to_judge(
 
 
 def clips_to_calibrate(model: Model, data: Iterable[str | Path]) -> list[Clip]:
-    """Return the healthy clips that `data` names, as long as those that the model judges; errors as for `find_clips`."""
+    """Return the healthy clips that `data` names, as long as those of the calibration; errors as for `find_clips`."""
     return clips_to_judge(model, data, label="normal", split="train")
 
 
