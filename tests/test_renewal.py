@@ -116,7 +116,9 @@ def test_a_machine_that_has_moved_alarms_no_more(sounds: Path, model: Model, tmp
 def test_the_calibration_is_the_score_that_a_new_clip_gets(sounds: Path, model: Model) -> None:
     new = asd.recalibrate(model, sounds / "moved")
     assert sorted(new.calibration.scores) == sorted(scores(new, sounds / "moved"))
-    np.testing.assert_allclose(sorted(p_values(new, sounds / "moved")), np.arange(2, 17) / 16)  # each is at least as unusual as itself
+    np.testing.assert_allclose(
+        sorted(p_values(new, sounds / "moved")), np.arange(2, 17) / 16
+    )  # each is at least as unusual as itself
 
 
 @pytest.mark.parametrize("options", [{**QUICK, "folds": 12}, BRANCHES, {**BRANCHES, "folds": 11, "fusion": "max"}])
@@ -408,7 +410,9 @@ def test_bad_input_is_one_line(sounds: Path, tmp_path: Path) -> None:
         "recordings that it has not learned from"
     )
     few = write(tmp_path / "few", 3, 850)
-    assert error("recalibrate", model, few, *out).startswith("3 clips: at least 5 clips of the healthy machine are needed")
+    assert error("recalibrate", model, few, *out).startswith(
+        "3 clips: at least 5 clips of the healthy machine are needed"
+    )
     manifest = tmp_path / "m.csv"
     manifest.write_text(f"path,label\n{few / '00.wav'},anomalous\n")
     assert error("recalibrate", model, manifest, *out) == f"{manifest}: no row with label 'normal' and split 'train'"
@@ -442,7 +446,9 @@ def test_models_of_older_versions_go_on(sounds: Path, tmp_path: Path) -> None:
     cut = write(tmp_path / "cut", 6, 900, seconds=2)
     asd.fit(cut, **QUICK, segment=1).save(tmp_path / "cut.asd")
     unknown = asd.load(older(tmp_path / "cut.asd", tmp_path / "cut.asd"))
-    text = r"^the model file does not say which parts of its recordings it learned from: name all .* \(6 of 6 are missing"
+    text = (
+        r"^the model file does not say which parts of its recordings it learned from: name all .* \(6 of 6 are missing"
+    )
     with pytest.raises(AsdError, match=text):
         asd.update(unknown, sounds / "again")
     assert asd.update(unknown, sounds / "again", old_data=cut).clips == 24
