@@ -678,7 +678,8 @@ def test_a_process_that_opens_a_cache_twice_keeps_its_locks(tmp_path: Path) -> N
     first.execute("INSERT INTO t VALUES (1)")
     script = (
         "import sys; from pathlib import Path; from asd.files.database import open_database\n"
-        "other = open_database(Path(sys.argv[1]), sys.argv[2]); other.execute('INSERT INTO t VALUES (2)'); other.close()"
+        "other = open_database(Path(sys.argv[1]), sys.argv[2])\n"
+        "other.execute('INSERT INTO t VALUES (2)'); other.close()"
     )
     subprocess.run([sys.executable, "-c", script, str(path), tables], check=True)
     assert (tmp_path / "x.sqlite-wal").exists()

@@ -304,8 +304,8 @@ def test_an_update_ends_a_recalibration(sounds: Path, model: Model, caplog: pyte
 def test_clips_of_another_length_are_refused(sounds: Path, model: Model, tmp_path: Path) -> None:
     write(tmp_path / "long", 6, 400, seconds=1.6)
     text = (
-        r"^the new clips last 1\.6 s, those of the model 1 s: p-values hold for clips of one length, so that they cannot "
-        r"{} together; record clips of 1 s, or fit anew with --segment 1$"
+        r"^the new clips last 1\.6 s, those of the model 1 s: p-values hold for clips of one length, so that they "
+        r"cannot {} together; record clips of 1 s, or fit anew with --segment 1$"
     )
     with pytest.raises(AsdError, match=text.format("be learned from")):
         asd.update(model, tmp_path / "long")
