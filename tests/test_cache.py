@@ -671,6 +671,24 @@ def test_two_processes_fill_one_cache_at_once(clips: list[Clip], cache: Embeddin
     assert cache.usage()[0].clips == 4
 
 
+def test_a_process_that_opens_a_cache_twice_keeps_its_locks(tmp_path: Path) -> None:
+    """Another process that closes the file last, as it believes, would delete the log that is still written to."""
+    tables, path = "CREATE TABLE IF NOT EXISTS t (a)", tmp_path / "x.sqlite"
+    first, second = (database.open_database(path, tables) for _ in range(2))
+    first.execute("INSERT INTO t VALUES (1)")
+    script = (
+        "import sys; from pathlib import Path; from asd.files.database import open_database\n"
+        "other = open_database(Path(sys.argv[1]), sys.argv[2])\n"
+        "other.execute('INSERT INTO t VALUES (2)'); other.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path), tables], check=True)
+    assert (tmp_path / "x.sqlite-wal").exists()
+    first.execute("INSERT INTO t VALUES (3)")
+    assert second.execute("SELECT a FROM t").fetchall() == [(1,), (2,), (3,)]
+    first.close()
+    second.close()
+
+
 # --- Commands and the Python interface
 
 

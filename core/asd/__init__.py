@@ -14,9 +14,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.api import fit, load, score
+    from asd.api import diff, fit, load, recalibrate, score, update
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
+    from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "asd.api": "fit load score",
+    "asd.api": "diff fit load recalibrate score update",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
+    "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
@@ -43,6 +45,7 @@ __all__ = [
     "Branch",
     "BranchVerdict",
     "Clip",
+    "Comparison",
     "Config",
     "Dataset",
     "Detector",
@@ -57,9 +60,12 @@ __all__ = [
     "Status",
     "Verdict",
     "Windows",
+    "diff",
     "fit",
     "load",
+    "recalibrate",
     "score",
+    "update",
     "use_plugin_file",
 ]
 

@@ -1,4 +1,4 @@
-"""The Python interface in three calls: `fit`, `score`, `load`."""
+"""The Python interface: `fit`, `score`, `load`; `recalibrate`, `update` and `diff` for a model that goes on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asd.contract.interfaces import Runtime
+from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
-from asd.detection.cutting import Segment, clips_to_judge
+from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
 from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
@@ -85,6 +86,94 @@ def score(
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     yield from fitted.score(clips_to_judge(fitted, _as_list(data), segment=segment), workers=workers, cache=cache)
+
+
+def recalibrate(
+    model: Model | str | Path,
+    data: Data,
+    *,
+    keep: bool = False,
+    false_alarms_per_hour: float | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    trust: bool = False,
+) -> Model:
+    """Return a model of the same detectors whose alarm is calibrated by other recordings of the healthy machine.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        A fitted model, or its file; neither is changed.
+    data : str, Path or iterable of them
+        Files, folders, globs or CSV manifests; recordings that the model learned from are left out.
+    keep, false_alarms_per_hour, workers, strict
+        As for `asd.detection.model.Model.recalibrate`.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
+    return fitted.recalibrate(
+        clips_to_calibrate(fitted, _as_list(data)),
+        keep=keep,
+        false_alarms_per_hour=false_alarms_per_hour,
+        workers=workers,
+        strict=strict,
+    )
+
+
+def update(
+    model: Model | str | Path,
+    data: Data,
+    *,
+    old_data: Data = (),
+    workers: int = 1,
+    strict: bool = False,
+    trust: bool = False,
+) -> Model:
+    """Return a model that learned from more recordings of the healthy machine: that of a fit on the old and the new.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        A fitted model, or its file; neither is changed.
+    data : str, Path or iterable of them
+        Files, folders, globs or CSV manifests with new recordings.
+    old_data : str, Path or iterable of them
+        Where the recordings are that the model learned from, if the embedding cache has lost them.
+    workers, strict
+        As for `fit`.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
+    old = _as_list(old_data)
+    return fitted.update(
+        clips_to_learn(fitted, _as_list(data)),
+        old_clips=clips_to_learn(fitted, old) if old else (),
+        workers=workers,
+        strict=strict,
+    )
+
+
+def diff(
+    old: Model | str | Path, new: Model | str | Path, data: Data = (), *, workers: int = 1, trust: bool = False
+) -> Comparison:
+    """Return what differs between two models of one machine.
+
+    Parameters
+    ----------
+    old, new : Model, str or Path
+        Fitted models, or their files.
+    data : str, Path or iterable of them
+        Recordings that both are to judge; none: nothing is judged.
+    workers : int
+        Threads that decode ahead of the network.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+    """
+    before, after = (model if isinstance(model, Model) else Model.load(model, trust=trust) for model in (old, new))
+    named = _as_list(data)
+    return compare(before, after, clips_to_judge(after, named) if named else (), workers=workers)
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True, trust: bool = False) -> Model:

@@ -33,6 +33,7 @@ def main() -> None:
     draw_p_value()
     draw_window_scores()
     draw_evidence()
+    draw_branches()
 
 
 def draw_pipeline() -> None:
@@ -172,6 +173,34 @@ def _evidence(scores: Any) -> Any:
         verdict: Any = SimpleNamespace(clip=clip, score=score, p_value=calibration.p_value(np.array([score])))
         found.append(monitor.update(verdict, 10.0 * (i + 1)).evidence)
     return np.array(found)
+
+
+def draw_branches() -> None:
+    """Draw each branch's p-value of the demo's clips: what is unusual in which clip."""
+    import asd
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = asd.fit(DATA / "train", false_alarms_per_hour=72.0)
+        model.save(Path(folder) / "fan.asd")
+        verdicts = [v for v in asd.score(model, DATA / "test") if isinstance(v, asd.Verdict)]
+    names = [branch.name for branch in verdicts[0].branches]
+    table = np.array([[v.p_value, *(branch.p_value for branch in v.branches)] for v in verdicts]).T
+    figure, axes = _figure(7.4, 2.9)
+    image = axes.imshow(np.log10(table), cmap="viridis_r", aspect="auto", vmin=np.log10(table.min()), vmax=0)
+    for row, column in np.argwhere(table <= model.decision.level):
+        axes.text(column, row, "●", ha="center", va="center", color="white", size=7)
+    faulty = sum("anomalous" in str(v.clip.path.parent) for v in verdicts)
+    axes.axvline(faulty - 0.5, color="white", lw=2)
+    axes.set(yticks=range(len(names) + 1), yticklabels=["all together", *names])
+    axes.set(xticks=[(faulty - 1) / 2, faulty + (len(verdicts) - faulty - 1) / 2])
+    axes.set_xticklabels([f"{faulty} clips of the faulty fan", f"{len(verdicts) - faulty} of the healthy one"])
+    axes.tick_params(length=0)
+    axes.axhline(0.5, color="white", lw=2)
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    ticks = [1, 0.5, 0.2, 0.1, table.min()]
+    bar.set_ticks(np.log10(ticks), labels=[f"{tick:.2g}" for tick in ticks])
+    bar.set_label("p-value (● at most the alarm's level)")
+    _save(figure, "branches.png")
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> Any:

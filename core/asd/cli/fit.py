@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asd.cli.dotted import DottedCommand
-from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
+from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
@@ -21,7 +21,7 @@ from asd.errors import AsdError
 @click.command(cls=DottedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
-@click.option("--force", is_flag=True, help="Overwrite an existing model file.")
+@force_option
 @pipeline_options
 @rate_option
 @runtime_options

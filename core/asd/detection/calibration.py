@@ -6,11 +6,15 @@ cross-conformal one (Vovk 2015, Cross-conformal predictors, Annals of Mathematic
 
     p = (1 + number of held-out clips whose score is at least the new clip's by the same member) / (n + 1)
 
+Clips that no member has learned from (`asd.detection.renewal.recalibrated`) are scored by the mean over the members, as
+the new clip is: one score, whose p-value is that of split conformal prediction.
+
 Scores of different members are never compared: each has its own scale. The scores of several branches are fused before
 they are compared (`asd.detection.fusion`). If healthy clips are exchangeable, a p-value of
 at most ``a`` comes with probability
 
-- at most ``a`` with a single member, which is proven (Vovk et al. 2005, Algorithmic Learning in a Random World);
+- at most ``a`` with a single member, or the mean over all, which is proven (Vovk et al. 2005, Algorithmic Learning in a
+  Random World);
 - at most ``2a + 2(1 - a)(K - 1) / (n + K)`` with K members of equal folds: more is not proven (Vovk et al. 2018,
   Cross-conformal predictive distributions, PMLR 91; Barber et al. 2021, Predictive inference with the jackknife+,
   Annals of Statistics 49). With the detectors and sounds of tests/benchmarks/bench_promise.py it is about ``a``:
@@ -73,14 +77,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of normal clips, each by a member of the model that was trained without it.
+    """Scores of normal clips, each by a member of the model that was trained without it, or by the mean over all.
 
     Parameters
     ----------
     scores : float64 array of shape (n_clips,)
         Their clip scores.
     member : int64 array of shape (n_clips,)
-        Which member gave each score.
+        Which member gave each score; the number of members: their mean.
     clip_seconds : float
         Mean length of a clip in seconds.
     recordings : int or None
@@ -103,7 +107,7 @@ class Calibration:
         scores : float64 array of shape (n_members,) or (n_members, n_branches)
             The clip's scores by each member; of several branches, NaN stands for a branch that cannot judge the clip.
         """
-        own, new = self.scores, scores[self.member]
+        own, new = self.scores, with_mean(scores)[self.member]
         if self.branches is not None:
             own, new = self.branches.compared(new)
         return float((1 + np.count_nonzero(own >= new)) / (len(own) + 1))
@@ -164,6 +168,11 @@ class Calibration:
 
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds
+
+
+def with_mean(scores: Float64) -> Float64:
+    """Return the members' scores, float64[n_members, ...], with their mean as one row more."""
+    return np.concatenate([scores, scores.mean(axis=0, keepdims=True)])
 
 
 def round_up(rate: float, digits: int = 4) -> str:

@@ -79,6 +79,16 @@ class Conditions:
         rates, channels, levels = zip(*((f.file_rate, f.channels, round(f.level, 2)) for f in features), strict=True)
         return cls((min(rates), max(rates)), (min(channels), max(channels)), (min(levels), max(levels)))
 
+    def united(self, other: Conditions) -> Conditions:
+        """Return the conditions of both; what one does not know stays unknown."""
+        pairs = {name: (own, getattr(other, name)) for name, own in vars(self).items()}
+        return Conditions(
+            **{
+                name: None if own is None or its is None else (min(own[0], its[0]), max(own[1], its[1]))
+                for name, (own, its) in pairs.items()
+            }
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return what the manifest keeps."""
         return {name: list(value) for name, value in vars(self).items() if value is not None}

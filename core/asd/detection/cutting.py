@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.errors import AudioError, ConfigError
 from asd.records import Clip
@@ -47,6 +48,17 @@ def clips_to_judge(
         if segment is None:
             return _cut(find_clips(data, label=label, split=split), float(f"{model.calibration.clip_seconds:.3g}"))
     return find_clips(data, segment=segment, label=label, split=split)
+
+
+def clips_to_calibrate(model: Model, data: Iterable[str | Path]) -> list[Clip]:
+    """Return the healthy clips that `data` names, as long as those of the calibration; errors as for `find_clips`."""
+    return clips_to_judge(model, data, label="normal", split="train")
+
+
+def clips_to_learn(model: Model, data: Iterable[str | Path]) -> list[Clip]:
+    """Return the healthy clips that `data` names, as a fit of the model's pipeline finds them; errors as above."""
+    config = model.config
+    return find_clips(data, segment=config.segment, label="normal", split="train", group=column_of(config.group))
 
 
 def segment_from(text: str) -> Segment:

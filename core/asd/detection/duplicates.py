@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,14 +60,27 @@ class Duplicate:
         return {"clip": str(self.clip), "original": str(self.original), "found_by": self.found_by}
 
 
-def find_duplicates(features: Iterable[ClipFeatures]) -> list[Duplicate]:
-    """Return the clips that repeat others; of each group, one clip is left out of the list."""
+def find_duplicates(features: Iterable[ClipFeatures], contents: Mapping[Path, str] | None = None) -> list[Duplicate]:
+    """Return the clips that repeat others; of each group, one clip is left out of the list.
+
+    Parameters
+    ----------
+    features : iterable of ClipFeatures
+        The embeddings of the clips.
+    contents : mapping of Path to str, optional
+        SHA-256 of each recording, where they are known.
+    """
+    known = contents or {}
+
+    def content(each: ClipFeatures) -> str:
+        return known.get(each.clip.path) or _content_of(each)
+
     found: list[Duplicate] = []
     kept: list[ClipFeatures] = []
     # Which one is kept depends on the contents, not on the order of the files.
-    for f in sorted(features, key=lambda f: (_content(f), f.clip.start, f.seconds)):
+    for f in sorted(features, key=lambda f: (content(f), f.clip.start, f.seconds)):
         last = kept[-1] if kept else None
-        if last and _content(last) == _content(f) and _overlap(last, f) > _OVERLAP * min(last.seconds, f.seconds):
+        if last and content(last) == content(f) and _overlap(last, f) > _OVERLAP * min(last.seconds, f.seconds):
             found.append(Duplicate(f.clip, last.clip, "overlap" if last.clip.path == f.clip.path else "content"))
         else:
             kept.append(f)
@@ -98,7 +111,7 @@ def recording_of(clips: Sequence[Clip], duplicates: Iterable[Duplicate]) -> list
     return [root(clip.path) for clip in clips]
 
 
-def _content(features: ClipFeatures) -> str:
+def _content_of(features: ClipFeatures) -> str:
     try:
         return content_of(features.clip.path)
     except OSError:  # the file is gone, its features are not

@@ -285,14 +285,22 @@ class Embedder:
             content = content_of(clip.path)
         except OSError:  # reading it says what is wrong
             return Found()
-        decisive = to_json([identity, content, clip.start, clip.duration])  # its name and its folder are not
-        key = hashlib.sha256(decisive.encode()).hexdigest()
+        key = _key(clip, content, identity)
+        features = self._loaded(clip, key, cache)
+        return Found(None, key, stamp) if features is None else Found(features)
+
+    def recall(self, clip: Clip, content: str, cache: EmbeddingCache, identity: str) -> ClipFeatures | None:
+        """Return what the cache holds of a clip whose recording, of this SHA-256, need not be there any more."""
+        return self._loaded(clip, _key(clip, content, identity), cache)
+
+    @staticmethod
+    def _loaded(clip: Clip, key: str, cache: EmbeddingCache) -> ClipFeatures | None:
         entry = cache.load(key)
         if entry is None:
-            return Found(None, key, stamp)
+            return None
         values, start, facts = entry
         cost = Cost(**facts.pop("cost"))
-        return Found(ClipFeatures(clip=clip, values=values, start=start, cost=cost, **facts))
+        return ClipFeatures(clip=clip, values=values, start=start, cost=cost, **facts)
 
     def keep(self, features: ClipFeatures, found: Found, cache: EmbeddingCache | None, described: str | None) -> None:
         """Keep embeddings in the cache, if there is one and the clip's file is still what was read."""
@@ -312,6 +320,12 @@ class Embedder:
                 f"its embeddings have {width} values, those of the clips before it {self._width}; choose a front end "
                 "with windows of one size"
             )
+
+
+def _key(clip: Clip, content: str, identity: str) -> str:
+    """Return the name of a clip's embeddings in the cache."""
+    decisive = to_json([identity, content, clip.start, clip.duration])  # its name and its folder are not
+    return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def _check_frontend(frontend: Frontend, name: str) -> None:

@@ -21,6 +21,7 @@ from asd.errors import ModelFileError
 
 MEMBERS_LIMIT = 1000
 BRANCHES_LIMIT = 50
+HISTORY_LIMIT = 100
 _DEPTH_LIMIT = 8
 _CONFIG_LIMIT = 100_000
 _SHOWN_LIMIT = 300
@@ -29,6 +30,7 @@ Label = Annotated[str, Meta(max_length=300, pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z
 """Text that messages may repeat: no line breaks, no control characters."""
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Positive = Annotated[float, Meta(gt=0, le=1e12)]
+Start = Annotated[float, Meta(ge=0, le=1e12)]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
 Level = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Rate = Annotated[int, Meta(ge=0, le=10**8)]
@@ -50,9 +52,23 @@ class DecisionEntry(TypedDict):
 
 
 class TrainingEntry(TypedDict):
-    """A training recording: its file name may hold anything."""
+    """A recording that the model knows: its file name may hold anything.
+
+    `clips` are start and duration in seconds of its parts, null: to its end; a recording that is one clip has none.
+    """
 
     name: Annotated[str, Meta(max_length=4096)]
+    sha256: Sha256
+    clips: NotRequired[list[tuple[Start, Positive | None]]]
+
+
+class HistoryEntry(TypedDict):
+    """What was done to the model, by how many clips of which recordings; `sha256` is of all their digests."""
+
+    action: Label
+    when: Label
+    clips: Count
+    recordings: Count
     sha256: Sha256
 
 
@@ -75,6 +91,8 @@ class Manifest(TypedDict):
     levels: NotRequired[tuple[Level, Level]]
     notes: NotRequired[dict[Label, Count]]
     training: list[TrainingEntry]
+    recalibration: NotRequired[list[TrainingEntry]]
+    history: NotRequired[Annotated[list[HistoryEntry], Meta(min_length=1, max_length=HISTORY_LIMIT)]]
 
 
 def checked(owner: str, manifest: Mapping[str, Any], arrays: Arrays) -> Manifest:
@@ -175,8 +193,9 @@ def _check_calibration(manifest: Manifest, scores: Any, member: Any, branches: i
         raise ValueError("calibration.member must be an int64 number for each score")
     if branches and len(scores) < LEAST_CLIPS:
         raise ValueError(f"calibration.scores of several branches must be of {LEAST_CLIPS} clips or more")
-    if member.min() < 0 or member.max() >= manifest["members"]:
-        most = manifest["members"] - 1
-        raise ValueError(f"calibration.member must be from 0 to {most}, got {member.min()} to {member.max()}")
-    if 0 < manifest["clips"] < len(scores):
-        raise ValueError(f"calibration.scores are of {len(scores)} clips, the model learned from {manifest['clips']}")
+    everyone = manifest["members"]  # the number that stands for the mean over all members
+    if member.min() < 0 or member.max() > everyone:
+        raise ValueError(f"calibration.member must be from 0 to {everyone}, got {member.min()} to {member.max()}")
+    learned = np.count_nonzero(member < everyone)
+    if 0 < manifest["clips"] < learned:
+        raise ValueError(f"calibration.scores are of {learned} clips, the model learned from {manifest['clips']}")

@@ -5,50 +5,38 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from asd.contract.installed import registry
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
-from asd.detection.config import Choice, Config, ResolvedConfig
+from asd.detection.config import Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
 from asd.detection.groups import groups_of
-from asd.detection.identity import content_of
-from asd.detection.manifest import Manifest, TrainingEntry, checked, sections
+from asd.detection.history import entries_of, event
+from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
 from asd.detection.output import OutputFile
-from asd.detection.packing import detector_state, restore_rows, restored_state, share_rows
+from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
-from asd.detection.training import (
-    FittedBranch,
-    Member,
-    extract,
-    fused_calibration,
-    learn_branches,
-    new_detector,
-    new_transform,
-)
+from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
+from asd.detection.training import FittedBranch, Member, extract, fused_calibration, learn_branches, new_detector
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
-from asd.errors import AsdError, AudioError, ConfigError, ModelFileError, PluginError
+from asd.errors import AudioError, ConfigError, ModelFileError
 from asd.records import Clip, Float64
-from asd_registry import PIPELINE_KINDS, Kind
-from asd_registry.files import remedy
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
-_SHOWN_LIMIT = 500
-"""Characters of an error that a model file's own text may fill."""
 
 
 class Model:
@@ -67,11 +55,15 @@ class Model:
     decision : Decision
         When a clip is anomalous; set it to ``calibration.decide(rate)`` for another number of false alarms per hour.
     training : list of dict
-        ``name`` and ``sha256`` of each training recording.
+        ``name`` and ``sha256`` of each training recording; ``clips``, start and duration, where they are parts of it.
+    recalibration : list of dict
+        The same of the recordings that calibrate the model without having taught it (`recalibrate`).
+    history : list of dict
+        What was done to it: ``action``, ``when``, ``clips``, ``recordings`` and their ``sha256``, the latest last.
     clips : int
         How many clips it learned from.
     conditions : Conditions
-        Sample rates, channels and levels of the training recordings.
+        Sample rates, channels and levels of the recordings that calibrate it.
     notes : list of NoteCount
         What was noted on the training clips, and on how many (empty after loading).
     failures : list of Failure
@@ -88,6 +80,8 @@ class Model:
         self.calibration = calibration
         self.decision = decision
         self.training: list[TrainingEntry] = []
+        self.recalibration: list[TrainingEntry] = []
+        self.history: list[HistoryEntry] = []
         self.clips = 0
         self.conditions = Conditions()
         self.notes: list[NoteCount] = []
@@ -163,26 +157,104 @@ class Model:
             )
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
+        model = cls.of_features(pipeline, features, contents_of(features))
+        model.failures = failures
+        return model
+
+    @classmethod
+    def of_features(
+        cls, pipeline: Pipeline, features: Sequence[list[ClipFeatures]], contents: Mapping[Path, str]
+    ) -> Self:
+        """Learn from embeddings.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What made them.
+        features : sequence of list of ClipFeatures
+            Of each clip, what each branch made of it, as `asd.detection.training.extract` returns it.
+        contents : mapping of Path to str
+            SHA-256 of each recording.
+
+        Raises
+        ------
+        AsdError
+            If a detector or the number of clips does not allow a model.
+        """
         # The order of the files on the command line must not change the folds, or what is learned.
-        contents = {path: content_of(path) for path in dict.fromkeys(each[0].clip.path for each in features)}
-        features.sort(key=lambda each: (contents[each[0].clip.path], each[0].clip.path.name, each[0].clip.start))
+        features = in_order(features, contents)
         merged = [merge_notes(each) for each in features]
-        duplicates = find_duplicates(most_telling(features))
+        duplicates = find_duplicates(most_telling(features), contents)
         groups = groups_of([each.clip for each in merged], pipeline.config.group)
         branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
-        paths = dict.fromkeys(f.clip.path for f in merged)
-        model.training = [{"name": path.name, "sha256": contents[path]} for path in paths]
+        model.training = entries_of([each.clip for each in merged], contents)
+        model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
         runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
         model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
-        model.failures = failures
         model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
         return model
+
+    def recalibrate(
+        self,
+        clips: Sequence[Clip],
+        *,
+        keep: bool = False,
+        false_alarms_per_hour: float | None = None,
+        workers: int = 1,
+        strict: bool = False,
+    ) -> Model:
+        """Return a model of the same detectors whose alarm is calibrated by other healthy clips.
+
+        For a machine that has moved or has other surroundings: nothing is learned, so that few clips are enough. This
+        model stays as it is; both share their components.
+
+        Parameters
+        ----------
+        clips : sequence of Clip
+            Healthy clips as the machine sounds now; those of recordings that it learned from are left out.
+        keep : bool
+            Add them to the clips that calibrate the model now, instead of replacing these.
+        false_alarms_per_hour : float, optional
+            Another rate; default: that of the configuration.
+        workers, strict
+            As for `fit`.
+
+        Raises
+        ------
+        AsdError
+            If a clip (`strict`), or the number or the length (`keep`) of the clips does not allow it.
+        """
+        return recalibrated(
+            self, clips, keep=keep, false_alarms_per_hour=false_alarms_per_hour, workers=workers, strict=strict
+        )
+
+    def update(
+        self, clips: Sequence[Clip], *, old_clips: Sequence[Clip] = (), workers: int = 1, strict: bool = False
+    ) -> Model:
+        """Return a model that learned from the clips of this one and from others: that of a fit on both.
+
+        Parameters
+        ----------
+        clips : sequence of Clip
+            New healthy clips; those of recordings that it learned from are left out.
+        old_clips : sequence of Clip
+            Where recordings are that it learned from, told by their content; needed for those whose embeddings are
+            not in the embedding cache any more.
+        workers, strict
+            As for `fit`.
+
+        Raises
+        ------
+        AsdError
+            If former recordings are missing, a clip (`strict`) or the length of the clips does not allow it.
+        """
+        return updated(self, clips, old_clips=old_clips, workers=workers, strict=strict)
 
     def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure for a clip that cannot be read, in order.
@@ -196,7 +268,7 @@ class Model:
         cache : bool
             Whether the embedding cache is used that `fit` or `load` got.
         """
-        self._check_weights()
+        self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
@@ -302,31 +374,29 @@ class Model:
         path : str or Path
             File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
         """
-        fused, calibration = self.calibration.branches, self.calibration
+        calibration = self.calibration
         arrays: modelfile.Arrays = {
             "calibration.scores": calibration.recorded,
             "calibration.member": calibration.member,
         }
-        for b, branch in enumerate(self.branches):
-            for k, member in enumerate(branch.members):
-                prefix = str(k) if fused is None else f"{k}.{b}"
-                arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-                arrays |= {
-                    f"{prefix}.detector.{name}": value for name, value in detector_state(member.detector).items()
-                }
-        arrays, manifest = share_rows(arrays), self._manifest()
+        arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
+        manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
+
+    def weights(self) -> dict[str, str]:
+        """Return the SHA-256 of each weight file that it was fitted with."""
+        return self._pinned_weights or self.pipeline.weight_hashes()
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
         described = self.config.as_mapping()
         tables = described.get("branch", [described])
         for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
-            table["frontend"] = _pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
-            table["extractor"] = _pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
-            table["detector"] = _pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
+            table["frontend"] = pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
+            table["extractor"] = pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
+            table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
         return described
 
     def _manifest(self) -> dict[str, Any]:
@@ -334,8 +404,8 @@ class Model:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": self._plugins(),
-            "weights": self._pinned_weights or self.pipeline.weight_hashes(),
+            "plugins": plugins_of(self.config),
+            "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self._calibration_entry(),
             "decision": asdict(self.decision),
@@ -344,16 +414,12 @@ class Model:
             **self.conditions.as_dict(),
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
-        }
+            "history": self.history,
+        } | ({"recalibration": self.recalibration} if self.recalibration else {})
 
     def _calibration_entry(self) -> dict[str, Any]:
         seconds, recordings = self.calibration.clip_seconds, self.calibration.recordings
         return {"clip_seconds": seconds} | ({} if recordings is None else {"recordings": recordings})
-
-    def _plugins(self) -> dict[str, str]:
-        choices = [(kind, getattr(part, kind).name) for part in self.config.parts for kind in PIPELINE_KINDS]
-        found = [registry().find(kind, name).plugin for kind, name in choices]
-        return {plugin.distribution: plugin.version for plugin in found}
 
     @classmethod
     def load(
@@ -388,14 +454,14 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        _check_plugins(Path(path), manifest)
+        check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), _restoring(path):
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), restoring(path):
             config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
             given = runtime or Runtime()
             pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = _restored_branches(pipeline.config, given, states)
+            branches = restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         facts: dict[str, Any] = {**manifest["calibration"]}
@@ -405,14 +471,23 @@ class Model:
             calibration = fused_calibration(calibration, scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
         model.training = manifest["training"]
+        model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]
+        model.history = manifest.get("history", [event("fitted", model.clips, model.training, manifest["created"])])
         model.conditions = Conditions(manifest.get("rates"), manifest.get("channels"), manifest.get("levels"))
         model.notes = [NoteCount(note, (), count) for note, count in manifest.get("notes", {}).items()]
         model.fitted_with = manifest["fitted_with"]
         model._pinned_weights = manifest["weights"]
         return model
 
-    def _check_weights(self) -> None:
+    def check_weights(self) -> None:
+        """Refuse to go on with other weights than those of the fit.
+
+        Raises
+        ------
+        ModelFileError
+            If the weights are others.
+        """
         if self._pinned_weights is None:
             return
         present = self.pipeline.weight_hashes()
@@ -422,74 +497,3 @@ class Model:
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
                     f"{str(present.get(name))[:12]}…: install the weights it was fitted with, or fit anew"
                 )
-
-
-@contextmanager
-def _restoring(path: str | Path) -> Iterator[None]:
-    """Name the file where a component cannot be made from what it holds."""
-    try:
-        yield
-    except Exception as error:  # a component's own, too: it was given parameters or arrays that it does not expect
-        reason = " ".join(str(error).split())
-        if isinstance(error, AsdError) and not isinstance(error, ConfigError) and len(reason) < _SHOWN_LIMIT:
-            raise
-        kind = "" if isinstance(error, AsdError) else f"{type(error).__name__}: "
-        raise ModelFileError(
-            f"{path}: its components cannot be made from it ({kind}{reason[:_SHOWN_LIMIT]}); fit anew"
-        ) from error
-
-
-def _check_plugins(path: Path, manifest: Manifest) -> None:
-    installed = {plugin.distribution: plugin for plugin in registry().plugins}
-    for distribution, version in manifest["plugins"].items():
-        if distribution not in installed:
-            if _have_moved(distribution, manifest["config"]):
-                continue
-            raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
-        if distribution.endswith(".py") and installed[distribution].version != version:
-            _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
-
-
-def _pinned(choice: Choice, kind: Kind, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the choice with every parameter spelled out: a later default must not change an old model."""
-    registered = registry().find(kind, choice.name)
-    params = {k: v for k, v in parameters.items() if k not in registered.spec.preset}
-    return {"name": registered.qualified_name, **params}
-
-
-def _restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[modelfile.Arrays]) -> list[FittedBranch]:
-    """Return the branches from the arrays of each member."""
-    branches = []
-    for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
-        own = [_section(state, str(b)) if config.branches else state for state in states]
-        branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
-    return branches
-
-
-def _have_moved(distribution: str, config: dict[str, Any]) -> bool:
-    """Return whether other distributions offer by now what a model file takes from one that is not installed."""
-    taken = [name for name in _names(config) if name.startswith(f"{distribution}:")]
-    return bool(taken) and all(registry().offers(None, name) for name in taken)
-
-
-def _names(config: Any) -> Iterator[str]:
-    """Yield the names of the components in a configuration that nobody has checked."""
-    if isinstance(config, dict):
-        if isinstance(name := config.get("name"), str):
-            yield name
-        config = list(config.values())
-    if isinstance(config, list):
-        for part in config:
-            yield from _names(part)
-
-
-def _restored(config: ResolvedConfig, runtime: Runtime, state: modelfile.Arrays) -> Member:
-    transform = new_transform(config)
-    transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
-    detector.set_state(restored_state(detector, _section(state, "detector")))
-    return Member(transform, detector)
-
-
-def _section(arrays: modelfile.Arrays, prefix: str) -> modelfile.Arrays:
-    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}

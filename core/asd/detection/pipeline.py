@@ -206,6 +206,26 @@ class Pipeline:
         if kept and gain == 1:
             _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))
 
+    def recall(self, clips: Mapping[Clip, str], cache: EmbeddingCache) -> Iterator[list[ClipFeatures] | None]:
+        """Yield for each clip its embeddings by each branch, from the cache alone; None: some are not there.
+
+        Parameters
+        ----------
+        clips : mapping of Clip to str
+            SHA-256 of the recording of each clip; no file is read.
+        cache : EmbeddingCache
+            Where embeddings are kept.
+        """
+        identities = [_digest(each.kept_as(cache)) for each in self.embedders]
+        for clip, content in clips.items():
+            found = [
+                each.recall(clip, content, cache, identity) if identity else None
+                for each, identity in zip(self.embedders, identities, strict=True)
+            ]
+            known = [each for each in found if each is not None]
+            yield [known[index] for index in self._embedder_of] if len(known) == len(found) else None
+        cache.flush()
+
     def _source(
         self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None], gain: float
     ) -> Iterator[Any]:

@@ -114,9 +114,22 @@ def clip_score(member: Member, features: ClipFeatures, config: Steps) -> float:
 
 
 def extract(
-    pipeline: Pipeline, clips: Sequence[Clip], *, workers: int, strict: bool
+    pipeline: Pipeline, clips: Sequence[Clip], *, workers: int, strict: bool, known: int = 0
 ) -> tuple[list[list[ClipFeatures]], list[Failure]]:
     """Return each branch's features of the clips that all branches can learn from, and the clips that are left out.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What embeds them.
+    clips : sequence of Clip
+        Clips of the healthy machine.
+    workers : int
+        Threads that decode ahead of the network.
+    strict : bool
+        Raise at the first clip that cannot be used.
+    known : int
+        Clips that count besides.
 
     Raises
     ------
@@ -125,7 +138,7 @@ def extract(
     CalibrationError
         If too few clips can.
     """
-    _check_count(len(clips), len(clips))
+    check_count(len(clips) + known, len(clips) + known)
     found: list[list[ClipFeatures]] = []
     failures = []
     names = pipeline.config.names
@@ -134,18 +147,19 @@ def extract(
         features = [each for each in branches if isinstance(each, ClipFeatures)]
         failure = _failure(branches, names)
         if failure is None:
-            found.append(_pooled(features, pipeline.config))
+            found.append(pooled_features(features, pipeline.config))
             continue
         if strict:
             raise failure.error
         _log.warning("left out: %s", failure.error)
         failures.append(failure)
-    _check_count(len(found), len(clips), failures)
-    _log_rates([features[0].file_rate for features in found], pipeline.sample_rate)
+    check_count(len(found) + known, len(clips) + known, failures)
+    if found:
+        _log_rates([features[0].file_rate for features in found], pipeline.sample_rate)
     return found, failures
 
 
-def _pooled(branches: list[ClipFeatures], config: ResolvedConfig) -> list[ClipFeatures]:
+def pooled_features(branches: list[ClipFeatures], config: ResolvedConfig) -> list[ClipFeatures]:
     """Return what is needed of a clip's features to learn from them: windows fill the memory.
 
     Where one vector a clip is learned from, the windows are kept of one branch alone: they tell copies of clips.
@@ -218,7 +232,7 @@ def learn_branches(
     recording = recording_of(clips, duplicates)
     fold = assign_folds(recording, config.folds, config.seed)
     repeated = {duplicate.clip for duplicate in duplicates}
-    _check_count(len(set(clips) - repeated), len(clips), which="differ from all others")
+    check_count(len(set(clips) - repeated), len(clips), which="differ from all others")
     held_out = np.array([i for i, clip in enumerate(clips) if fold[i] >= 0 and clip not in repeated])
     seconds = float(np.mean([f.seconds for f in first]))
     recordings = len({recording[i] for i in held_out})
@@ -330,7 +344,23 @@ def assign_folds(recording: Sequence[Hashable], folds: int, seed: int) -> npt.ND
     return np.where(fold == 0, 0, -1) if folds == 1 else fold
 
 
-def _check_count(usable: int, given: int, failures: Sequence[Failure] = (), which: str = "can be used") -> None:
+def check_count(usable: int, given: int, failures: Sequence[Failure] = (), which: str = "can be used") -> None:
+    """Refuse fewer than `MINIMUM_CLIPS` clips.
+
+    Parameters
+    ----------
+    usable, given : int
+        How many clips count, of how many.
+    failures : sequence of Failure
+        Why others do not.
+    which : str
+        What those do that count.
+
+    Raises
+    ------
+    CalibrationError
+        If they are too few.
+    """
     if usable >= MINIMUM_CLIPS:
         return
     found = f"{given} clips" if usable == given else f"{usable} of {given} clips {which}"

@@ -9,6 +9,8 @@ from typing import Any
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that is writing."""
+_in_wal_mode: set[tuple[int, int]] = set()
+"""Device and inode of the files that are known to be in WAL mode."""
 
 
 def open_database(path: Path, tables: str) -> sqlite3.Connection:
@@ -34,22 +36,35 @@ def open_database(path: Path, tables: str) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(tables)
         except BaseException:
             connection.close()
             raise
+        if mode == "wal":
+            status = path.stat()
+            _in_wal_mode.add((status.st_dev, status.st_ino))
     return connection
 
 
 def _is_in_wal_mode(path: Path) -> bool:
-    """Return whether the header of a database says that it is in WAL mode (sqlite.org/fileformat.html, 1.3.3)."""
+    """Return whether the header of a database says that it is in WAL mode (sqlite.org/fileformat.html, 1.3.3).
+
+    A file is looked into once a process: closing it would drop the locks of connections that are open by then, and
+    another process would take the log away from under them (sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(20)[18:] == b"\2\2"
+        status = path.stat()
+        place = (status.st_dev, status.st_ino)
+        if place not in _in_wal_mode:
+            with path.open("rb") as file:
+                if file.read(20)[18:] != b"\2\2":
+                    return False
+            _in_wal_mode.add(place)
     except FileNotFoundError:
         return False
+    return True
 
 
 def _lock(path: Path) -> AbstractContextManager[Any]:

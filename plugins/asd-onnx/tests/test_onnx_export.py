@@ -113,6 +113,18 @@ def test_the_graph_gives_the_model_s_scores(recordings: Path, pipeline: str) -> 
     assert {tensor.name for tensor in graph.initializer} <= used
 
 
+@pytest.mark.parametrize("pipeline", ["mahalanobis", "branches at two rates"])
+def test_a_recalibrated_model_compares_the_mean_over_its_members(
+    recordings: Path, pipeline: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(12):  # as unlike the training as the sounds of the check, so that their p-values say something
+        noise = rng.standard_normal(64000) * 10 ** rng.uniform(-3, 0)
+        soundfile.write(tmp_path / f"{number}.wav", noise.astype(np.float32), 16000, subtype="FLOAT")
+    model = asd.recalibrate(fitted(recordings, pipeline), tmp_path)
+    assert largest_difference(model, export(model)) <= TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -76,7 +76,9 @@ def judged(graph: Graph, scores: Sequence[str], calibration: Calibration) -> tup
     """Return the clip's score and its p-value, float64 both, from each branch's scores, float64 (members, 1)."""
     by_member = graph.op("Concat", *scores, axis=1)
     branches = calibration.branches
-    rows = graph.op("Gather", by_member, graph.constant(np.asarray(calibration.member, np.int64)), axis=0)
+    # One row more, the mean over the members: clips that none of them has learned from are scored by it.
+    with_mean = graph.op("Concat", by_member, graph.op("ReduceMean", by_member, axes=[0], keepdims=1), axis=0)
+    rows = graph.op("Gather", with_mean, graph.constant(np.asarray(calibration.member, np.int64)), axis=0)
     if branches is None:
         own, fused = calibration.scores, by_member
         new = graph.op("Squeeze", rows, graph.constant([1]))
