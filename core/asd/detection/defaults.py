@@ -56,12 +56,12 @@ _PULSATION: Mapping[str, Any] = {
 }
 
 _FAST = (_TIMBRE, _LEVEL)
-_DEFAULT = (_TIMBRE, _EFFECTS, _LEVEL, _SPECTRUM, _TONALITY, _PULSATION)
+_DEFAULT = (_TIMBRE, _LEVEL, _SPECTRUM, _TONALITY, _PULSATION)
 
 QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "fast": {"branches": _FAST},
     "default": {"branches": _DEFAULT},
-    "best": {"branches": (*_DEFAULT, _EVENTS)},
+    "best": {"branches": (*_DEFAULT, _EFFECTS, _EVENTS)},
 }
 """What a TOML file would say: ``fast`` for small computers, ``default``, ``best`` whatever it takes. Several branches
 are a list of tables under ``branches``."""
