@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,10 @@ import soundfile
 import asd
 from asd.contract import installed
 from asd.detection import embedder as embedder_module
+from asd.detection.conditions import count_notes
 from asd.detection.config import Branch, Choice, Config
 from asd.detection.embeddings import EmbeddingCache
+from asd.detection.features import PADDED, merge_notes
 from asd.detection.manifest import checked
 from asd.detection.model import Model
 from asd.detection.modelfile import read
@@ -27,6 +30,7 @@ from asd.detection.pooling import pool_embeddings, pooled_as_if
 from asd.errors import AudioError, CalibrationError, ConfigError, DataError, ModelFileError, WeightError
 from asd.records import Clip
 from asd.sound import reading
+from asd.sound.finding import find_clips
 
 FRAMES: dict[str, Any] = {
     **{"name": "frames", "frontend": "mel-stack", "extractor": "identity"},
@@ -420,3 +424,44 @@ def test_groups_that_nobody_knows_or_uses_are_refused(sounds: Path, tmp_path: Pa
     (tmp_path / "clips.csv").write_text(f"path,state\n{sounds / 'train' / '00.wav'},a\n")
     with pytest.raises(DataError, match=r"clips\.csv: has no column 'speed' to group by; it has path, state"):
         asd.fit(tmp_path / "clips.csv", extractor="mel-statistics", group="speed")
+
+
+def test_a_note_of_several_branches_counts_a_clip_once(tmp_path: Path) -> None:
+    clips = [Clip(tmp_path / f"{i}.wav") for i in range(3)]
+    notes = [["2 s is too short for 5 s", "2 s is too short for 2.4 s"], [], ["hum"]]
+    features = [
+        ClipFeatures(clip, np.zeros((1, 2), np.float32), np.zeros(1), 2.0, 16000, False, notes=own)
+        for clip, own in zip(clips, notes, strict=True)
+    ]
+    found = [(each.note, each.count) for each in count_notes(features)]
+    assert found == [("2 s is too short for 5 s", 1), ("hum", 1)]
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        ([["a"], [f"short of 5 s: {PADDED}", "b"]], ["a", "b"]),
+        ([[f"short of 1 s: {PADDED}", "a"], [f"short of 5 s: {PADDED}"]], [f"short of 1 s: {PADDED}", "a"]),
+        ([[f"short of 1 s: {PADDED}"]], [f"short of 1 s: {PADDED}"]),
+    ],
+)
+def test_a_clip_is_short_where_it_is_for_every_branch(notes: list[list[str]], expected: list[str]) -> None:
+    clip = Clip(Path("a.wav"))
+    branches = [
+        ClipFeatures(clip, np.zeros((1, 2), np.float32), np.zeros(1), 2.0, 16000, False, notes=own) for own in notes
+    ]
+    assert merge_notes(branches).notes == expected
+
+
+def test_reasons_name_no_frequencies_that_the_recording_lacks(sounds: Path, tmp_path: Path) -> None:
+    config = Config.from_mapping({"extractor": "band-levels", "detector": "deviation"})
+    model = Model.fit(find_clips([sounds / "train"]), config)
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "hiss.wav", 0.5 * rng.standard_normal(32000), 16000)
+    (verdict,) = model.score([Clip(tmp_path / "hiss.wav")])
+    assert isinstance(verdict, asd.Verdict)
+    texts = [text for text, _ in verdict.branches[0].reasons]
+    assert texts
+    highest = [float(number) for text in texts for number in re.findall(r"([\d.]+) ?kHz", text)]
+    assert highest
+    assert max(highest) <= 8

@@ -48,9 +48,9 @@ def count_notes(features: Sequence[ClipFeatures]) -> list[NoteCount]:
     """Return each note once, with the clips that have it, the most frequent first; numbers make no difference."""
     found: dict[str, tuple[str, list[str]]] = {}
     for each in features:
-        for note in dict.fromkeys(each.notes):
-            text = note[:_NOTE_LIMIT]
-            found.setdefault(re.sub(r"[\d.]+", "#", text), (text, []))[1].append(str(each.clip))
+        own = {re.sub(r"[\d.]+", "#", text): text for text in (note[:_NOTE_LIMIT] for note in reversed(each.notes))}
+        for pattern, text in own.items():
+            found.setdefault(pattern, (text, []))[1].append(str(each.clip))
     counts = [NoteCount(note, tuple(sorted(clips)), len(clips)) for note, clips in found.values()]
     return sorted(counts, key=lambda each: -each.count)
 

@@ -23,7 +23,7 @@ from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache, to_json
 from asd.detection.engine import with_engine
-from asd.detection.features import ClipFeatures, Cost
+from asd.detection.features import PADDED, ClipFeatures, Cost
 from asd.detection.identity import content_of, features_identity, is_pinned, stamp_of
 from asd.detection.results import clip_errors, component_call, embeddings_of, windows_of
 from asd.errors import AudioError, ConfigError, DataError
@@ -228,7 +228,7 @@ class Embedder:
         reason = f"{len(samples) / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
         if self.config.short == "refuse":
             raise AudioError(f"{reader.clip}: {reason}; record longer clips or use --short pad")
-        reader.notes.append(f"{reason}: padded with its own repetition")
+        reader.notes.append(f"{reason}: {PADDED}")
         return np.resize(samples, length)
 
     def collect(self, reader: ClipReader, blocks: list[tuple[Float32, Float64]]) -> ClipFeatures:

@@ -86,10 +86,20 @@ class Failure:
         return {"clip": str(self.clip), "error": str(self.error)}
 
 
+PADDED = "padded with its own repetition"
+"""How the note ends that a clip is shorter than a window."""
+
+
 def merge_notes(branches: Sequence[ClipFeatures]) -> ClipFeatures:
-    """Return the first of the features that branches have of one clip, with the notes of all."""
+    """Return the first of the features that branches have of one clip, with the notes of all.
+
+    That the clip is shorter than a window is worth a note if no branch has shorter windows.
+    """
     notes = dict.fromkeys(note for each in branches for note in each.notes)
-    return replace(branches[0], notes=list(notes))
+    padded = [note for note in notes if note.endswith(PADDED)]
+    everywhere = all(any(note.endswith(PADDED) for note in each.notes) for each in branches)
+    kept = padded[:1] if everywhere else []
+    return replace(branches[0], notes=[note for note in notes if note not in padded or note in kept])
 
 
 def most_telling(clips: Sequence[Sequence[ClipFeatures]]) -> list[ClipFeatures]:

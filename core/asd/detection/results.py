@@ -7,6 +7,7 @@ import math
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 from asd.contract.checks import name_of, result_array
 from asd.contract.interfaces import Component, Detector, Extractor, Frontend, Reason, fit_rows
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
-from asd.records import Audio, Clip, Float32, Float64, Rows, Windows
+from asd.records import Audio, Clip, FeatureInfo, Float32, Float64, Rows, Windows
 from asd_registry.text import describe
 
 _REASONS = 5
@@ -129,7 +130,9 @@ def scores_of(detector: Detector, features: Float32) -> Float64:
     return scores
 
 
-def reasons_of(detector: Detector, features: Float32, extractor: Callable[[], Extractor]) -> tuple[Reason, ...]:
+def reasons_of(
+    detector: Detector, features: Float32, extractor: Callable[[], Extractor], highest: float
+) -> tuple[Reason, ...]:
     """Return why one row of features, float32[1, d], is unusual; nothing if the detector cannot say.
 
     Parameters
@@ -140,6 +143,8 @@ def reasons_of(detector: Detector, features: Float32, extractor: Callable[[], Ex
         The row.
     extractor : callable
         Returns the extractor, which knows what the features measure; called only if the detector explains.
+    highest : float
+        Highest frequency in Hz that the recording holds: no reason names others.
 
     Raises
     ------
@@ -150,7 +155,7 @@ def reasons_of(detector: Detector, features: Float32, extractor: Callable[[], Ex
         return ()
     source = extractor()
     with component_call(source):
-        infos = source.features()
+        infos = [_heard(info, highest) for info in source.features()]
     with component_call(detector):
         rows = detector.explain(features, infos)
     try:
@@ -175,3 +180,9 @@ def _place(error: BaseException, package: str) -> str:
         if is_own or not found.startswith("\0"):
             found = "\0" * is_own + f"{frame.f_code.co_filename}, line {line}"
     return found.removeprefix("\0")
+
+
+def _heard(info: FeatureInfo, highest: float) -> FeatureInfo:
+    if info.band is None or info.band[1] <= highest or info.band[0] >= highest:
+        return info
+    return replace(info, band=(info.band[0], highest))

@@ -100,7 +100,7 @@ class FittedBranch:
         """Return why the clip is unusual, as far as the detector can say; `extractor` returns the branch's."""
         member = self.members[0]
         row = pool_embeddings(features.values, self.config).mean(axis=0, keepdims=True)
-        return reasons_of(member.detector, member.transformed(row), extractor)
+        return reasons_of(member.detector, member.transformed(row), extractor, features.file_rate / 2)
 
 
 def rows_of(features: ClipFeatures, config: Steps) -> Float32:
