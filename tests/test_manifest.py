@@ -73,7 +73,7 @@ CHANGES: dict[str, Change] = {
     "decision must have false_alarms_per_hour": put({"level": 0.5}, "decision"),
     "Expected object, got array - at config": put([], "config"),
     "config is nested more than 8 deep": put(nested(20), "config", "detector", "seed"),
-    "config takes more than 20,000 characters": put("x" * 30_000, "config", "detector", "name"),
+    "config takes more than 100,000 characters": put("x" * 130_000, "config", "detector", "name"),
     "at plugins[...]": put("0.1\x1b[31m", "plugins", "asd-sklearn"),
     "at key in plugins": put("1", "plugins", "x\nasd: error"),
     "at weights[...]": put("c86e", "weights", "a.safetensors"),
@@ -85,9 +85,9 @@ CHANGES: dict[str, Change] = {
     "calibration must have the arrays scores and member": put_array("calibration.more", [1.0]),
     "which does not fit the arrays 'more'": put_array("more", [1.0]),
     "member 0 must have arrays of transform and detector, got 'more'": put_array("0.more", [1.0]),
-    "calibration.member must be from 0 to 2, got 0 to 3": put_array("calibration.member", [0, 1, 2, 0, 1, 2, 0, 3]),
-    "calibration.member must be from 0 to 2, got -1 to 2": put_array("calibration.member", [0, 1, 2, 0, 1, 2, 0, -1]),
-    "calibration.member must be an int64 number for each score": put_array("calibration.member", [0, 1]),
+    "calibration.member must be from 0 to 3, got 0 to 4": put_array("calibration.member", [0, 1, 2, 0, 1, 2, 0, 4]),
+    "calibration.member must be from 0 to 3, got -1 to 2": put_array("calibration.member", [0, 1, 2, 0, 1, 2, 0, -1]),
+    "calibration.member must be an int64 number for each score": put_array("calibration.member", [0.0] * 8),
     "calibration.scores must be one or more finite numbers": put_array("calibration.scores", [*range(7), np.nan]),
 }
 

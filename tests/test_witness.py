@@ -9,7 +9,7 @@ import numpy as np
 from asd.detection.config import Branch, Config
 from asd.detection.duplicates import find_duplicates
 from asd.detection.features import ClipFeatures, most_telling
-from asd.detection.training import _pooled
+from asd.detection.training import pooled_features
 from asd.records import Clip
 
 
@@ -28,6 +28,6 @@ def features(clip: int, *dimensions: int, windows: int = 10) -> list[ClipFeature
 def test_the_level_alone_makes_no_clip_a_copy_of_another() -> None:
     branches = [Branch(name=name, embedding_pooling="mean") for name in ("level", "timbre", "tonality")]
     config = Config(branches=tuple(branches)).resolved()
-    clips = [_pooled(features(clip, 1, 256, 20), config) for clip in range(40)]
+    clips = [pooled_features(features(clip, 1, 256, 20), config) for clip in range(40)]
     assert [[len(each.values) for each in branches] for branches in clips] == [[1, 10, 1]] * 40
     assert find_duplicates(most_telling(clips)) == []

@@ -66,8 +66,10 @@ def diff(
 
 def _write(comparison: Any) -> None:
     print_table(("", "old", "new"), list(_rows(comparison)))
-    for name, (before, after) in comparison.settings.items():
-        click.echo(f"Setting {name}: {_shown(before)} → {_shown(after)}.")
+    for name, values in comparison.settings.items():
+        before, after = map(_shown, values)
+        if before != after:  # a pipeline of several branches has no settings of its own
+            click.echo(f"Setting {name}: {before} → {after}.")
     for name in comparison.weights:
         click.echo(f"Other weights: {name}.")
     for line in sentences(comparison):
@@ -145,6 +147,10 @@ def _judged(alarms: Any) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("name"))
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return ", ".join(map(_shown, value))
     if isinstance(value, list | tuple):
         return "–".join(_shown(each) for each in dict.fromkeys(value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

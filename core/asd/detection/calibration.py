@@ -13,8 +13,8 @@ Scores of different members are never compared: each has its own scale. The scor
 they are compared (`asd.detection.fusion`). If healthy clips are exchangeable, a p-value of
 at most ``a`` comes with probability
 
-- at most ``a`` with a single member, or the mean over all, which is proven (Vovk et al. 2005, Algorithmic Learning in a
-  Random World);
+- at most ``a`` with one branch and a single member, or the mean over all, which is proven (Vovk et al. 2005,
+  Algorithmic Learning in a Random World);
 - at most ``2a + 2(1 - a)(K - 1) / (n + K)`` with K members of equal folds: more is not proven (Vovk et al. 2018,
   Cross-conformal predictive distributions, PMLR 91; Barber et al. 2021, Predictive inference with the jackknife+,
   Annals of Statistics 49). With the detectors and sounds of tests/benchmarks/bench_promise.py it is about ``a``:

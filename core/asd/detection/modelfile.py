@@ -28,7 +28,7 @@ from asd.errors import ModelFileError
 
 FORMAT = 3
 """Format 2 has scikit-learn's names of parameters, and the tail and conditions of recordings; 3 may have several
-branches, and pooled embeddings. All are read for ever."""
+branches, pooled embeddings, and a history. All are read for ever."""
 HEADER_LIMIT = 16_000_000
 """Bytes of the header, the manifest included: enough for the names and digests of 100,000 training recordings."""
 

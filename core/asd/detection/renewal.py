@@ -3,7 +3,9 @@
 `recalibrated` scores new healthy clips that no member has learned from. Every member may judge them, so that the mean
 over the members is one score, the same function for the new clips and for any later one: split conformal prediction
 with an ensemble, whose p-value is at most ``a`` with probability at most ``a`` (Vovk et al. 2005, Algorithmic Learning
-in a Random World). Dealing the new clips to the members would prove less from as many clips, and be noisier.
+in a Random World). Dealing the new clips to the members would prove less from as many clips, and be noisier. With
+several branches, normalisation by the other clips (`asd.detection.fusion`) takes part of that proof away, as after a
+fit.
 
 `updated` fits again, on the clips that the model learned from and on new ones; the result is that of a fit on both. The
 embeddings of the former come from the embedding cache, by the content of their recordings, or from the recordings.
@@ -190,15 +192,21 @@ def _recalled(model: Model, entries: Sequence[TrainingEntry]) -> tuple[Features,
         contents[path] = entry["sha256"]
         clips |= {Clip(path, start, duration): entry["sha256"] for start, duration in parts_of(entry)}
     cache = model.pipeline.cache
-    found = list(model.pipeline.recall(clips, cache)) if cache and clips else [None] * len(clips)
-    lost = {clip.path: None for clip, each in zip(clips, found, strict=True) if each is None}
+    found: Features = []
+    lost = {} if cache else dict.fromkeys(contents)
+    if cache and clips:
+        for clip, features in zip(clips, model.pipeline.recall(clips, cache), strict=True):
+            if features is None:
+                lost[clip.path] = None
+            else:
+                found.append(pooled_features(features, model.config))
     if lost:
         raise DataError(
             f"{len(lost)} of {len(model.training)} recordings that the model learned from are neither in the embedding "
             f"cache nor named with --data ({_named([path.name for path in lost])}): name the folder that they are in "
             "with --data, or fit anew"
         )
-    return [pooled_features(each, model.config) for each in found if each is not None], contents
+    return found, contents
 
 
 def contents_of(features: Sequence[list[ClipFeatures]]) -> dict[Path, str]:
