@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asd.detection.calibration import Calibration, round_up
+from asd.detection.calibration import Calibration, round_up, with_mean
+from asd.detection.metrics import binomial_interval
 from asd.errors import CalibrationError, RenamedWarning
 
 
@@ -78,3 +79,20 @@ def test_the_lowest_rate_and_the_default_are_always_granted(n: int, seconds: flo
 def test_the_former_name_of_the_rate_can_be_read_with_a_warning() -> None:
     with pytest.warns(RenamedWarning, match="^Decision: attribute 'false_alarm_rate' is now called"):
         assert calibration().decide(40.0).false_alarm_rate == 40.0  # type: ignore[attr-defined]
+
+
+def test_healthy_clips_alarm_at_most_as_often_as_promised() -> None:
+    """Members are fixed, new clips are not: the mean over members is one score, and its p-value is valid."""
+    rng, alarmed, rounds = np.random.default_rng(1), 0, 4000
+    for _ in range(rounds):
+        scales = rng.uniform(0.1, 10, 5)
+        drawn = rng.normal(size=(10, 5)) * scales + rng.normal(size=(10, 1)) + scales
+        calibration = Calibration(drawn[:9].mean(axis=1), np.full(9, 5), 10.0)
+        alarmed += calibration.p_value(drawn[9]) <= 0.1
+    low, high = binomial_interval(alarmed, rounds)
+    assert low <= 0.1 <= high
+
+
+def test_the_mean_is_a_row_more_and_knows_branches_without_a_score() -> None:
+    own = np.array([[1.0, np.nan], [4.0, np.nan]])
+    np.testing.assert_array_equal(with_mean(own)[2], [2.5, np.nan])

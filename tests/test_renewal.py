@@ -17,10 +17,8 @@ import soundfile
 
 import asd
 from asd.detection import modelfile
-from asd.detection.calibration import Calibration, with_mean
 from asd.detection.history import continued, event
 from asd.detection.manifest import HISTORY_LIMIT, checked
-from asd.detection.metrics import binomial_interval
 from asd.detection.model import Model
 from asd.detection.monitor import Monitor
 from asd.errors import AsdError, ModelFileError, MonitorError
@@ -129,23 +127,6 @@ def test_ties_are_ties_to_the_last_bit(sounds: Path, options: dict[str, Any]) ->
         *([branch.p_value for branch in verdict.branches] for verdict in verdicts), strict=True
     ):
         assert min(p_values_of_branch) == pytest.approx(2 / 16)  # the most unusual clip is as unusual as itself
-
-
-def test_healthy_clips_alarm_at_most_as_often_as_promised() -> None:
-    """Members are fixed, new clips are not: the mean over members is one score, and its p-value is valid."""
-    rng, alarmed, rounds = np.random.default_rng(1), 0, 4000
-    for _ in range(rounds):
-        scales = rng.uniform(0.1, 10, 5)
-        drawn = rng.normal(size=(10, 5)) * scales + rng.normal(size=(10, 1)) + scales
-        calibration = Calibration(drawn[:9].mean(axis=1), np.full(9, 5), 10.0)
-        alarmed += calibration.p_value(drawn[9]) <= 0.1
-    low, high = binomial_interval(alarmed, rounds)
-    assert low <= 0.1 <= high
-
-
-def test_the_mean_is_a_row_more_and_knows_branches_without_a_score() -> None:
-    own = np.array([[1.0, np.nan], [4.0, np.nan]])
-    np.testing.assert_array_equal(with_mean(own)[2], [2.5, np.nan])
 
 
 def test_keep_adds_to_the_calibration(sounds: Path, model: Model, tmp_path: Path) -> None:
