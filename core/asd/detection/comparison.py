@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.detection.bag import usual
 from asd.detection.calibration import Calibration
@@ -23,6 +24,8 @@ from asd.detection.saving import arrays_of
 from asd.records import Clip
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_ROUNDING = 1e-5
+"""Relative difference that rounding in single precision explains."""
 _MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """Standard error of the median of one of many normal numbers, in deviations; of n: by the square root of n less."""
 _SPREAD_ERROR = 1.167
@@ -152,7 +155,11 @@ class Comparison:
     def same(self) -> bool:
         """Whether both models decide alike on every clip."""
         unlike = self.old.calibrating != self.new.calibrating or self.old.level != self.new.level
-        changed = any(each.old != each.new for each in self.branches)
+        changed = any(
+            not math.isclose(value, each.new[name], rel_tol=_ROUNDING)
+            for each in self.branches
+            for name, value in each.old.items()
+        )
         return self.same_detectors and not (self.settings or self.weights or unlike or changed)
 
     def as_dict(self) -> dict[str, Any]:
@@ -248,7 +255,16 @@ def _same_detectors(old: Model, new: Model) -> bool:
     if old.branches is new.branches:
         return True
     own, its = (arrays_of(model.branches, several=True) for model in (old, new))
-    return own.keys() == its.keys() and all(np.array_equal(value, its[name]) for name, value in own.items())
+    return own.keys() == its.keys() and all(_alike(value, its[name]) for name, value in own.items())
+
+
+def _alike(own: npt.NDArray[Any], its: npt.NDArray[Any]) -> bool:
+    """Return whether arrays are equal but for rounding: two fits on the same clips may differ in the last bits."""
+    if own.shape != its.shape or own.dtype != its.dtype:
+        return False
+    if own.dtype.kind != "f" or not own.size:
+        return bool(np.array_equal(own, its))
+    return bool(np.allclose(own, its, rtol=_ROUNDING, atol=_ROUNDING * float(np.abs(own).max())))
 
 
 def _alarms(old: Model, new: Model, clips: Sequence[Clip], workers: int, cache: bool) -> Alarms:

@@ -101,7 +101,7 @@ def _scores(model: Model, features: Sequence[ClipFeatures]) -> Float64:
     """Return a clip's score, the mean over the members, float64[]; of several branches float64[n_branches]."""
     by_branch = [branch.clip_scores(own) for branch, own in zip(model.branches, features, strict=True)]
     own = np.stack(by_branch, axis=1) if model.config.branches else by_branch[0]
-    return np.asarray(with_mean(own)[-1])  # as the p-value of a later clip takes it, to the last bit
+    return np.asarray(with_mean(own)[-1])  # as the p-value of a later clip takes it
 
 
 def _describe(old: Model, new: Model, features: Features, contents: Mapping[Path, str], keep: bool) -> None:
