@@ -32,11 +32,12 @@ def test_toml_and_round_trip(tmp_path: Path) -> None:
 
 
 def test_defaults_are_resolved_from_the_specs() -> None:
-    resolved = Config().resolved()
+    resolved = Config(detector=Choice("knn")).resolved()
     assert resolved.frontend == Choice("efficientat-mel")
     assert resolved.extractor == Choice("efficientat-mn04")
-    assert resolved.detector == Choice("knn") == Config(detector=Choice("knn")).resolved().detector
+    assert resolved.detector == Choice("knn") == Config(extractor=Choice("efficientat-mn04")).resolved().detector
     assert resolved.pca == 0.98
+    assert Config().resolved().names == ("timbre", "level", "spectrum", "tonality", "pulsation")
     assert Config.from_mapping({"detector": "small-dcae"}).resolved().pca is None
     assert Config.from_mapping({"pca": "none"}).resolved().pca is None
     with pytest.raises(ConfigError, match=r"extractor .identity. has no front end of its own: choose one by"):

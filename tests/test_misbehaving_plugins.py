@@ -72,7 +72,7 @@ def run(tmp_path: Path) -> Run:
 
 def rows(run: Run, **environment: str) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = json.loads(run("plugins", "--json", **environment).stdout)
-    assert [row["state"] for row in listed if row.get("distribution") == "asd-sklearn"] == ["ready"] * 9
+    assert [row["state"] for row in listed if row.get("distribution") == "asd-sklearn"] == ["ready"] * 10
     return listed
 
 

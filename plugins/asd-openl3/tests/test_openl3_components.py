@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from asd.errors import AsdError, AudioError, ConfigError
-from asd.experiment import Config, Model, Pipeline
+from asd.experiment import ClipReader, Config, Model, Pipeline
 from asd.plugin import Audio, Clip, Runtime, create, registry
 
 Array = npt.NDArray[Any]
@@ -100,12 +100,12 @@ def test_windows_that_are_too_short_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("center", [True, False])
 def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, center: bool) -> None:
     pipeline = random_pipeline(center=center, hop=0.3)
-    reader = pipeline._reader(noise(tmp_path / "a.wav", 5.17))
-    (whole,) = pipeline.windows(reader)
+    reader = ClipReader(noise(tmp_path / "a.wav", 5.17), sample_rate=pipeline.sample_rate)
+    (whole,) = pipeline.embedders[0].windows(reader)
     windows = int(np.ceil((5.17 - 1 + 0.5 * center) / 0.3)) + 1
     np.testing.assert_allclose(whole.start, np.arange(windows) * 0.3 - 0.5 * center)
     monkeypatch.setattr("asd.detection.embedder._BLOCK_SECONDS", 0.7)
-    blocks = list(pipeline.windows(reader))
+    blocks = list(pipeline.embedders[0].windows(reader))
     assert len(blocks) > 3
     np.testing.assert_allclose(np.concatenate([block.start for block in blocks]), whole.start)
     np.testing.assert_allclose(np.concatenate([block.values for block in blocks]), whole.values, atol=1e-3)
@@ -113,7 +113,9 @@ def test_a_long_recording_has_no_seams(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_silence_and_short_clips_give_finite_numbers(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(48000), 48000)
-    (windows,) = random_pipeline().windows(random_pipeline()._reader(Clip(tmp_path / "silence.wav")))
+    pipeline = random_pipeline()
+    reader = ClipReader(Clip(tmp_path / "silence.wav"), sample_rate=pipeline.sample_rate)
+    (windows,) = pipeline.embedders[0].windows(reader)
     assert (windows.values == 0).all()  # everything is as loud as the loudest: the package says the same
     features = random_pipeline().embed(noise(tmp_path / "short.wav", 0.4))
     assert np.isfinite(features.values).all()
