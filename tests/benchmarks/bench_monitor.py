@@ -95,7 +95,7 @@ def verdicts(model: Any, scores: Float64) -> Iterator[Any]:
     known = np.sort(model.calibration.scores)
     p_values = (1 + len(known) - np.searchsorted(known, scores)) / (len(known) + 1)
     for score, p_value in zip(scores.tolist(), p_values.tolist(), strict=True):
-        yield SimpleNamespace(clip=clip, score=score, p_value=p_value)
+        yield SimpleNamespace(clip=clip, score=score, p_value=p_value, state=None, state_p_value=None)
 
 
 def months(number: int, seed: int = 1) -> None:

@@ -17,6 +17,10 @@ from asd.detection.output import reserve
 from asd.detection.rate import Rate
 from asd.errors import AsdError
 
+_STATES_SHOWN = 5
+_TOLD = 0.9
+"""Part of clips whose state must be told by their sound, so that it need not be named."""
+
 
 @click.command(cls=DottedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
@@ -78,6 +82,8 @@ def fit(
         click.echo(textwrap.fill(line, 80, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(describe_decision(model.decision, summary["held_out"]))
     click.echo(describe_monitor(model))
+    if states := model.calibration.states:
+        click.echo(describe_states(states))
     for line in hears:
         click.echo(line)
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
@@ -123,11 +129,23 @@ def describe_monitor(model: Any) -> str:
     )
 
 
+def describe_states(states: Any) -> str:
+    """Return which operating states a monitor keeps apart, and whether their sound tells them, in sentences."""
+    counts = [f"{name} ({count})" for name, count in zip(states.names, states.counts(), strict=True)]
+    shown = ", ".join(counts[:_STATES_SHOWN]) + (", …" if len(counts) > _STATES_SHOWN else "")
+    hint = "" if states.told >= _TOLD else "; that is too few: name it when you score, with --state"
+    return (
+        f"A monitor keeps {len(counts)} operating states apart: {shown} held-out clips. The state of a clip is told by "
+        f"its sound, of {states.told:.0%} of these recordings rightly{hint}."
+    )
+
+
 def summarise(model: Any, output: Path) -> dict[str, Any]:
     """Return what ``asd fit --json`` prints."""
     from asd.detection.describe import steps_of
 
     config, calibration = model.config, model.calibration
+    states = calibration.states
     return {
         "model": str(output),
         "clips": model.clips,
@@ -144,4 +162,6 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "config": model.full_config(),
         "decision": vars(model.decision),
         "lowest_false_alarms_per_hour": calibration.lowest_rate,
-    }
+    } | (
+        {} if states is None else {"states": dict(zip(states.names, states.counts(), strict=True)), "told": states.told}
+    )

@@ -1,9 +1,10 @@
 """A monitor: evidence over time that a machine has changed, with so many false alarms a month.
 
-A clip's p-value ranks its score among those of all clips watched before it: all are means over the same members, so
-that nothing but their order is assumed. The calibration clips of the fit say something else: whether the sound is
-like theirs at all. Evidence adds up as `asd.detection.evidence` describes. While the alarm stands, clips are set aside;
-so are those that raised it. The alarm is over by itself once as much evidence has gone as had raised it.
+A clip's p-value ranks its score among those of all clips watched before it, of its operating state if the model knows
+states: all are means over the same members, so that nothing but their order is assumed. The calibration clips of the
+fit say something else: whether the sound is like theirs at all. Evidence adds up as `asd.detection.evidence` describes.
+While the alarm stands, clips are set aside; so are those that raised it. The alarm is over by itself once as much
+evidence has gone as had raised it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from asd.detection.verdict import Verdict
 
 DEFAULT_RATE = "1/month"
-MARGIN = 15
+MARGIN = 20
 """Times the evidence that the promise needs. A mean time to a false alarm of a day lets every second day of a healthy
-machine raise one; with fifteen times the evidence, more than nine of ten are quiet, and faults are found a fifth
-later."""
+machine raise one; with twenty times the evidence, at least 95 of 100 are quiet, and faults are found a fifth later."""
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
@@ -46,6 +46,7 @@ _MIDDLE = 2
 """Of the bets, one that rises with small faults and with large ones."""
 _UNLIKE = 0.3
 """Mean of the model's p-values, 0.5 for sound like that of the fit, below which a difference matters."""
+_NAMED = 5
 _ERRORS = 3.0
 """Standard errors of that mean from which it is taken for one."""
 _REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
@@ -123,7 +124,9 @@ class Monitor:
     def __init__(self, model: Model, false_alarms: str | Rate = DEFAULT_RATE) -> None:
         calibration = model.calibration
         centre, width = usual(calibration)
-        known = len(calibration.scores) if model.decision.promise == "calibrated" else 0
+        states = calibration.states
+        known = len(calibration.scores) if states is None else min(states.counts())
+        known = known if model.decision.promise == "calibrated" else 0
         self._begin(
             State(
                 model=digest_of(model),
@@ -132,6 +135,7 @@ class Monitor:
                 calibration=known,
                 centre=centre,
                 width=width,
+                states=[] if states is None else list(states.names),
             )
         )
 
@@ -139,7 +143,7 @@ class Monitor:
         self.state = state
         self.now: Callable[[], float] = clock.time
         self._file: StateFile | None = None
-        self.bag = Bag(state.centre, state.width)
+        self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
         self._set_threshold()
@@ -214,7 +218,7 @@ class Monitor:
             raise MonitorError(f"{clip}: its score is {verdict.score!r}: a monitor takes finite scores only")
         self.check_time(clip, moment)
         notes = self._gap(moment)
-        number = self.bag.bin_of(verdict.score)
+        number = self.bag.bin_of(verdict.score, self._state_of(verdict))
         p_value = self._p_value(number)
         state, evidence = self.state, self.state.evidence
         counted = evidence.phase != "alarm"
@@ -225,7 +229,8 @@ class Monitor:
         state.watched += 1
         evidence.last_time = moment
         evidence.since = moment if evidence.since is None else evidence.since
-        state.recent.append(Watched(moment, clip, number, p_value, verdict.p_value, counted))
+        of_fit = verdict.p_value if verdict.state_p_value is None else verdict.state_p_value
+        state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
         if self._file:
@@ -249,8 +254,8 @@ class Monitor:
 
     @property
     def needed(self) -> int:
-        """Healthy clips to be watched before any fault can raise the alarm."""
-        return max(0, self._wanted - self.bag.total)
+        """Healthy clips to be watched before any fault can raise the alarm; of several states, of the best known."""
+        return max(0, self._wanted - max(self.bag.totals))
 
     def check_time(self, clip: str, moment: float) -> None:
         """Refuse a clip that does not follow the last one; errors as for `update`."""
@@ -299,10 +304,10 @@ class Monitor:
 
     def _p_value(self, number: int) -> float:
         state = self.state
-        above, ties = self.bag.rank(number)
+        above, ties, known = self.bag.rank(number)
         drawn = hashlib.blake2b(f"{state.model} {state.watched}".encode(), digest_size=8).digest()
         uniform = ((int.from_bytes(drawn) >> (64 - _RANDOM_BITS)) + 1) / 2**_RANDOM_BITS
-        return float((above + uniform * (1 + ties)) / (self.bag.total + 1))
+        return float((above + uniform * (1 + ties)) / (known + 1))
 
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
@@ -332,6 +337,17 @@ class Monitor:
         if evidence.phase == "learning" and not self.needed:
             self._turn("watching", moment)
 
+    def needed_by_state(self) -> dict[str, int]:
+        """Return the same for each operating state."""
+        return {
+            name: max(0, self._wanted - total)
+            for name, total in zip(self.state.states, self.bag.totals, strict=False)  # unknown states have the last
+        }
+
+    def _state_of(self, verdict: Verdict) -> int:
+        names = self.state.states
+        return names.index(verdict.state) if verdict.state in names else len(names)
+
     @property
     def log_evidence(self) -> float:
         """Natural logarithm of R; in alarm, of what is left of it."""
@@ -354,7 +370,8 @@ class Monitor:
         if self.state.evidence.phase == "watching" and self._is_unlike(of_fit):
             self.note(
                 "unlike",
-                f"the clips have been unlike those of the fit, p-values {of_fit.mean():.2f} on average",
+                f"the clips have been unlike those of the fit{self._in_states()}, p-values {of_fit.mean():.2f} on "
+                "average",
                 moment,
             )
             self._turn("unlike", moment)
@@ -366,6 +383,11 @@ class Monitor:
             return False
         error = math.sqrt((1 / known + self.state.step / len(of_fit)) / 12)
         return bool(of_fit.mean() < 0.5 - _ERRORS * error)
+
+    def _in_states(self) -> str:
+        names = self.state.states
+        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        return f" in all known states ({shown})" if names else ""
 
     def _turn(self, phase: Phase, moment: float) -> None:
         self.state.evidence.phase, self.state.evidence.since = phase, moment
@@ -425,4 +447,6 @@ def digest_of(model: Model) -> str:
     digest = hashlib.sha256(f"{calibration.clip_seconds!r}".encode())
     digest.update(calibration.recorded.tobytes())  # what they fuse to may differ in the last bit
     digest.update(calibration.member.tobytes())
+    if calibration.states is not None:
+        digest.update(repr((calibration.states.names, calibration.states.of_clips.tolist())).encode())
     return digest.hexdigest()
