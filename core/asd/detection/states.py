@@ -86,11 +86,11 @@ class States:
         spread = np.maximum(np.sqrt(np.mean(away**2, axis=0)), _FLOOR * whole)
         spread[spread == 0] = 1.0
         distance = _distances(rows, centres, spread)
-        # Left out of its own centre, a clip is n / (n - 1) times as far from it; a lone clip is its centre.
-        n = counts[number_of]
-        at = np.arange(len(rows))
-        distance[at, number_of] *= np.where(n > 1, (n / np.maximum(n - 1, 1)) ** 2, np.inf)
-        told = float(np.mean(np.nan_to_num(distance, nan=np.inf).argmin(axis=1) == number_of))
+        # Left out of its own centre, a clip is n / (n - 1) times as far from it; without a lone clip there is none.
+        n, at = counts[number_of], np.arange(len(rows))
+        farther = distance[at, number_of] * (n / np.maximum(n - 1, 1)) ** 2
+        distance[at, number_of] = np.where(n > 1, farther, np.inf)
+        told = float(np.mean(distance.argmin(axis=1) == number_of))
         return cls(tuple(known), own[held_out], centres, spread, told)
 
     @classmethod
