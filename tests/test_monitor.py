@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -217,11 +218,38 @@ def test_unlike_sound_can_be_taken_for_healthy(model: Any) -> None:
     assert (monitor.state.evidence.phase, monitor.state.accepted) == ("unlike", False)
 
 
-def test_a_slow_drift_is_no_fault_but_is_told(model: Any) -> None:
-    monitor = Monitor(model)
-    scores = np.random.default_rng(4).normal(size=12_000) + np.linspace(0, 2.5, 12_000)
-    phases = {status.phase for status in watch(monitor, model, scores)}
-    assert "unlike" in phases or "alarm" in phases
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slow_drift_is_told_from_a_fault(seed: int, model: Any) -> None:
+    monitor, rng = Monitor(model), np.random.default_rng(seed)
+    statuses = list(watch(monitor, model, rng.normal(size=9000) + np.linspace(0, 2, 9000)))
+    assert not any(status.alarm for status in statuses)
+    assert statuses[-1].phase == "unlike"
+    drifts = [event for event in monitor.state.history if event.kind == "drift"]
+    assert 1 <= len(drifts) <= 20
+    assert re.fullmatch(r"slowly unlike before since about .*: a drift, or a small fault", drifts[0].text)
+    assert monitor.bag.total < 9000 - RECENT  # those before the last drift are forgotten
+    assert list(watch(monitor, model, 5 + rng.normal(size=40)))[-1].alarm  # a fault on top of it is one
+
+
+def test_feedback_before_a_drift_cannot_be_undone_after_it(model: Any) -> None:
+    monitor, rng = Monitor(model), np.random.default_rng(4)
+    list(watch(monitor, model, rng.normal(size=200)))
+    feedback.reset(monitor)
+    list(watch(monitor, model, rng.normal(size=4000) + np.linspace(0, 1.5, 4000)))
+    assert any(event.kind == "drift" for event in monitor.state.history)
+    with pytest.raises(MonitorError, match=r"^nothing to undo"):
+        feedback.undo(monitor)
+    assert monitor.state.evidence.drifting
+    feedback.last_alarm_was_normal(monitor)
+    assert (monitor.state.evidence.phase, monitor.state.evidence.drifting) == ("watching", False)
+
+
+def test_a_drift_of_one_state_leaves_the_clips_of_the_others_alone() -> None:
+    bag = Bag(0.0, 1.0, states=2)
+    for state in (0, 0, 1):
+        bag.add(bag.bin_of(0.5, state))
+    bag.clear(0)
+    assert (bag.totals, int(bag.counts.sum())) == ([0, 1], 1)
 
 
 def test_healthy_sound_is_not_unlike() -> None:

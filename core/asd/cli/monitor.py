@@ -162,8 +162,13 @@ def described(watching: Any) -> Iterator[str]:
         )
     if facts["phase"] == "unlike":
         yield (
-            "The sound is steady, but unlike that of the fit: a fault that was there from the start, a slow drift, or "
-            "another state or place. Check the machine; if it is healthy, say 'normal'."
+            "The sound is steady, but unlike that of the fit, or has changed slowly: a fault that was there from the "
+            "start, a slow drift, or another state or place. Check the machine; if it is healthy, say 'normal'."
+        )
+    if facts["phase"] == "alarm":
+        yield (
+            "The sound has changed: a fault, or a state that the monitor does not know. Check the machine; if it is "
+            "healthy, say 'normal'."
         )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."

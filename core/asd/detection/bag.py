@@ -61,6 +61,11 @@ class Bag:
         higher = self.counts[number + 1 : (state + 1) * BINS]
         return int(higher.sum()), int(self.counts[number]), self.totals[state]
 
+    def clear(self, state: int) -> None:
+        """Forget the scores of a state."""
+        self.counts[state * BINS : (state + 1) * BINS] = 0
+        self.totals[state] = 0
+
     def add(self, number: int, count: int = 1) -> None:
         """Add `count` scores to a bin; a negative number takes them out."""
         self.counts[number] += count

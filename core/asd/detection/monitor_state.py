@@ -93,6 +93,8 @@ class Evidence(msgspec.Struct):
         Counts by bin of the last alarm's clips, which are not in the bag.
     aside_since : float or None
         Time of the first of them.
+    drifting : bool
+        Whether a slow change was told that nobody has taken for healthy.
     """
 
     phase: Phase = "learning"
@@ -107,6 +109,7 @@ class Evidence(msgspec.Struct):
     last_time: float | None = None
     set_aside: dict[Bin, Count] = {}
     aside_since: float | None = None
+    drifting: bool = False
 
 
 class Feedback(msgspec.Struct):
