@@ -19,7 +19,7 @@ import pytest
 from asd.detection import feedback
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.calibration import Calibration
-from asd.detection.dependence import clips_to_a_bet, correlation_time
+from asd.detection.dependence import clips_to_a_bet, correlation_time, serial_dependence
 from asd.detection.evidence import healthy_clips_needed, log_bets, shiryaev_roberts
 from asd.detection.monitor import Monitor, Status
 from asd.detection.monitor_state import RECENT, StateFile, date, hold
@@ -621,3 +621,29 @@ def test_a_long_watch_stays_small(model: Any, tmp_path: Path) -> None:
         monitor.save(file)
     assert path.stat().st_size < 300_000
     assert len(monitor.state.recent) == RECENT
+
+
+# At the fit
+
+
+@pytest.mark.parametrize(("rho", "strong"), [(0.0, 0), (0.7, 20)])
+def test_neighbours_that_resemble_each_other_are_told_at_the_fit(rho: float, strong: int) -> None:
+    found = []
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(100)
+        scores = np.empty(100)
+        scores[order] = autoregressive(100, rho, seed)
+        member = np.arange(100) % 5
+        found.append(serial_dependence(scores + 100 * member, member, order.tolist()))  # members have their own scales
+    assert sum(each.strong for each in found) == pytest.approx(strong, abs=2)
+    assert np.mean([each.correlation for each in found]) == pytest.approx(rho, abs=0.15)
+
+
+def test_the_test_in_time_order_is_exact_under_chance() -> None:
+    p_values = []
+    for seed in range(400):
+        scores = np.random.default_rng(seed).normal(size=30)
+        p_values.append(serial_dependence(scores, np.zeros(30, np.int64), range(30)).p_value)
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    flat = serial_dependence(np.ones(12), np.zeros(12, np.int64), range(12))
+    assert (flat.correlation, flat.clips, flat.p_value) == (0.0, 1.0, 1.0)

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -94,6 +94,8 @@ class Calibration:
         The scores by each branch, where there are several; `scores` are then what they fuse to.
     states : States or None
         The machine's operating states, and which each clip is in; None: none are known.
+    clips : tuple of Clip
+        The clips (empty after loading).
     """
 
     scores: Float64
@@ -102,6 +104,7 @@ class Calibration:
     recordings: int | None = None
     branches: BranchScores | None = None
     states: States | None = None
+    clips: tuple[Clip, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def restored(cls, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:

@@ -238,7 +238,8 @@ def learn_branches(
     seconds = float(np.mean([f.seconds for f in first]))
     recordings = len({recording[i] for i in held_out})
     states = _states(config, first, held_out)
-    plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings, states=states)
+    calibrating = tuple(clips[i] for i in held_out)
+    plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings, None, states, calibrating)
     plain.decide(config.false_alarms_per_hour)
     if config.branches:
         _check_held_out(len(held_out), len(config.branches))
