@@ -416,11 +416,9 @@ def test_groups_reach_the_detector(sounds: Path, tmp_path: Path, group: str, cap
     assert ("1 of 12 clips have no 'Speed': they are a group of their own" in caplog.text) == (group == "Speed")
 
 
-def test_groups_that_nobody_knows_or_uses_are_refused(sounds: Path, tmp_path: Path) -> None:
+def test_groups_that_nobody_knows_are_refused(sounds: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no clip has a group: group 'speed' is a column of a CSV manifest; name the"):
         asd.fit(sounds / "train", extractor="mel-statistics", group="speed")
-    with pytest.raises(ConfigError, match=r"group 'folder' has no effect: no detector .* choose one that does"):
-        asd.fit(sounds / "train", extractor="mel-statistics", detector="mahalanobis", group="folder")
     (tmp_path / "clips.csv").write_text(f"path,state\n{sounds / 'train' / '00.wav'},a\n")
     with pytest.raises(DataError, match=r"clips\.csv: has no column 'speed' to group by; it has path, state"):
         asd.fit(tmp_path / "clips.csv", extractor="mel-statistics", group="speed")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import io
 import json
 import os
+import re
 import subprocess
 import xml.etree.ElementTree
 from pathlib import Path
@@ -15,6 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd import fit
+from asd.cli.fit import _dependence, describe_dependence
 from asd.errors import DataError
 from asd.records import Clip
 from asd.sound.times import in_time_order, time_in_name
@@ -238,3 +242,25 @@ def test_clips_are_ordered_by_manifest_name_or_modification(tmp_path: Path) -> N
         DataError, match=r"plain.wav: its time is not given, that of other clips is; fill the manifest's"
     ):
         in_time_order([manifest], clips[2:])
+
+
+def test_the_fit_tells_whether_neighbours_in_time_resemble_each_other(tmp_path: Path) -> None:
+    names = [stamped(60 * i) for i in range(40)]
+    for i, name in enumerate(names):
+        hum(tmp_path / "train" / name, seed=i)
+    summary = json.loads(asd("fit", tmp_path / "train", "-o", tmp_path / "m.asd", *QUICK, "--json").stdout)
+    found = summary["dependence"]
+    assert found["order"] == "the time stamps in the files' names"
+    assert (found["strong"], found["clips"] >= 1) == (False, True)
+    done = asd("fit", tmp_path / "train", "-o", tmp_path / "m.asd", "--force", *QUICK)
+    assert "resemble each other" not in done.stdout
+    model = fit(tmp_path / "train", frontend="mel-stack", extractor="identity", detector="mahalanobis")
+    slow = {name: np.sin(i / 4) for i, name in enumerate(names)}  # a load that comes and goes
+    scores = np.array([slow[clip.path.name] for clip in model.calibration.clips])
+    model.calibration = dataclasses.replace(model.calibration, scores=scores)
+    dependence, order = _dependence(model, (str(tmp_path / "train"),))
+    assert dependence is not None
+    assert dependence.strong
+    told = describe_dependence(dependence, order)
+    start = r"Neighbouring recordings resemble each other, in the order of the time stamps in the files' names: their "
+    assert re.match(rf"{start}scores correlate by 0\.[89]\d, and [\d.]+ clips tell as much as one\. ", told)

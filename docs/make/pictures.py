@@ -151,7 +151,7 @@ def draw_evidence() -> None:
     right.plot(np.arange(0, 259_200, 60) / 8640, month.reshape(-1, 60).max(axis=1), color=TEAL, lw=0.5)
     right.set(xlabel="days without a fault")
     for axes in (left, right):
-        axes.axhline(np.log10(15 * 259_200 + 1), color=RED, ls="--", label="alarm" if axes is left else None)
+        axes.axhline(np.log10(20 * 259_200 + 1), color=RED, ls="--", label="alarm" if axes is left else None)
     left.legend(loc="upper left", frameon=False)
     figure.tight_layout()
     _save(figure, "evidence.png")
@@ -170,7 +170,8 @@ def _evidence(scores: Any) -> Any:
     model: Any = SimpleNamespace(calibration=calibration, decision=calibration.decide())
     monitor, clip, found = Monitor(model, "1/month"), Clip(Path("clip.wav")), []
     for i, score in enumerate(scores.tolist()):
-        verdict: Any = SimpleNamespace(clip=clip, score=score, p_value=calibration.p_value(np.array([score])))
+        p_value = calibration.p_value(np.array([score]))
+        verdict: Any = SimpleNamespace(clip=clip, score=score, p_value=p_value, state=None, state_p_value=None)
         found.append(monitor.update(verdict, 10.0 * (i + 1)).evidence)
     return np.array(found)
 

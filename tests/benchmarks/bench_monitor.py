@@ -2,15 +2,17 @@
 
 The figures of docs/explanation/alarms.md:
 
-- lengths: clips to the first false alarm at R >= A, where the monitor asks for fifteen times as much; 400 runs each.
+- lengths: clips to the first false alarm at R >= A, where the monitor asks for twenty times as much; 400 runs each.
 - months: false alarms of the monitor itself in simulated months of 10 s clips, promised one a month.
 - delays: clips to the alarm after an hour of healthy watching.
 - members: the same with scores of five trained members.
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
+- states: dependence where the monitor knows the states.
+- drifts: what a slow drift comes out as.
 - cost: time of an update after a million clips, and size of the file.
 
-    python tests/benchmarks/bench_monitor.py [lengths months delays members dependence cost]
+    python tests/benchmarks/bench_monitor.py [lengths months delays members dependence states drifts cost]
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ from asd.detection.evidence import log_bets, shiryaev_roberts
 from asd.detection.feedback import last_alarm_was_normal
 from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import hold
+from asd.detection.states import States
 from asd.experiment import Clip, Config, learn
 from asd.plugin import Float64, Runtime
 
 SECONDS = 10.0
 MONTH = 30 * 86400 / SECONDS
 _BLOCK = 512
+_STATES = ("idle", "load")
+_FEW = 100
 
 
 def online_p_values(scores: Float64, rng: np.random.Generator) -> Float64:
@@ -95,7 +100,7 @@ def verdicts(model: Any, scores: Float64) -> Iterator[Any]:
     known = np.sort(model.calibration.scores)
     p_values = (1 + len(known) - np.searchsorted(known, scores)) / (len(known) + 1)
     for score, p_value in zip(scores.tolist(), p_values.tolist(), strict=True):
-        yield SimpleNamespace(clip=clip, score=score, p_value=p_value)
+        yield SimpleNamespace(clip=clip, score=score, p_value=p_value, state=None, state_p_value=None)
 
 
 def months(number: int, seed: int = 1) -> None:
@@ -209,12 +214,62 @@ def dependence(runs: int, days: int = 5) -> None:
         )
 
 
-def _watched(known: Float64, scores: Float64) -> tuple[Monitor, list[int]]:
+def states(runs: int, days: int = 5) -> None:
+    """Print the same for a machine of two states that the monitor knows."""
+    day = int(86400 / SECONDS)
+    for apart in (1.0, 2.0):
+        alarms, delayed, steps = [], [], []
+        for run in range(runs):
+            rng = np.random.default_rng(run)
+            known, healthy = _in_states(40, rng, apart), _in_states(days * day, rng, apart)
+            monitor, _ = _watched(known[0], *healthy, own=known[1])
+            alarms.append(sum(event.kind in ("alarm", "drift") for event in monitor.state.history) / days)
+            steps.append(monitor.state.step)
+            scores, state = _in_states(2 * day, rng, apart)
+            scores[day:] += 2
+            _, raised = _watched(known[0], scores, state, own=known[1])
+            delayed.append(next((clip - day for clip in raised if clip > day), math.inf))
+        print(
+            f"two known states, {apart:g} deviations apart: {np.mean(alarms):.2f} false alarms a day, bets on "
+            f"{np.median(steps):g} clips, median delay {np.median(delayed):g} clips",
+            flush=True,
+        )
+
+
+def _in_states(count: int, rng: np.random.Generator, apart: float) -> tuple[Float64, Any]:
+    """Return the scores of an alternating machine, and its states."""
+    state = np.arange(count) % 2 if count < _FEW else (alternating(count, rng, 1e9) > 5e8).astype(np.int64)
+    return rng.normal(size=count) + apart * state, state
+
+
+def drifts(runs: int) -> None:
+    """Print what a slow drift comes out as."""
+    for clips, rise in ((12_000, 2.5), (12_000, 1.5), (4000, 1.5)):
+        found = []
+        for run in range(runs):
+            rng = np.random.default_rng(run)
+            model = fake_model(rng)
+            monitor, phases, at = Monitor(model, "1/month"), [], 0.0
+            for verdict in verdicts(model, rng.normal(size=clips) + np.linspace(0, rise, clips)):
+                at += SECONDS
+                phases.append(monitor.update(verdict, at).phase)
+            found.append((phases[-1] == "unlike", "alarm" in phases))
+        told, alarmed = np.array(found).mean(axis=0)
+        print(
+            f"drift by {rise:g} in {clips:,} clips: {told:.0%} end as unlike, {alarmed:.0%} raised an alarm", flush=True
+        )
+
+
+def _watched(known: Float64, scores: Float64, state: Any = None, own: Any = None) -> tuple[Monitor, list[int]]:
     """Return a monitor, promised one false alarm a day, after these clips, and which of them raised the alarm."""
-    calibration = Calibration(known, np.zeros(len(known), np.int64), SECONDS, len(known))
+    kept = None if own is None else States(_STATES, own, np.zeros((2, 1)), np.ones(1))
+    calibration = Calibration(known, np.zeros(len(known), np.int64), SECONDS, len(known), states=kept)
     model: Any = SimpleNamespace(calibration=calibration, decision=calibration.decide())
     monitor, raised = Monitor(model, "1/day"), []
     for clip, verdict in enumerate(verdicts(model, scores), start=1):
+        if state is not None:
+            verdict.state = _STATES[state[clip - 1]]
+            verdict.state_p_value = calibration.p_value(scores[clip - 1 : clip], verdict.state)
         if monitor.update(verdict, clip * SECONDS).alarm:
             raised.append(clip)
             last_alarm_was_normal(monitor)
@@ -255,6 +310,8 @@ def main() -> None:
         "delays": lambda: delays(400),
         "members": lambda: members({100: 200, 1000: 40}),
         "dependence": lambda: dependence(12),
+        "states": lambda: states(12),
+        "drifts": lambda: drifts(20),
         "cost": cost,
         "months": lambda: months(24),
     }

@@ -13,9 +13,14 @@ from asd.cli.flags import cache_option, force_option, json_option, strict_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
 from asd.detection.calibration import Decision
+from asd.detection.dependence import SerialDependence
 from asd.detection.output import reserve
 from asd.detection.rate import Rate
-from asd.errors import AsdError
+from asd.errors import AsdError, DataError
+
+_STATES_SHOWN = 5
+_TOLD = 0.9
+"""Part of clips whose state must be told by their sound, so that it need not be named."""
 
 
 @click.command(cls=DottedCommand)
@@ -65,7 +70,9 @@ def fit(
             raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
         hears = describe_hearing(model, clips, workers=workers)
-    summary = {**summarise(model, output), "hears": hears}
+        dependence, order = _dependence(model, data)
+    found = None if dependence is None else {**vars(dependence), "strong": dependence.strong, "order": order}
+    summary = {**summarise(model, output), "hears": hears, "dependence": found}
     if as_json:
         print_json(summary)
         return
@@ -78,6 +85,10 @@ def fit(
         click.echo(textwrap.fill(line, 80, subsequent_indent="    ", break_on_hyphens=False))
     click.echo(describe_decision(model.decision, summary["held_out"]))
     click.echo(describe_monitor(model))
+    if states := model.calibration.states:
+        click.echo(describe_states(states))
+    if dependence is not None and dependence.strong:
+        click.echo(describe_dependence(dependence, order))
     for line in hears:
         click.echo(line)
     click.echo(f"Next: asd score {output} NEW_RECORDINGS")
@@ -95,6 +106,34 @@ def _fitted(
     column = column_of(config.group)
     clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
     return Model.fit(clips, config, **how), clips
+
+
+def _dependence(model: Any, data: tuple[str, ...]) -> tuple[SerialDependence | None, str]:
+    """Return how much held-out clips that are neighbours in time resemble each other, and where the times are from."""
+    from asd.detection.dependence import FEWEST_IN_ORDER, serial_dependence
+    from asd.sound.times import in_time_order
+
+    calibration = model.calibration
+    if len(calibration.clips) < FEWEST_IN_ORDER:
+        return None, ""
+    try:
+        timed, source = in_time_order(data, calibration.clips)
+    except DataError as error:  # a manifest that gives some times only: learning needs none
+        click.echo(f"asd: warning: {error}", err=True)
+        return None, ""
+    place = {clip: i for i, clip in enumerate(calibration.clips)}
+    order = [place[each.clip] for each in timed]
+    return serial_dependence(calibration.scores, calibration.member, order), source
+
+
+def describe_dependence(dependence: SerialDependence, order: str) -> str:
+    """Return what it means that neighbours resemble each other, in sentences."""
+    return (
+        f"Neighbouring recordings resemble each other, in the order of {order}: their scores correlate by "
+        f"{dependence.correlation:.2f}, and {dependence.clips:.2g} clips tell as much as one. The promise of single "
+        "clips is then an average over a long time: false alarms come in groups. A monitor takes its evidence from "
+        "several clips at a time. Record on several days, or name states with --group."
+    )
 
 
 def describe_decision(decision: Decision, clips: int) -> str:
@@ -123,11 +162,23 @@ def describe_monitor(model: Any) -> str:
     )
 
 
+def describe_states(states: Any) -> str:
+    """Return which operating states a monitor keeps apart, and whether their sound tells them, in sentences."""
+    counts = [f"{name} ({count})" for name, count in zip(states.names, states.counts(), strict=True)]
+    shown = ", ".join(counts[:_STATES_SHOWN]) + (", …" if len(counts) > _STATES_SHOWN else "")
+    hint = "" if states.told >= _TOLD else "; that is too few: name it when you score, with --state"
+    return (
+        f"A monitor keeps {len(counts)} operating states apart: {shown} held-out clips. The state of a clip is told by "
+        f"its sound, of {states.told:.0%} of these recordings rightly{hint}."
+    )
+
+
 def summarise(model: Any, output: Path) -> dict[str, Any]:
     """Return what ``asd fit --json`` prints."""
     from asd.detection.describe import steps_of
 
     config, calibration = model.config, model.calibration
+    states = calibration.states
     return {
         "model": str(output),
         "clips": model.clips,
@@ -144,4 +195,6 @@ def summarise(model: Any, output: Path) -> dict[str, Any]:
         "config": model.full_config(),
         "decision": vars(model.decision),
         "lowest_false_alarms_per_hour": calibration.lowest_rate,
-    }
+    } | (
+        {} if states is None else {"states": dict(zip(states.names, states.counts(), strict=True)), "told": states.told}
+    )

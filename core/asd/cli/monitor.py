@@ -130,7 +130,7 @@ def summary(watching: Any) -> dict[str, Any]:
         "healthy_watched": watching.bag.total,
         "needed": watching.needed,
         "last_time": evidence.last_time,
-    }
+    } | ({"needed_by_state": watching.needed_by_state()} if state.states else {})
 
 
 def described(watching: Any) -> Iterator[str]:
@@ -151,6 +151,10 @@ def described(watching: Any) -> Iterator[str]:
             f"Still learning: after {facts['needed']} more clips ({minutes:.3g} minutes of sound) a fault can raise "
             "the alarm. A fault that is there already will be taken for healthy."
         )
+    lacking = {} if facts["needed"] else {k: n for k, n in facts.get("needed_by_state", {}).items() if n}
+    if lacking:
+        shown = ", ".join(f"{name} ({count} clips)" for name, count in lacking.items())
+        yield f"No fault can be found yet in the states that it has hardly watched; healthy clips lacking: {shown}."
     if facts["clips_to_a_bet"] > 1:
         yield (
             f"Neighbouring clips resemble each other: evidence is taken from {facts['clips_to_a_bet']} clips at a "
@@ -158,8 +162,13 @@ def described(watching: Any) -> Iterator[str]:
         )
     if facts["phase"] == "unlike":
         yield (
-            "The sound is steady, but unlike that of the fit: a fault that was there from the start, a slow drift, or "
-            "another state or place. Check the machine; if it is healthy, say 'normal'."
+            "The sound is steady, but unlike that of the fit, or has changed slowly: a fault that was there from the "
+            "start, a slow drift, or another state or place. Check the machine; if it is healthy, say 'normal'."
+        )
+    if facts["phase"] == "alarm":
+        yield (
+            "The sound has changed: a fault, or a state that the monitor does not know. Check the machine; if it is "
+            "healthy, say 'normal'."
         )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."

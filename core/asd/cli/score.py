@@ -19,6 +19,8 @@ from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
 
+STATE_FIELDS = ("state", "state_p_value")
+
 
 @click.command()
 @click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
@@ -38,6 +40,11 @@ from asd.errors import AsdError, ConfigError, DataError
     metavar="STATE",
     help="Add up evidence over clips, in the order of time, in this file; --false-alarms is then of the monitor.",
 )
+@click.option(
+    "--state",
+    metavar="COLUMN|folder",
+    help="What names the operating state of each clip, where the model was fitted with --group; its sound tells, else.",
+)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
@@ -55,6 +62,7 @@ def score(
     false_alarms_per_hour: float | None,
     segment: str,
     monitor_file: Path | None,
+    state: str | None,
     as_json: bool,
     as_csv: bool,
     device: str,
@@ -85,9 +93,9 @@ def score(
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
         if rate is not None:
             model.decision = model.calibration.decide(rate)
-        clips = clips_to_judge(model, data, segment=segment_from(segment))
+        clips = clips_to_judge(model, data, segment=segment_from(segment), state=state)
         several = len(model.branches) > 1
-        fields = _fields(several, watch)
+        fields = _fields(several, watch, states=model.calibration.states is not None)
         with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
             results = track(model.score(chosen, workers=workers), "scoring", len(chosen))
             rows = (_row(result, strict, watch, fields) for result in results)
@@ -114,10 +122,11 @@ def _row(result: Any, strict: bool, watch: Watch | None, fields: tuple[str, ...]
     return watch.added(row, result) if watch else row
 
 
-def _fields(several: bool, watch: Watch | None) -> tuple[str, ...]:
-    """Return the columns of CSV output; `several`: of a model of several branches."""
+def _fields(several: bool, watch: Watch | None, *, states: bool) -> tuple[str, ...]:
+    """Return the columns of CSV output; `several`, `states`: of a model of several branches, or operating states."""
     own = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
-    return (*own, *(("unusual_in",) if several else ()), *(FIELDS if watch else ()))
+    added = (*(("unusual_in",) if several else ()), *(STATE_FIELDS if states else ()))
+    return (*own, *added, *(FIELDS if watch else ()))
 
 
 def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[dict[str, Any]]:

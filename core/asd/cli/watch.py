@@ -101,11 +101,13 @@ class Watch:
         """Return the titles and the cells of the monitor's columns of the table."""
         from asd.detection.monitor_state import date
 
+        states = any(row.get("state") for row in rows)
         cells: list[tuple[Any, ...]] = []
         for row in rows:
             if row["error"]:
-                cells.append(("", "", ""))
+                cells.append(("",) * (3 + states))
                 continue
             phase = emphasised(row["phase"].upper(), "bold red") if row["phase"] in LOUD else row["phase"]
-            cells.append((date(row["time"]), f"{row['evidence']:.1f}", phase))
-        return ("time", "evidence", "monitor"), cells
+            state = (row["state"],) if states else ()
+            cells.append((date(row["time"]), *state, f"{row['evidence']:.1f}", phase))
+        return ("time", *(("state",) if states else ()), "evidence", "monitor"), cells

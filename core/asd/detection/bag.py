@@ -1,4 +1,4 @@
-"""The scores of all healthy clips watched so far, in the memory of a histogram."""
+"""The scores of all healthy clips watched so far, in the memory of a histogram for each operating state."""
 
 from __future__ import annotations
 
@@ -28,27 +28,48 @@ class Bag:
         A usual score.
     width : float
         Its usual deviation, above 0.
+    states : int
+        Operating states; each has bins of its own, and its scores are ranked among themselves.
+
+    Attributes
+    ----------
+    counts : int64 array of shape (states * BINS,)
+        Counts by bin, state after state.
+    totals : list of int
+        Scores of each state.
     """
 
-    def __init__(self, centre: float, width: float) -> None:
+    def __init__(self, centre: float, width: float, states: int = 1) -> None:
         self.centre = centre
         self.width = width
-        self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
-        self.total = 0
+        self.counts: npt.NDArray[np.int64] = np.zeros(states * BINS, np.int64)
+        self.totals = [0] * states
 
-    def bin_of(self, score: float) -> int:
-        """Return the number of the bin that takes a finite score."""
+    @property
+    def total(self) -> int:
+        """Scores of all states."""
+        return sum(self.totals)
+
+    def bin_of(self, score: float, state: int = 0) -> int:
+        """Return the number of the bin that takes a finite score of a state."""
         place = math.asinh((score - self.centre) / self.width)
-        return round(STEPS * min(max(place, -_REACH), _REACH)) + STEPS * _REACH
+        return round(STEPS * min(max(place, -_REACH), _REACH)) + STEPS * _REACH + state * BINS
 
-    def rank(self, number: int) -> tuple[int, int]:
-        """Return how many scores are in higher bins, and how many in this one."""
-        return int(self.counts[number + 1 :].sum()), int(self.counts[number])
+    def rank(self, number: int) -> tuple[int, int, int]:
+        """Return how many scores of the bin's state are in higher bins, in this one, and in all."""
+        state = number // BINS
+        higher = self.counts[number + 1 : (state + 1) * BINS]
+        return int(higher.sum()), int(self.counts[number]), self.totals[state]
+
+    def clear(self, state: int) -> None:
+        """Forget the scores of a state."""
+        self.counts[state * BINS : (state + 1) * BINS] = 0
+        self.totals[state] = 0
 
     def add(self, number: int, count: int = 1) -> None:
         """Add `count` scores to a bin; a negative number takes them out."""
         self.counts[number] += count
-        self.total += count
+        self.totals[number // BINS] += count
 
 
 def usual(calibration: Calibration) -> tuple[float, float]:

@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,9 @@ import numpy.typing as npt
 from asd.contract.parameters import accepts_former_names
 from asd.detection.config import check_rate
 from asd.detection.fusion import BranchScores
+from asd.detection.states import States
 from asd.errors import CalibrationError
-from asd.records import Float64
+from asd.records import Clip, Float64
 
 MINIMUM_RECORDINGS = 10
 """Parts of fewer recordings promise nothing: docs/explanation/calibration.md has the measurement."""
@@ -91,6 +92,10 @@ class Calibration:
         Recordings that the clips are parts of; None: unknown, as in the first model files.
     branches : BranchScores or None
         The scores by each branch, where there are several; `scores` are then what they fuse to.
+    states : States or None
+        The machine's operating states, and which each clip is in; None: none are known.
+    clips : tuple of Clip
+        The clips (empty after loading).
     """
 
     scores: Float64
@@ -98,18 +103,47 @@ class Calibration:
     clip_seconds: float
     recordings: int | None = None
     branches: BranchScores | None = None
+    states: States | None = None
+    clips: tuple[Clip, ...] = field(default=(), repr=False, compare=False)
 
-    def p_value(self, scores: Float64) -> float:
+    @classmethod
+    def restored(cls, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+        """Return the calibration that `as_entry` and `arrays` describe; of several branches, before they are fused."""
+        names = entry.get("states")
+        states = None if names is None else States.restored(names, arrays)
+        return cls(arrays["scores"], arrays["member"], entry["clip_seconds"], entry.get("recordings"), states=states)
+
+    def as_entry(self) -> dict[str, Any]:
+        """Return what the manifest of a model file says of it."""
+        recordings = {} if self.recordings is None else {"recordings": self.recordings}
+        states = {} if self.states is None else {"states": list(self.states.names)}
+        return {"clip_seconds": self.clip_seconds, **recordings, **states}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays that a model file holds of it."""
+        own: dict[str, npt.NDArray[Any]] = {"scores": self.recorded, "member": self.member}
+        return own if self.states is None else own | self.states.arrays()
+
+    def state_of(self, clip: Clip, row: Float64 | None) -> str | None:
+        """Return the name of a clip's operating state; None: no states are known. `row`: its embedding, if known."""
+        return None if self.states is None else self.states.name(self.states.number(clip.group, row))
+
+    def p_value(self, scores: Float64, state: str | None = None) -> float:
         """Return the p-value of a clip by its scores.
 
         Parameters
         ----------
         scores : float64 array of shape (n_members,) or (n_members, n_branches)
             The clip's scores by each member; of several branches, NaN stands for a branch that cannot judge the clip.
+        state : str, optional
+            Compare it with the clips of this state alone.
         """
         own, new = self.scores, with_mean(scores)[self.member]
         if self.branches is not None:
             own, new = self.branches.compared(new)
+        if state is not None and self.states is not None:
+            same = self.states.of_clips == self.states.number(state, None)
+            own, new = own[same], new[same]
         return float((1 + np.count_nonzero(own >= new)) / (len(own) + 1))
 
     @property

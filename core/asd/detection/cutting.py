@@ -9,6 +9,7 @@ from typing import Literal
 
 from asd.detection.groups import column_of
 from asd.detection.model import Model
+from asd.detection.states import in_named_states
 from asd.errors import AudioError, ConfigError
 from asd.records import Clip
 from asd.sound.finding import find_clips, segments
@@ -30,6 +31,7 @@ def clips_to_judge(
     segment: Segment = "auto",
     label: str | None = None,
     split: str | None = None,
+    state: str | None = None,
 ) -> list[Clip]:
     """Return the clips that `data` names, long recordings cut into clips that the p-values hold for.
 
@@ -42,12 +44,21 @@ def clips_to_judge(
     segment : float, "auto" or None
         Cut into clips of so many seconds; None: judge each recording as a whole; ``"auto"``: as the model was fitted,
         and what is more than twice as long as its clips into clips of their length.
+    state : str or None
+        What names each clip's operating state: ``"folder"``, or a manifest's column; None: its sound tells it.
+        Raises the errors of `asd.detection.states.in_named_states`.
     """
+    column = column_of(state)
     if segment == "auto":
         segment = model.config.segment
         if segment is None:
-            return _cut(find_clips(data, label=label, split=split), float(f"{model.calibration.clip_seconds:.3g}"))
-    return find_clips(data, segment=segment, label=label, split=split)
+            found = find_clips(data, label=label, split=split, group=column)
+            return _in_states(model, _cut(found, float(f"{model.calibration.clip_seconds:.3g}")), state)
+    return _in_states(model, find_clips(data, segment=segment, label=label, split=split, group=column), state)
+
+
+def _in_states(model: Model, clips: list[Clip], state: str | None) -> list[Clip]:
+    return clips if state is None else in_named_states(clips, state, model.calibration.states)
 
 
 def clips_to_calibrate(model: Model, data: Iterable[str | Path]) -> list[Clip]:

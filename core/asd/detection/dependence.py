@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from asd.records import Float64
+from asd.records import Float64, Int64
 
 FEWEST = 32
 """Clips below which nothing can be said."""
@@ -55,3 +57,67 @@ def clips_to_a_bet(values: Float64) -> int:
     time = correlation_time(values)
     error = math.sqrt(2 * (2 * _WINDOW + 1) / count)  # of the time of independent clips; Sokal 1997
     return math.ceil(_MARGIN * time) if time > 1 + _ERRORS * error else 1
+
+
+FEWEST_IN_ORDER = 10
+"""Calibration clips below which the test in time order says nothing."""
+_STRONG = 0.001
+"""p-value of that test from which neighbours resemble each other."""
+
+
+@dataclass(frozen=True)
+class SerialDependence:
+    """How much neighbours in time resemble each other among the calibration clips.
+
+    Parameters
+    ----------
+    correlation : float
+        Correlation of the ranks of neighbouring scores.
+    clips : float
+        Clips that tell as much as one independent clip, at least 1 (`correlation_time`).
+    p_value : float
+        Of exchangeable scores, the chance of so much resemblance.
+    """
+
+    correlation: float
+    clips: float
+    p_value: float
+
+    @property
+    def strong(self) -> bool:
+        """Whether that is beyond chance."""
+        return self.p_value <= _STRONG
+
+
+def serial_dependence(scores: Float64, member: Int64, order: Sequence[int]) -> SerialDependence:
+    """Test whether scores in the order of time are exchangeable, by the ranks of neighbours.
+
+    The rank version of von Neumann's ratio (Bartels 1982, The rank version of von Neumann's ratio test for randomness,
+    Journal of the American Statistical Association 77), one-sided.
+
+    Parameters
+    ----------
+    scores : float64 array of shape (n,)
+        Of calibration clips, `FEWEST_IN_ORDER` or more.
+    member : int64 array of shape (n,)
+        Which member gave each score: ranks are among scores of one member.
+    order : sequence of int
+        Their indices in the order of time.
+    """
+    ranks = np.empty(len(scores))
+    for each in np.unique(member):
+        own = member == each
+        ranks[own] = _ranks(scores[own]) / np.count_nonzero(own)
+    ranks = _ranks(ranks)[np.asarray(order)]
+    spread = float(np.sum((ranks - ranks.mean()) ** 2))
+    if not spread:
+        return SerialDependence(0.0, 1.0, 1.0)
+    ratio = float(np.sum(np.diff(ranks) ** 2)) / spread
+    beyond = (2 - ratio) / (2 / math.sqrt(len(ranks)))
+    return SerialDependence(1 - ratio / 2, correlation_time(ranks), 0.5 * math.erfc(beyond / math.sqrt(2)))
+
+
+def _ranks(values: Float64) -> Float64:
+    """Return the ranks of values from a half upwards, the mean rank for equal ones."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - counts / 2)[place])

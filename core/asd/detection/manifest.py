@@ -17,6 +17,7 @@ from msgspec import Meta
 from asd.detection.fusion import LEAST_CLIPS
 from asd.detection.modelfile import Arrays
 from asd.detection.packing import restore_rows
+from asd.detection.states import MOST
 from asd.errors import ModelFileError
 
 MEMBERS_LIMIT = 1000
@@ -41,6 +42,7 @@ class CalibrationEntry(TypedDict):
 
     clip_seconds: Positive
     recordings: NotRequired[Count]
+    states: NotRequired[Annotated[list[Label], Meta(min_length=2, max_length=MOST)]]
 
 
 class DecisionEntry(TypedDict):
@@ -170,9 +172,13 @@ def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:
     if odd := parts.keys() ^ {"calibration", *map(str, range(members))}:
         raise ValueError(f"it has {members} members, which does not fit the arrays {min(odd)[:80]!r}")
     calibration = parts.pop("calibration")
-    if calibration.keys() != {"scores", "member"}:
-        raise ValueError("calibration must have the arrays scores and member")
+    states = manifest["calibration"].get("states", [])
+    if calibration.keys() != {"scores", "member", *(("state", "centres", "spread") if states else ())}:
+        with_states = ", state, centres and spread" if states else ""
+        raise ValueError(f"calibration must have the arrays scores and member{with_states}")
     _check_calibration(manifest, calibration["scores"], calibration["member"], branches)
+    if states:
+        _check_states(states, calibration)
     for number, part in parts.items():
         owners = {f"member {number}": part}
         if branches:
@@ -182,6 +188,21 @@ def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:
         for owner, own in owners.items():
             if odd := {name.partition(".")[0] for name in own} - {"transform", "detector"}:
                 raise ValueError(f"{owner} must have arrays of transform and detector, got {min(odd)[:80]!r}")
+
+
+def _check_states(names: list[str], calibration: Arrays) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError("calibration.states must be different names")
+    state, centres, spread = calibration["state"], calibration["centres"], calibration["spread"]
+    if not (state.dtype == np.int64 and state.shape == calibration["member"].shape):
+        raise ValueError("calibration.state must be an int64 number for each score")
+    if state.min() < 0 or state.max() > len(names):
+        raise ValueError(f"calibration.state must be from 0 to {len(names)}, got {state.min()} to {state.max()}")
+    for array, shape in ((centres, (len(names), *spread.shape)), (spread, (max(1, spread.size),))):
+        if not (array.dtype == np.float64 and array.shape == shape and np.isfinite(array).all()):
+            raise ValueError("calibration.centres and spread must be finite numbers, float64, spread for each state's")
+    if not (spread > 0).all():
+        raise ValueError("calibration.spread must be above 0")
 
 
 def _check_calibration(manifest: Manifest, scores: Any, member: Any, branches: int) -> None:

@@ -30,9 +30,17 @@ from asd.detection.pipeline import Pipeline
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
-from asd.detection.training import FittedBranch, Member, extract, fused_calibration, learn_branches, new_detector
+from asd.detection.training import (
+    FittedBranch,
+    Member,
+    clip_row,
+    extract,
+    fused_calibration,
+    learn_branches,
+    new_detector,
+)
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
-from asd.errors import AudioError, ConfigError, ModelFileError
+from asd.errors import AudioError, ModelFileError
 from asd.records import Clip, Float64
 from asd_registry.renamed import former_names_allowed
 
@@ -147,14 +155,8 @@ class Model:
         """
         pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        detectors = [new_detector(part, pipeline.runtime) for part in pipeline.config.parts]
-        for detector in detectors:
-            detector.check_saveable()
-        if pipeline.config.group is not None and not any(detector.takes_rows for detector in detectors):
-            raise ConfigError(
-                f"group {pipeline.config.group!r} has no effect: no detector of the pipeline keeps references by "
-                "group; choose one that does, such as knn, or leave it out"
-            )
+        for part in pipeline.config.parts:
+            new_detector(part, pipeline.runtime).check_saveable()
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         model = cls.of_features(pipeline, features, contents_of(features))
@@ -328,7 +330,10 @@ class Model:
     ) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
-        p_value = self.calibration.p_value(scores[:, 0] if fusing is None else scores)
+        own = scores[:, 0] if fusing is None else scores
+        p_value = self.calibration.p_value(own)
+        row = clip_row(judged[0][0], self.branches[0].config) if 0 in judged and self.calibration.states else None
+        state = self.calibration.state_of(features.clip, row)
         anomalous = p_value <= self.decision.level
         branches = tuple(self._branch_verdict(b, own, scores, anomalous) for b, (own, _, _) in judged.items())
         # Where it sounds unusual: by a branch that has windows to compare, of these the one that adds most.
@@ -343,6 +348,8 @@ class Model:
             notes=(*features.notes, *self._condition_notes(features)),
             branches=branches,
             unusual=unusual_branches(branches, self.decision.level) if anomalous and fusing else (),
+            state=state,
+            state_p_value=None if state is None else self.calibration.p_value(own, state),
         )
 
     def _branch_verdict(self, b: int, features: ClipFeatures, scores: Float64, anomalous: bool) -> BranchVerdict:
@@ -375,10 +382,7 @@ class Model:
             File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
         """
         calibration = self.calibration
-        arrays: modelfile.Arrays = {
-            "calibration.scores": calibration.recorded,
-            "calibration.member": calibration.member,
-        }
+        arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
         arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
@@ -407,7 +411,7 @@ class Model:
             "plugins": plugins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
-            "calibration": self._calibration_entry(),
+            "calibration": self.calibration.as_entry(),
             "decision": asdict(self.decision),
             "fitted_with": self.fitted_with,
             "clips": self.clips,
@@ -416,10 +420,6 @@ class Model:
             "training": self.training,
             "history": self.history,
         } | ({"recalibration": self.recalibration} if self.recalibration else {})
-
-    def _calibration_entry(self) -> dict[str, Any]:
-        seconds, recordings = self.calibration.clip_seconds, self.calibration.recordings
-        return {"clip_seconds": seconds} | ({} if recordings is None else {"recordings": recordings})
 
     @classmethod
     def load(
@@ -464,11 +464,9 @@ class Model:
             branches = restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
-        facts: dict[str, Any] = {**manifest["calibration"]}
-        scores = arrays["calibration.scores"]
-        calibration = Calibration(scores, arrays["calibration.member"], **facts)
+        calibration = Calibration.restored(manifest["calibration"], parts["calibration"])
         if pipeline.config.branches:
-            calibration = fused_calibration(calibration, scores, pipeline.config)
+            calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])

@@ -1,9 +1,10 @@
 """A monitor: evidence over time that a machine has changed, with so many false alarms a month.
 
-A clip's p-value ranks its score among those of all clips watched before it: all are means over the same members, so
-that nothing but their order is assumed. The calibration clips of the fit say something else: whether the sound is
-like theirs at all. Evidence adds up as `asd.detection.evidence` describes. While the alarm stands, clips are set aside;
-so are those that raised it. The alarm is over by itself once as much evidence has gone as had raised it.
+A clip's p-value ranks its score among those of all clips watched before it, of its operating state if the model knows
+states: all are means over the same members, so that nothing but their order is assumed. The calibration clips of the
+fit say something else: whether the sound is like theirs at all. Evidence adds up as `asd.detection.evidence` describes.
+While the alarm stands, clips are set aside; so are those that raised it. The alarm is over by itself once as much
+evidence has gone as had raised it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asd.detection.bag import Bag, usual
+from asd.detection.bag import BINS, Bag, usual
 from asd.detection.dependence import FEWEST, clips_to_a_bet
 from asd.detection.evidence import BETS, POWER_BETS, healthy_clips_needed, log_bets, log_mean, log_sum
 from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from asd.detection.verdict import Verdict
 
 DEFAULT_RATE = "1/month"
-MARGIN = 15
+MARGIN = 20
 """Times the evidence that the promise needs. A mean time to a false alarm of a day lets every second day of a healthy
-machine raise one; with fifteen times the evidence, more than nine of ten are quiet, and faults are found a fifth
-later."""
+machine raise one; with twenty times the evidence, at least 95 of 100 are quiet, and faults are found a fifth later."""
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
@@ -44,10 +44,16 @@ _EVERY = 64
 _NOTABLE = 1.5
 _MIDDLE = 2
 """Of the bets, one that rises with small faults and with large ones."""
-_UNLIKE = 0.3
+_UNLIKE = 0.35
 """Mean of the model's p-values, 0.5 for sound like that of the fit, below which a difference matters."""
 _ERRORS = 3.0
 """Standard errors of that mean from which it is taken for one."""
+_SLOW = 300
+"""Clips, times those to a bet, for which the evidence rises if the change is slow: it rose for 120 clips or fewer in
+90 % of faults of 0.7 deviations, for 380 or more in 90 % of drifts by 1.5 deviations in eleven hours."""
+_SLOWLY_ON = 100
+"""The same while a drift goes on, of which fewer clips tell."""
+_NAMED = 5
 _REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
 
 
@@ -68,7 +74,8 @@ class Status:
         Evidence at which the alarm is raised.
     phase : {"learning", "watching", "unlike", "alarm", "cleared"}
         ``"learning"``: too few healthy clips are known for any alarm; ``"unlike"``: watching a sound that is steady,
-        but not as in the fit: a fault that was there from the start, a slow drift, or another state or place;
+        but not as in the fit: a fault that was there from the start, or another state or place; or one that has
+        changed slowly: a drift, or a small fault;
         ``"cleared"``: watching, after an alarm that was over by itself.
     since : float
         Time of the clip that began the phase.
@@ -123,7 +130,9 @@ class Monitor:
     def __init__(self, model: Model, false_alarms: str | Rate = DEFAULT_RATE) -> None:
         calibration = model.calibration
         centre, width = usual(calibration)
-        known = len(calibration.scores) if model.decision.promise == "calibrated" else 0
+        states = calibration.states
+        known = len(calibration.scores) if states is None else min(states.counts())
+        known = known if model.decision.promise == "calibrated" else 0
         self._begin(
             State(
                 model=digest_of(model),
@@ -132,6 +141,7 @@ class Monitor:
                 calibration=known,
                 centre=centre,
                 width=width,
+                states=[] if states is None else list(states.names),
             )
         )
 
@@ -139,7 +149,7 @@ class Monitor:
         self.state = state
         self.now: Callable[[], float] = clock.time
         self._file: StateFile | None = None
-        self.bag = Bag(state.centre, state.width)
+        self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
         self._set_threshold()
@@ -214,7 +224,7 @@ class Monitor:
             raise MonitorError(f"{clip}: its score is {verdict.score!r}: a monitor takes finite scores only")
         self.check_time(clip, moment)
         notes = self._gap(moment)
-        number = self.bag.bin_of(verdict.score)
+        number = self.bag.bin_of(verdict.score, self._state_of(verdict))
         p_value = self._p_value(number)
         state, evidence = self.state, self.state.evidence
         counted = evidence.phase != "alarm"
@@ -225,7 +235,8 @@ class Monitor:
         state.watched += 1
         evidence.last_time = moment
         evidence.since = moment if evidence.since is None else evidence.since
-        state.recent.append(Watched(moment, clip, number, p_value, verdict.p_value, counted))
+        of_fit = verdict.p_value if verdict.state_p_value is None else verdict.state_p_value
+        state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
         if self._file:
@@ -249,8 +260,8 @@ class Monitor:
 
     @property
     def needed(self) -> int:
-        """Healthy clips to be watched before any fault can raise the alarm."""
-        return max(0, self._wanted - self.bag.total)
+        """Healthy clips to be watched before any fault can raise the alarm; of several states, of the best known."""
+        return max(0, self._wanted - max(self.bag.totals))
 
     def check_time(self, clip: str, moment: float) -> None:
         """Refuse a clip that does not follow the last one; errors as for `update`."""
@@ -299,10 +310,10 @@ class Monitor:
 
     def _p_value(self, number: int) -> float:
         state = self.state
-        above, ties = self.bag.rank(number)
+        above, ties, known = self.bag.rank(number)
         drawn = hashlib.blake2b(f"{state.model} {state.watched}".encode(), digest_size=8).digest()
         uniform = ((int.from_bytes(drawn) >> (64 - _RANDOM_BITS)) + 1) / 2**_RANDOM_BITS
-        return float((above + uniform * (1 + ties)) / (self.bag.total + 1))
+        return float((above + uniform * (1 + ties)) / (known + 1))
 
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
@@ -326,11 +337,26 @@ class Monitor:
         log_clips = math.log(clips)
         evidence.bets = [log_sum(log_clips, r) + e for r, e in zip(evidence.bets, means, strict=True)]
         if self.log_evidence >= self.log_threshold:
-            self._raise_alarm(moment)
+            risen = evidence.rising[int(np.argmax(evidence.bets))]  # for so many clips, says the bet that has won most
+            if risen > (_SLOWLY_ON if evidence.drifting else _SLOW) * self.state.step:
+                self._tell_drift(risen, moment)
+            else:
+                self._raise_alarm(risen, moment)
         elif self.state.watched % _EVERY < clips:
             self._judge_recent(moment)
         if evidence.phase == "learning" and not self.needed:
             self._turn("watching", moment)
+
+    def needed_by_state(self) -> dict[str, int]:
+        """Return the same for each operating state."""
+        return {
+            name: max(0, self._wanted - total)
+            for name, total in zip(self.state.states, self.bag.totals, strict=False)  # unknown states have the last
+        }
+
+    def _state_of(self, verdict: Verdict) -> int:
+        names = self.state.states
+        return names.index(verdict.state) if verdict.state in names else len(names)
 
     @property
     def log_evidence(self) -> float:
@@ -354,7 +380,8 @@ class Monitor:
         if self.state.evidence.phase == "watching" and self._is_unlike(of_fit):
             self.note(
                 "unlike",
-                f"the clips have been unlike those of the fit, p-values {of_fit.mean():.2f} on average",
+                f"the clips have been unlike those of the fit{self._in_states()}, p-values {of_fit.mean():.2f} on "
+                "average",
                 moment,
             )
             self._turn("unlike", moment)
@@ -367,12 +394,32 @@ class Monitor:
         error = math.sqrt((1 / known + self.state.step / len(of_fit)) / 12)
         return bool(of_fit.mean() < 0.5 - _ERRORS * error)
 
+    def _in_states(self) -> str:
+        names = self.state.states
+        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        return f" in all known states ({shown})" if names else ""
+
     def _turn(self, phase: Phase, moment: float) -> None:
         self.state.evidence.phase, self.state.evidence.since = phase, moment
 
-    def _raise_alarm(self, moment: float) -> None:
+    def _tell_drift(self, rising: int, moment: float) -> None:
+        """Say that the sound changed slowly, and go on from the clips since then: it will not be as before again."""
+        recent = self.state.recent
+        since = [each for each in recent[-rising:] if each.counted]
+        for state in {each.number // BINS for each in since}:
+            self.bag.clear(state)
+            for each in recent:
+                each.counted = each.counted and each.number // BINS != state
+        for each in since:
+            self.bag.add(each.number)
+            each.counted = True
+        self.state.undoable.clear()  # these are of clips that are forgotten
+        self.restart("unlike", moment)
+        self.state.evidence.drifting = True
+        self.note("drift", f"slowly unlike before since about {date(since[0].time)}: a drift, or a small fault", moment)
+
+    def _raise_alarm(self, rising: int, moment: float) -> None:
         evidence = self.state.evidence
-        rising = evidence.rising[int(np.argmax(evidence.bets))]  # since then, says the bet that has won most
         evidence.phase, evidence.since, evidence.set_aside = "alarm", moment, {}
         evidence.left = self.log_threshold
         first = moment
@@ -387,7 +434,9 @@ class Monitor:
 
     def _clear(self, moment: float) -> None:
         began = self.state.evidence.since or moment
+        drifting = self.state.evidence.drifting
         self.restart("cleared", moment)
+        self.state.evidence.drifting = drifting
         self.note("cleared", f"the alarm of {date(began)} is over: the sound is as before it", moment)
 
     def restart(self, phase: Phase, moment: float | None) -> None:
@@ -425,4 +474,6 @@ def digest_of(model: Model) -> str:
     digest = hashlib.sha256(f"{calibration.clip_seconds!r}".encode())
     digest.update(calibration.recorded.tobytes())  # what they fuse to may differ in the last bit
     digest.update(calibration.member.tobytes())
+    if calibration.states is not None:
+        digest.update(repr((calibration.states.names, calibration.states.of_clips.tolist())).encode())
     return digest.hexdigest()

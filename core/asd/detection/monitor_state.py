@@ -22,6 +22,7 @@ from msgspec import Meta
 from asd.detection.bag import BINS
 from asd.detection.evidence import BETS
 from asd.detection.rate import Rate
+from asd.detection.states import MOST
 from asd.errors import ConfigError, MonitorError
 from asd.records import Clip
 
@@ -35,7 +36,7 @@ _DIGEST_SIZE = 32
 _FORMAT_DIGITS = 6
 
 Phase = Literal["learning", "watching", "unlike", "alarm", "cleared"]
-Bin = Annotated[int, Meta(ge=0, lt=BINS)]
+Bin = Annotated[int, Meta(ge=0, lt=BINS * (MOST + 1))]
 Count = Annotated[int, Meta(ge=0)]
 RisingPerBet = Annotated[list[Count], Meta(min_length=BETS, max_length=BETS)]
 PerBet = Annotated[list[float], Meta(min_length=BETS, max_length=BETS)]
@@ -92,6 +93,8 @@ class Evidence(msgspec.Struct):
         Counts by bin of the last alarm's clips, which are not in the bag.
     aside_since : float or None
         Time of the first of them.
+    drifting : bool
+        Whether a slow change was told that nobody has taken for healthy.
     """
 
     phase: Phase = "learning"
@@ -106,6 +109,7 @@ class Evidence(msgspec.Struct):
     last_time: float | None = None
     set_aside: dict[Bin, Count] = {}
     aside_since: float | None = None
+    drifting: bool = False
 
 
 class Feedback(msgspec.Struct):
@@ -131,7 +135,7 @@ class State(msgspec.Struct, kw_only=True):
     clip_seconds : float
         Length of a clip.
     calibration : int
-        Calibration clips behind the model's p-values; 0: they promise nothing.
+        Calibration clips behind the model's p-values, of several states the fewest; 0: they promise nothing.
     centre, width : float
         As for `asd.detection.bag.Bag`.
     step : int
@@ -141,7 +145,9 @@ class State(msgspec.Struct, kw_only=True):
     watched : int
         Clips watched; also the counter of the random numbers that split ties.
     bag : dict of int to int
-        Counts of healthy scores by bin.
+        Counts of healthy scores by bin, state after state; a last one takes clips whose state is not known.
+    states : list of str
+        Operating states that the model knows; none: all clips are of one.
     evidence : Evidence
         Where the evidence stands.
     recent : list of Watched
@@ -162,10 +168,16 @@ class State(msgspec.Struct, kw_only=True):
     accepted: bool = False
     watched: Count = 0
     bag: dict[Bin, Count] = {}
+    states: Annotated[list[str], Meta(max_length=MOST)] = []
     evidence: Evidence = msgspec.field(default_factory=Evidence)
     recent: list[Watched] = []
     history: list[Event] = []
     undoable: list[Feedback] = []
+
+    @property
+    def bags(self) -> int:
+        """How many states have bins."""
+        return len(self.states) + 1 if self.states else 1
 
     def trim(self) -> None:
         """Drop the oldest of what is kept one by one, so that the state stays small."""
@@ -219,6 +231,7 @@ class StateFile:
             numbers = (state.clip_seconds, state.centre, state.width)
             if not all(map(math.isfinite, numbers)):
                 raise ValueError("a number is not finite")
+            _check_bins(state)
         except (msgspec.MsgspecError, ValueError, ConfigError) as error:
             raise MonitorError(
                 f"{self.path}: does not hold a monitor ({error}); delete it to start a new one"
@@ -249,6 +262,14 @@ class StateFile:
                 f"{self.path}: the monitor's state cannot be saved here ({error.strerror}); the last clip is not in "
                 f"it; free {len(packed) / 1e6:.1f} MB or choose another folder, and score the clip again"
             ) from error
+
+
+def _check_bins(state: State) -> None:
+    numbers = {*state.bag, *state.evidence.set_aside, *(each.number for each in state.recent)}
+    for each in state.undoable:
+        numbers |= {*each.change, *each.evidence.set_aside}
+    if numbers and max(numbers) >= state.bags * BINS:
+        raise ValueError(f"bins must be below {state.bags * BINS}, got {max(numbers)}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,7 +29,8 @@ from asd.detection.features import ClipFeatures, merge_notes, most_telling
 from asd.detection.history import continued, entries_of, event, parts_of
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry
-from asd.detection.training import check_count, extract, fused_calibration, pooled_features
+from asd.detection.states import States
+from asd.detection.training import check_count, clip_row, extract, fused_calibration, pooled_features
 from asd.errors import CalibrationError, DataError
 from asd.records import Clip, Float64
 from asd_registry.renamed import former_names_allowed
@@ -93,8 +94,16 @@ def _calibration(model: Model, features: Features, recordings: int, keep: bool) 
         scores, member = np.concatenate([old.recorded, scores]), np.concatenate([old.member, member])
         lengths += [old.clip_seconds] * len(old.scores)
         whole = None if old.recordings is None else old.recordings + recordings
-    plain = Calibration(scores, member, float(np.mean(lengths)), whole)
+    states = None if old.states is None else _states(model, old.states, features, keep)
+    plain = Calibration(scores, member, float(np.mean(lengths)), whole, states=states)
     return fused_calibration(plain, scores, model.config) if model.config.branches else plain
+
+
+def _states(model: Model, old: States, features: Features, keep: bool) -> States:
+    """Return the operating states with those of the new clips, told by their sound."""
+    config = model.branches[0].config
+    new = [old.number(each[0].clip.group, clip_row(each[0], config)) for each in features]
+    return replace(old, of_clips=np.array([*(old.of_clips.tolist() if keep else ()), *new], np.int64))
 
 
 def _scores(model: Model, features: Sequence[ClipFeatures]) -> Float64:

@@ -22,6 +22,7 @@ from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
 from asd.detection.results import component_call, fitted, reasons_of, scores_of
+from asd.detection.states import States, state_names
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
@@ -236,7 +237,9 @@ def learn_branches(
     held_out = np.array([i for i, clip in enumerate(clips) if fold[i] >= 0 and clip not in repeated])
     seconds = float(np.mean([f.seconds for f in first]))
     recordings = len({recording[i] for i in held_out})
-    plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings)
+    states = _states(config, first, held_out)
+    calibrating = tuple(clips[i] for i in held_out)
+    plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings, None, states, calibrating)
     plain.decide(config.false_alarms_per_hour)
     if config.branches:
         _check_held_out(len(held_out), len(config.branches))
@@ -257,6 +260,19 @@ def learn_branches(
     if not config.branches:
         return branches, replace(plain, scores=scores[:, 0].copy())
     return branches, fused_calibration(plain, scores, config)
+
+
+def _states(config: ResolvedConfig, features: Sequence[ClipFeatures], held_out: Int64) -> States | None:
+    """Return the operating states of clips, by what the first branch made of them; None: no groups are wanted."""
+    if config.group is None:
+        return None
+    rows = np.stack([clip_row(each, config.parts[0]) for each in features])
+    return States.learned(state_names([each.clip for each in features], config.group), rows, held_out)
+
+
+def clip_row(features: ClipFeatures, config: Steps) -> Float64:
+    """Return one vector for a clip, float64[dimension], to tell its operating state."""
+    return np.asarray(rows_of(features, config).mean(axis=0, dtype=np.float64))
 
 
 def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:

@@ -69,6 +69,10 @@ class Verdict:
     unusual : tuple of str
         Of an anomalous clip, the branches whose own p-value is at most the decision's level, the smallest first; if
         none is, the one with the highest z. Empty for other clips, and for models of one branch.
+    state : str or None
+        Operating state of the machine (`asd.detection.states`); None: the model knows none.
+    state_p_value : float or None
+        As `p_value`, among the held-out clips of that state alone.
     """
 
     clip: Clip
@@ -80,6 +84,8 @@ class Verdict:
     notes: tuple[str, ...] = ()
     branches: tuple[BranchVerdict, ...] = ()
     unusual: tuple[str, ...] = ()
+    state: str | None = None
+    state_p_value: float | None = None
 
     @property
     def peak(self) -> float:
@@ -97,7 +103,7 @@ class Verdict:
             "notes": list(self.notes),
             "unusual_in": list(self.unusual),
             "branches": [branch.as_dict() for branch in self.branches],
-        }
+        } | ({} if self.state is None else {"state": self.state, "state_p_value": self.state_p_value})
 
 
 def unusual_branches(branches: tuple[BranchVerdict, ...], level: float) -> tuple[str, ...]:

@@ -1,0 +1,176 @@
+"""Operating states of a machine, such as speeds or loads: a monitor compares a clip with those of its own state.
+
+States are named at the fit, by ``group``. A clip that is judged belongs to the state that its user names; if none is
+named, to the one whose training clips its embedding is nearest to: each dimension of the first branch's embedding is
+measured in deviations within a state. The embedding decides, not the score: a fault raises the score and would pass
+for a louder state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from asd.detection.groups import FOLDER
+from asd.errors import ConfigError, DataError
+from asd.records import Clip, Float64, Int64
+
+MOST = 50
+"""More groups than this are no operating states, and are left to the detectors."""
+UNKNOWN = "unknown"
+"""What a clip's state is called that nobody named and no embedding tells."""
+_LONGEST = 300
+_NAMED = 5
+_FLOOR = 1e-3
+"""Least deviation within a state, as a part of the deviation of all clips."""
+
+_log = logging.getLogger("asd")
+
+
+@dataclass(frozen=True)
+class States:
+    """What a model knows of the states of its machine.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The states; a clip of none of them has the number ``len(names)``.
+    of_clips : int64 array of shape (n_clips,)
+        The state of each calibration clip.
+    centres : float64 array of shape (n_states, dimension)
+        Mean embedding of each state's training clips.
+    spread : float64 array of shape (dimension,)
+        Deviation within a state.
+    told : float or None
+        Part of the training clips whose own state is the nearest one, each left out of its centre; None: not known,
+        as after loading.
+    """
+
+    names: tuple[str, ...]
+    of_clips: Int64
+    centres: Float64
+    spread: Float64
+    told: float | None = None
+
+    @classmethod
+    def learned(cls, names: Sequence[str | None], rows: Float64, held_out: Int64) -> Self | None:
+        """Return the states of training clips; None: fewer than two, or too many to be states.
+
+        Parameters
+        ----------
+        names : sequence of (str or None)
+            Each clip's state; None: not known.
+        rows : float64 array of shape (n_clips, dimension)
+            Their embeddings.
+        held_out : int64 array
+            Which of the clips calibrate the model.
+        """
+        known = sorted({name for name in names if name is not None})
+        if len(known) > MOST:
+            _log.info("%d groups are too many for operating states (at most %d): a monitor keeps them together",
+                      len(known), MOST)  # fmt: skip
+        if not 2 <= len(known) <= MOST:
+            return None
+        number = {name: i for i, name in enumerate(known)}
+        own = np.array([len(known) if name is None else number[name] for name in names], np.int64)
+        counts = np.array([np.count_nonzero(own == i) for i in range(len(known))])
+        centres = np.stack([rows[own == i].mean(axis=0) for i in range(len(known))])
+        labelled = own < len(known)
+        rows, number_of = rows[labelled], own[labelled]
+        away = rows - centres[number_of]
+        whole = rows.std(axis=0)
+        spread = np.maximum(np.sqrt(np.mean(away**2, axis=0)), _FLOOR * whole)
+        spread[spread == 0] = 1.0
+        distance = _distances(rows, centres, spread)
+        # Left out of its own centre, a clip is n / (n - 1) times as far from it; without a lone clip there is none.
+        n, at = counts[number_of], np.arange(len(rows))
+        farther = distance[at, number_of] * (n / np.maximum(n - 1, 1)) ** 2
+        distance[at, number_of] = np.where(n > 1, farther, np.inf)
+        told = float(np.mean(distance.argmin(axis=1) == number_of))
+        return cls(tuple(known), own[held_out], centres, spread, told)
+
+    @classmethod
+    def restored(cls, names: Sequence[str], arrays: Mapping[str, Any]) -> Self:
+        """Return the states that a model file holds."""
+        return cls(tuple(names), arrays["state"], arrays["centres"], arrays["spread"])
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays that a model file holds of them."""
+        return {"state": self.of_clips, "centres": self.centres, "spread": self.spread}
+
+    def counts(self) -> list[int]:
+        """Return how many calibration clips are of each state."""
+        return [int(np.count_nonzero(self.of_clips == number)) for number in range(len(self.names))]
+
+    def number(self, name: str | None, row: Float64 | None) -> int:
+        """Return the number of a clip's state.
+
+        Parameters
+        ----------
+        name : str or None
+            The state that the user names.
+        row : float64 array of shape (dimension,), or None
+            The clip's embedding by the first branch, if it could be had.
+        """
+        if name in self.names:
+            return self.names.index(name)
+        if row is None:
+            return len(self.names)
+        return int(_distances(row[np.newaxis], self.centres, self.spread)[0].argmin())
+
+    def name(self, number: int) -> str:
+        """Return the name of a state by its number."""
+        return self.names[number] if number < len(self.names) else UNKNOWN
+
+
+def state_names(clips: Sequence[Clip], group: str | None) -> list[str | None]:
+    """Return the name of each clip's state: the name of its folder, or its group by a manifest's column."""
+    names = [clip.path.absolute().parent.name if group == FOLDER else clip.group for clip in clips]
+    return [None if name is None else _printable(name) for name in names]
+
+
+def in_named_states(clips: Sequence[Clip], group: str, states: States | None) -> list[Clip]:
+    """Return clips with the states that the user names for them.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        Found with the manifest's column that `group` names.
+    group : str
+        ``"folder"``, or that column.
+    states : States or None
+        Those that the model knows.
+
+    Raises
+    ------
+    ConfigError
+        If the model knows no states.
+    DataError
+        If it does not know one of those named, or none is named.
+    """
+    if states is None:
+        raise ConfigError(
+            "--state names operating states, but the model knows none; fit it with --group COLUMN or --group folder"
+        )
+    names = state_names(clips, group)
+    if not any(names):
+        raise DataError(f"no clip has a state: {group!r} is a column of a CSV manifest; name the manifest as DATA")
+    if odd := sorted({name for name in names if name is not None and name not in states.names}):
+        known = ", ".join(states.names[:_NAMED]) + (", …" if len(states.names) > _NAMED else "")
+        raise DataError(
+            f"state {odd[0]!r} is none of those that the model was fitted with ({known}); name one of them, leave "
+            "--state out, or fit with recordings of it, too"
+        )
+    return [Clip(clip.path, clip.start, clip.duration, name) for clip, name in zip(clips, names, strict=True)]
+
+
+def _distances(rows: Float64, centres: Float64, spread: Float64) -> Float64:
+    return np.stack([np.mean(((rows - centre) / spread) ** 2, axis=1) for centre in centres], axis=1)
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[:_LONGEST]
