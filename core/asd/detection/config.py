@@ -167,8 +167,9 @@ class Config(Steps):
         What happens to a clip that a branch cannot judge: the other branches judge it and a note says so, or it is
         left out. A clip to learn from is always left out.
     group : str or None
-        Groups of clips to learn from, such as states or speeds of the machine, for detectors that keep references by
-        group (``knn``): ``"folder"``, or a column of the CSV manifest; None: all clips are one group.
+        Groups of clips to learn from, such as states or speeds of the machine: ``"folder"``, or a column of the CSV
+        manifest; None: all clips are one group. For detectors that keep references by group (``knn``), and for the
+        monitor, which keeps operating states apart (`asd.detection.states`).
     channel : "mix" or int
         Mean of all channels, or one channel counted from 1.
     segment : float or None
