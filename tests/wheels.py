@@ -32,5 +32,5 @@ def build(distributions: Sequence[Path], folder: Path) -> list[Path]:
 
 def clean_environment(folder: Path) -> Path:
     """Make a virtual environment in ``folder/clean`` and return the folder of its commands."""
-    venv.create(folder / "clean", with_pip=True)
+    venv.create(folder / "clean", with_pip=True, symlinks=os.name != "nt")  # as "python -m venv" makes it
     return folder / "clean" / "bin"
