@@ -16,6 +16,7 @@ Messages call a component by its class attribute `name`, or else by the name of 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from abc import abstractmethod
 from typing import Any, Self
@@ -142,10 +143,11 @@ class CheckedDetector(Detector):
         super().set_state(state)
 
     @classmethod
-    def _learned_names(cls) -> list[str]:
+    @functools.cache  # scores are asked for by clip, member and branch
+    def _learned_names(cls) -> tuple[str, ...]:
         """Return the attributes that were annotated as learned: those that end in one underscore."""
         annotated = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
-        return [name for name in annotated if name.endswith("_") and not name.startswith("_")]
+        return tuple(name for name in annotated if name.endswith("_") and not name.startswith("_"))
 
 
 class CheckedExtractor(Extractor):
