@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from asd.errors import ConfigError, PluginError
 from asd.plugin import Runtime
 from asd_onnx import engine
 from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, onnxruntime_problem
+
+SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data" / "train"
 
 HERE = Counterpart("asd-frontends:identity", pays_from={"AMX-BF16": 70, "AVX512-BF16": 90, "CUDA": 60})
 """Stands for a network in PyTorch that is installed, without its weight."""
@@ -196,3 +200,18 @@ def test_few_clips_never_pay() -> None:
     for counterpart in COUNTERPARTS.values():
         assert counterpart.pays_from
         assert min(counterpart.pays_from.values()) >= 50
+
+
+def test_a_missing_torch_plugin_is_said_once_before_any_recording_is_read(tmp_path: Path) -> None:
+    """Not once for each recording, as if the recordings were bad."""
+    environment = {**os.environ, "ASD_PLUGINS": "asd-onnx,asd-frontends,asd-sklearn"}
+    command = [os.environ["ASD_COMMAND"], "fit", str(SAMPLES), "-o", str(tmp_path / "m.asd")]
+    options = ["--extractor", "squeezenet1_0", "--engine", "torch"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(
+        "asd: error: engine torch: extractor 'asd-imagenet:squeezenet1_0-torch' is not installed"
+    )
+    assert lines[0].endswith("or use --engine onnx")

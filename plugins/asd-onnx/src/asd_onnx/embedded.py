@@ -12,7 +12,7 @@ import numpy as np
 from asd.errors import ConfigError, PluginError
 from asd.plugin import CheckedExtractor, Extractor, Float32, OnnxGraph, Runtime, locate
 from asd_onnx.catalogue import Embedded
-from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of
+from asd_onnx.engine import COUNTERPARTS, Counterpart, choose, counterpart_extractor, problem_of, require
 from asd_onnx.session import Session
 
 
@@ -56,9 +56,17 @@ class EmbeddedExtractor(CheckedExtractor):
         return replace(self._session.computes_with(), batch_size=self.runtime.batch_size)
 
     def weight_hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of the weights that the network was made from, by the name of their file."""
+        """Return the SHA-256 of the weights that the network was made from, by the name of their file.
+
+        Raises
+        ------
+        PluginError
+            If PyTorch is to compute and is not there: said before any recording is read.
+        """
         if self._only_in_torch:
             return self._made_in_torch.weight_hashes()
+        if self._in_torch:
+            require(self._counterpart)
         name, sha256 = self._network.origin
         return {name: sha256}
 

@@ -111,11 +111,22 @@ def counterpart_extractor(counterpart: Counterpart, parameters: Mapping[str, Any
     PluginError
         If the plugin or PyTorch is not installed; the text gives the pip command.
     """
-    if lacking := problem_of(counterpart):
-        raise PluginError(f"engine torch: {lacking}; or use --engine onnx")
+    require(counterpart)
     extractor = create("extractor", counterpart.component, parameters)
     extractor.runtime = runtime
     return extractor
+
+
+def require(counterpart: Counterpart | None) -> None:
+    """Refuse engine torch where the plugin or PyTorch is not installed.
+
+    Raises
+    ------
+    PluginError
+        If it is not; the text gives the pip command.
+    """
+    if lacking := problem_of(counterpart):
+        raise PluginError(f"engine torch: {lacking}; or use --engine onnx")
 
 
 def problem_of(counterpart: Counterpart | None) -> str | None:
