@@ -413,8 +413,9 @@ def going_on(clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "asd"):
         model = Model.fit(halves(clips), CONFIG, cache=cache)
         verdicts = list(model.score(clips))
-    assert [v.score for v in verdicts] == [v.score for v in expected.score(clips)]  # type: ignore[union-attr]
-    assert np.array_equal(model.calibration.scores, expected.calibration.scores)
+    scores = [[v.score for v in each] for each in (verdicts, expected.score(clips))]  # type: ignore[union-attr]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-6)
+    np.testing.assert_allclose(model.calibration.scores, expected.calibration.scores, rtol=1e-6)
     return [record.getMessage() for record in caplog.records if record.module == "embeddings"]
 
 
@@ -729,7 +730,8 @@ def test_fitting_again_with_another_detector_loads_no_network(run, tmp_path: Pat
     assert "Pipeline: efficientat-mel → efficientat-mn04 → mahalanobis." in said
     expected = asd.fit(samples / "train", extractor="efficientat-mn04", detector="mahalanobis", cache=False)
     refitted = asd.load(again, cache=False)
-    assert np.array_equal(refitted.calibration.scores, expected.calibration.scores)
+    # Sums over rows may differ in the last bits from one process to another.
+    np.testing.assert_allclose(refitted.calibration.scores, expected.calibration.scores, rtol=1e-6)
     assert refitted.full_config() == expected.full_config()
     assert refitted.pipeline.weight_hashes() == expected.pipeline.weight_hashes()
     assert refitted.training == expected.training
@@ -739,7 +741,8 @@ def test_fitting_again_with_another_detector_loads_no_network(run, tmp_path: Pat
     list(asd.score(again, [normal, anomalous]))  # now they are kept
     said, loaded = run("score", again, normal, anomalous, "--json")
     assert loaded == ["soundfile"]  # it looks at the lengths
-    assert [row["score"] for row in json.loads(said)["clips"]] == [v.score for v in verdicts]  # type: ignore[union-attr]
+    scores = [row["score"] for row in json.loads(said)["clips"]]
+    assert scores == pytest.approx([v.score for v in verdicts], rel=1e-6)  # type: ignore[union-attr]
     said, loaded = run("evaluate", again, "--normal", normal, "--anomalous", anomalous, "--json")
     assert loaded == ["soundfile"]
     assert (json.loads(said)["normal"], json.loads(said)["anomalous"]) == (6, 9)

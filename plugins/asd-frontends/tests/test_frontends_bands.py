@@ -10,7 +10,7 @@ import pytest
 from asd.errors import ConfigError, DataError
 from asd.plugin import Audio, create, power_spectrogram
 from asd.testing import parametrize_with_checks
-from asd_frontends.bands import BandLevels, BandWaveform
+from asd_frontends.bands import BandLevels
 
 RATE = 32000
 TIME = np.arange(RATE) / RATE
@@ -37,7 +37,7 @@ def whole(values: dict[tuple[str, tuple[float, float] | None], float], quantity:
     return values[quantity, None]
 
 
-@parametrize_with_checks([BandLevels(), BandWaveform()])
+@parametrize_with_checks(["asd-frontends:band-levels", "asd-frontends:band-waveform"])
 def test_conformance(check: Any) -> None:
     check()
 

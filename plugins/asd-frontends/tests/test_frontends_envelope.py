@@ -11,7 +11,7 @@ import pytest
 from asd.errors import ConfigError, DataError
 from asd.plugin import Audio, create
 from asd.testing import parametrize_with_checks
-from asd_frontends.envelope import Envelope, EnvelopeWaveform
+from asd_frontends.envelope import Envelope
 
 RATE = 32000
 TIME = np.arange(5 * RATE) / RATE
@@ -39,7 +39,7 @@ def knocks(rate: float, ring: float) -> np.ndarray:
     return np.asarray(sound * np.sqrt(np.mean(NOISE**2) / np.mean(sound**2)))
 
 
-@parametrize_with_checks([Envelope(), EnvelopeWaveform()])
+@parametrize_with_checks(["asd-frontends:envelope", "asd-frontends:envelope-waveform"])
 def test_conformance(check: Any) -> None:
     check()
 

@@ -119,7 +119,7 @@ def test_pytorch_stands_in_for_an_onnxruntime_that_does_not_run(machine: Machine
 
 def test_the_log_says_which_and_why(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine("amx_bf16")
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "asd"):
         choose("net", Runtime(), 3, HERE)
         choose("net", Runtime(), 300, HERE)
         choose("net", Runtime(precision="bf16"), 0, HERE)
