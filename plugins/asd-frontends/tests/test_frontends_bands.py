@@ -9,7 +9,6 @@ import pytest
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Audio, create, power_spectrogram
-from asd.testing import parametrize_with_checks
 from asd_frontends.bands import BandLevels
 
 RATE = 32000
@@ -35,11 +34,6 @@ def at(values: dict[tuple[str, tuple[float, float] | None], float], quantity: st
 def whole(values: dict[tuple[str, tuple[float, float] | None], float], quantity: str) -> float:
     """Return a quantity of all bands together."""
     return values[quantity, None]
-
-
-@parametrize_with_checks(["asd-frontends:band-levels", "asd-frontends:band-waveform"])
-def test_conformance(check: Any) -> None:
-    check()
 
 
 def test_the_level_is_the_mean_square_in_db() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from asd.errors import ConfigError, DataError
 from asd.plugin import Audio, create
-from asd.testing import parametrize_with_checks
 from asd_frontends.envelope import Envelope
 
 RATE = 32000
@@ -37,11 +36,6 @@ def knocks(rate: float, ring: float) -> np.ndarray:
     since = TIME % (1 / rate)
     sound = np.exp(-since * 200) * np.sin(2 * np.pi * ring * since)
     return np.asarray(sound * np.sqrt(np.mean(NOISE**2) / np.mean(sound**2)))
-
-
-@parametrize_with_checks(["asd-frontends:envelope", "asd-frontends:envelope-waveform"])
-def test_conformance(check: Any) -> None:
-    check()
 
 
 def test_faint_knocks_show_at_their_rate_in_their_band_alone() -> None:

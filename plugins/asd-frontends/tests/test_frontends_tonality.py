@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from asd.errors import ConfigError, DataError
-from asd.testing import parametrize_with_checks
 from asd_frontends.tonality import SoundLevel, Tonality
 
 RATE = 32000
@@ -21,11 +20,6 @@ def tones(sound: np.ndarray, **parameters: Any) -> dict[tuple[float, float], flo
     extractor = Tonality(**parameters)
     values = extractor.embed(sound.astype(np.float32)[np.newaxis])[0]
     return {info.band: float(v) for info, v in zip(extractor.features(), values, strict=True) if info.band}
-
-
-@parametrize_with_checks([SoundLevel(), Tonality()])
-def test_conformance(check: Any) -> None:
-    check()
 
 
 def test_the_level_is_the_mean_square_in_db() -> None:
