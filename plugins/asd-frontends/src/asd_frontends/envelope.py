@@ -21,6 +21,7 @@ from asd.plugin import (
     whole_number,
 )
 from asd_frontends import onnx
+from asd_frontends.background import STEP, neighbours, running_median
 from asd_frontends.waveform import Waveform
 
 _SPECTRUM_FLOOR = 1e-12
@@ -31,9 +32,6 @@ _OVERLAP = 4
 
 _SIDE = 4.0
 """The floor of the envelope's spectrum is its median over as many Hz to each side."""
-
-_STEP = 8
-"""Bins from one value of the floor to the next; between them it is interpolated."""
 
 _PERIODS = 4
 """Periods of the slowest rate that a window holds at least: a Hann window does not resolve less."""
@@ -179,7 +177,7 @@ class Envelope(CheckedExtractor):
     def _pulsation(self, window: Float32) -> Float64:
         """Return the highest lines of the envelopes' spectra, float64[dimension] in dB, of samples, float32[n]."""
         spectra, spacing = self._spectra(self._envelopes(window))
-        floor = _floor(spectra, max(1, round(_SIDE / spacing)))
+        floor = running_median(spectra, max(1, round(_SIDE / spacing)))
         above = spectra / np.maximum(floor, _LEAST_PEAK)
         first = np.ceil(self._rates / spacing).astype(np.intp)
         peaks = np.maximum.reduceat(above[: first[-1]], first[:-1], axis=0)
@@ -226,10 +224,9 @@ class Envelope(CheckedExtractor):
         real, imaginary = (graph.op("Mul", part, part) for part in parts)
         spectra = graph.op("Div", graph.op("Add", real, imaginary), graph.constant(np.array(np.square(hann).sum())))
         side = max(1, round(_SIDE / spacing))
-        centres = np.arange(0, stop, _STEP)
-        around = np.abs(centres[:, np.newaxis] + np.arange(-side, side + 1))
-        mirrored = np.where(around < stop, around, 2 * (stop - 1) - around)
-        medians = onnx.median(graph, graph.op("Gather", spectra, graph.constant(mirrored), axis=1), 2)
+        centres = np.arange(0, stop, STEP)
+        around = graph.constant(neighbours(stop, side))
+        medians = onnx.median(graph, graph.op("Gather", spectra, around, axis=1), 2)
         between = np.array([np.interp(np.arange(stop), centres, own) for own in np.eye(len(centres))]).T
         floor = graph.op("MatMul", graph.constant(np.ascontiguousarray(between)), medians)
         floor = graph.op("Max", floor, graph.constant(np.array(_LEAST_PEAK, np.float64)))
@@ -254,12 +251,3 @@ class Envelope(CheckedExtractor):
         spacing = self.sample_rate / (self.n_fft // _OVERLAP) / len(envelopes)
         stop = int(np.ceil((self._rates[-1] + _SIDE) / spacing)) + 1
         return np.square(np.abs(np.fft.rfft(deviations, axis=0)[:stop])) / np.square(hann).sum(), spacing
-
-
-def _floor(spectra: Float64, side: int) -> Float64:
-    """Return the running median over lines, at every eighth line, interpolated; `side` lines to each side."""
-    lines = np.arange(len(spectra))
-    centres = lines[::_STEP]
-    padded = np.pad(spectra, ((side, side), (0, 0)), mode="reflect")
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1, axis=0)[::_STEP], axis=2)
-    return np.stack([np.interp(lines, centres, median) for median in medians.T], axis=1)

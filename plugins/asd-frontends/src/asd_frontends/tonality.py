@@ -23,15 +23,13 @@ from asd.plugin import (
     whole_number,
 )
 from asd_frontends import onnx
+from asd_frontends.background import STEP, neighbours, running_median
 
 _F_MIN = 40.0
 """Lowest frequency of tones in Hz."""
 
 _SPECTRUM_FLOOR = 1e-12
 """Least power of a bin: less than 16-bit recordings hold, more than a resampler leaves above their own band."""
-
-_STEP = 8
-"""Bins from one value of the background to the next; between them it is interpolated."""
 
 
 class SoundLevel(CheckedExtractor):
@@ -157,7 +155,7 @@ class Tonality(CheckedExtractor):
         spectra = power_spectrogram(window, n_fft=self.n_fft, hop_length=self.n_fft // 2)
         # A periodic Hann window's squares sum to 3/8 of its length.
         spectrum = power_to_db(np.median(spectra, axis=1) * np.float32(16 / 3 / self.n_fft**2), floor=_SPECTRUM_FLOOR)
-        prominence = np.maximum(spectrum - self._background(spectrum), 0.0)
+        prominence = np.maximum(spectrum - running_median(spectrum[:, np.newaxis], self._half)[:, 0], 0.0)
         bins = self._bins.astype(np.intp)
         sums = np.add.reduceat(np.square(prominence[: bins[-1]]), bins[:-1])
         return np.asarray(np.sqrt(sums / np.diff(bins)))
@@ -166,14 +164,6 @@ class Tonality(CheckedExtractor):
     def _half(self) -> int:
         """Bins to each side of the centre of a running median."""
         return max(1, round(self.width * self.n_fft / self.sample_rate / 2))
-
-    def _background(self, spectrum: Float32) -> Float64:
-        """Return the running median of a spectrum in dB, at every eighth bin, interpolated."""
-        half = self._half
-        centres = np.arange(0, len(spectrum), _STEP)
-        padded = np.pad(spectrum, half, mode="reflect")
-        medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)[::_STEP], axis=1)
-        return np.interp(np.arange(len(spectrum)), centres, medians)
 
     def to_onnx(self, graph: OnnxGraph, windows: str) -> str:
         """Add the embeddings to `graph`; see `asd.plugin.OnnxGraph`."""
@@ -191,13 +181,11 @@ class Tonality(CheckedExtractor):
         return graph.op("Sqrt", graph.op("Concat", *means, axis=1))
 
     def _background_to_onnx(self, graph: OnnxGraph, spectrum: str) -> str:
-        bins, half = self.n_fft // 2 + 1, self._half
-        around = np.arange(0, bins, _STEP)[:, np.newaxis] + np.arange(-half, half + 1)
-        around = np.abs(around)
-        mirrored = np.where(around < bins, around, 2 * (bins - 1) - around)
-        medians = onnx.median(graph, graph.op("Gather", spectrum, graph.constant(mirrored), axis=1), 2)
+        bins = self.n_fft // 2 + 1
+        around = graph.constant(neighbours(bins, self._half))
+        medians = onnx.median(graph, graph.op("Gather", spectrum, around, axis=1), 2)
         pixels = graph.op("Unsqueeze", medians, graph.constant([1, 2]))
-        scales = graph.constant(np.array([1, 1, 1, _STEP], np.float32))
+        scales = graph.constant(np.array([1, 1, 1, STEP], np.float32))
         fine = graph.op(
             "Resize", pixels, "", scales, mode="linear", coordinate_transformation_mode="asymmetric"
         )  # its last values repeat the last median, as they do where it is interpolated
