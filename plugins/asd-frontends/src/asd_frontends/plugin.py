@@ -11,6 +11,12 @@ from asd_registry import ComponentSpec, hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the front ends, and the extractors that need no network."""
     yield from _of_networks()
+    yield from _frontends()
+    yield from _extractors()
+
+
+def _frontends() -> Iterator[ComponentSpec]:
+    """Yield the front ends that belong to no network."""
     yield ComponentSpec(
         kind="frontend",
         name="mel-image",
@@ -55,6 +61,19 @@ def asd_components() -> Iterator[ComponentSpec]:
         shape=(32000,),
     )
     yield ComponentSpec(
+        kind="frontend",
+        name="envelope-waveform",
+        summary="Plain samples, five seconds at a time, for envelope",
+        target="asd_frontends.envelope:EnvelopeWaveform",
+        licence="Apache-2.0",
+        sample_rate=32000,
+        shape=(160000,),
+    )
+
+
+def _extractors() -> Iterator[ComponentSpec]:
+    """Yield the extractors, which need no network."""
+    yield ComponentSpec(
         kind="extractor",
         name="band-levels",
         summary="Level and fluctuation of frequency bands in dB, absolute",
@@ -77,15 +96,6 @@ def asd_components() -> Iterator[ComponentSpec]:
         target="asd_frontends.tonality:Tonality",
         licence="Apache-2.0",
         frontend="band-waveform",
-    )
-    yield ComponentSpec(
-        kind="frontend",
-        name="envelope-waveform",
-        summary="Plain samples, five seconds at a time, for envelope",
-        target="asd_frontends.envelope:EnvelopeWaveform",
-        licence="Apache-2.0",
-        sample_rate=32000,
-        shape=(160000,),
     )
     yield ComponentSpec(
         kind="extractor",
