@@ -14,6 +14,8 @@ __all__ = [
     "MonitorError",
     "PluginError",
     "RenamedWarning",
+    "SinkError",
+    "SourceError",
     "WeightError",
 ]
 
@@ -44,6 +46,14 @@ class ModelFileError(AsdError):
 
 class MonitorError(AsdError):
     """A monitor's state that cannot be kept or read, or a clip that it cannot take."""
+
+
+class SourceError(AsdError):
+    """Sound that cannot be reached while it comes, or that breaks off."""
+
+
+class SinkError(AsdError):
+    """An event that could not be delivered."""
 
 
 class WeightError(AsdError):

@@ -19,6 +19,8 @@ from asd.contract.interfaces import (
     Frontend,
     Reason,
     Runtime,
+    Sink,
+    Source,
     State,
     fit_rows,
 )
@@ -33,8 +35,10 @@ from asd.files.weights import locate, locate_on_first_use
 from asd.progress import track
 from asd.records import (
     Audio,
+    Block,
     Channel,
     Clip,
+    Event,
     FeatureInfo,
     Float32,
     Float64,
@@ -43,6 +47,7 @@ from asd.records import (
     RemoteFile,
     Representation,
     Rows,
+    Severity,
     Windows,
 )
 from asd.sound.finding import AUDIO_SUFFIXES
@@ -65,6 +70,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "NORMAL_LABELS",
     "Audio",
+    "Block",
     "Channel",
     "CheckedDetector",
     "CheckedExtractor",
@@ -73,6 +79,7 @@ __all__ = [
     "Component",
     "Dataset",
     "Detector",
+    "Event",
     "Extractor",
     "FeatureInfo",
     "Features",
@@ -88,6 +95,9 @@ __all__ = [
     "Representation",
     "Rows",
     "Runtime",
+    "Severity",
+    "Sink",
+    "Source",
     "State",
     "TransferError",
     "Windows",

@@ -210,3 +210,60 @@ class RemoteFile:
     def name(self) -> str:
         """The file's name."""
         return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of sound that a source delivers while it comes.
+
+    Parameters
+    ----------
+    samples : float32 array of shape (n, channels)
+        Full scale is ±1. Values that are not finite are the listener's to tell.
+    sample_rate : int
+        In Hz; may change from block to block, which the listener tells.
+    time : float
+        When the first sample was recorded, in seconds since 1970.
+    name : str or None
+        Of sound that comes in files: the file; no clip reaches from one into the next. None: one endless recording.
+    """
+
+    samples: Float32
+    sample_rate: int
+    time: float
+    name: str | None = None
+
+
+Severity = Literal["info", "warning", "alarm"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a machine, or to the listening itself, and that somebody is to be told.
+
+    Parameters
+    ----------
+    id : str
+        Unique, for ever; what is delivered twice has the same.
+    time : float
+        In seconds since 1970.
+    machine : str
+        Name of the machine, as the user gave it; may hold any characters.
+    kind : str
+        ``"alarm"``, ``"cleared"``, ``"unlike"``, ``"drift"``, ``"acknowledged"``, ``"condition"`` (the recording is at
+        fault: silence, a gap …), ``"condition-over"``, ``"started"``, ``"stopped"``.
+    severity : {"info", "warning", "alarm"}
+        How urgent it is.
+    text : str
+        One sentence for people.
+    data : mapping of str to Any
+        Details that JSON can hold: evidence, p-value, name of the condition, explanation, files kept.
+    """
+
+    id: str
+    time: float
+    machine: str
+    kind: str
+    severity: Severity
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)

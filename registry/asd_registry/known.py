@@ -63,7 +63,7 @@ def distribution_of(name: str, kind: Kind | Literal["command"] | None = None) ->
     ----------
     name : str
         A short name, present or former.
-    kind : {"frontend", "extractor", "detector", "dataset", "command"}, optional
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "command"}, optional
         What is called so; None: a component of any kind.
     """
     if kind is not None:

@@ -11,7 +11,7 @@ from asd_registry import rules
 API_VERSION = 1
 """The version of the contract between the framework and its plugins."""
 
-Kind = Literal["frontend", "extractor", "detector", "dataset"]
+Kind = Literal["frontend", "extractor", "detector", "dataset", "source", "sink"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
@@ -50,11 +50,11 @@ class WeightFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentSpec:
-    """A front end, extractor, detector or dataset that a plugin offers.
+    """A component that a plugin offers.
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
         Which interface of ``asd`` the target implements.
     name : str
         Lower-case name that users type; unique among the installed components of its kind.

@@ -23,6 +23,8 @@ _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "extractor": interfaces.Extractor,
     "detector": interfaces.Detector,
     "dataset": interfaces.Dataset,
+    "source": interfaces.Source,
+    "sink": interfaces.Sink,
 }
 
 
@@ -56,13 +58,17 @@ def create(kind: Literal["detector"], name: str, parameters: Given = None) -> in
 @overload
 def create(kind: Literal["dataset"], name: str, parameters: Given = None) -> interfaces.Dataset: ...
 @overload
+def create(kind: Literal["source"], name: str, parameters: Given = None) -> interfaces.Source: ...
+@overload
+def create(kind: Literal["sink"], name: str, parameters: Given = None) -> interfaces.Sink: ...
+@overload
 def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component: ...
 def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component:
     """Create the component called `name` (``name`` or ``distribution:name``).
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
         What to create.
     name : str
         Its registered name.

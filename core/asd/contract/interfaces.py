@@ -1,4 +1,4 @@
-"""The four interfaces that plugins implement.
+"""The interfaces that plugins implement.
 
 A constructor stores its keyword parameters, checks them, and does nothing else. Weights load at first use. A complete
 detector::
@@ -20,7 +20,7 @@ Attributes that end in an underscore are what was learned: the model file keeps 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -32,7 +32,9 @@ from asd.contract.parameters import parameters_of
 from asd.errors import ModelFileError
 from asd.records import (
     Audio,
+    Block,
     Channel,
+    Event,
     FeatureInfo,
     Float32,
     Float64,
@@ -74,7 +76,7 @@ class Runtime:
 
 
 class Component:
-    """What front ends, extractors, detectors and datasets have in common."""
+    """What all kinds of components have in common."""
 
     runtime: Runtime = Runtime()
     """Set by the pipeline before first use; components that compute nothing heavy ignore it."""
@@ -313,4 +315,39 @@ class Dataset(Component, ABC):
         ------
         DataError
             If the folder does not hold this dataset (what was found, what was expected), or is incomplete.
+        """
+
+
+class Source(Component, ABC):
+    """Delivers the sound of a machine while it comes: a microphone, a stream, a folder that is being filled."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Block]:
+        """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's end.
+
+        The listener calls it in a thread of its own, and again after an error, with growing pauses. It may yield an
+        empty block where nothing came for a second, so that the listener can stop it. It releases what it holds when
+        the iterator is closed.
+
+        Raises
+        ------
+        SourceError
+            If the sound cannot be reached, or breaks off; the text says what was tried and how to correct it.
+        """
+
+
+class Sink(Component, ABC):
+    """Tells somebody of events: a file, a web address, a broker, a mailbox."""
+
+    @abstractmethod
+    def send(self, event: Event) -> None:
+        """Deliver an event; the return means that it has arrived and need never be sent again.
+
+        The listener calls it in a thread of its own, in the order of the events, with a time limit; what fails stays in
+        the queue and is tried again, with growing pauses.
+
+        Raises
+        ------
+        SinkError
+            If it could not be delivered; the text says where it was to go, and what came instead.
         """

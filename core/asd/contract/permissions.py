@@ -50,7 +50,7 @@ def check_parameters(kind: Kind, name: str, parameters: Mapping[str, Any]) -> No
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
         What the component is.
     name : str
         Its registered name.

@@ -42,7 +42,7 @@ def write_plugin(name: str, kind: Kind, folder: Path) -> Path:
     ----------
     name : str
         The component: lower-case words with hyphens between them. The distribution is called ``asd-NAME``.
-    kind : {"frontend", "extractor", "detector", "dataset"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
         What the component is.
     folder : Path
         Where the distribution's own folder is made.

@@ -1,0 +1,1 @@
+"""Listening day and night with asd."""

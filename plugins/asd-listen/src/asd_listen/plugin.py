@@ -1,0 +1,1 @@
+"""What the distribution offers, as data."""
