@@ -26,7 +26,7 @@ HEAVY = {
 }
 BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing"}
 """What a plugin, an example or a page may import of ``asd``; asd.testing in tests alone."""
-LIBRARIES = {"asd_torch"}
+LIBRARIES = {"asd_pages", "asd_torch"}
 """Plain libraries among the distributions: no components, so that whoever writes a plugin may use them."""
 
 
