@@ -14,25 +14,27 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.api import diff, fit, load, recalibrate, score, update
+    from asd.api import diff, embed, fit, fit_features, load, recalibrate, score, score_features, update
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
+    from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "asd.api": "diff fit load recalibrate score update",
+    "asd.api": "diff embed fit fit_features load recalibrate score score_features update",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
+    "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
@@ -49,6 +51,7 @@ __all__ = [
     "Config",
     "Dataset",
     "Detector",
+    "Embeddings",
     "Extractor",
     "Frontend",
     "Model",
@@ -61,10 +64,13 @@ __all__ = [
     "Verdict",
     "Windows",
     "diff",
+    "embed",
     "fit",
+    "fit_features",
     "load",
     "recalibrate",
     "score",
+    "score_features",
     "update",
     "use_plugin_file",
 ]
