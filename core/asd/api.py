@@ -14,7 +14,7 @@ from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
-from asd.detection.embedding import embed_clips
+from asd.detection.embedding import check_windows, embed_found
 from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
 from asd.detection.groups import column_of
 from asd.detection.model import Model
@@ -22,7 +22,7 @@ from asd.detection.pipeline import Failure
 from asd.detection.training import new_detector
 from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
-from asd.errors import ConfigError, DataError
+from asd.errors import DataError
 from asd.sound.finding import find_clips
 
 _log = logging.getLogger("asd")
@@ -135,15 +135,9 @@ def embed(
     AsdError
         If the data or the options do not allow it, or no clip can be used; the text says how to correct it.
     """
-    if windows and options.get("embedding_pooling", "none") != "none":
-        raise ConfigError(
-            f"windows and embedding_pooling {options['embedding_pooling']!r} exclude each other: a vector for each "
-            "window, or one for each clip"
-        )
-    config = Config.from_mapping(options)
-    clips = find_clips(_as_list(data), segment=config.segment, group=column_of(config.group))
+    check_windows(windows, options.get("embedding_pooling"))
     how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
-    return embed_clips(clips, config, branch=branch, windows=windows, **how)
+    return embed_found(_as_list(data), Config.from_mapping(options), branch=branch, windows=windows, **how)
 
 
 def fit_features(

@@ -6,8 +6,9 @@ import datetime
 import importlib.metadata
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from asd.detection.config import Config, ResolvedConfig
 from asd.detection.embedder import Embedder
 from asd.detection.embeddings import EmbeddingCache, cache_from, to_json
 from asd.detection.features import ClipFeatures, Failure
+from asd.detection.groups import FOLDER, column_of
 from asd.detection.identity import content_of
 from asd.detection.pipeline import Pipeline
 from asd.detection.pooling import pool_embeddings
@@ -24,6 +26,7 @@ from asd.detection.vectors import Embeddings
 from asd.errors import ConfigError, DataError
 from asd.progress import track
 from asd.records import Clip
+from asd.sound.finding import find_clips
 
 _log = logging.getLogger("asd")
 
@@ -61,6 +64,29 @@ def branch_to_embed(config: Config, branch: str | None, *, windows: bool) -> tup
     pooling = part.embedding_pooling
     pooling = "none" if windows else "mean" if pooling == "none" else pooling
     return names[number], replace(part, embedding_pooling=pooling)
+
+
+def check_windows(windows: bool, pooling: str | None) -> None:
+    """Refuse windows that are to be pooled.
+
+    Raises
+    ------
+    ConfigError
+        If a pooling is asked for besides.
+    """
+    if windows and pooling not in (None, "none"):
+        raise ConfigError(
+            f"windows and embedding_pooling {pooling!r} exclude each other: a vector for each window, or one for each "
+            "clip"
+        )
+
+
+def embed_found(data: Iterable[str | Path], config: Config, **how: Any) -> Embeddings:
+    """Return the embeddings of what `data` names; parameters as for `embed_clips`, errors of `find_clips` besides."""
+    clips = find_clips(data, segment=config.segment, group=column_of(config.group))
+    if config.group == FOLDER:
+        clips = [replace(clip, group=clip.path.absolute().parent.name) for clip in clips]
+    return embed_clips(clips, config, **how)
 
 
 def embed_clips(
