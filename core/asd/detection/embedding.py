@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,9 @@ from asd.detection.vectors import Embeddings
 from asd.errors import ConfigError, DataError
 from asd.progress import track
 from asd.records import Clip
+from asd.sound.data import Entry
 from asd.sound.finding import find_clips
+from asd.sound.memory import held
 
 _log = logging.getLogger("asd")
 
@@ -81,11 +82,11 @@ def check_windows(windows: bool, pooling: str | None) -> None:
         )
 
 
-def embed_found(data: Iterable[str | Path], config: Config, **how: Any) -> Embeddings:
+def embed_found(data: Iterable[Entry], config: Config, **how: Any) -> Embeddings:
     """Return the embeddings of what `data` names; parameters as for `embed_clips`, errors of `find_clips` besides."""
     clips = find_clips(data, segment=config.segment, group=column_of(config.group))
     if config.group == FOLDER:
-        clips = [replace(clip, group=clip.path.absolute().parent.name) for clip in clips]
+        clips = [clip if held(clip.path) else replace(clip, group=clip.path.absolute().parent.name) for clip in clips]
     return embed_clips(clips, config, **how)
 
 
