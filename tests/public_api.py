@@ -19,7 +19,16 @@ from asd.contract.parameters import REQUIRED, describe, parameters_of
 from asd_registry import Component
 from asd_registry.discovery import import_target
 
-MODULES = ("asd", "asd.command", "asd.errors", "asd.experiment", "asd.plugin", "asd.testing", "asd_registry")
+MODULES = (
+    "asd",
+    "asd.command",
+    "asd.errors",
+    "asd.experiment",
+    "asd.plugin",
+    "asd.sklearn",
+    "asd.testing",
+    "asd_registry",
+)
 """Every public name of these."""
 
 OWN = {path.parent.name for path in (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")}

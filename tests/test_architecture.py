@@ -24,8 +24,10 @@ HEAVY = {
     *("torch", "torchvision", "tensorflow", "essentia", "sklearn", "scipy", "matplotlib", "pandas", "librosa"),
     *("transformers", "huggingface_hub"),
 }
-BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing"}
+BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing", "asd.sklearn"}
 """What a plugin, an example or a page may import of ``asd``; asd.testing in tests alone."""
+OPTIONAL = {"testing.py": "asd_testing", "sklearn.py": "sklearn", "vectors_file.py": "pyarrow"}
+"""Modules that stand for a library which asd does without, and say so where it is not installed."""
 LIBRARIES = {"asd_pages", "asd_torch"}
 """Plain libraries among the distributions: no components, so that whoever writes a plugin may use them."""
 
@@ -72,8 +74,7 @@ def test_the_registry_imports_nothing_of_ours() -> None:
 def test_the_core_imports_only_what_it_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    # asd.testing stands for a distribution of its own, and says so where that is not installed
-    found = {m for path, m in imports(ROOT / "core") if m != "asd_testing" or path.name != "testing.py"}
+    found = {m for path, m in imports(ROOT / "core") if m != OPTIONAL.get(path.name)}
     found -= sys.stdlib_module_names
     # Optional: skops stores what estimators of a stranger's plugin learned, av reads what libsndfile cannot
     assert found - {"asd", "asd_registry", "skops", "av"} <= declared

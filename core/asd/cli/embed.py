@@ -14,19 +14,8 @@ from asd.cli.options import config_from, pipeline_options, runtime_from, runtime
 from asd.cli.output import print_json, reporting
 from asd.errors import AsdError
 
-_TAKEN = (
-    "frontend",
-    "extractor",
-    "embedding_pooling",
-    "quality",
-    "group",
-    "channel",
-    "segment",
-    "short",
-    "tail",
-    "seed",
-)
-"""The fields of a configuration that embeddings depend on."""
+_TAKEN = ("frontend", "extractor", "quality", "group", "channel", "segment", "short", "tail", "seed")
+"""The fields of a configuration that embeddings depend on; the pooling is described otherwise than for a fit."""
 
 
 class _EmbedCommand(DottedCommand):
