@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
 from asd.detection.verdict import Verdict
+from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
-
-Data = str | Path | Iterable[str | Path]
 
 
 def fit(
     data: Data,
     *,
+    rate: int | None = None,
     runtime: Runtime | None = None,
     workers: int = 1,
     strict: bool = False,
@@ -32,8 +32,12 @@ def fit(
 
     Parameters
     ----------
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests with recordings of the healthy machine.
+    data : str, Path, array, pair (samples, rate), frame, or iterable of these
+        Recordings of the healthy machine: files, folders, globs, CSV manifests; arrays of shape (n,), (n, channels) or
+        (channels, n), full scale ±1 or that of their integer type; a frame (pandas, Polars) with a column ``path``
+        and, if wanted, the others of a manifest (``label``, ``split``, ``start``, ``end``, groups).
+    rate : int, optional
+        Sample rate in Hz of the arrays that come without one.
     runtime : Runtime, optional
         Device, precision and batch size.
     workers : int
@@ -52,7 +56,11 @@ def fit(
     """
     config = Config.from_mapping(options)
     clips = find_clips(
-        _as_list(data), segment=config.segment, label="normal", split="train", group=column_of(config.group)
+        entries_of(data, rate=rate),
+        segment=config.segment,
+        label="normal",
+        split="train",
+        group=column_of(config.group),
     )
     return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
 
@@ -61,6 +69,7 @@ def score(
     model: Model | str | Path,
     data: Data,
     *,
+    rate: int | None = None,
     segment: Segment = "auto",
     workers: int = 1,
     cache: bool = True,
@@ -72,8 +81,8 @@ def score(
     ----------
     model : Model, str or Path
         A fitted model, or its file.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests.
+    data, rate
+        Recordings to judge, as for `fit`; a sequence of `asd.Clip` is judged as it is.
     segment : float, "auto" or None
         Cut recordings into clips of so many seconds; None: judge each as a whole; ``"auto"``: as the model was fitted,
         and what is more than twice as long as its clips into clips of their length.
@@ -85,13 +94,14 @@ def score(
         As for `asd.detection.model.Model.load`.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
-    yield from fitted.score(clips_to_judge(fitted, _as_list(data), segment=segment), workers=workers, cache=cache)
+    yield from fitted.score(data, rate=rate, segment=segment, workers=workers, cache=cache)
 
 
 def recalibrate(
     model: Model | str | Path,
     data: Data,
     *,
+    rate: int | None = None,
     keep: bool = False,
     false_alarms_per_hour: float | None = None,
     workers: int = 1,
@@ -104,8 +114,8 @@ def recalibrate(
     ----------
     model : Model, str or Path
         A fitted model, or its file; neither is changed.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests; recordings that the model learned from are left out.
+    data, rate
+        Recordings, as for `fit`; those that the model learned from are left out.
     keep, false_alarms_per_hour, workers, strict
         As for `asd.detection.model.Model.recalibrate`.
     trust : bool
@@ -113,7 +123,7 @@ def recalibrate(
     """
     fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
     return fitted.recalibrate(
-        clips_to_calibrate(fitted, _as_list(data)),
+        clips_to_calibrate(fitted, entries_of(data, rate=rate)),
         keep=keep,
         false_alarms_per_hour=false_alarms_per_hour,
         workers=workers,
@@ -126,6 +136,7 @@ def update(
     data: Data,
     *,
     old_data: Data = (),
+    rate: int | None = None,
     workers: int = 1,
     strict: bool = False,
     trust: bool = False,
@@ -136,19 +147,19 @@ def update(
     ----------
     model : Model, str or Path
         A fitted model, or its file; neither is changed.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests with new recordings.
-    old_data : str, Path or iterable of them
-        Where the recordings are that the model learned from, if the embedding cache has lost them.
+    data, rate
+        New recordings, as for `fit`.
+    old_data
+        The recordings that the model learned from, as `data`, if the embedding cache has lost them.
     workers, strict
         As for `fit`.
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
-    old = _as_list(old_data)
+    new, old = entries_of_each([data, old_data], rate=rate)
     return fitted.update(
-        clips_to_learn(fitted, _as_list(data)),
+        clips_to_learn(fitted, new),
         old_clips=clips_to_learn(fitted, old) if old else (),
         workers=workers,
         strict=strict,
@@ -156,7 +167,13 @@ def update(
 
 
 def diff(
-    old: Model | str | Path, new: Model | str | Path, data: Data = (), *, workers: int = 1, trust: bool = False
+    old: Model | str | Path,
+    new: Model | str | Path,
+    data: Data = (),
+    *,
+    rate: int | None = None,
+    workers: int = 1,
+    trust: bool = False,
 ) -> Comparison:
     """Return what differs between two models of one machine.
 
@@ -164,22 +181,18 @@ def diff(
     ----------
     old, new : Model, str or Path
         Fitted models, or their files.
-    data : str, Path or iterable of them
-        Recordings that both are to judge; none: nothing is judged.
+    data, rate
+        Recordings that both are to judge, as for `fit`; none: nothing is judged.
     workers : int
         Threads that decode ahead of the network.
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
     before, after = (model if isinstance(model, Model) else Model.load(model, trust=trust) for model in (old, new))
-    named = _as_list(data)
+    named = entries_of(data, rate=rate)
     return compare(before, after, clips_to_judge(after, named) if named else (), workers=workers)
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True, trust: bool = False) -> Model:
     """Read a model file; parameters and errors as for `asd.detection.model.Model.load`."""
     return Model.load(path, runtime=runtime, cache=cache, trust=trust)
-
-
-def _as_list(data: Data) -> list[str | Path]:
-    return [data] if isinstance(data, str | Path) else list(data)

@@ -15,8 +15,9 @@ import numpy as np
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.cutting import Segment, clips_given
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
@@ -42,6 +43,7 @@ from asd.detection.training import (
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
 from asd.records import Clip, Float64
+from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
@@ -258,18 +260,21 @@ class Model:
         """
         return updated(self, clips, old_clips=old_clips, workers=workers, strict=strict)
 
-    def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
+    def score(
+        self, data: Data, *, rate: int | None = None, segment: Segment = "auto", workers: int = 1, cache: bool = True
+    ) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure for a clip that cannot be read, in order.
 
         Parameters
         ----------
-        clips : sequence of Clip
-            What to judge.
+        data, rate, segment
+            What to judge, as for `asd.score`; a sequence of `Clip` is judged as it is.
         workers : int
             Threads that decode ahead of the network.
         cache : bool
             Whether the embedding cache is used that `fit` or `load` got.
         """
+        clips = clips_given(self, data, rate=rate, segment=segment)
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
@@ -278,20 +283,8 @@ class Model:
         for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
-                    expected[branch] = self._say_precision(each.precision, expected[branch])
+                    expected[branch] = say_precision(each.precision, expected[branch])
             yield self._judge(results)
-
-    @staticmethod
-    def _say_precision(used: str, expected: Any) -> Any:
-        """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
-        if used == expected or not {used, expected} <= {"fp32", "bf16"}:
-            return expected
-        _log.warning(
-            "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
-            "give %s",
-            used, expected, expected,
-        )  # fmt: skip
-        return used
 
     def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
         judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
