@@ -15,7 +15,7 @@ import numpy as np
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile
 from asd.detection.calibration import LENGTHS, Calibration, Decision
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
@@ -27,6 +27,7 @@ from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, section
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
@@ -78,6 +79,8 @@ class Model:
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    reference : Reference or None
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Model:
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -200,6 +204,8 @@ class Model:
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        clips = [each.clip for each in merged]
+        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -278,20 +284,8 @@ class Model:
         for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
-                    expected[branch] = self._say_precision(each.precision, expected[branch])
+                    expected[branch] = say_precision(each.precision, expected[branch])
             yield self._judge(results)
-
-    @staticmethod
-    def _say_precision(used: str, expected: Any) -> Any:
-        """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
-        if used == expected or not {used, expected} <= {"fp32", "bf16"}:
-            return expected
-        _log.warning(
-            "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
-            "give %s",
-            used, expected, expected,
-        )  # fmt: skip
-        return used
 
     def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
         judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
@@ -383,6 +377,8 @@ class Model:
         """
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+        if self.reference is not None:
+            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
@@ -468,6 +464,7 @@ class Model:
         if pipeline.config.branches:
             calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
+        model.reference = Reference.restored(parts["reference"]) if "reference" in parts else None
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]
