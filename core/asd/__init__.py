@@ -14,11 +14,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.api import diff, fit, load, recalibrate, score, update
+    from asd.api import diff, explain, fit, load, recalibrate, score, update
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
+    from asd.detection.explanation import Explanation, Finding
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
     from asd.detection.verdict import BranchVerdict, Verdict
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "asd.api": "diff fit load recalibrate score update",
+    "asd.api": "diff explain fit load recalibrate score update",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
+    "asd.detection.explanation": "Explanation Finding",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.verdict": "BranchVerdict Verdict",
@@ -49,7 +51,9 @@ __all__ = [
     "Config",
     "Dataset",
     "Detector",
+    "Explanation",
     "Extractor",
+    "Finding",
     "Frontend",
     "Model",
     "Monitor",
@@ -61,6 +65,7 @@ __all__ = [
     "Verdict",
     "Windows",
     "diff",
+    "explain",
     "fit",
     "load",
     "recalibrate",

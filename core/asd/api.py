@@ -1,4 +1,4 @@
-"""The Python interface: `fit`, `score`, `load`; `recalibrate`, `update` and `diff` for a model that goes on."""
+"""The Python interface: `fit`, `score`, `explain`, `load`; `recalibrate`, `update`, `diff` for a model that goes on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
+from asd.detection.explanation import Explanation, most_unusual
+from asd.detection.explanation import explain as explain_clip
 from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
 from asd.detection.verdict import Verdict
+from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
 
@@ -95,6 +98,45 @@ def score(
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     yield from fitted.score(data, rate=rate, segment=segment, workers=workers, cache=cache)
+
+
+def explain(
+    model: Model | str | Path,
+    clip: Data,
+    *,
+    rate: int | None = None,
+    healthy: Data = (),
+    segment: Segment = "auto",
+    trust: bool = False,
+) -> Explanation:
+    """Return why a clip is unusual: when, at which frequencies, by how much; or that nothing stands out.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        A fitted model, or its file.
+    clip : str, Path, Clip, array or pair (samples, rate)
+        A recording, of which the most unusual clip is explained where it is longer than the model's; or one clip.
+    rate : int, optional
+        Sample rate in Hz of an array.
+    healthy : str, Path or iterable of them
+        Recordings of the healthy machine, those of the fit if possible: the most similar one is found among them, and
+        stands for what is unusual. A model of an older version, which keeps no healthy levels, is explained by
+        comparison with them.
+    segment : float, "auto" or None
+        As for `score`.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+
+    Raises
+    ------
+    AudioError
+        If the clip cannot be read, is silent, or is too short to be explained.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
+    found, named = entries_of_each([clip, healthy], rate=rate)
+    clips = [clip] if isinstance(clip, Clip) else clips_to_judge(fitted, found, segment=segment)
+    return explain_clip(fitted, most_unusual(fitted, clips), healthy=clips_to_learn(fitted, named) if named else ())
 
 
 def recalibrate(

@@ -28,6 +28,7 @@ from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, section
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
@@ -80,6 +81,8 @@ class Model:
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    reference : Reference or None
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Model:
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -202,6 +206,8 @@ class Model:
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        clips = [each.clip for each in merged]
+        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -376,6 +382,8 @@ class Model:
         """
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+        if self.reference is not None:
+            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
@@ -461,6 +469,7 @@ class Model:
         if pipeline.config.branches:
             calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
+        model.reference = Reference.restored(parts["reference"]) if "reference" in parts else None
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]
