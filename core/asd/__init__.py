@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.api import diff, explain, fit, load, recalibrate, score, update
+    from asd.api import diff, embed, explain, fit, fit_features, load, recalibrate, score, score_features, update
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from asd.detection.explanation import Explanation, Finding
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
+    from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "asd.api": "diff explain fit load recalibrate score update",
+    "asd.api": "diff embed explain fit fit_features load recalibrate score score_features update",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
@@ -35,6 +36,7 @@ _HOMES = {
     "asd.detection.explanation": "Explanation Finding",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
+    "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
@@ -51,6 +53,7 @@ __all__ = [
     "Config",
     "Dataset",
     "Detector",
+    "Embeddings",
     "Explanation",
     "Extractor",
     "Finding",
@@ -65,11 +68,14 @@ __all__ = [
     "Verdict",
     "Windows",
     "diff",
+    "embed",
     "explain",
     "fit",
+    "fit_features",
     "load",
     "recalibrate",
     "score",
+    "score_features",
     "update",
     "use_plugin_file",
 ]

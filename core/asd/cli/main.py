@@ -30,6 +30,7 @@ _COMMANDS = {
     "recalibrate": ("asd.cli.renew:recalibrate", "Calibrate a model's alarm anew; learn nothing."),
     "update": ("asd.cli.renew:update", "Let a model learn from more recordings."),
     "diff": ("asd.cli.diff:diff", "Compare two models of one machine."),
+    "embed": ("asd.cli.embed:embed", "Write the embeddings of recordings to a file."),
     "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
     "monitor": ("asd.cli.monitor:monitor", "Show what a monitor has seen; tell it what was normal."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),

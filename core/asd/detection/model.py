@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
-from asd.detection import consent, modelfile
+from asd.detection import consent, modelfile, saving
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
@@ -22,6 +22,7 @@ from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
@@ -31,7 +32,6 @@ from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
-from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
 from asd.detection.training import (
     FittedBranch,
     Member,
@@ -122,6 +122,11 @@ class Model:
         return [member for branch in self.branches for member in branch.members]
 
     @property
+    def known_features(self) -> KnownFeatures | None:
+        """What it was fitted on, if that was features; None: recordings."""
+        return self.pipeline.known if isinstance(self.pipeline, FeaturePipeline) else None
+
+    @property
     def config(self) -> ResolvedConfig:
         """The whole configuration."""
         return self.pipeline.config
@@ -200,8 +205,7 @@ class Model:
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
-        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
+        model.fitted_with = computed_with(pipeline.config.names, pipeline.runtimes, features[0])
         model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
@@ -290,9 +294,10 @@ class Model:
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
-            yield self._judge(results)
+            yield self.judge(results)
 
-    def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
+    def judge(self, results: Sequence[ClipFeatures | Failure]) -> Verdict | Failure:
+        """Return the verdict on a clip by what each branch made of it; a failure if they cannot judge it."""
         judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
         failed: dict[int, Failure] = {}
         for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
@@ -357,7 +362,7 @@ class Model:
         reasons: tuple[Reason, ...] = ()
         if anomalous or p_value <= self.decision.level:
             with clip_errors(features.clip):
-                reasons = self.branches[b].reasons(features, lambda: self.pipeline.embedder(b).extractor)
+                reasons = self.branches[b].reasons(features, lambda: self.pipeline.extractor_of(b))
         z = float(deviations(scores[:, b], calibration.scores).mean())
         return BranchVerdict(self.branches[b].name, float(scores[:, b].mean()), z, p_value, reasons)
 
@@ -384,7 +389,7 @@ class Model:
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
         if self.reference is not None:
             arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
-        arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
+        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
@@ -396,20 +401,14 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        described = self.config.as_mapping()
-        tables = described.get("branch", [described])
-        for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
-            table["frontend"] = pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
-            table["extractor"] = pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
-            table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
-        return described
+        return saving.full_config(self.pipeline, self.branches)
 
     def _manifest(self) -> dict[str, Any]:
         return {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": plugins_of(self.config),
+            "plugins": saving.plugins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -420,7 +419,9 @@ class Model:
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
             "history": self.history,
-        } | ({"recalibration": self.recalibration} if self.recalibration else {})
+            **({"recalibration": self.recalibration} if self.recalibration else {}),
+            **({"features": self.known_features.as_entry()} if self.known_features else {}),
+        }
 
     @classmethod
     def load(
@@ -455,14 +456,12 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        check_plugins(Path(path), manifest)
+        saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), restoring(path):
-            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
-            given = runtime or Runtime()
-            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
+            pipeline = saving.restored_pipeline(manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = restored_branches(pipeline.config, given, states)
+            branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         calibration = Calibration.restored(manifest["calibration"], parts["calibration"])
