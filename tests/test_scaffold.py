@@ -87,7 +87,7 @@ def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
     listed = json.loads(run(clean / "clean" / "bin" / "asd", "plugins", "--json", cwd=clean))
     no_front_end = "its front end: frontend 'mel-patch' is not installed: pip install asd-frontends"
     states = dict.fromkeys(KINDS, "ready") | {"extractor": no_front_end}
-    states |= dict.fromkeys(("source", "sink"), "needs a path")
+    states |= {kind: f"needs --{kind}.path" for kind in ("source", "sink")}
     assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in KINDS}
 
 
