@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
+    from asd.detection.evaluation import Evaluation
+    from asd.detection.features import Failure
+    from asd.detection.frame import to_frame
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
+    from asd.progress import quiet
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
@@ -31,10 +35,14 @@ _HOMES = {
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
+    "asd.detection.evaluation": "Evaluation",
+    "asd.detection.features": "Failure",
+    "asd.detection.frame": "to_frame",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
+    "asd.progress": "quiet",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
 }
 """The public names by the module that defines them."""
@@ -49,7 +57,9 @@ __all__ = [
     "Config",
     "Dataset",
     "Detector",
+    "Evaluation",
     "Extractor",
+    "Failure",
     "Frontend",
     "Model",
     "Monitor",
@@ -63,8 +73,10 @@ __all__ = [
     "diff",
     "fit",
     "load",
+    "quiet",
     "recalibrate",
     "score",
+    "to_frame",
     "update",
     "use_plugin_file",
 ]
@@ -75,7 +87,16 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names.split():
             return getattr(importlib.import_module(home), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("asd-framework")
     raise AttributeError(f"module 'asd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not, and what every module has."""
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})
 
 
 _MOVED = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from asd.cli.evaluate import print_evaluation
-from asd.cli.fit import describe_decision
 from asd.cli.flags import cache_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_table, reporting
+from asd.detection.calibration import describe_decision
 from asd.errors import DataError
 
 # 14 clips of 10 s support 24 alarms an hour at best, and they differ a lot: allow one clip in five.

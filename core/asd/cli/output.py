@@ -6,22 +6,17 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from asd.progress import rendered_by
+from asd.progress import Bar, rendered_by
 from asd_registry.text import printable
-
-T = TypeVar("T")
 
 _USUAL = 80
 """Characters in a line where no terminal says how many fit."""
-_PATIENCE = 1.0
-"""Seconds before a progress bar appears: shorter loops need none."""
 
 
 def print_json(value: Any) -> None:
@@ -92,7 +87,7 @@ def reporting(verbose: bool = False) -> Iterator[None]:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
-        with rendered_by(_Bar()):
+        with rendered_by(Bar(logger)):
             yield
     finally:
         logger.removeHandler(handler)
@@ -102,48 +97,3 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         return printable(f"asd: {prefix}{record.getMessage()}")
-
-
-class _Bar:
-    """A bar with counts and the time left, once a loop has taken longer than a second; a plain line off a terminal."""
-
-    def __call__(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        began = time.monotonic()
-        iterator = iter(items)
-        for done, item in enumerate(iterator, start=1):
-            yield item
-            if time.monotonic() - began > _PATIENCE:
-                yield from self._draw(iterator, description, total, done, began)
-                return
-
-    def _draw(self, items: Iterator[T], description: str, total: int | None, done: int, began: float) -> Iterator[T]:
-        if sys.stderr.isatty():
-            items = self._bar(items, description, total, done)
-        for item in items:
-            yield item
-            done += 1
-        click.echo(f"asd: {description}: {done} in {time.monotonic() - began:.1f} s", err=True)
-
-    def _bar(self, items: Iterator[T], description: str, total: int | None, done: int) -> Iterator[T]:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(description, total=total, completed=done)
-            for item in items:
-                yield item
-                progress.advance(task)

@@ -85,7 +85,6 @@ def score(
     with reporting(verbose):
         from asd.detection.cutting import clips_to_judge, segment_from
         from asd.detection.model import Model
-        from asd.progress import track
 
         runtime = runtime_from(device, precision, batch_size)
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
@@ -97,8 +96,7 @@ def score(
         several = len(model.branches) > 1
         fields = _fields(several, watch, states=model.calibration.states is not None)
         with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
-            results = track(model.score(chosen, workers=workers), "scoring", len(chosen))
-            rows = (_row(result, strict, watch, fields) for result in results)
+            rows = (_row(result, strict, watch, fields) for result in model.score(chosen, workers=workers))
             written = _write_csv(rows, fields) if as_csv else list(rows)
     if as_json:
         _write_json(written, model, watch)
