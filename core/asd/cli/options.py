@@ -32,7 +32,9 @@ def pipeline_options(command: F) -> F:
             continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
-            option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=spoken(parameter.description))
+            option = click.option(
+                f"--{name}/--no-{name}", parameter.name, default=None, help=spoken(parameter.description)
+            )
         elif parameter.name in PIPELINE_KINDS:
             option = click.option(f"--{name}", parameter.name, metavar="NAME", help=f"The {name}.")
         else:

@@ -60,7 +60,9 @@ def verdict_html(verdict: Verdict) -> str:
     """Return a verdict: in words, how each branch judges, and the score over time."""
     colour, word = (_RED, "ANOMALOUS") if verdict.anomalous else (_GREEN, "normal")
     said = f'<b style="color: {colour}">{word}</b> {_text(str(verdict.clip))}'
-    branches = [f"{each.name}: p = {each.p_value:.3f}" for each in verdict.branches] if len(verdict.branches) > 1 else []
+    branches = (
+        [f"{each.name}: p = {each.p_value:.3f}" for each in verdict.branches] if len(verdict.branches) > 1 else []
+    )
     reasons = [text for each in verdict.branches for text, _ in each.reasons[:1]]
     return _block(
         f"<div>{said}</div>",
