@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from asd.scaffold import write_plugin
-from asd_registry import KINDS, Kind
+from asd.scaffold import OFFERS, Offer, write_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
@@ -111,8 +110,8 @@ def test_plugins_and_examples_keep_to_the_boundary(path: Path) -> None:
     assert asd_modules(path.read_text(encoding="utf-8")) <= BOUNDARY
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_keeps_to_the_boundary(kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", OFFERS)
+def test_a_new_plugin_keeps_to_the_boundary(kind: Offer, tmp_path: Path) -> None:
     written = sorted(write_plugin("my-own", kind, tmp_path).rglob("*.py"))
     assert written
     for path in written:

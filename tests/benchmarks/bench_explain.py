@@ -85,7 +85,7 @@ def true_bands(healthy: Float32, spoiled: Float32, rate: int, kind: AnomalyKind)
     for middle in 1000 * 2 ** (np.arange(-60, 56) / 12):
         low, high = middle * 2 ** (-1 / 24), middle * 2 ** (1 / 24)
         inside = (frequency >= low) & (frequency < high)
-        if 25 < low and high < rate / 2 and inside.any():
+        if low > 25 and high < rate / 2 and inside.any():
             ratios[low * 2**-_TOLERANCE, high * 2**_TOLERANCE] = added[inside].sum() / max(before[inside].sum(), 1e-20)
     least = max(ratios.values()) / 10 ** (_WITHIN / 10)
     found: Bands = []

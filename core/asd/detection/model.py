@@ -26,6 +26,7 @@ from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
@@ -43,6 +44,7 @@ from asd.detection.training import (
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
+from asd.progress import track
 from asd.records import Clip, Float64
 from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
@@ -50,7 +52,7 @@ from asd_registry.renamed import former_names_allowed
 _log = logging.getLogger("asd")
 
 
-class Model:
+class Model(ShownModel):
     """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
     As a context manager, it closes itself at the end of the block.
@@ -290,7 +292,8 @@ class Model:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
+        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
+        for results in track(embedded, "scoring", len(clips)):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
