@@ -323,7 +323,7 @@ class Source(Component, ABC):
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
-        """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's end.
+        """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's.
 
         The listener calls it in a thread of its own, and again after an error, with growing pauses. It may yield an
         empty block where nothing came for a second, so that the listener can stop it. It releases what it holds when

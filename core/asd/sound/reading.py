@@ -88,7 +88,7 @@ class ClipReader:
         path = self.clip.path
         with open_sound(path) as sound:
             self.file_rate, self.channels = sound.rate, sound.channels
-            channel = _check_channel(self.channel, sound.channels, path)
+            channel = check_channel(self.channel, sound.channels, path)
             scale = INTEGER_SCALE if sound.is_float and _has_integer_scale(path, *_version(path)) else 1.0
             first, count = self._extent(sound)
             levels, read = Levels(channel is None), 0
@@ -285,7 +285,14 @@ def _version(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_channel(channel: Channel, channels: int, path: Path) -> int | None:
+def check_channel(channel: Channel, channels: int, path: Path) -> int | None:
+    """Return the index of the channel to use of a recording; None: the mean of all.
+
+    Raises
+    ------
+    AudioError
+        If the recording, of so many channels, lacks it.
+    """
     if channel == "mix":
         return None
     if not 1 <= channel <= channels:
