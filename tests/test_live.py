@@ -147,7 +147,7 @@ def test_another_rate_or_channel_count_starts_again(healthy: Path) -> None:
 def test_what_is_no_sound_is_refused(healthy: Path) -> None:
     live = LiveScorer(asd.fit(healthy, **FRAMES, channel=1))
     stream = live.stream("pump")
-    with pytest.raises(AudioError, match="pump: has 0 channel.*channel 1"):
+    with pytest.raises(AudioError, match=r"pump: has 0 channel.*channel 1"):
         stream.push(np.zeros((5, 0), np.float32), RATE)
     garbage = np.repeat(machine(1.0), 2, axis=1)
     garbage[7] = np.nan
