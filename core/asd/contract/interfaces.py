@@ -321,6 +321,9 @@ class Dataset(Component, ABC):
 class Source(Component, ABC):
     """Delivers the sound of a machine while it comes: a microphone, a stream, a folder that is being filled."""
 
+    paced: bool = True
+    """Whether sound comes at its own pace, so that a listener which cannot keep up must say so; a property may tell."""
+
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
         """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's.
