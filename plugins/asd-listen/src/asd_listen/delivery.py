@@ -125,6 +125,12 @@ class Queue:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
+    def leave(self) -> None:
+        """Let the sink release what it holds, unless it is busy."""
+        if not self._thread.is_alive():
+            with contextlib.suppress(Exception):
+                self._sink.close()
+
     def state(self) -> SinkState:
         """Return how the sink fares."""
         waiting = 0

@@ -268,6 +268,10 @@ class History(Reader):
         with self._lock:
             return event in self._events
 
+    def note_deleted(self, file: str, reason: str) -> None:
+        """Note that a file of evidence is gone, and why."""
+        self._note("UPDATE evidence SET deleted = ?, reason = ? WHERE file = ?", (clock.time(), reason, file))
+
     def acknowledged(self, event: str, time: float, by: str) -> None:
         """Note that somebody has seen an event: where it may have arrived already it is not sent again."""
         self._note("UPDATE events SET acknowledged = ?, acknowledged_by = ? WHERE id = ?", (time, by, event))

@@ -93,3 +93,4 @@ class Outbox:
             queue.stop()
         for queue in self._queues:
             queue.join(max(0.0, until - clock.monotonic()))
+            queue.leave()

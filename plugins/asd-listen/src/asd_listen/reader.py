@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -138,7 +139,7 @@ class Reader:
         if last is not None:
             (count,) = self.ask(f"SELECT count(*) FROM ({query})", parameters)[0]
             query += f" LIMIT {last} OFFSET {max(0, count - last)}"
-        with self._reading() as connection:
+        with self.connection() as connection:
             cursor = connection.execute(query, parameters)
         columns = [column[0] for column in cursor.description]
         while batch := self._fetched(cursor):
@@ -149,6 +150,13 @@ class Reader:
                 if "anomalous" in row:
                     row["anomalous"] = bool(row["anomalous"])
                 yield row
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns."""
+        with self.connection() as connection:
+            parameters = {"machine": None, "since": 0, "until": 0}
+            cursor = connection.execute(f"{self._query(table, None)} LIMIT 0", parameters)
+        return [column[0] for column in cursor.description]
 
     def verdicts_after(self, machine: str, time: float | None) -> list[Row]:
         """Return the verdicts on clips later than `time` (None: all): what a monitor must catch up with."""
@@ -220,14 +228,15 @@ class Reader:
 
     def ask(self, query: str, parameters: Any = ()) -> Sequence[tuple[Any, ...]]:
         """Return the rows that answer a query in SQL."""
-        with self._reading() as connection:
+        with self.connection() as connection:
             return connection.execute(query, parameters).fetchall()
 
     def _fetched(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
-        with self._reading():
+        with self.connection():
             return cursor.fetchmany(1000)
 
-    def _reading(self) -> _Reading:
+    def connection(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        """Return the connection, for one thread at a time, in a block that explains SQLite's errors."""
         return _Reading(self._lock, self._connection, self.path)
 
 
