@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asd.detection.explanation import Explanation, Finding
     from asd.detection.features import Failure
     from asd.detection.frame import to_frame
+    from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
     from asd.detection.vectors import Embeddings
@@ -41,6 +42,7 @@ _HOMES = {
     "asd.detection.explanation": "Explanation Finding",
     "asd.detection.features": "Failure",
     "asd.detection.frame": "to_frame",
+    "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.vectors": "Embeddings",
@@ -68,6 +70,9 @@ __all__ = [
     "Failure",
     "Finding",
     "Frontend",
+    "LiveClip",
+    "LiveScorer",
+    "LiveStream",
     "Model",
     "Monitor",
     "Recording",

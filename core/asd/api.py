@@ -261,7 +261,7 @@ def score_features(model: Model | str | Path, features: Any, *, trust: bool = Fa
         raise DataError("this model was fitted on recordings and takes no features; give it recordings (asd.score)")
     taken = given(features, fitted.calibration.clip_seconds)
     check_same_kind(fitted.known_features, taken.known)
-    return (fitted.judge([each]) for each in taken.clips)
+    return fitted.judge([[each] for each in taken.clips])
 
 
 def recalibrate(

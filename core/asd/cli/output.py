@@ -58,7 +58,7 @@ def _encodes(text: str) -> bool:
 def line_width() -> int:
     """Return how many characters fit in a line of stdout.
 
-    ``COLUMNS`` decides; else the terminal, that of another stream where stdout is a pipe, as in ``asd … | less``; else 80.
+    ``COLUMNS`` decides; else the terminal, that of another stream where stdout is a pipe (``asd … | less``); else 80.
     """
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):

@@ -35,6 +35,7 @@ from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.training import (
     FittedBranch,
+    Judged,
     Member,
     clip_row,
     extract,
@@ -297,21 +298,16 @@ class Model(ShownModel):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
-            yield self.judge(results)
+            yield from self.judge([results])
 
-    def judge(self, results: Sequence[ClipFeatures | Failure]) -> Verdict | Failure:
-        """Return the verdict on a clip by what each branch made of it; a failure if they cannot judge it."""
-        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
-        failed: dict[int, Failure] = {}
-        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
-            if isinstance(features, Failure):
-                failed[b] = features
-                continue
-            try:
-                with clip_errors(features.clip):
-                    judged[b] = (features, *branch.judge(features))
-            except AudioError as error:
-                failed[b] = Failure(features.clip, error)
+    def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
+        columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]
+        yield from map(self._judged, zip(*columns, strict=True))
+
+    def _judged(self, results: Sequence[Judged | Failure]) -> Verdict | Failure:
+        judged = {b: each for b, each in enumerate(results) if not isinstance(each, Failure)}
+        failed = {b: each for b, each in enumerate(results) if isinstance(each, Failure)}
         if failed and (not judged or self.config.on_branch_error == "refuse"):
             return self._refused(failed, len(judged))
         scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
@@ -332,9 +328,7 @@ class Model(ShownModel):
         reason = str(failure.error).removeprefix(f"{failure.clip}: ")
         return f"not judged by branch {self.branches[b].name!r}: {reason}"
 
-    def _verdict(
-        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
-    ) -> Verdict:
+    def _verdict(self, features: ClipFeatures, scores: Float64, judged: Mapping[int, Judged]) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores

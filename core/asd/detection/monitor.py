@@ -149,6 +149,7 @@ class Monitor:
         self.state = state
         self.now: Callable[[], float] = clock.time
         self._file: StateFile | None = None
+        self._save_each = True
         self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
@@ -163,7 +164,9 @@ class Monitor:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None) -> Iterator[Monitor]:
+    def open(
+        cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None, *, save_each: bool = True
+    ) -> Iterator[Monitor]:
         """Go on with the monitor in a file, or start one there; inside the block, each clip is saved.
 
         Parameters
@@ -174,6 +177,8 @@ class Monitor:
             Whose verdicts will be watched.
         false_alarms : str, Rate or None
             As for `Monitor`; None: the monitor's own, or once a month for a new one.
+        save_each : bool
+            Whether each clip is saved at once; otherwise `keep` saves, by whoever can replay what came since.
 
         Raises
         ------
@@ -193,8 +198,13 @@ class Monitor:
                     )
                 if false_alarms is not None:
                     monitor.change_rate(Rate.of(false_alarms))
-            monitor._file = file
+            monitor._file, monitor._save_each = file, save_each
             yield monitor
+
+    def keep(self) -> None:
+        """Save what it knows now, if it was opened in a file; errors as for `update`."""
+        if self._file:
+            self.save(self._file)
 
     def save(self, file: StateFile) -> None:
         """Write the state; errors as for `asd.detection.monitor_state.StateFile.write`."""
@@ -239,8 +249,8 @@ class Monitor:
         state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
-        if self._file:
-            self.save(self._file)
+        if self._save_each:
+            self.keep()
         evidence = self.state.evidence  # another one, if the alarm is over
         return Status(
             moment,
