@@ -74,17 +74,17 @@ def main() -> None:
         sound = folder / "sound" / "train"
         costs: dict[str, list[tuple[float, float]]] = {}
         extraction(sound, options)  # libraries are loaded once
+        calls = {
+            "extraction": lambda: extraction(sound, options),
+            "asd.embed, no cache": lambda: asd.embed(sound, cache=False, **options),
+            "asd.embed, cold": lambda: asd.embed(sound, **options),
+            "asd.embed, warm": lambda: asd.embed(sound, **options),
+            "asd.embed, warm, windows": lambda: asd.embed(sound, windows=True, **options),
+            "asd embed, warm": lambda: command(sound, folder / "x.npz", options),
+        }
         for number in range(arguments.rounds):
             os.environ["ASD_CACHE"] = str(folder / f"cache-{number}")
-            output = folder / "x.npz"
-            for name, call in {
-                "extraction": lambda: extraction(sound, options),
-                "asd.embed, no cache": lambda: asd.embed(sound, cache=False, **options),
-                "asd.embed, cold": lambda: asd.embed(sound, **options),
-                "asd.embed, warm": lambda: asd.embed(sound, **options),
-                "asd.embed, warm, windows": lambda: asd.embed(sound, windows=True, **options),
-                "asd embed, warm": lambda: command(sound, output, options),
-            }.items():
+            for name, call in calls.items():
                 costs.setdefault(name, []).append(cost_of(call))
     medians = {name: [statistics.median(each) for each in zip(*own, strict=True)] for name, own in costs.items()}
     for name, (wall, processor) in medians.items():

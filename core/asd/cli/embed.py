@@ -45,6 +45,11 @@ class _EmbedCommand(DottedCommand):
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--windows", is_flag=True, help="A vector for each window instead of one for each clip.")
 @click.option("--branch", metavar="NAME", help="Which branch of a pipeline of several. [default: the first]")
+@click.option(
+    "--embedding-pooling",
+    type=click.Choice(["mean", "mean-std", "max"]),
+    help="How a clip's windows become one vector. [default: as the pipeline says, or mean]",
+)
 @pipeline_options(only=_TAKEN)
 @runtime_options
 @cache_option

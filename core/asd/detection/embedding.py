@@ -27,6 +27,7 @@ from asd.progress import track
 from asd.records import Clip
 from asd.sound.data import Entry
 from asd.sound.finding import find_clips
+from asd.sound.memory import held
 
 _log = logging.getLogger("asd")
 
@@ -85,7 +86,7 @@ def embed_found(data: Iterable[Entry], config: Config, **how: Any) -> Embeddings
     """Return the embeddings of what `data` names; parameters as for `embed_clips`, errors of `find_clips` besides."""
     clips = find_clips(data, segment=config.segment, group=column_of(config.group))
     if config.group == FOLDER:
-        clips = [replace(clip, group=clip.path.absolute().parent.name) for clip in clips]
+        clips = [clip if held(clip.path) else replace(clip, group=clip.path.absolute().parent.name) for clip in clips]
     return embed_clips(clips, config, **how)
 
 

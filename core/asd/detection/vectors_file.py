@@ -139,7 +139,8 @@ def _columns(embeddings: Embeddings) -> Arrays:
 
 
 def _read_npz(path: Path) -> tuple[Arrays, str]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream:  # numpy would leave a damaged file open
+        file = np.load(stream, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("a single array")
         return {name: file[name] for name in (*_ROWS, *_TEXTS, *_NUMBERS)}, str(file[_ABOUT][()])
