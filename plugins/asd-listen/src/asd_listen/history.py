@@ -96,6 +96,8 @@ class History(Reader):
         import filelock
 
         self.path = located(Path(path))
+        if not self.path.parent.is_dir():  # the lock would make it
+            raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
         self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
         self._noted: deque[Write] = deque()
