@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
+    from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
     from asd.detection.verdict import BranchVerdict, Verdict
@@ -31,6 +32,7 @@ _HOMES = {
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
+    "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.verdict": "BranchVerdict Verdict",
@@ -51,6 +53,9 @@ __all__ = [
     "Detector",
     "Extractor",
     "Frontend",
+    "LiveClip",
+    "LiveScorer",
+    "LiveStream",
     "Model",
     "Monitor",
     "Recording",
