@@ -255,7 +255,7 @@ class Monitor:
         return Status(
             moment,
             p_value,
-            log_sum(0.0, self.log_evidence) / math.log(10),
+            self.evidence,
             self.threshold,
             evidence.phase,
             evidence.since or moment,
@@ -267,6 +267,16 @@ class Monitor:
     def threshold(self) -> float:
         """Evidence at which the alarm is raised, as in `Status`."""
         return log_sum(0.0, self.log_threshold) / math.log(10)
+
+    @property
+    def evidence(self) -> float:
+        """Decimal logarithm of the evidence, as in `Status`."""
+        return log_sum(0.0, self.log_evidence) / math.log(10)
+
+    @property
+    def promise(self) -> str:
+        """The promise in words, such as ``1 false alarm a month``."""
+        return Rate.of(self.state.rate).words
 
     @property
     def needed(self) -> int:

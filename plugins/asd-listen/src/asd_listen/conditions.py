@@ -26,6 +26,8 @@ _CLIPPED = (3, 10)
 """So many of the last so many seconds must clip; a single knock may."""
 _SILENT = 2
 """Seconds without any sound, and of sound after it, that make and end silence."""
+_SUSPECT = 0.5
+"""Seconds of zeros that no clip should hold."""
 _QUIET = 20.0
 """dB below the quietest healthy clip from which no machine is heard: it is off, or the microphone is dead."""
 _QUIET_SECONDS = 10
@@ -115,12 +117,18 @@ class Conditions:
     _clipped: deque[bool] = field(default_factory=lambda: deque(maxlen=_CLIPPED[1]))
     _seconds: deque[Float64] = field(default_factory=lambda: deque(maxlen=_FLOOR_SECONDS))
     _floors: list[Float64] = field(default_factory=list)
-    _clips_now: bool = False
+    clips_now: bool = False
+    _zeros: float = 0.0
 
     @property
     def spoiled(self) -> bool:
         """Whether a condition stands in which nothing is judged."""
         return bool(self.standing.keys() - {"behind"})
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a condition may begin: nothing is judged until that is settled."""
+        return self._zeros >= _SUSPECT
 
     def begin(self, name: str, time: float, text: str) -> list[Change]:
         """Begin a condition, if it does not stand."""
@@ -146,7 +154,8 @@ class Conditions:
         paced : bool
             Whether it comes at its own pace.
         """
-        changes, broken = [], False
+        changes: list[Change] = []
+        broken = False
         length = len(block.samples) / block.sample_rate
         if block.name is None and self._next is not None:
             changes += self._times(block, arrived, paced)
@@ -156,7 +165,12 @@ class Conditions:
         form = (block.sample_rate, block.samples.shape[1])
         self._form = self._form or form
         if form != self._form:
-            changes += self.begin("format", block.time, f"{_form(form)} instead of {_form(self._form)}: is another device connected? Start again if that is meant")
+            changes += self.begin(
+                "format",
+                block.time,
+                f"{_form(form)} instead of {_form(self._form)}: is another device connected? Start again if that is "
+                "meant",
+            )
             broken = True
         else:
             changes += self.end("format", block.time)
@@ -167,7 +181,8 @@ class Conditions:
             broken = True
         else:
             changes += self.end("garbage", block.time)
-        self._clips_now = self._clips_now or _is_clipped(block.samples)
+        self.clips_now = self.clips_now or _is_clipped(block.samples)
+        self._zeros = 0.0 if block.samples.any() else self._zeros + length
         return changes, broken
 
     def _times(self, block: Block, arrived: float, paced: bool) -> Iterator[Change]:
@@ -187,7 +202,7 @@ class Conditions:
 
     def second(self, second: Second) -> list[Change]:
         """Look at the levels of a second; return what changes."""
-        clipped, self._clips_now = self._clips_now, False
+        clipped, self.clips_now = self.clips_now, False
         changes = [*self._silence(second), *self._clipping(second, clipped), *self._quietness(second)]
         if not self.standing.keys() & {"silence", "clipping", "quiet", "garbage", "format"}:
             changes += self._noise_floor(second)
@@ -245,14 +260,20 @@ class Conditions:
         middle = float(np.median(moved))
         together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER
         if abs(middle) >= _GAIN and together:
-            text = f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was the gain changed, or the microphone moved?"
+            text = (
+                f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
+                "the gain changed, or the microphone moved?"
+            )
             return self.begin("gain", time, text)
         return self.end("gain", time) if abs(middle) < _GAIN - 2 else []
 
     def _other(self, moved: Float64, time: float) -> list[Change]:
         share = float(np.mean(np.abs(moved) >= _OTHER))
         if share >= _MOST and "gain" not in self.standing:
-            text = f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another microphone, or a dead one?"
+            text = (
+                f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "
+                "microphone, or a dead one?"
+            )
             return self.begin("microphone", time, text)
         return self.end("microphone", time) if share < _MOST - 0.2 else []
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from asd.plugin import Block
+from asd.plugin import Block, Clip
+from asd_listen.times import utc
 
 
 @dataclass(frozen=True)
 class TimedClip:
-    """A clip, and when it began, in seconds since 1970."""
+    """A clip, when it began, in seconds since 1970, and whether it is of a file with a name of its own."""
 
     live: Any
     time: float
+    of_file: bool
 
 
 class Cutter:
@@ -29,16 +32,20 @@ class Cutter:
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream = stream
-        self._name = stream.name = name.replace("/", "_").replace("\\", "_") or "machine"
-        self._file: str | None = None
+        self.name = stream.name = name.replace("/", "_").replace("\\", "_") or "machine"
+        self.file: str | None = None
         self._zero = 0.0
+
+    @property
+    def in_file(self) -> bool:
+        """Whether sound of a file is being cut."""
+        return self.file is not None
 
     def add(self, block: Block) -> list[TimedClip]:
         """Take in a block, and return the clips that are complete now; errors as for `asd.LiveStream.push`."""
-        ended = self.finish() if block.name != self._file else []
         if block.name is not None:
             self._stream.name = block.name
-        self._file = block.name
+        self.file = block.name
         if self._stream.heard == 0.0:
             self._zero = block.time
         # Clocks and sample clocks drift apart: the newest block tells best when its sound was.
@@ -46,15 +53,21 @@ class Cutter:
         clips = self._stream.push(block.samples, block.sample_rate)
         if block.name is None and abs(zero - self._zero) < 1.0:
             self._zero = zero
-        return [*ended, *(TimedClip(clip, self._zero + clip.offset) for clip in clips)]
+        return [self._timed(clip) for clip in clips]
 
     def finish(self) -> list[TimedClip]:
         """Return what a file that has ended is as a clip, if none was cut of it; a stream starts again."""
-        clips = self._stream.finish() if self._file is not None else []
+        clips = [self._timed(clip) for clip in self._stream.finish()] if self.file is not None else []
         self.restart()
-        return [TimedClip(clip, self._zero + clip.offset) for clip in clips]
+        return clips
+
+    def _timed(self, live: Any) -> TimedClip:
+        time = self._zero + live.offset
+        if self.file is None:  # seconds since the listening began would name nothing
+            live.clip = Clip(Path(f"{self.name} {utc(time)}"))
+        return TimedClip(live, time, self.file is not None)
 
     def restart(self) -> None:
         """Forget the sound so far."""
         self._stream.restart()
-        self._stream.name, self._file = self._name, None
+        self._stream.name, self.file = self.name, None

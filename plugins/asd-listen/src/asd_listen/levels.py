@@ -49,13 +49,14 @@ def _centre(index: int) -> float:
 @lru_cache(maxsize=8)
 def _window(count: int) -> Float32:
     window = np.hanning(count + 1)[:-1]
-    return (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    scaled: Float32 = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    return scaled
 
 
 def band_powers(samples: Float32, sample_rate: int) -> Float64:
     """Return the mean square of samples in each band of `bands_at`.
 
-    The bands are ideal ones of the spectrum, not the filters whose slopes IEC 61260 limits; levels of steady sound agree.
+    The bands are ideal ones of the spectrum, not the filters whose slopes IEC 61260 limits; of steady sound both agree.
 
     Parameters
     ----------

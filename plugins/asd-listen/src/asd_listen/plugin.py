@@ -6,6 +6,17 @@ from collections.abc import Iterator
 
 from asd_registry import CommandSpec, ComponentSpec, hookimpl
 
+_SOURCES = {
+    "microphone": (
+        "sources.microphone:Microphone",
+        "A microphone or another input of a sound card",
+        ("sounddevice>=0.5",),
+    ),
+    "pcm": ("sources.pcm:Pcm", "Raw PCM samples on standard input, from FFmpeg or arecord", ()),
+    "stream": ("sources.stream:Stream", "RTSP, HTTP and all that FFmpeg opens", ("av>=14",)),
+    "folder": ("sources.folder:Folder", "A folder into which a recorder drops clips", ()),
+    "file": ("sources.file:File", "Recordings as if they came now, in real time or faster", ()),
+}
 _SINKS = {
     "jsonl": ("sinks.jsonl:JsonLines", "A line of JSON for each event, at the end of a file", ()),
     "webhook": ("sinks.webhook:Webhook", "Events posted to a web address, signed by HMAC-SHA256", ("requests>=2.32",)),
@@ -18,6 +29,9 @@ _SINKS = {
     ),
 }
 _NEEDS = {
+    "stream": ("url",),
+    "folder": ("path",),
+    "file": ("path",),
     "jsonl": ("path",),
     "webhook": ("url",),
     "mqtt": ("host",),
@@ -28,7 +42,17 @@ _NEEDS = {
 
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
-    """Yield the sinks."""
+    """Yield the sources and the sinks."""
+    for name, (target, summary, requires) in _SOURCES.items():
+        yield ComponentSpec(
+            kind="source",
+            name=name,
+            summary=summary,
+            target=f"asd_listen.{target}",
+            licence="LGPL-2.1-or-later (FFmpeg)" if name == "stream" else "Apache-2.0",
+            requires=requires,
+            needs=_NEEDS.get(name, ()),
+        )
     for name, (target, summary, requires) in _SINKS.items():
         yield ComponentSpec(
             kind="sink",
@@ -44,6 +68,11 @@ def asd_components() -> Iterator[ComponentSpec]:
 @hookimpl
 def asd_commands() -> Iterator[CommandSpec]:
     """Yield the commands."""
+    yield CommandSpec(
+        name="listen",
+        summary="Listen to machines day and night, and tell when one changes.",
+        target="asd_listen.listen_command:listen",
+    )
     yield CommandSpec(
         name="history",
         summary="Show, export and back up what a listener kept; acknowledge, give feedback.",

@@ -35,15 +35,11 @@ class File(Source):
         self.speed = number(self, "speed", speed, at_least=0)
         self.repeat = whole_number(self, "repeat", repeat, 0)
         self.start = start
+        self.paced = speed != 0  # otherwise it waits for whoever listens
         try:
             self._start = time_from(start) if start else None
         except (ValueError, OverflowError, OSError):
             raise ConfigError(f"file: start takes a date such as 2026-11-26T20:15:00, got {start!r}") from None
-
-    @property
-    def paced(self) -> bool:
-        """Whether the sound comes at its own pace, whether or not somebody keeps up."""
-        return self.speed != 0
 
     def blocks(self) -> Iterator[Block]:
         """Yield the recordings; see `asd.plugin.Source.blocks`."""
@@ -91,7 +87,7 @@ def recordings_of(text: str) -> list[Path]:
     if path.is_dir():
         found = sorted(each for each in path.rglob("*") if each.suffix.lower() in AUDIO_SUFFIXES)
     else:
-        found = [path] if path.is_file() else sorted(map(Path, glob.glob(text, recursive=True)))
+        found = [path] if path.is_file() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - the pattern may be absolute
     if not found:
         raise SourceError(f"file: {text}: no such recording, nor a folder of recordings; check the path")
     return found

@@ -39,7 +39,7 @@ class Microphone(Source):
     def blocks(self) -> Iterator[Block]:
         """Yield what is recorded; see `asd.plugin.Source.blocks`."""
         try:
-            import sounddevice
+            import sounddevice  # type: ignore[import-untyped]  # it ships no type information
         except OSError as error:
             raise SourceError(f"microphone: {error}; install it, on Debian: apt install libportaudio2") from error
         wanted = int(self.device) if self.device.isdigit() else self.device or None
@@ -67,7 +67,9 @@ class Microphone(Source):
 
 def _into(waiting: queue.Queue[Block], rate: int) -> Any:
     def callback(samples: Float32, count: int, times: Any, _: Any) -> None:
-        began = time.time() - (times.currentTime - times.inputBufferAdcTime if times.inputBufferAdcTime else count / rate)
+        began = time.time() - (
+            times.currentTime - times.inputBufferAdcTime if times.inputBufferAdcTime else count / rate
+        )
         if not waiting.full():
             waiting.put_nowait(Block(samples.copy(), rate, began))
 

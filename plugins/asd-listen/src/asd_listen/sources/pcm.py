@@ -36,7 +36,12 @@ class Pcm(Source):
     """
 
     def __init__(
-        self, *, sample_rate: int = 48000, channels: int = 1, format: Format = "s16le", path: str = "-"  # noqa: A002 - FFmpeg's word
+        self,
+        *,
+        sample_rate: int = 48000,
+        channels: int = 1,
+        format: Format = "s16le",  # noqa: A002 - FFmpeg's word
+        path: str = "-",
     ) -> None:
         self.sample_rate = whole_number(self, "sample_rate", sample_rate, 1)
         self.channels = whole_number(self, "channels", channels, 1)
