@@ -35,7 +35,7 @@ def quiet(silent: bool = True) -> None:
     silent : bool
         Whether to be quiet.
     """
-    global _is_quiet  # noqa: PLW0603  # a switch of the process, as the user sees it
+    global _is_quiet  # a switch of the process, as the user sees it
     _is_quiet = silent
 
 

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import shutil
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
