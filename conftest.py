@@ -7,7 +7,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +51,20 @@ def shared() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("the folder 'shared' with recordings and golden arrays is not beside this clone")
     return _SHARED
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Give headless Chromium (tests/browser.py); skip the test where there is none."""
+    spec = spec_from_file_location("browser", Path(__file__).resolve().parent / "tests" / "browser.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.EXECUTABLE is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    with module.Browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

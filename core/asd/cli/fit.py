@@ -27,7 +27,7 @@ _TOLD = 0.9
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
 @force_option
-@pipeline_options
+@pipeline_options()
 @rate_option
 @runtime_options
 @cache_option

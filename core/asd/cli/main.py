@@ -31,6 +31,7 @@ _COMMANDS = {
     "recalibrate": ("asd.cli.renew:recalibrate", "Calibrate a model's alarm anew; learn nothing."),
     "update": ("asd.cli.renew:update", "Let a model learn from more recordings."),
     "diff": ("asd.cli.diff:diff", "Compare two models of one machine."),
+    "embed": ("asd.cli.embed:embed", "Write the embeddings of recordings to a file."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
     "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,10 +26,20 @@ _ENGINE = "asd.engine"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def pipeline_options(command: F) -> F:
-    """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
+def pipeline_options(only: Collection[str] | None = None) -> Callable[[F], F]:
+    """Return a decorator that adds an option for each field of `Config`, and ``--config`` for a TOML file of them.
+
+    Parameters
+    ----------
+    only : collection of str, optional
+        The fields that count for the command.
+    """
+    return partial(_with_pipeline_options, only)
+
+
+def _with_pipeline_options(only: Collection[str] | None, command: F) -> F:
     for parameter in reversed(parameters_of(Config).values()):
-        if parameter.name == "branches":  # tables: a TOML file says them
+        if parameter.name == "branches" or (only and parameter.name not in only):  # tables: a TOML file says them
             continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
@@ -52,7 +63,7 @@ def pipeline_options(command: F) -> F:
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:
     """Return the configuration: the file's, overridden by the command line's."""
     given = present_names(Config, "the configuration", read_toml(config_file) if config_file else {})
-    names = {kind: options.pop(kind) for kind in PIPELINE_KINDS}
+    names = {kind: options.pop(kind, None) for kind in PIPELINE_KINDS}
     given |= {key: value for key, value in options.items() if value is not None}
     for kind in PIPELINE_KINDS:
         chosen = given.get(kind)

@@ -44,7 +44,7 @@ class ClipFeatures:
     seconds : float
         Length of the clip.
     file_rate : int
-        The recording's own rate in Hz.
+        The recording's own rate in Hz; 0: there is none, the features are given.
     channels : int
         The recording's number of channels.
     level : float
@@ -137,6 +137,12 @@ class Failure:
         from asd.detection.notebook import failure_html
 
         return failure_html(self)
+
+
+def silence(clip: Clip) -> Failure:
+    """Return why a silent clip cannot be learned from."""
+    text = f"{clip}: digital silence: nothing to learn from; is the microphone connected?"
+    return Failure(clip, AudioError(text))
 
 
 PADDED = "padded with its own repetition"

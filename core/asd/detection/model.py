@@ -13,14 +13,16 @@ from typing import Any, Self
 import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
-from asd.detection import consent, modelfile
+from asd.detection import consent, modelfile, saving
 from asd.detection.calibration import LENGTHS, Calibration, Decision
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.cutting import Segment, clips_given
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
@@ -28,11 +30,12 @@ from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
-from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
 from asd.detection.training import (
     FittedBranch,
+    Judged,
     Member,
     clip_row,
     extract,
@@ -44,6 +47,7 @@ from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
 from asd.progress import track
 from asd.records import Clip, Float64
+from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
@@ -80,6 +84,8 @@ class Model(ShownModel):
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    reference : Reference or None
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
 
     def __init__(
@@ -97,6 +103,7 @@ class Model(ShownModel):
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -116,6 +123,11 @@ class Model(ShownModel):
     def members(self) -> list[Member]:
         """The members of all branches, branch by branch."""
         return [member for branch in self.branches for member in branch.members]
+
+    @property
+    def known_features(self) -> KnownFeatures | None:
+        """What it was fitted on, if that was features; None: recordings."""
+        return self.pipeline.known if isinstance(self.pipeline, FeaturePipeline) else None
 
     @property
     def config(self) -> ResolvedConfig:
@@ -196,12 +208,13 @@ class Model(ShownModel):
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
-        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
+        model.fitted_with = computed_with(pipeline.config.names, pipeline.runtimes, features[0])
         model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        clips = [each.clip for each in merged]
+        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -260,18 +273,21 @@ class Model(ShownModel):
         """
         return updated(self, clips, old_clips=old_clips, workers=workers, strict=strict)
 
-    def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
+    def score(
+        self, data: Data, *, rate: int | None = None, segment: Segment = "auto", workers: int = 1, cache: bool = True
+    ) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure for a clip that cannot be read, in order.
 
         Parameters
         ----------
-        clips : sequence of Clip
-            What to judge.
+        data, rate, segment
+            What to judge, as for `asd.score`; a sequence of `Clip` is judged as it is.
         workers : int
             Threads that decode ahead of the network.
         cache : bool
             Whether the embedding cache is used that `fit` or `load` got.
         """
+        clips = clips_given(self, data, rate=rate, segment=segment)
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
@@ -281,33 +297,17 @@ class Model(ShownModel):
         for results in track(embedded, "scoring", len(clips)):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
-                    expected[branch] = self._say_precision(each.precision, expected[branch])
-            yield self._judge(results)
+                    expected[branch] = say_precision(each.precision, expected[branch])
+            yield from self.judge([results])
 
-    @staticmethod
-    def _say_precision(used: str, expected: Any) -> Any:
-        """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
-        if used == expected or not {used, expected} <= {"fp32", "bf16"}:
-            return expected
-        _log.warning(
-            "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
-            "give %s",
-            used, expected, expected,
-        )  # fmt: skip
-        return used
+    def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
+        columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]
+        yield from map(self._judged, zip(*columns, strict=True))
 
-    def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
-        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
-        failed: dict[int, Failure] = {}
-        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
-            if isinstance(features, Failure):
-                failed[b] = features
-                continue
-            try:
-                with clip_errors(features.clip):
-                    judged[b] = (features, *branch.judge(features))
-            except AudioError as error:
-                failed[b] = Failure(features.clip, error)
+    def _judged(self, results: Sequence[Judged | Failure]) -> Verdict | Failure:
+        judged = {b: each for b, each in enumerate(results) if not isinstance(each, Failure)}
+        failed = {b: each for b, each in enumerate(results) if isinstance(each, Failure)}
         if failed and (not judged or self.config.on_branch_error == "refuse"):
             return self._refused(failed, len(judged))
         scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
@@ -328,9 +328,7 @@ class Model(ShownModel):
         reason = str(failure.error).removeprefix(f"{failure.clip}: ")
         return f"not judged by branch {self.branches[b].name!r}: {reason}"
 
-    def _verdict(
-        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
-    ) -> Verdict:
+    def _verdict(self, features: ClipFeatures, scores: Float64, judged: Mapping[int, Judged]) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores
@@ -361,7 +359,7 @@ class Model(ShownModel):
         reasons: tuple[Reason, ...] = ()
         if anomalous or p_value <= self.decision.level:
             with clip_errors(features.clip):
-                reasons = self.branches[b].reasons(features, lambda: self.pipeline.embedder(b).extractor)
+                reasons = self.branches[b].reasons(features, lambda: self.pipeline.extractor_of(b))
         z = float(deviations(scores[:, b], calibration.scores).mean())
         return BranchVerdict(self.branches[b].name, float(scores[:, b].mean()), z, p_value, reasons)
 
@@ -386,7 +384,9 @@ class Model(ShownModel):
         """
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
-        arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
+        if self.reference is not None:
+            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
+        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
@@ -398,20 +398,14 @@ class Model(ShownModel):
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        described = self.config.as_mapping()
-        tables = described.get("branch", [described])
-        for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
-            table["frontend"] = pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
-            table["extractor"] = pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
-            table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
-        return described
+        return saving.full_config(self.pipeline, self.branches)
 
     def _manifest(self) -> dict[str, Any]:
         return {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": plugins_of(self.config),
+            "plugins": saving.plugins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -422,7 +416,9 @@ class Model(ShownModel):
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
             "history": self.history,
-        } | ({"recalibration": self.recalibration} if self.recalibration else {})
+            **({"recalibration": self.recalibration} if self.recalibration else {}),
+            **({"features": self.known_features.as_entry()} if self.known_features else {}),
+        }
 
     @classmethod
     def load(
@@ -457,20 +453,19 @@ class Model(ShownModel):
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        check_plugins(Path(path), manifest)
+        saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), restoring(path):
-            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
-            given = runtime or Runtime()
-            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
+            pipeline = saving.restored_pipeline(manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = restored_branches(pipeline.config, given, states)
+            branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         calibration = Calibration.restored(manifest["calibration"], parts["calibration"])
         if pipeline.config.branches:
             calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
+        model.reference = Reference.restored(parts["reference"]) if "reference" in parts else None
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]

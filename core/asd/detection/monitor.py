@@ -149,6 +149,7 @@ class Monitor:
         self.state = state
         self.now: Callable[[], float] = clock.time
         self._file: StateFile | None = None
+        self._save_each = True
         self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
@@ -163,7 +164,9 @@ class Monitor:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None) -> Iterator[Monitor]:
+    def open(
+        cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None, *, save_each: bool = True
+    ) -> Iterator[Monitor]:
         """Go on with the monitor in a file, or start one there; inside the block, each clip is saved.
 
         Parameters
@@ -174,6 +177,8 @@ class Monitor:
             Whose verdicts will be watched.
         false_alarms : str, Rate or None
             As for `Monitor`; None: the monitor's own, or once a month for a new one.
+        save_each : bool
+            Whether each clip is saved at once; otherwise `keep` saves, by whoever can replay what came since.
 
         Raises
         ------
@@ -193,8 +198,13 @@ class Monitor:
                     )
                 if false_alarms is not None:
                     monitor.change_rate(Rate.of(false_alarms))
-            monitor._file = file
+            monitor._file, monitor._save_each = file, save_each
             yield monitor
+
+    def keep(self) -> None:
+        """Save what it knows now, if it was opened in a file; errors as for `update`."""
+        if self._file:
+            self.save(self._file)
 
     def save(self, file: StateFile) -> None:
         """Write the state; errors as for `asd.detection.monitor_state.StateFile.write`."""
@@ -239,13 +249,13 @@ class Monitor:
         state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
-        if self._file:
-            self.save(self._file)
+        if self._save_each:
+            self.keep()
         evidence = self.state.evidence  # another one, if the alarm is over
         return Status(
             moment,
             p_value,
-            log_sum(0.0, self.log_evidence) / math.log(10),
+            self.evidence,
             self.threshold,
             evidence.phase,
             evidence.since or moment,
@@ -257,6 +267,16 @@ class Monitor:
     def threshold(self) -> float:
         """Evidence at which the alarm is raised, as in `Status`."""
         return log_sum(0.0, self.log_threshold) / math.log(10)
+
+    @property
+    def evidence(self) -> float:
+        """Decimal logarithm of the evidence, as in `Status`."""
+        return log_sum(0.0, self.log_evidence) / math.log(10)
+
+    @property
+    def promise(self) -> str:
+        """The promise in words, such as ``1 false alarm a month``."""
+        return Rate.of(self.state.rate).words
 
     @property
     def needed(self) -> int:
