@@ -114,7 +114,6 @@ class Evidence:
         self._healthy: dict[str, float] = self._keeper.last_healthy()
         self._disturbed: set[str] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evidence")
-        history.make_room = self._keeper.make_room
         self._worker.submit(self._guarded, self._keeper.tidy)
 
     def sound(self, machine: str, block: Block) -> None:

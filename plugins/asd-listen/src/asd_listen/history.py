@@ -33,7 +33,7 @@ _MOST_NOTED = 20_000
 """Statements that wait in memory while the file takes none; some hours of one stream."""
 _BRIEF = 300
 """Milliseconds that a listener waits for another process's transaction; then it goes on, and writes with the next."""
-_ROOM = 2**20
+_ROOM = 2**16
 """Bytes that are asked for at a time when the disk is full."""
 
 _SLOT_UPDATE = (
@@ -96,6 +96,8 @@ class History(Reader):
         import filelock
 
         self.path = located(Path(path))
+        if not self.path.parent.is_dir():  # the lock would make it
+            raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
         self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
         self._noted: deque[Write] = deque()
@@ -341,13 +343,17 @@ class History(Reader):
         """
         statements = list(statements)
         with self._lock:
+            has_shrunk = False
             while True:
                 try:
                     self._write_once(statements, "FULL" if durable else "NORMAL")
                     return
                 except HistoryFullError:
-                    if not self.make_room(_ROOM):
+                    if has_shrunk and not self.make_room(_ROOM):
                         raise
+                    has_shrunk = True
+                    with contextlib.suppress(sqlite3.Error):  # the log's content may fit where it belongs
+                        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _write_once(self, statements: Sequence[Write], synchronous: str) -> None:
         connection = self._connection

@@ -51,6 +51,7 @@ class Keeper:
         self._days, self._most, self._free = keep_days, keep_gb * 1e9, keep_free_mb * 1e6
         self._gone: set[str] = set()
         self._told: float | None = None
+        history.make_room = self.make_room
         with contextlib.suppress(OSError, HistoryError):  # the first recording says why
             self._repair()
 
@@ -225,7 +226,7 @@ class Keeper:
 def safe_name(machine: str) -> str:
     """Return a name for files and topics: letters, digits, ``-`` and ``_``, and another one for each machine."""
     plain = re.sub(r"[^a-z0-9_-]+", "-", machine.lower()).strip("-")[:40]
-    if plain == machine:
+    if plain and plain == machine:
         return plain
     digest = hashlib.blake2b(machine.encode(errors="backslashreplace"), digest_size=4).hexdigest()
     return f"{plain or 'machine'}-{digest}"

@@ -20,6 +20,8 @@ SLOT = 300
 _SMALL = 64 * 2**20
 """Bytes up to which a file is checked whole when it is opened to be written."""
 
+_DAMAGED = "pages are wrong"
+
 _FIRST = """
 CREATE TABLE machines (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT, monitor TEXT, alerts TEXT, seen REAL);
@@ -86,8 +88,6 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     HistoryError
         If it is no history, damaged, of a newer version, read-only or in use; the text says how to go on.
     """
-    if not path.parent.is_dir():
-        raise HistoryError(f"{path.parent}: no such folder to keep the history in; make it first")
     try:
         if path.exists():
             _check(path)
@@ -148,7 +148,7 @@ def explained(error: Exception, path: Path) -> HistoryError:
         return HistoryFullError(f"{path}: no space left for the history ({text}); free some on this disk")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or isinstance(error, TimeoutError):
         return HistoryError(f"{path}: another program is writing to the history ({text}); end it, or wait for it")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or text.startswith(_DAMAGED):
         return HistoryError(
             f"{path}: damaged, or no history ({text}); move it away, and put back a copy that "
             f"'asd history {path} backup' made, or let 'asd listen' start a new one"
@@ -175,7 +175,7 @@ def _check(path: Path) -> int:
         if path.stat().st_size <= _SMALL:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(f"damaged: {found}".splitlines()[0])
+                raise sqlite3.DatabaseError(f"{_DAMAGED}: {' '.join(found.split())}"[:200])
         return int(version)
     finally:
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -32,17 +33,18 @@ class JsonLines(Sink):
         try:
             if self.path.is_file() and self.path.stat().st_size + len(content) > self.max_mb * 1e6:
                 self.path.replace(self.path.with_name(f"{self.path.name}.1"))
-            with self.path.open("ab") as file:
+            with self.path.open("ab", buffering=0) as file:
                 size = file.tell()
+                if size and not self._ends_a_line(size):
+                    content = b"\n" + content  # a kill has cut the last line
                 try:
-                    if size and not self._ends_a_line(size):
-                        content = b"\n" + content  # a kill or a full disk has cut the last line
-                    file.write(content)
-                    file.flush()
+                    while content:
+                        content = content[file.write(content) :]
+                    os.fsync(file.fileno())
                 except OSError:
-                    os.truncate(self.path, size)
+                    with contextlib.suppress(OSError):  # such as of /dev/full
+                        os.truncate(self.path, size)
                     raise
-                os.fsync(file.fileno())
         except OSError as error:
             reason = error.strerror or str(error)
             raise SinkError(f"{self.path}: cannot be written ({reason}); free space, or choose another file") from error

@@ -77,8 +77,8 @@ class Email(Sink):
         try:
             with self._connected() as server:
                 server.send_message(self._message(event))
-        except smtplib.SMTPAuthenticationError as error:
-            raise SinkError(f"{place}: refuses the login of {self.user!r} ({error.smtp_code})") from None
+        except smtplib.SMTPAuthenticationError:
+            raise SinkError(f"{place}: refuses the login of {self.user!r}; check user and password") from None
         except smtplib.SMTPDataError as error:
             raise SinkError(
                 f"{place}: refuses the message ({error.smtp_code})", permanent=error.smtp_code >= 500
@@ -89,6 +89,8 @@ class Email(Sink):
             raise SinkError(f"{place}: offers no encryption, or no login; change 'security' or 'user'") from None
         except ssl.SSLError:
             raise SinkError(f"{place}: its certificate is not trusted; name it by ca_file, or renew it") from None
+        except smtplib.SMTPServerDisconnected:
+            raise SinkError(f"{place}: has broken the connection off, or does not answer") from None
         except smtplib.SMTPException as error:
             raise SinkError(f"{place}: does not take the message ({type(error).__name__})") from None
         except (OSError, UnicodeError) as error:
@@ -105,7 +107,10 @@ class Email(Sink):
             if self.security == "starttls":
                 server.starttls(context=trusted)
             if self._password is not None:
-                server.login(self.user, self._password)
+                try:
+                    server.login(self.user, self._password)
+                except smtplib.SMTPServerDisconnected as error:  # as some do after a wrong password
+                    raise smtplib.SMTPAuthenticationError(535, str(error)) from error
         except BaseException:
             server.close()
             raise
