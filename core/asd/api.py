@@ -1,4 +1,4 @@
-"""The Python interface: `fit`, `score`, `load`; `recalibrate`, `update` and `diff` for a model that goes on.
+"""The Python interface: `fit`, `score`, `explain`, `load`; `recalibrate`, `update`, `diff` for a model that goes on.
 
 `embed` gives the embeddings themselves; `fit_features` and `score_features` go on from there.
 """
@@ -15,6 +15,8 @@ from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
 from asd.detection.embedding import check_windows, embed_found
+from asd.detection.explanation import Explanation, most_unusual
+from asd.detection.explanation import explain as explain_clip
 from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
 from asd.detection.groups import column_of
 from asd.detection.model import Model
@@ -23,6 +25,7 @@ from asd.detection.training import new_detector
 from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
 from asd.errors import DataError
+from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
 
@@ -108,6 +111,45 @@ def score(
     yield from fitted.score(data, rate=rate, segment=segment, workers=workers, cache=cache)
 
 
+def explain(
+    model: Model | str | Path,
+    clip: Data,
+    *,
+    rate: int | None = None,
+    healthy: Data = (),
+    segment: Segment = "auto",
+    trust: bool = False,
+) -> Explanation:
+    """Return why a clip is unusual: when, at which frequencies, by how much; or that nothing stands out.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        A fitted model, or its file.
+    clip : str, Path, Clip, array or pair (samples, rate)
+        A recording, of which the most unusual clip is explained where it is longer than the model's; or one clip.
+    rate : int, optional
+        Sample rate in Hz of an array.
+    healthy : str, Path or iterable of them
+        Recordings of the healthy machine, those of the fit if possible: the most similar one is found among them, and
+        stands for what is unusual. A model of an older version, which keeps no healthy levels, is explained by
+        comparison with them.
+    segment : float, "auto" or None
+        As for `score`.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+
+    Raises
+    ------
+    AudioError
+        If the clip cannot be read, is silent, or is too short to be explained.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
+    found, named = entries_of_each([clip, healthy], rate=rate)
+    clips = [clip] if isinstance(clip, Clip) else clips_to_judge(fitted, found, segment=segment)
+    return explain_clip(fitted, most_unusual(fitted, clips), healthy=clips_to_learn(fitted, named) if named else ())
+
+
 def embed(
     data: Data,
     *,
@@ -124,8 +166,10 @@ def embed(
 
     Parameters
     ----------
-    data, rate
-        Recordings, as for `fit`; all of them, whatever their label.
+    data : str, Path, array, pair (samples, rate), frame, or iterable of these
+        As for `fit`; all recordings, whatever their label.
+    rate : int, optional
+        Sample rate in Hz of arrays without one of their own.
     branch : str, optional
         Which branch of a pipeline of several; default: the first. The default pipeline's first is ``timbre``.
     windows : bool
@@ -217,7 +261,7 @@ def score_features(model: Model | str | Path, features: Any, *, trust: bool = Fa
         raise DataError("this model was fitted on recordings and takes no features; give it recordings (asd.score)")
     taken = given(features, fitted.calibration.clip_seconds)
     check_same_kind(fitted.known_features, taken.known)
-    return (fitted.judge([each]) for each in taken.clips)
+    return fitted.judge([[each] for each in taken.clips])
 
 
 def recalibrate(

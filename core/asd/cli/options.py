@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from asd.cli.flags import offline_option
 from asd.contract.create import load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.contract.parameters import describe, parameters_of, present_names
+from asd.contract.parameters import describe, parameters_of, present_names, spoken
 from asd.detection.config import Choice, Config, check_rate, read_toml
 from asd.detection.rate import Rate
 from asd.errors import ConfigError
@@ -44,23 +43,21 @@ def _with_pipeline_options(only: Collection[str] | None, command: F) -> F:
             continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
-            option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
+            option = click.option(
+                f"--{name}/--no-{name}", parameter.name, default=None, help=spoken(parameter.description)
+            )
         elif parameter.name in PIPELINE_KINDS:
             option = click.option(f"--{name}", parameter.name, metavar="NAME", help=f"The {name}.")
         else:
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
             takes = describe(parameter.annotation).upper().replace("A ", "").replace(" OR ", "|")
             option = click.option(
-                f"--{name}", parameter.name, metavar=takes, help=_plain(parameter.description) + default
+                f"--{name}", parameter.name, metavar=takes, help=spoken(parameter.description) + default
             )
         command = option(command)
     return click.option(
         "--config", "config_file", type=click.Path(path_type=Path), help="TOML file with the same names."
     )(command)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"`+", "", text)
 
 
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:

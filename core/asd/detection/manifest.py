@@ -17,6 +17,7 @@ from msgspec import Meta
 from asd.detection.fusion import LEAST_CLIPS
 from asd.detection.modelfile import Arrays
 from asd.detection.packing import restore_rows
+from asd.detection.reference import Reference
 from asd.detection.states import MOST
 from asd.errors import ModelFileError
 
@@ -181,6 +182,8 @@ def _check_depth(name: str, value: Any, left: int) -> None:
 def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:
     members, branches = manifest["members"], len(branches_of(manifest["config"]))
     parts = sections(restore_rows(arrays))
+    if healthy := parts.pop("reference", None):
+        Reference.restored(healthy)
     if odd := parts.keys() ^ {"calibration", *map(str, range(members))}:
         raise ValueError(f"it has {members} members, which does not fit the arrays {min(odd)[:80]!r}")
     calibration = parts.pop("calibration")

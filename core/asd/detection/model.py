@@ -26,13 +26,16 @@ from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.training import (
     FittedBranch,
+    Judged,
     Member,
     clip_row,
     extract,
@@ -42,6 +45,7 @@ from asd.detection.training import (
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
+from asd.progress import track
 from asd.records import Clip, Float64
 from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
@@ -49,7 +53,7 @@ from asd_registry.renamed import former_names_allowed
 _log = logging.getLogger("asd")
 
 
-class Model:
+class Model(ShownModel):
     """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
     As a context manager, it closes itself at the end of the block.
@@ -80,6 +84,8 @@ class Model:
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    reference : Reference or None
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
 
     def __init__(
@@ -97,6 +103,7 @@ class Model:
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -206,6 +213,8 @@ class Model:
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        clips = [each.clip for each in merged]
+        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -284,25 +293,21 @@ class Model:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
+        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
+        for results in track(embedded, "scoring", len(clips)):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
-            yield self.judge(results)
+            yield from self.judge([results])
 
-    def judge(self, results: Sequence[ClipFeatures | Failure]) -> Verdict | Failure:
-        """Return the verdict on a clip by what each branch made of it; a failure if they cannot judge it."""
-        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
-        failed: dict[int, Failure] = {}
-        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
-            if isinstance(features, Failure):
-                failed[b] = features
-                continue
-            try:
-                with clip_errors(features.clip):
-                    judged[b] = (features, *branch.judge(features))
-            except AudioError as error:
-                failed[b] = Failure(features.clip, error)
+    def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
+        columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]
+        yield from map(self._judged, zip(*columns, strict=True))
+
+    def _judged(self, results: Sequence[Judged | Failure]) -> Verdict | Failure:
+        judged = {b: each for b, each in enumerate(results) if not isinstance(each, Failure)}
+        failed = {b: each for b, each in enumerate(results) if isinstance(each, Failure)}
         if failed and (not judged or self.config.on_branch_error == "refuse"):
             return self._refused(failed, len(judged))
         scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
@@ -323,9 +328,7 @@ class Model:
         reason = str(failure.error).removeprefix(f"{failure.clip}: ")
         return f"not judged by branch {self.branches[b].name!r}: {reason}"
 
-    def _verdict(
-        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
-    ) -> Verdict:
+    def _verdict(self, features: ClipFeatures, scores: Float64, judged: Mapping[int, Judged]) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores
@@ -381,6 +384,8 @@ class Model:
         """
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+        if self.reference is not None:
+            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
@@ -460,6 +465,7 @@ class Model:
         if pipeline.config.branches:
             calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
+        model.reference = Reference.restored(parts["reference"]) if "reference" in parts else None
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]
