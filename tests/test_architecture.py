@@ -98,8 +98,9 @@ def test_rooms_import_downwards_without_a_circle() -> None:
 
 
 def test_the_house_stays_small() -> None:
-    assert len(rooms()) <= 14, sorted(rooms())
-    assert sum(map(len, rooms().values())) <= 45
+    # The room `sklearn` is one file: who imports it has asked for scikit-learn.
+    assert len(rooms()) <= 15, sorted(rooms())
+    assert sum(map(len, rooms().values())) <= 48
 
 
 def _outside() -> list[Path]:
