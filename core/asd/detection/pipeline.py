@@ -200,11 +200,19 @@ class Pipeline:
         described = [each.kept_as(cache) if cache else None for each in self.embedders]
         louder = "" if gain == 1 else f" times {gain!r}"
         identities = [_digest(text and text + louder) for text in described]
-        sources = [functools.partial(self._source, clip, cache, identities, gain) for clip in clips]
         kept = 0
         try:
-            with closing(prefetch(sources, workers)) as lanes:
+            if cache and workers == 1:  # while all is there, a change of threads for each clip would take longest
                 for clip in clips:
+                    there = [each.features for each in self._find(clip, cache, identities) if each.features]
+                    if len(there) < len(self.embedders):
+                        break
+                    kept += 1
+                    yield [there[index] for index in self._embedder_of]
+            rest = clips[kept:]
+            sources = [functools.partial(self._source, clip, cache, identities, gain) for clip in rest]
+            with closing(prefetch(sources, workers)) as lanes:
+                for clip in rest:
                     began = time.perf_counter()
                     lane = next(lanes)
                     found: list[Found] = next(lane)
@@ -238,6 +246,13 @@ class Pipeline:
             yield [known[index] for index in self._embedder_of] if len(known) == len(found) else None
         cache.flush()
 
+    def _find(self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None]) -> list[Found]:
+        """Return what the cache holds of a clip for each embedder."""
+        return [
+            each.find(clip, cache, identity) if cache and identity else Found()
+            for each, identity in zip(self.embedders, identities, strict=True)
+        ]
+
     def _source(
         self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None], gain: float
     ) -> Iterator[Any]:
@@ -245,10 +260,7 @@ class Pipeline:
 
         The windows are tuples of the embedder's index, its reader, and windows or an error.
         """
-        found = [
-            each.find(clip, cache, identity) if cache and identity else Found()
-            for each, identity in zip(self.embedders, identities, strict=True)
-        ]
+        found = self._find(clip, cache, identities)
         yield found
         missing = [index for index, each in enumerate(found) if each.features is None]
         if not missing:

@@ -63,7 +63,8 @@ class Embeddings:
         self.vectors: Float32 = np.concatenate([each.values for each in features])
         self.window_start: Float64 = np.concatenate([each.start + each.clip.start for each in features])
         self.clip_number: Int64 = np.repeat(np.arange(len(features), dtype=np.int64), counts)
-        parts = np.split(self.vectors, np.cumsum(counts)[:-1])  # views: the vectors are in memory once
+        ends = np.cumsum(counts).tolist()
+        parts = [self.vectors[end - count : end] for end, count in zip(ends, counts, strict=True)]  # in memory once
         self.features = tuple(replace(each, values=part) for each, part in zip(features, parts, strict=True))
         self.contents = dict(contents)
         self.windows = windows

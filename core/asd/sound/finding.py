@@ -83,13 +83,24 @@ def find_clips(
     if segment is not None and not _SHORTEST_SEGMENT <= segment < math.inf:
         raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
     clips: dict[tuple[str | Path, float, float | None], Clip] = {}
+    folders: dict[str, str] = {}
     for entry in data:
         for clip in _clips(entry, label, split, group):
-            place = clip.path if held(clip.path) else os.path.realpath(clip.path)
+            place = clip.path if held(clip.path) else _place(str(clip.path), folders)
             clips.setdefault((place, clip.start, clip.duration), clip)
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
     return [part for clip in clips.values() for part in segments(clip, segment)]
+
+
+def _place(path: str, folders: dict[str, str]) -> str:
+    """Return where a file really is; `folders` keeps where folders are, as most files share theirs."""
+    folder, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114  # this runs for every file
+        return os.path.realpath(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)  # noqa: PTH118
 
 
 def _clips(entry: Entry, label: str | None, split: str | None, group: str | None) -> list[Clip]:
