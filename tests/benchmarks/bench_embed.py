@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -44,10 +45,15 @@ def extraction(folder: Path, options: dict[str, Any], *, windows: bool = False) 
 
 def cost_of(call: Callable[[], object]) -> tuple[float, float]:
     """Return wall and processor seconds of a call, those of its child processes included."""
-    before, began = os.times(), time.perf_counter()
+    before, began = processor(), time.perf_counter()
     call()
-    after = os.times()
-    return time.perf_counter() - began, sum(after[:4]) - sum(before[:4])
+    return time.perf_counter() - began, processor() - before
+
+
+def processor() -> float:
+    """Return the processor's seconds so far."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def command(folder: Path, output: Path, options: dict[str, Any]) -> None:
