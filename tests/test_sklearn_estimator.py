@@ -94,7 +94,7 @@ def test_scores_rank_clips_as_the_model_does() -> None:
 
 def test_it_is_the_model_of_fit(fitted: AnomalousSoundDetector) -> None:
     model = asd.fit(SAMPLES / "train", **QUICK)
-    assert np.array_equal(fitted.model_.calibration.scores, model.calibration.scores)
+    np.testing.assert_allclose(fitted.model_.calibration.scores, model.calibration.scores, rtol=1e-9)
     assert fitted.model_.training == model.training
 
 
@@ -133,7 +133,7 @@ def test_clips_in_every_form(kind: str) -> None:
     rate = 16000 if kind in ("arrays", "table", "mixture", "stereo") else None
     own = AnomalousSoundDetector(**QUICK, rate=rate).fit(made(HEALTHY))
     expected = asd.fit(as_data(made(HEALTHY)), rate=rate, **QUICK)
-    assert np.array_equal(own.model_.calibration.scores, expected.calibration.scores)
+    np.testing.assert_allclose(own.model_.calibration.scores, expected.calibration.scores, rtol=1e-9)
     verdicts = list(asd.score(expected, as_data(made(FAULTY)), rate=rate))
     assert own.predict(made(FAULTY)).tolist() == [-1 if each.anomalous else 1 for each in verdicts]  # type: ignore[union-attr]
     assert hasattr(own, "n_features_in_") == (kind == "table")
@@ -148,7 +148,7 @@ def test_clips_labelled_anomalous_are_not_learned_from(
 ) -> None:
     labels = [1] * len(HEALTHY) + [-1] * len(FAULTY)
     own = AnomalousSoundDetector(**QUICK).fit(HEALTHY + FAULTY, labels)
-    assert np.array_equal(own.model_.calibration.scores, fitted.model_.calibration.scores)
+    np.testing.assert_allclose(own.model_.calibration.scores, fitted.model_.calibration.scores, rtol=1e-9)
     assert caplog.text == ""
     AnomalousSoundDetector(**QUICK).fit(HEALTHY, [0, 1] * 7)
     assert "y holds 0 and 1, not +1 and -1: no clip is left out" in caplog.text
@@ -192,7 +192,7 @@ def test_parameters_are_kept_as_given() -> None:
 
 @pytest.mark.parametrize("copied", [lambda each: pickle.loads(pickle.dumps(each)), copy.deepcopy])  # noqa: S301  # our own
 def test_a_copy_of_a_fitted_estimator_scores_the_same(copied: Any, fitted: AnomalousSoundDetector) -> None:
-    assert np.array_equal(copied(fitted).score_samples(FAULTY), fitted.score_samples(FAULTY))
+    np.testing.assert_allclose(copied(fitted).score_samples(FAULTY), fitted.score_samples(FAULTY), rtol=1e-9)
     content = fitted.__getstate__()["model_"]
     assert isinstance(content, bytes)  # a model file: no object of ours is pickled
 
