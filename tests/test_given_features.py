@@ -320,7 +320,7 @@ def test_two_models_of_features_are_compared(of_embeddings: asd.Model, tmp_path:
     command = [ASD, "diff", tmp_path / "m.asd", tmp_path / "other.asd", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr  # they differ
-    assert "detector" in json.loads(done.stdout)["settings"]
+    assert "detector.name" in json.loads(done.stdout)["settings"]
 
 
 @pytest.mark.parametrize(
