@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asd.contract.create import create, load_class
+from asd.contract.create import adopted, create, load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
+from asd.contract.own import OwnSpec, obstacle
 from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache, to_json
@@ -29,6 +30,7 @@ from asd.detection.results import clip_errors, component_call, embeddings_of, wi
 from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader
+from asd_registry import Component as Registered
 from asd_registry import Kind
 
 _BLOCK_SECONDS = 30.0
@@ -91,6 +93,7 @@ class Embedder:
         self.runtime = with_engine(config.extractor.name, runtime, clips, self._new_extractor)
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
+        self._obstacle: str | None = None
         self._request = self._asked() if cache else None
         self._description = cache.recall(self._request) if cache and self._request else None
         if self._description is None:
@@ -147,11 +150,16 @@ class Embedder:
 
     def _created(self) -> tuple[Frontend, Extractor]:
         frontend_choice, extractor_choice = self.config.frontend, self.config.extractor
-        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, self.config.seed))
+        frontend = _made("frontend", frontend_choice, self.config.seed)
         extractor = self._new_extractor()
-        _check_frontend(frontend, frontend_choice.name)
-        if not extractor.consumes.accepts(frontend.produces):
-            raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
+        with component_call(frontend):
+            _check_frontend(frontend, frontend_choice.name)
+        with component_call(extractor):
+            if not extractor.consumes.accepts(frontend.produces):
+                raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
+        self._obstacle = _obstacle("frontend", frontend_choice, frontend) or _obstacle(
+            "extractor", extractor_choice, extractor
+        )
         if frontend.isolation or extractor.isolation:
             from asd.contract.isolation import isolated
 
@@ -161,8 +169,15 @@ class Embedder:
         return frontend, extractor
 
     def _new_extractor(self) -> Extractor:
-        choice = self.config.extractor
-        return create("extractor", choice.name, seeded("extractor", choice, self.config.seed))
+        extractor: Extractor = _made("extractor", self.config.extractor, self.config.seed)
+        return extractor
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why a model file cannot keep the front end or the extractor; None: it can, or both are of plugins."""
+        if any(isinstance(_found(kind, self.config).spec, OwnSpec) for kind in ("frontend", "extractor")):
+            self._load()
+        return self._obstacle
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
@@ -358,6 +373,23 @@ def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extrac
         f"{extractor_name} takes {takes.kind} at {takes.sample_rate} Hz; "
         f"{frontend_name} gives it at {gives.sample_rate} Hz: {mend}"
     )
+
+
+def _found(kind: Literal["frontend", "extractor"], config: ResolvedConfig) -> Registered:
+    return registry().find(kind, getattr(config, kind).name)
+
+
+def _made(kind: Literal["frontend", "extractor"], choice: Choice, seed: int) -> Any:
+    """Return the component that was given as an object, or a new one."""
+    if choice.instance is not None:
+        return adopted(choice.instance, registry().find(kind, choice.name))
+    return create(kind, choice.name, seeded(kind, choice, seed))
+
+
+def _obstacle(kind: Literal["frontend", "extractor"], choice: Choice, component: Component) -> str | None:
+    """Return why a model file cannot keep a component that is not of a plugin's making; it was not used yet."""
+    is_own = choice.instance is not None or isinstance(registry().find(kind, choice.name).spec, OwnSpec)
+    return obstacle(kind, choice.name, component) if is_own else None
 
 
 def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
-from asd.detection import consent, modelfile
+from asd.detection import consent, modelfile, saving
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
@@ -30,7 +30,6 @@ from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
-from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
 from asd.detection.training import (
     FittedBranch,
     Member,
@@ -38,7 +37,6 @@ from asd.detection.training import (
     extract,
     fused_calibration,
     learn_branches,
-    new_detector,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
@@ -80,6 +78,8 @@ class Model:
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    unsaveable : str or None
+        Why no model file can keep it; None: `save` works.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Model:
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.unsaveable: str | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -157,12 +158,13 @@ class Model:
         """
         pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        for part in pipeline.config.parts:
-            new_detector(part, pipeline.runtime).check_saveable()
+        saving.say(unsaveable := saving.why_unsaveable(pipeline))
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         model = cls.of_features(pipeline, features, contents_of(features))
         model.failures = failures
+        if model.unsaveable != unsaveable:
+            saving.say(model.unsaveable)
         return model
 
     @classmethod
@@ -202,6 +204,7 @@ class Model:
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        model.unsaveable = saving.why_unsaveable(pipeline, branches)
         return model
 
     def recalibrate(
@@ -374,9 +377,11 @@ class Model:
         path : str or Path
             File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
         """
+        if self.unsaveable:
+            raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
-        arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
+        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
@@ -388,20 +393,15 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        described = self.config.as_mapping()
-        tables = described.get("branch", [described])
-        for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
-            table["frontend"] = pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
-            table["extractor"] = pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
-            table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
-        return described
+        return saving.described(self.pipeline, self.branches)
 
     def _manifest(self) -> dict[str, Any]:
         return {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": plugins_of(self.config),
+            "plugins": saving.plugins_of(self.config),
+            **({"classes": classes} if (classes := saving.classes_of(self.config)) else {}),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -447,14 +447,16 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        check_plugins(Path(path), manifest)
+        saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), restoring(path):
-            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
+            config = Config.from_mapping(
+                {"tail": "drop", **saving.with_classes(Path(path), manifest)}
+            )  # the first model files do not say
             given = runtime or Runtime()
             pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = restored_branches(pipeline.config, given, states)
+            branches = saving.restored_branches(pipeline.config, given, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         calibration = Calibration.restored(manifest["calibration"], parts["calibration"])

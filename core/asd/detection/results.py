@@ -15,6 +15,7 @@ import numpy as np
 
 from asd.contract.checks import name_of, result_array
 from asd.contract.interfaces import Component, Detector, Extractor, Frontend, Reason, fit_rows
+from asd.contract.own import is_own
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
 from asd.records import Audio, Clip, FeatureInfo, Float32, Float64, Rows, Windows
 from asd_registry.text import describe
@@ -41,10 +42,11 @@ def component_call(component: Component) -> Iterator[None]:
     except AsdError:
         raise
     except (Exception, SystemExit) as error:
-        package = type(getattr(component, "_component", component)).__module__.partition(".")[0]
+        inner = getattr(component, "_component", component)
+        package = type(inner).__module__.partition(".")[0]
+        mend = "correct it there" if is_own(inner) else "report it to the plugin's author"
         raise PluginError(
-            f"{component.origin or name_of(component)}: {describe(error)} ({_place(error, package)}); report it to the "
-            "plugin's author"
+            f"{component.origin or name_of(component)}: {describe(error)} ({_place(error, package)}); {mend}"
         ) from error
 
 
