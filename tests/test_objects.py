@@ -219,7 +219,7 @@ REFUSED = [
     ({"extractor": object}, "extractor takes a name, a table with 'name' and parameters, a class or an object of asd."),
     ({"frontend": StandardScaler()}, "frontend takes a name, a table with 'name' and parameters, a class or an objec"),
     ({"detector": {"name": own.Distance(), "power": 3}}, "detector is given as an object, Distance, and with 'power'"),
-    ({"detector": {"name": own.Distance, "powr": 3}}, "detector 'own_components:Distance' has no parameter 'powr'; did"),
+    ({"detector": {"name": own.Distance, "powr": 3}}, "detector 'own_components:Distance' has no parameter 'powr'; d"),
     ({"detector": {"name": own.Distance, "power": "x"}}, "detector 'own_components:Distance': parameter 'power' takes"),
 ]  # fmt: skip
 

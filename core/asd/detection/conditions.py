@@ -78,7 +78,9 @@ class Conditions:
 
     @classmethod
     def of(cls, features: Sequence[ClipFeatures]) -> Conditions:
-        """Return the conditions of training clips, none of which is silent."""
+        """Return the conditions of training clips, none of which is silent; unknown of features without recordings."""
+        if any(not f.file_rate for f in features):
+            return cls()
         rates, channels, levels = zip(*((f.file_rate, f.channels, round(f.level, 2)) for f in features), strict=True)
         return cls((min(rates), max(rates)), (min(channels), max(channels)), (min(levels), max(levels)))
 
@@ -163,6 +165,18 @@ def of_branch(fitted_with: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**fitted_with, **own}
 
 
+def say_precision(used: str, expected: Any) -> Any:
+    """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
+    if used == expected or not {used, expected} <= {"fp32", "bf16"}:
+        return expected
+    _log.warning(
+        "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
+        "give %s",
+        used, expected, expected,
+    )  # fmt: skip
+    return used
+
+
 def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
     """Return `runtime` with the precision of the fit in place of ``auto``.
 
@@ -176,14 +190,3 @@ def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:
         engine = fitted_with.get("engine")
         return replace(runtime, engine=engine) if runtime.engine == "auto" and engine in ENGINES else runtime
     return replace(runtime, precision=precision)
-
-
-def say_precision(used: str, expected: Any) -> Any:
-    """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
-    if used == expected or not {used, expected} <= {"fp32", "bf16"}:
-        return expected
-    _log.warning(
-        "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or give %s",
-        used, expected, expected,
-    )  # fmt: skip
-    return used

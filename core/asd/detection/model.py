@@ -22,16 +22,20 @@ from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
+from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
 from asd.detection.training import (
     FittedBranch,
+    Judged,
     Member,
     clip_row,
     extract,
@@ -40,6 +44,7 @@ from asd.detection.training import (
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
+from asd.progress import track
 from asd.records import Clip, Float64
 from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
@@ -47,7 +52,7 @@ from asd_registry.renamed import former_names_allowed
 _log = logging.getLogger("asd")
 
 
-class Model:
+class Model(ShownModel):
     """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
     As a context manager, it closes itself at the end of the block.
@@ -80,6 +85,8 @@ class Model:
         Training clips that repeat others and therefore did not calibrate (empty after loading).
     unsaveable : str or None
         Why no model file can keep it; None: `save` works.
+    reference : Reference or None
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class Model:
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
         self.unsaveable: str | None = None
+        self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
 
@@ -117,6 +125,11 @@ class Model:
     def members(self) -> list[Member]:
         """The members of all branches, branch by branch."""
         return [member for branch in self.branches for member in branch.members]
+
+    @property
+    def known_features(self) -> KnownFeatures | None:
+        """What it was fitted on, if that was features; None: recordings."""
+        return self.pipeline.known if isinstance(self.pipeline, FeaturePipeline) else None
 
     @property
     def config(self) -> ResolvedConfig:
@@ -158,13 +171,12 @@ class Model:
         """
         pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        saving.say(unsaveable := saving.why_unsaveable(pipeline))
+        said = saving.say(saving.why_unsaveable(pipeline))
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         model = cls.of_features(pipeline, features, contents_of(features))
         model.failures = failures
-        if model.unsaveable != unsaveable:
-            saving.say(model.unsaveable)
+        saving.say(model.unsaveable, said)
         return model
 
     @classmethod
@@ -198,13 +210,14 @@ class Model:
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
-        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
+        model.fitted_with = computed_with(pipeline.config.names, pipeline.runtimes, features[0])
         model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
         model.unsaveable = saving.why_unsaveable(pipeline, branches)
+        clips = [each.clip for each in merged]
+        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -283,24 +296,21 @@ class Model:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
+        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
+        for results in track(embedded, "scoring", len(clips)):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
-            yield self._judge(results)
+            yield from self.judge([results])
 
-    def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
-        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
-        failed: dict[int, Failure] = {}
-        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
-            if isinstance(features, Failure):
-                failed[b] = features
-                continue
-            try:
-                with clip_errors(features.clip):
-                    judged[b] = (features, *branch.judge(features))
-            except AudioError as error:
-                failed[b] = Failure(features.clip, error)
+    def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
+        columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]
+        yield from map(self._judged, zip(*columns, strict=True))
+
+    def _judged(self, results: Sequence[Judged | Failure]) -> Verdict | Failure:
+        judged = {b: each for b, each in enumerate(results) if not isinstance(each, Failure)}
+        failed = {b: each for b, each in enumerate(results) if isinstance(each, Failure)}
         if failed and (not judged or self.config.on_branch_error == "refuse"):
             return self._refused(failed, len(judged))
         scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
@@ -321,9 +331,7 @@ class Model:
         reason = str(failure.error).removeprefix(f"{failure.clip}: ")
         return f"not judged by branch {self.branches[b].name!r}: {reason}"
 
-    def _verdict(
-        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
-    ) -> Verdict:
+    def _verdict(self, features: ClipFeatures, scores: Float64, judged: Mapping[int, Judged]) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores
@@ -354,7 +362,7 @@ class Model:
         reasons: tuple[Reason, ...] = ()
         if anomalous or p_value <= self.decision.level:
             with clip_errors(features.clip):
-                reasons = self.branches[b].reasons(features, lambda: self.pipeline.embedder(b).extractor)
+                reasons = self.branches[b].reasons(features, lambda: self.pipeline.extractor_of(b))
         z = float(deviations(scores[:, b], calibration.scores).mean())
         return BranchVerdict(self.branches[b].name, float(scores[:, b].mean()), z, p_value, reasons)
 
@@ -375,12 +383,14 @@ class Model:
         Parameters
         ----------
         path : str or Path
-            File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
+            File to write; an old one is replaced.
         """
         if self.unsaveable:
             raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+        if self.reference is not None:
+            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
@@ -393,7 +403,7 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        return saving.described(self.pipeline, self.branches)
+        return saving.full_config(self.pipeline, self.branches)
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -401,7 +411,6 @@ class Model:
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
             "plugins": saving.plugins_of(self.config),
-            **({"classes": classes} if (classes := saving.classes_of(self.config)) else {}),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -412,7 +421,9 @@ class Model:
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
             "history": self.history,
-        } | ({"recalibration": self.recalibration} if self.recalibration else {})
+            **({"recalibration": self.recalibration} if self.recalibration else {}),
+            **({"features": self.known_features.as_entry()} if self.known_features else {}),
+        }
 
     @classmethod
     def load(
@@ -450,19 +461,16 @@ class Model:
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            config = Config.from_mapping(
-                {"tail": "drop", **saving.with_classes(Path(path), manifest)}
-            )  # the first model files do not say
-            given = runtime or Runtime()
-            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
+            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = saving.restored_branches(pipeline.config, given, states)
+            branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         calibration = Calibration.restored(manifest["calibration"], parts["calibration"])
         if pipeline.config.branches:
             calibration = fused_calibration(calibration, calibration.scores, pipeline.config)
         model = cls(pipeline, branches, calibration, calibration.judged(decision))
+        model.reference = Reference.restored(parts["reference"]) if "reference" in parts else None
         model.training = manifest["training"]
         model.recalibration = manifest.get("recalibration", [])
         model.clips = manifest["clips"]

@@ -12,7 +12,9 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.own import OwnSpec, classes_in, obstacle, restore, unkept
 from asd.contract.plain import from_plain, to_plain
-from asd.detection.config import Choice, ResolvedConfig
+from asd.detection.config import Choice, Config, ResolvedConfig
+from asd.detection.embeddings import EmbeddingCache
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest, branches_of
 from asd.detection.modelfile import Arrays
 from asd.detection.packing import detector_state, restored_state
@@ -37,6 +39,28 @@ def pinned(choice: Choice, kind: Kind, parameters: dict[str, Any]) -> dict[str, 
     return {"name": registered.qualified_name, **params}
 
 
+def full_config(pipeline: Pipeline, branches: Sequence[FittedBranch]) -> dict[str, Any]:
+    """Return the configuration with every parameter of every component spelled out, as plain data."""
+    described = pipeline.config.as_mapping()
+    tables = described.get("branch", [described])
+    for b, (table, branch) in enumerate(zip(tables, branches, strict=True)):
+        if pipeline.config.kinds == ("detector",):
+            del table["frontend"], table["extractor"]
+        else:
+            table["frontend"] = pinned(branch.config.frontend, "frontend", pipeline.parameters("frontend", b))
+            table["extractor"] = pinned(branch.config.extractor, "extractor", pipeline.parameters("extractor", b))
+        table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
+    return described
+
+
+def restored_pipeline(path: Path, manifest: Manifest, runtime: Runtime, cache: EmbeddingCache | None) -> Pipeline:
+    """Return the pipeline that a model file describes."""
+    config = Config.from_mapping({"tail": "drop", **with_classes(path, manifest)})  # the first model files do not say
+    if "features" in manifest:
+        return FeaturePipeline(config.on_features(), runtime, KnownFeatures(**manifest["features"]))
+    return Pipeline(config, runtime, fitted_with=manifest["fitted_with"], cache=cache)
+
+
 def plugins_of(config: ResolvedConfig) -> dict[str, str]:
     """Return the version of each distribution that the components come from."""
     found = [registry().find(kind, name) for kind, name in _choices(config)]
@@ -44,33 +68,23 @@ def plugins_of(config: ResolvedConfig) -> dict[str, str]:
     return {plugin.distribution: plugin.version for plugin in plugins}
 
 
-def described(pipeline: Pipeline, branches: Sequence[FittedBranch]) -> dict[str, Any]:
-    """Return the configuration with every parameter of every component spelled out, as plain data."""
-    found = pipeline.config.as_mapping()
-    tables = found.get("branch", [found])
-    for b, (table, branch) in enumerate(zip(tables, branches, strict=True)):
-        table["frontend"] = pinned(branch.config.frontend, "frontend", pipeline.parameters("frontend", b))
-        table["extractor"] = pinned(branch.config.extractor, "extractor", pipeline.parameters("extractor", b))
-        table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
-    return found
-
-
-def say(unsaveable: str | None) -> None:
-    """Warn that a model cannot be saved, and why."""
-    if unsaveable:
+def say(unsaveable: str | None, said: str | None = None) -> str | None:
+    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
+    if unsaveable and unsaveable != said:
         _log.warning("this model cannot be saved: %s", unsaveable)
+    return unsaveable
 
 
-def classes_of(config: ResolvedConfig) -> dict[str, str]:
-    """Return the version of each class, ``module:Class``, that was given in Python."""
+def classes_entry(config: ResolvedConfig) -> dict[str, dict[str, str]]:
+    """Return, as ``classes``, the version of each class, ``module:Class``, that was given in Python; none: nothing."""
     found: dict[str, str] = {}
     for kind, name in _choices(config):
         found |= classes_in(kind, name)
-    return found
+    return {"classes": found} if found else {}
 
 
 def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
-    return [(kind, getattr(part, kind).name) for part in config.parts for kind in PIPELINE_KINDS]
+    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
 
 
 def why_unsaveable(pipeline: Pipeline, branches: Sequence[FittedBranch] = ()) -> str | None:
