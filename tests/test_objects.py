@@ -247,6 +247,71 @@ def test_a_mistake_in_an_own_class_is_reported_as_the_users(healthy: list[Any]) 
     assert str(refusal.value).startswith("detector Failing (given in Python, of own_components): ")
 
 
+FAILING_PLUGIN = """
+from asd.plugin import Detector, Extractor, Representation
+from asd_registry import ComponentSpec, hookimpl
+
+class Unready(Extractor):
+    dimension = 1
+    @property
+    def consumes(self):
+        raise KeyError("consumes")
+    def embed(self, values): ...
+
+class Unhashed(Extractor):
+    dimension, consumes = 1, Representation("any", ())
+    def embed(self, values): ...
+    def weight_hashes(self):
+        raise KeyError("weight_hashes")
+
+class Unsaveable(Detector):
+    def fit(self, features): return self
+    def score(self, features): return features.sum(axis=1)
+    def check_saveable(self):
+        raise KeyError("check_saveable")
+
+class Unmakable(Detector):
+    def __init__(self):
+        raise KeyError("__init__")
+    def fit(self, features): ...
+    def score(self, features): ...
+
+@hookimpl
+def asd_components():
+    for cls in Unready, Unhashed, Unsaveable, Unmakable:
+        kind = "extractor" if issubclass(cls, Extractor) else "detector"
+        yield ComponentSpec(
+            kind=kind, name=cls.__name__.lower(), summary="x", target=f"{__name__}:{cls.__name__}", licence="MIT"
+        )
+"""
+
+
+def test_a_mistake_in_a_plugin_is_reported_as_the_plugins_in_python_too(tmp_path: Path) -> None:
+    (tmp_path / "failing_plugin.py").write_text(FAILING_PLUGIN)
+    code = """
+import asd, numpy
+asd.use_plugin_file("failing_plugin.py")
+for chosen in {"extractor": "unready"}, {"extractor": "unhashed"}, {"detector": "unsaveable"}, {"detector": "unmakable"}:
+    try:
+        sound = numpy.ones(9999)
+        asd.fit(sound, rate=16000, frontend="mel-patch", **({"extractor": "mel-statistics"} | chosen))
+    except asd.AsdError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    said = done.stdout.splitlines()
+    assert len(said) == 4
+    for line, method in zip(said, ("consumes", "weight_hashes", "check_saveable", "__init__"), strict=True):
+        number = 1 + FAILING_PLUGIN.splitlines().index(
+            next(t for t in FAILING_PLUGIN.splitlines() if f'"{method}")' in t)
+        )
+        assert " of failing_plugin.py sha256:" in line
+        assert (
+            f"KeyError: '{method}' ({tmp_path}/failing_plugin.py, line {number}); report it to the plugin's author"
+            in line
+        )
+
+
 def test_branches_take_objects(healthy: list[Any]) -> None:
     branches = [
         {"extractor": own.Means(), "detector": LocalOutlierFactor(novelty=True)},

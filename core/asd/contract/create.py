@@ -13,6 +13,7 @@ from asd.contract.installed import registry
 from asd.contract.own import INTERFACES, OwnSpec
 from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of, present_names
 from asd.contract.permissions import check_parameters
+from asd.contract.place import place_of
 from asd.errors import AsdError, ConfigError
 from asd_registry import Component as Registered
 from asd_registry import Kind, PluginError
@@ -129,7 +130,9 @@ def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered
     except (AsdError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise PluginError(f"{registered.qualified_name}: cannot be made: {describe(error)}") from error
+        place = place_of(error, cls.__module__.partition(".")[0])
+        mend = "correct it there" if isinstance(registered.spec, OwnSpec) else "report it to the plugin's author"
+        raise PluginError(f"{_origin(registered)}: cannot be made: {describe(error)} ({place}); {mend}") from error
     return adopted(component, registered)
 
 
@@ -148,11 +151,16 @@ def adopted(component: interfaces.Component, registered: Registered) -> interfac
                 f"{registered.qualified_name}: a front end needs an attribute sample_rate in Hz, a whole number above "
                 f"0, got {shown(rate)}"
             )
-    plugin, spec = registered.plugin, registered.spec
-    component.origin = f"{spec.kind} {spec.name!r} of {plugin.distribution} {plugin.version}"
-    if isinstance(spec, OwnSpec):
-        component.origin = f"{spec.kind} {spec.name} (given in Python, of {plugin.distribution})"
+    component.origin = _origin(registered)
     return component
+
+
+def _origin(registered: Registered) -> str:
+    """Return what messages call a component: where it comes from."""
+    plugin, spec = registered.plugin, registered.spec
+    if isinstance(spec, OwnSpec):
+        return f"{spec.kind} {spec.name} (given in Python, of {plugin.distribution})"
+    return f"{spec.kind} {spec.name!r} of {plugin.distribution} {plugin.version}"
 
 
 def contradictions(registered: Registered, component: Any) -> list[str]:

@@ -95,17 +95,15 @@ def given_component(kind: Kind, given: Any) -> Chosen | None:
         raise ConfigError(f"{kind} {cls.__name__} lacks {missing}: define it in the class")
     parameters = {} if isinstance(given, type) else parameters_given(given)
     found = _offered(kind, cls, parameters)
+    instance = None if isinstance(given, type) or kind == "detector" else given  # each member is a new detector
+    if found and instance is not None and _state(instance, parameters) is None:
+        instance = None  # one that is made by its name is the same
     parameters = set_parameters(cls, parameters)
     if found:
         parameters = {name: value for name, value in parameters.items() if name not in found.spec.preset}
-        return Chosen(found.qualified_name, parameters, None if isinstance(given, type) else _used(kind, given))
+        return Chosen(found.qualified_name, parameters, instance)
     name = register(kind, cls, cls, frontend=_text(given, "frontend"), extractor=_text(given, "extractor"))
-    return Chosen(name, parameters, None if isinstance(given, type) else _used(kind, given))
-
-
-def _used(kind: Kind, given: interfaces.Component) -> interfaces.Component | None:
-    """Return the object if the pipeline uses it as it is; of a detector, each member is a new object."""
-    return None if kind == "detector" else given
+    return Chosen(name, parameters, instance)
 
 
 def _text(given: Any, attribute: str) -> str | None:

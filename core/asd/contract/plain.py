@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,3 +58,12 @@ def from_plain(value: Any) -> Any:
     if kind == "tuple":
         return tuple(from_plain(item) for item in content)
     return {from_plain(key): from_plain(item) for key, item in content}
+
+
+def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as they are, and objects among them, such as a network, by their class in angle brackets."""
+    return {name: value if _is_simple(value) else f"<{type(value).__name__}>" for name, value in parameters.items()}
+
+
+def _is_simple(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | list | tuple | dict | Path | np.generic | np.ndarray)

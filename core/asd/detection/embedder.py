@@ -30,7 +30,6 @@ from asd.detection.results import clip_errors, component_call, embeddings_of, wi
 from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Audio, Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader
-from asd_registry import Component as Registered
 from asd_registry import Kind
 
 _BLOCK_SECONDS = 30.0
@@ -106,6 +105,7 @@ class Embedder:
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
         self._obstacle: str | None = None
+        self._is_own = _is_own("frontend", config.frontend) or _is_own("extractor", config.extractor)
         self._request = self._asked() if cache else None
         self._description = cache.recall(self._request) if cache and self._request else None
         if self._description is None:
@@ -135,7 +135,10 @@ class Embedder:
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file of the extractor, by file name."""
-        return dict(self.description["weights"]) if self._components is None else self.extractor.weight_hashes()
+        if self._components is None:
+            return dict(self.description["weights"])
+        with component_call(self.extractor):
+            return self.extractor.weight_hashes()
 
     @property
     def description(self) -> dict[str, Any]:
@@ -149,6 +152,8 @@ class Embedder:
 
     def _asked(self) -> str | None:
         """Return what decides the embeddings as far as it is known without the components; None: unknown."""
+        if self._is_own:
+            return None
         with suppress(TypeError, ValueError):
             given = self.config.frontend.parameters, self.config.extractor.parameters
             return to_json({**features_identity(self.config, self.runtime, *given), "seed": self.config.seed})
@@ -187,7 +192,7 @@ class Embedder:
     @property
     def obstacle(self) -> str | None:
         """Why a model file cannot keep the front end or the extractor; None: it can, or both are of plugins."""
-        if any(isinstance(_found(kind, self.config).spec, OwnSpec) for kind in ("frontend", "extractor")):
+        if self._is_own:
             self._load()
         return self._obstacle
 
@@ -293,7 +298,12 @@ class Embedder:
         return values, windows.start
 
     def kept_as(self, cache: EmbeddingCache) -> str | None:
-        """Return the description as text; None if a parameter cannot be written down."""
+        """Return the description as text; None if a parameter cannot be written down, or a class is no plugin's.
+
+        The code of such a class may change under its name, as a notebook's does at every run.
+        """
+        if self._is_own:
+            return None
         if self._components is None and self._asked() != self._request:
             self._load()
             self._description = None  # a file that a parameter names has changed since
@@ -387,8 +397,9 @@ def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extrac
     )
 
 
-def _found(kind: Literal["frontend", "extractor"], config: ResolvedConfig) -> Registered:
-    return registry().find(kind, getattr(config, kind).name)
+def _is_own(kind: Kind, choice: Choice) -> bool:
+    """Return whether a component is not of a plugin's making: it is of another class, or an object with a state."""
+    return choice.instance is not None or isinstance(registry().find(kind, choice.name).spec, OwnSpec)
 
 
 def _made(kind: Literal["frontend", "extractor"], choice: Choice, seed: int) -> Any:
@@ -400,8 +411,7 @@ def _made(kind: Literal["frontend", "extractor"], choice: Choice, seed: int) -> 
 
 def _obstacle(kind: Literal["frontend", "extractor"], choice: Choice, component: Component) -> str | None:
     """Return why a model file cannot keep a component that is not of a plugin's making; it was not used yet."""
-    is_own = choice.instance is not None or isinstance(registry().find(kind, choice.name).spec, OwnSpec)
-    return obstacle(kind, choice.name, component) if is_own else None
+    return obstacle(kind, choice.name, component) if _is_own(kind, choice) else None
 
 
 def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:

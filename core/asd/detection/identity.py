@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.contract.own import OwnSpec
+from asd.contract.plain import shown
 from asd.detection.config import ResolvedConfig
 from asd.files.digest import digest_of
 from asd.sound.memory import held
@@ -88,7 +88,7 @@ def _other_engine(extractor: str, runtime: Runtime) -> dict[str, Any]:
 
 
 def _with_parameters(identity: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {**identity, "parameters": dict(parameters), "named": named_files(parameters)}
+    return {**identity, "parameters": shown(parameters), "named": named_files(parameters)}
 
 
 def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:
@@ -115,16 +115,9 @@ def identity_of(kind: Kind, name: str) -> dict[str, Any]:
     """Return what identifies this installation of a component: target, versions, sources, preset, weights.
 
     Of distributions that are installed in editable form the sources belong to it: they change, the version does not.
-
-    Raises
-    ------
-    ValueError
-        If it is a class that was given in Python.
     """
     found = registry().find(kind, name)
     spec, plugin = found.spec, found.plugin
-    if isinstance(spec, OwnSpec):
-        raise ValueError(f"{kind} {spec.name!r} is a class that can change under its name")
     package = spec.target.partition(":")[0].partition(".")[0]
     needed, sources = [plugin.distribution, _FRAMEWORK, *spec.requires], {}
     if plugin.distribution.endswith(".py"):  # a plugin that is one file does not declare what it imports

@@ -410,7 +410,7 @@ class Model(ShownModel):
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": saving.plugins_of(self.config),
+            **saving.origins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),

@@ -61,11 +61,13 @@ def restored_pipeline(path: Path, manifest: Manifest, runtime: Runtime, cache: E
     return Pipeline(config, runtime, fitted_with=manifest["fitted_with"], cache=cache)
 
 
-def plugins_of(config: ResolvedConfig) -> dict[str, str]:
-    """Return the version of each distribution that the components come from."""
+def origins_of(config: ResolvedConfig) -> dict[str, dict[str, str]]:
+    """Return the version of each distribution that the components come from, and of each class given in Python."""
     found = [registry().find(kind, name) for kind, name in _choices(config)]
     plugins = [each.plugin for each in found if not isinstance(each.spec, OwnSpec)]
-    return {plugin.distribution: plugin.version for plugin in plugins}
+    classes = dict(item for kind, name in _choices(config) for item in classes_in(kind, name).items())
+    versions = {"plugins": {plugin.distribution: plugin.version for plugin in plugins}}
+    return versions | ({"classes": classes} if classes else {})
 
 
 def say(unsaveable: str | None, said: str | None = None) -> str | None:
@@ -73,14 +75,6 @@ def say(unsaveable: str | None, said: str | None = None) -> str | None:
     if unsaveable and unsaveable != said:
         _log.warning("this model cannot be saved: %s", unsaveable)
     return unsaveable
-
-
-def classes_entry(config: ResolvedConfig) -> dict[str, dict[str, str]]:
-    """Return, as ``classes``, the version of each class, ``module:Class``, that was given in Python; none: nothing."""
-    found: dict[str, str] = {}
-    for kind, name in _choices(config):
-        found |= classes_in(kind, name)
-    return {"classes": found} if found else {}
 
 
 def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
@@ -124,7 +118,9 @@ def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
         for k, member in enumerate(branch.members):
             prefix = f"{k}.{b}" if several else str(k)
             arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-            arrays |= {f"{prefix}.detector.{name}": value for name, value in detector_state(member.detector).items()}
+            with component_call(member.detector):
+                state = detector_state(member.detector)
+            arrays |= {f"{prefix}.detector.{name}": value for name, value in state.items()}
     return arrays
 
 
