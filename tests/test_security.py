@@ -45,6 +45,10 @@ SENTENCES = {
         f"{HERE}::test_a_stranger_plugin_that_declares_nothing_is_safe",
         f"{HERE}::test_former_names_of_parameters_are_no_way_round",
     ],
+    "A class that no plugin offers": [
+        "tests/test_objects.py::test_a_model_that_imports_a_class_needs_consent_elsewhere",
+        "tests/test_objects.py::test_nothing_is_imported_without_consent",
+    ],
     "Who loads the file may consent to more": [f"{HERE}::test_consent_is_for_the_content"],
     "A model that you fitted on this machine": [f"{HERE}::test_what_was_fitted_here_needs_no_consent"],
     "The weights that a model was fitted with are verified": [f"{HERE}::test_other_weights_are_not_read"],

@@ -109,7 +109,13 @@ def run(folder: Path, *arguments: str | Path, width: int | None, codes: tuple[in
     if width is not None:
         environment["COLUMNS"] = str(width)
     done = subprocess.run(
-        [ASD, *arguments], capture_output=True, text=True, check=False, cwd=folder, env=environment, stdin=subprocess.DEVNULL
+        [ASD, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode in codes, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -121,7 +127,10 @@ def tables_of(said: str) -> list[list[str]]:
     lines = said.splitlines()
     rules = [number for number, line in enumerate(lines) if line and set(line) <= {"─", " "}]
     assert rules, said
-    return [lines[rule - 1 : next(i for i in range(rule, len(lines) + 1) if not lines[i:][:1] or not lines[i])] for rule in rules]
+    return [
+        lines[rule - 1 : next(i for i in range(rule, len(lines) + 1) if not lines[i:][:1] or not lines[i])]
+        for rule in rules
+    ]
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {

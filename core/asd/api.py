@@ -21,7 +21,7 @@ from asd.detection.given import FeaturePipeline, check_same_kind, config_of, giv
 from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
-from asd.detection.training import new_detector
+from asd.detection.saving import say, why_unsaveable
 from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
 from asd.errors import DataError
@@ -232,10 +232,11 @@ def fit_features(
         _log.warning("arrays do not say how long a clip lasts: %g s is assumed (seconds=…)", taken.clips[0].seconds)
     config = config_of(options, taken)
     pipeline = FeaturePipeline(config, runtime or Runtime(), taken.known)
-    new_detector(config, pipeline.runtime).check_saveable()
+    said = say(why_unsaveable(pipeline))
     clips, failures = taken.to_learn()
     model = Model.of_features(pipeline, [[each] for each in clips], taken.contents)
     model.failures = failures
+    say(model.unsaveable, said)
     return model
 
 

@@ -37,9 +37,10 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     },
     "asd-frontends": {
         "frontend": (
-            "aisfx-mel efficientat-mel mel-image mel-patch mel-stack musicnn-mel vggish-mel waveform yamnet-mel"
+            "aisfx-mel band-waveform efficientat-mel envelope-waveform mel-image mel-patch mel-stack musicnn-mel "
+            "vggish-mel waveform yamnet-mel"
         ),
-        "extractor": "identity mel-statistics",
+        "extractor": "band-levels envelope identity mel-statistics sound-level tonality",
     },
     "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},
     "asd-onnx": {
@@ -48,7 +49,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     },
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-sklearn": {
-        "detector": "bayesian-gmm ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",
+        "detector": "bayesian-gmm deviation ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",
     },
     "asd-testing": {"command": "check"},
     "asd-transformers": {"extractor": "huggingface"},

@@ -15,11 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from browser import EXECUTABLE, Browser
-from invented import invented
-
 from asd_bench.provenance import provenance
 from asd_bench.report import write_report
+from browser import EXECUTABLE, Browser
+from invented import invented
 
 LARGEST, SLOWEST, OPENINGS = 8_000_000, 2000.0, 5
 

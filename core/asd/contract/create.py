@@ -10,8 +10,10 @@ from typing import Any, Literal, overload
 
 from asd.contract import interfaces
 from asd.contract.installed import registry
-from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of
+from asd.contract.own import INTERFACES, OwnSpec
+from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of, present_names
 from asd.contract.permissions import check_parameters
+from asd.contract.place import place_of
 from asd.errors import AsdError, ConfigError
 from asd_registry import Component as Registered
 from asd_registry import Kind, PluginError
@@ -19,9 +21,7 @@ from asd_registry.discovery import load_target
 from asd_registry.text import describe, shown
 
 _INTERFACES: dict[Kind, type[interfaces.Component]] = {
-    "frontend": interfaces.Frontend,
-    "extractor": interfaces.Extractor,
-    "detector": interfaces.Detector,
+    **INTERFACES,
     "dataset": interfaces.Dataset,
     "source": interfaces.Source,
     "sink": interfaces.Sink,
@@ -36,6 +36,8 @@ def load_class(registered: Registered) -> type[interfaces.Component]:
     PluginError
         If a requirement is missing, the class cannot be imported, or it does not implement its kind's interface.
     """
+    if isinstance(registered.spec, OwnSpec):
+        return registered.spec.cls
     target = load_target(registered)
     interface = _INTERFACES[registered.spec.kind]
     if not (isinstance(target, type) and issubclass(target, interface)):
@@ -45,6 +47,9 @@ def load_class(registered: Registered) -> type[interfaces.Component]:
         )
     return target
 
+
+_CONVERTED = (str, int, float, list, type(None))
+"""Values that a text, a table or a model file may hold."""
 
 Given = Mapping[str, Any] | None
 
@@ -89,15 +94,32 @@ def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Compon
     check_parameters(kind, name, parameters or {})
     cls = load_class(registered)
     preset = registered.spec.preset
-    given = convert_all(cls, f"{kind} {name!r}", parameters or {})
+    given = _converted(cls, registered, f"{kind} {name!r}", parameters or {})
     for key in given.keys() & preset.keys():
         if given[key] != preset[key]:
             raise ConfigError(f"{kind} {name!r} fixes {key} = {preset[key]!r}; leave it out or choose another {kind}")
     merged = {**preset, **given}
     missing = [p.name for p in parameters_of(cls).values() if p.default is REQUIRED and p.name not in merged]
     if missing:
+        if isinstance(registered.spec, OwnSpec):
+            raise ConfigError(f"{kind} {name!r} needs {missing[0]}: give an object, {cls.__name__}({missing[0]}=...)")
         raise ConfigError(f"{kind} {name!r} needs --{kind}.{missing[0]}")
     return _made(cls, merged, registered)
+
+
+def _converted(
+    cls: type[interfaces.Component], registered: Registered, owner: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return parameters converted to their annotations; an own class may be given objects, which stay as they are."""
+    if not isinstance(registered.spec, OwnSpec):
+        return convert_all(cls, owner, given)
+    known = parameters_of(cls)
+    kept = {
+        name: value
+        for name, value in present_names(cls, owner, given).items()
+        if name in known and (known[name].annotation is Any or not isinstance(value, _CONVERTED))
+    }
+    return {**kept, **convert_all(cls, owner, {name: value for name, value in given.items() if name not in kept})}
 
 
 def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered: Registered) -> interfaces.Component:
@@ -108,7 +130,20 @@ def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered
     except (AsdError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise PluginError(f"{registered.qualified_name}: cannot be made: {describe(error)}") from error
+        place = place_of(error, cls.__module__.partition(".")[0])
+        mend = "correct it there" if isinstance(registered.spec, OwnSpec) else "report it to the plugin's author"
+        raise PluginError(f"{_origin(registered)}: cannot be made: {describe(error)} ({place}); {mend}") from error
+    return adopted(component, registered)
+
+
+def adopted(component: interfaces.Component, registered: Registered) -> interfaces.Component:
+    """Return a component that messages know by where it comes from.
+
+    Raises
+    ------
+    PluginError
+        If it is a front end without a sample rate.
+    """
     if registered.spec.kind == "frontend":
         rate = getattr(component, "sample_rate", None)
         if not isinstance(rate, Integral) or rate <= 0:
@@ -116,9 +151,16 @@ def _made(cls: type[interfaces.Component], merged: Mapping[str, Any], registered
                 f"{registered.qualified_name}: a front end needs an attribute sample_rate in Hz, a whole number above "
                 f"0, got {shown(rate)}"
             )
-    plugin = registered.plugin
-    component.origin = f"{registered.spec.kind} {registered.spec.name!r} of {plugin.distribution} {plugin.version}"
+    component.origin = _origin(registered)
     return component
+
+
+def _origin(registered: Registered) -> str:
+    """Return what messages call a component: where it comes from."""
+    plugin, spec = registered.plugin, registered.spec
+    if isinstance(spec, OwnSpec):
+        return f"{spec.kind} {spec.name} (given in Python, of {plugin.distribution})"
+    return f"{spec.kind} {spec.name!r} of {plugin.distribution} {plugin.version}"
 
 
 def contradictions(registered: Registered, component: Any) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asd.contract.installed import registry
+from asd.contract.own import OwnSpec
 from asd.contract.parameters import parameters_of
 from asd.errors import ModelFileError
 from asd_registry import Component as Registered
@@ -66,6 +67,8 @@ def check_parameters(kind: Kind, name: str, parameters: Mapping[str, Any]) -> No
     if path is None:
         return
     registered = registry().find(kind, name)
+    if isinstance(registered.spec, OwnSpec):
+        raise ModelFileError(f"{path}: asks for {kind} {registered.qualified_name}, which no plugin offers; fit anew")
     asked = [key for key, value in parameters.items() if not _is_harmless(registered, key, value)]
     if asked:
         values = ", ".join(f"{key} = {_shown(parameters[key])}" for key in asked[:3])

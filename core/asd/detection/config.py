@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from asd.contract.installed import registry
+from asd.contract.interfaces import Component
+from asd.contract.own import given_component
 from asd.contract.parameters import accepts_former_names, convert_all
 from asd.detection.defaults import DEFAULT_DETECTOR_PARAMETERS, DEFAULT_PCA, DEFAULTS, QUALITIES
 from asd.errors import ConfigError
 from asd.records import Channel
-from asd_registry import PIPELINE_KINDS, Component, Kind
+from asd_registry import PIPELINE_KINDS, Kind
+from asd_registry import Component as Registered
 
 Pooling = Literal["mean", "max", "top"]
 EmbeddingPooling = Literal["none", "mean", "mean-std", "max"]
@@ -25,8 +28,18 @@ Quality = Literal["fast", "default", "best"]
 Short = Literal["pad", "refuse"]
 Tail = Literal["move", "drop"]
 
+_LONGEST_NAME = 40
+_SHOWN = 80
+"""Characters of a refused object that a message shows."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 """A branch's name: it stands in tables, messages and model files."""
+
+_OBJECTS: Mapping[Kind, str] = {
+    "frontend": "a class or an object of asd.Frontend",
+    "extractor": "a class or an object of asd.Extractor, or a torch.nn.Module",
+    "detector": "a class or an object of asd.Detector, or an outlier estimator such as those of scikit-learn",
+}
+"""What may be given in place of a name."""
 
 LIMITS: Mapping[str, int] = {"folds": 1000, "seed": 2**32 - 1}
 """Largest values; seeds of more bits are not taken by every library."""
@@ -34,10 +47,11 @@ LIMITS: Mapping[str, int] = {"folds": 1000, "seed": 2**32 - 1}
 
 @dataclass(frozen=True)
 class Choice:
-    """A component chosen by name, with the parameters that the user set."""
+    """A component chosen by name, with the parameters that the user set; or given as an object, which is then used."""
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    instance: Component | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table that a TOML file would hold."""
@@ -115,9 +129,9 @@ class Branch(Steps):
     gate: float | None = None
 
     def __post_init__(self) -> None:
-        chosen = self.extractor or self.detector or self.frontend
-        if not self.name and isinstance(chosen, Choice):
-            object.__setattr__(self, "name", chosen.name.rpartition(":")[2])
+        named = self.extractor or self.detector or self.frontend
+        if not self.name and isinstance(named, Choice):
+            object.__setattr__(self, "name", named.name.rpartition(":")[2][:_LONGEST_NAME])
         fits = isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None
         expected = "up to 40 letters, digits, spaces and .-_ (without a name it is called as its extractor)"
         _require(fits, "a branch's name", self.name, expected)
@@ -292,7 +306,10 @@ class Config(Steps):
         )
         wished = default_of(its, "frontend") or default_of(own, "frontend")
         if self.frontend is None and wished is None:
-            raise ConfigError(f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend")
+            raise ConfigError(
+                f"extractor {extractor.name!r} has no front end of its own: choose one by --frontend (in Python "
+                "frontend=, such as 'mel-patch')"
+            )
         frontend, _ = _found("frontend", self.frontend or Choice(wished or ""))
         pca = self.pca if self.pca != "auto" else None if own.spec.extractor else DEFAULT_PCA
         chosen = {"frontend": frontend, "extractor": extractor, "detector": detector, "pca": pca}
@@ -380,7 +397,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
 
 
-def _found(kind: Kind, choice: Choice) -> tuple[Choice, Component]:
+def _found(kind: Kind, choice: Choice) -> tuple[Choice, Registered]:
     """Return `choice` by the present name of its component, and the component."""
     component = registry().find(kind, choice.name)
     present = component.qualified_name if ":" in choice.name else component.spec.name
@@ -421,9 +438,17 @@ def _choice(kind: Kind, given: Any) -> Choice:
         return given
     if isinstance(given, str):
         return Choice(given)
-    if isinstance(given, Mapping) and isinstance(given.get("name"), str):
-        return Choice(given["name"], {key: value for key, value in given.items() if key != "name"})
-    raise ConfigError(f"{kind} takes a name, or a table with 'name' and parameters, got {given!r}")
+    own = given
+    if isinstance(given, Mapping) and "name" in given:
+        own, parameters = given["name"], {key: value for key, value in given.items() if key != "name"}
+        if isinstance(own, str):
+            return Choice(own, parameters)
+        if not isinstance(own, type) and parameters:
+            raise ConfigError(f"{kind} is given as an object, {type(own).__name__}, and with {min(parameters)!r}: give "
+                              "its class with parameters, or the object alone")  # fmt: skip
+    if found := given_component(kind, own):
+        return Choice(found.name, found.parameters or (parameters if own is not given else {}), found.instance)
+    raise ConfigError(f"{kind} takes a name, a table with 'name' and parameters, {_OBJECTS[kind]}, got {_shown(given)}")
 
 
 def check_rate(rate: Any) -> None:
@@ -443,6 +468,11 @@ def _is_number(value: Any) -> bool:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:

@@ -46,7 +46,7 @@ def rules(path: str | Path, manifest: Manifest, arrays: Arrays, *, trust: bool) 
         return
     with model_file_rules(path):
         # Before a component is made: a pipeline may look into the files that its parameters name.
-        _check(manifest)
+        _check(path, manifest)
         yield
 
 
@@ -54,7 +54,7 @@ def remember_fitted(path: str | Path, manifest: Manifest, arrays: Arrays) -> Non
     """Trust a model that was fitted here, or loaded with consent, if it needs that."""
     try:
         with model_file_rules(path):
-            _check(manifest)
+            _check(path, manifest)
             for branch in _branches(manifest):
                 detector = branch["detector"]
                 create("detector", detector["name"], _parameters(detector))  # it may create others: an ensemble does
@@ -62,7 +62,12 @@ def remember_fitted(path: str | Path, manifest: Manifest, arrays: Arrays) -> Non
         remember(content_digest(manifest, arrays), path)
 
 
-def _check(manifest: Manifest) -> None:
+def _check(path: str | Path, manifest: Manifest) -> None:
+    if classes := manifest.get("classes"):
+        raise ModelFileError(
+            f"{path}: imports {', '.join(classes)}, which no plugin offers: if you trust whoever made this file, add "
+            "--trust (in Python: trust=True), which is remembered for its very content"
+        )
     for branch in (manifest["config"], *_branches(manifest)):
         for kind in PIPELINE_KINDS:
             chosen = branch.get(kind)

@@ -29,6 +29,9 @@ _TRIAL_GAIN = 6.0
 _NOTICED = 2.0
 """Deviations above healthy clips at which a branch notices something."""
 
+_LONGEST_VALUE = 40
+"""Characters of an object, such as a network, that stands in a line."""
+
 _FUSED = {"gated": "gated sum", "mean": "mean", "max": "maximum"}
 
 
@@ -112,4 +115,8 @@ def _component(choice: Choice) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    is_plain = isinstance(value, str | int | list | tuple | None) or len(text) <= _LONGEST_VALUE
+    return text if is_plain else type(value).__name__

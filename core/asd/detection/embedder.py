@@ -16,9 +16,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from asd.contract.create import create, load_class
+from asd.contract.create import adopted, create, load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Component, Extractor, Frontend, Runtime
+from asd.contract.own import OwnSpec, obstacle
 from asd.contract.parameters import parameters_of, present_names
 from asd.detection.config import Choice, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache, to_json
@@ -103,6 +104,8 @@ class Embedder:
         self.runtime = with_engine(config.extractor.name, runtime, clips, self._new_extractor)
         self._components: tuple[Frontend, Extractor] | None = None
         self._width: int | None = None
+        self._obstacle: str | None = None
+        self._is_own = _is_own("frontend", config.frontend) or _is_own("extractor", config.extractor)
         self._request = self._asked() if cache else None
         self._description = cache.recall(self._request) if cache and self._request else None
         if self._description is None:
@@ -132,7 +135,10 @@ class Embedder:
 
     def weight_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file of the extractor, by file name."""
-        return dict(self.description["weights"]) if self._components is None else self.extractor.weight_hashes()
+        if self._components is None:
+            return dict(self.description["weights"])
+        with component_call(self.extractor):
+            return self.extractor.weight_hashes()
 
     @property
     def description(self) -> dict[str, Any]:
@@ -146,6 +152,8 @@ class Embedder:
 
     def _asked(self) -> str | None:
         """Return what decides the embeddings as far as it is known without the components; None: unknown."""
+        if self._is_own:
+            return None
         with suppress(TypeError, ValueError):
             given = self.config.frontend.parameters, self.config.extractor.parameters
             return to_json({**features_identity(self.config, self.runtime, *given), "seed": self.config.seed})
@@ -159,11 +167,16 @@ class Embedder:
 
     def _created(self) -> tuple[Frontend, Extractor]:
         frontend_choice, extractor_choice = self.config.frontend, self.config.extractor
-        frontend = create("frontend", frontend_choice.name, seeded("frontend", frontend_choice, self.config.seed))
+        frontend = _made("frontend", frontend_choice, self.config.seed)
         extractor = self._new_extractor()
-        _check_frontend(frontend, frontend_choice.name)
-        if not extractor.consumes.accepts(frontend.produces):
-            raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
+        with component_call(frontend):
+            _check_frontend(frontend, frontend_choice.name)
+        with component_call(extractor):
+            if not extractor.consumes.accepts(frontend.produces):
+                raise ConfigError(_misfit(frontend, extractor, frontend_choice.name, extractor_choice.name))
+        self._obstacle = _obstacle("frontend", frontend_choice, frontend) or _obstacle(
+            "extractor", extractor_choice, extractor
+        )
         if frontend.isolation or extractor.isolation:
             from asd.contract.isolation import isolated
 
@@ -173,8 +186,15 @@ class Embedder:
         return frontend, extractor
 
     def _new_extractor(self) -> Extractor:
-        choice = self.config.extractor
-        return create("extractor", choice.name, seeded("extractor", choice, self.config.seed))
+        extractor: Extractor = _made("extractor", self.config.extractor, self.config.seed)
+        return extractor
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why a model file cannot keep the front end or the extractor; None: it can, or both are of plugins."""
+        if self._is_own:
+            self._load()
+        return self._obstacle
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
@@ -278,7 +298,12 @@ class Embedder:
         return values, windows.start
 
     def kept_as(self, cache: EmbeddingCache) -> str | None:
-        """Return the description as text; None if a parameter cannot be written down."""
+        """Return the description as text; None if a parameter cannot be written down, or a class is no plugin's.
+
+        The code of such a class may change under its name, as a notebook's does at every run.
+        """
+        if self._is_own:
+            return None
         if self._components is None and self._asked() != self._request:
             self._load()
             self._description = None  # a file that a parameter names has changed since
@@ -370,6 +395,23 @@ def _misfit(frontend: Frontend, extractor: Extractor, frontend_name: str, extrac
         f"{extractor_name} takes {takes.kind} at {takes.sample_rate} Hz; "
         f"{frontend_name} gives it at {gives.sample_rate} Hz: {mend}"
     )
+
+
+def _is_own(kind: Kind, choice: Choice) -> bool:
+    """Return whether a component is not of a plugin's making: it is of another class, or an object with a state."""
+    return choice.instance is not None or isinstance(registry().find(kind, choice.name).spec, OwnSpec)
+
+
+def _made(kind: Literal["frontend", "extractor"], choice: Choice, seed: int) -> Any:
+    """Return the component that was given as an object, or a new one."""
+    if choice.instance is not None:
+        return adopted(choice.instance, registry().find(kind, choice.name))
+    return create(kind, choice.name, seeded(kind, choice, seed))
+
+
+def _obstacle(kind: Literal["frontend", "extractor"], choice: Choice, component: Component) -> str | None:
+    """Return why a model file cannot keep a component that is not of a plugin's making; it was not used yet."""
+    return obstacle(kind, choice.name, component) if _is_own(kind, choice) else None
 
 
 def seeded(kind: Kind, choice: Choice, seed: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
+from asd.contract.plain import shown
 from asd.detection.config import ResolvedConfig
 from asd.files.digest import digest_of
 from asd.sound.memory import held
@@ -87,7 +88,7 @@ def _other_engine(extractor: str, runtime: Runtime) -> dict[str, Any]:
 
 
 def _with_parameters(identity: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {**identity, "parameters": dict(parameters), "named": named_files(parameters)}
+    return {**identity, "parameters": shown(parameters), "named": named_files(parameters)}
 
 
 def is_pinned(config: ResolvedConfig, description: Mapping[str, Any]) -> bool:

@@ -91,6 +91,7 @@ class Manifest(TypedDict):
     asd_framework: Label
     config: dict[Label, Any]
     plugins: dict[Label, Label]
+    classes: NotRequired[dict[Label, Label]]
     weights: dict[Label, Sha256]
     members: Annotated[int, Meta(ge=1, le=MEMBERS_LIMIT)]
     calibration: CalibrationEntry

@@ -41,7 +41,6 @@ from asd.detection.training import (
     extract,
     fused_calibration,
     learn_branches,
-    new_detector,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
@@ -84,6 +83,8 @@ class Model(ShownModel):
         Training clips that could not be used (empty after loading).
     duplicates : list of Duplicate
         Training clips that repeat others and therefore did not calibrate (empty after loading).
+    unsaveable : str or None
+        Why no model file can keep it; None: `save` works.
     reference : Reference or None
         Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
     """
@@ -103,6 +104,7 @@ class Model(ShownModel):
         self.notes: list[NoteCount] = []
         self.failures: list[Failure] = []
         self.duplicates: list[Duplicate] = []
+        self.unsaveable: str | None = None
         self.reference: Reference | None = None
         self.fitted_with: dict[str, Any] = asdict(pipeline.runtime)
         self._pinned_weights: dict[str, str] | None = None
@@ -169,12 +171,12 @@ class Model(ShownModel):
         """
         pipeline = Pipeline(config or Config(), runtime, clips=len(clips), cache=cache_from(cache))
         # A mistake in its parameters, or a state that cannot be saved, is reported before any recording is read.
-        for part in pipeline.config.parts:
-            new_detector(part, pipeline.runtime).check_saveable()
+        said = saving.say(saving.why_unsaveable(pipeline))
         pipeline.weight_hashes()  # weights that are missing, too
         features, failures = extract(pipeline, clips, workers=workers, strict=strict)
         model = cls.of_features(pipeline, features, contents_of(features))
         model.failures = failures
+        saving.say(model.unsaveable, said)
         return model
 
     @classmethod
@@ -213,6 +215,7 @@ class Model(ShownModel):
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
+        model.unsaveable = saving.why_unsaveable(pipeline, branches)
         clips = [each.clip for each in merged]
         model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
@@ -380,8 +383,10 @@ class Model(ShownModel):
         Parameters
         ----------
         path : str or Path
-            File to write; an old one is replaced. (`asd fit` gives the file that it has reserved.)
+            File to write; an old one is replaced.
         """
+        if self.unsaveable:
+            raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
         calibration = self.calibration
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
         if self.reference is not None:
@@ -405,7 +410,7 @@ class Model(ShownModel):
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": saving.plugins_of(self.config),
+            **saving.origins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -456,7 +461,7 @@ class Model(ShownModel):
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(manifest, runtime or Runtime(), embeddings)
+            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +13,8 @@ import numpy as np
 
 from asd.contract.checks import name_of, result_array
 from asd.contract.interfaces import Component, Detector, Extractor, Frontend, Reason, fit_rows
+from asd.contract.own import is_own
+from asd.contract.place import place_of
 from asd.errors import AsdError, AudioError, ConfigError, PluginError, WeightError
 from asd.records import Audio, Clip, FeatureInfo, Float32, Float64, Rows, Windows
 from asd_registry.text import describe
@@ -41,10 +41,11 @@ def component_call(component: Component) -> Iterator[None]:
     except AsdError:
         raise
     except (Exception, SystemExit) as error:
-        package = type(getattr(component, "_component", component)).__module__.partition(".")[0]
+        inner = getattr(component, "_component", component)
+        package = type(inner).__module__.partition(".")[0]
+        mend = "correct it there" if is_own(inner) else "report it to the plugin's author"
         raise PluginError(
-            f"{component.origin or name_of(component)}: {describe(error)} ({_place(error, package)}); report it to the "
-            "plugin's author"
+            f"{component.origin or name_of(component)}: {describe(error)} ({place_of(error, package)}); {mend}"
         ) from error
 
 
@@ -166,20 +167,6 @@ def reasons_of(
             f"{len(features)} rows a list of texts and numbers; report it to the plugin's author"
         ) from None
     return tuple((" ".join(text.split())[:_TEXT_LIMIT], value) for text, value in reasons[:_REASONS])
-
-
-def _place(error: BaseException, package: str) -> str:
-    """Return file and line of the innermost frame in a component's own package, or else of the innermost of all."""
-    in_worker = re.findall(r'File "([^"\n]+)", line (\d+)', "\n".join(getattr(error, "__notes__", ())))
-    if in_worker:
-        own = [each for each in in_worker if f"/{package}" in each[0].replace("\\", "/")]
-        return ", line ".join((own or in_worker)[-1])
-    found = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        is_own = frame.f_globals.get("__name__", "").partition(".")[0] == package
-        if is_own or not found.startswith("\0"):
-            found = "\0" * is_own + f"{frame.f_code.co_filename}, line {line}"
-    return found.removeprefix("\0")
 
 
 def _heard(info: FeatureInfo, highest: float) -> FeatureInfo:

@@ -10,16 +10,19 @@ from typing import Any
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
+from asd.contract.own import OwnSpec, classes_in, obstacle, restore, unkept
+from asd.contract.plain import from_plain, to_plain
 from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.given import FeaturePipeline, KnownFeatures
-from asd.detection.manifest import Manifest
+from asd.detection.manifest import Manifest, branches_of
 from asd.detection.modelfile import Arrays
 from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline
+from asd.detection.results import component_call
 from asd.detection.training import FittedBranch, Member, new_detector, new_transform
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
-from asd_registry import Kind
+from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
 
 _log = logging.getLogger("asd")
@@ -30,6 +33,8 @@ _SHOWN_LIMIT = 500
 def pinned(choice: Choice, kind: Kind, parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the choice with every parameter spelled out: a later default must not change an old model."""
     registered = registry().find(kind, choice.name)
+    if isinstance(registered.spec, OwnSpec):
+        return {"name": registered.qualified_name, **{name: to_plain(value) for name, value in parameters.items()}}
     params = {k: v for k, v in parameters.items() if k not in registered.spec.preset}
     return {"name": registered.qualified_name, **params}
 
@@ -48,19 +53,62 @@ def full_config(pipeline: Pipeline, branches: Sequence[FittedBranch]) -> dict[st
     return described
 
 
-def restored_pipeline(manifest: Manifest, runtime: Runtime, cache: EmbeddingCache | None) -> Pipeline:
+def restored_pipeline(path: Path, manifest: Manifest, runtime: Runtime, cache: EmbeddingCache | None) -> Pipeline:
     """Return the pipeline that a model file describes."""
-    config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
+    config = Config.from_mapping({"tail": "drop", **with_classes(path, manifest)})  # the first model files do not say
     if "features" in manifest:
         return FeaturePipeline(config.on_features(), runtime, KnownFeatures(**manifest["features"]))
     return Pipeline(config, runtime, fitted_with=manifest["fitted_with"], cache=cache)
 
 
-def plugins_of(config: ResolvedConfig) -> dict[str, str]:
-    """Return the version of each distribution that the components come from."""
-    choices = [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
-    found = [registry().find(kind, name).plugin for kind, name in choices]
-    return {plugin.distribution: plugin.version for plugin in found}
+def origins_of(config: ResolvedConfig) -> dict[str, dict[str, str]]:
+    """Return the version of each distribution that the components come from, and of each class given in Python."""
+    found = [registry().find(kind, name) for kind, name in _choices(config)]
+    plugins = [each.plugin for each in found if not isinstance(each.spec, OwnSpec)]
+    classes = dict(item for kind, name in _choices(config) for item in classes_in(kind, name).items())
+    versions = {"plugins": {plugin.distribution: plugin.version for plugin in plugins}}
+    return versions | ({"classes": classes} if classes else {})
+
+
+def say(unsaveable: str | None, said: str | None = None) -> str | None:
+    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
+    if unsaveable and unsaveable != said:
+        _log.warning("this model cannot be saved: %s", unsaveable)
+    return unsaveable
+
+
+def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
+    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
+
+
+def why_unsaveable(pipeline: Pipeline, branches: Sequence[FittedBranch] = ()) -> str | None:
+    """Return why a model file cannot keep the pipeline's components, or what they learned; None: it can.
+
+    Raises
+    ------
+    AsdError
+        If that is so of a plugin's detector, which its author can correct.
+    """
+    for embedder in pipeline.embedders:
+        if embedder.obstacle:
+            return embedder.obstacle
+    fitted = [branch.members[0].detector for branch in branches]
+    for number, part in enumerate(pipeline.config.parts):
+        name, detector = part.detector.name, new_detector(part, pipeline.runtime)
+        is_own = bool(classes_in("detector", name))
+        if is_own and (reason := obstacle("detector", name, detector)):
+            return reason
+        try:
+            with component_call(detector):
+                if not fitted:
+                    detector.check_saveable()
+                elif is_own and (reason := unkept(fitted[number], detector)):
+                    return f"detector {name}: {reason}"
+        except ConfigError as error:
+            if not is_own:
+                raise
+            return str(error)
+    return None
 
 
 def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
@@ -70,7 +118,9 @@ def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
         for k, member in enumerate(branch.members):
             prefix = f"{k}.{b}" if several else str(k)
             arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-            arrays |= {f"{prefix}.detector.{name}": value for name, value in detector_state(member.detector).items()}
+            with component_call(member.detector):
+                state = detector_state(member.detector)
+            arrays |= {f"{prefix}.detector.{name}": value for name, value in state.items()}
     return arrays
 
 
@@ -105,6 +155,29 @@ def check_plugins(path: Path, manifest: Manifest) -> None:
             raise PluginError(f"{path}: needs the plugin {distribution} {version}: {remedy(distribution)}")
         if distribution.endswith(".py") and installed[distribution].version != version:
             _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", distribution, path)
+
+
+def with_classes(path: Path, manifest: Manifest) -> dict[str, Any]:
+    """Return the configuration in a manifest, after the classes that it names are imported; the user consented.
+
+    Raises
+    ------
+    ModelFileError
+        If one cannot be imported.
+    """
+    classes = manifest.get("classes", {})
+    if not classes:
+        return manifest["config"]
+    config = dict(manifest["config"])
+    tables = [dict(table) for table in branches_of(config)] or [config]
+    for table in tables:
+        for kind in PIPELINE_KINDS:
+            if (chosen := table.get(kind, {})).get("name") in classes:
+                name = chosen["name"]
+                if restore(kind, name) != classes[name]:
+                    _log.warning("%s was changed since %s was fitted: scores may differ; fit anew", name, path)
+                table[kind] = {key: from_plain(value) for key, value in chosen.items()}
+    return {**config, "branch": tables} if "branch" in config else config
 
 
 def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arrays]) -> list[FittedBranch]:

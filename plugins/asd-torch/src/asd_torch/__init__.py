@@ -1,5 +1,7 @@
 """Common code of the torch-based plugins: device and precision, fast inference in batches, safe reading of weights.
 
+`ModuleExtractor` makes an extractor of any torch module.
+
 ::
 
     plan = asd_torch.plan(self.runtime)
@@ -10,10 +12,12 @@
 from asd_torch.batches import as_array, run
 from asd_torch.device import Plan, full_precision, plan, resolved
 from asd_torch.files import load_into, read_tensors
+from asd_torch.module import ModuleExtractor
 from asd_torch.network import prepare
 from asd_torch.parallel import share_windows
 
 __all__ = [
+    "ModuleExtractor",
     "Plan",
     "as_array",
     "full_precision",
