@@ -115,7 +115,13 @@ def test_a_run_gives_a_row_for_each_pipeline_machine_and_seed(
     assert found["ranking"][1]["behind_low"] <= found["ranking"][1]["behind_best"] <= found["ranking"][1]["behind_high"]
     with (tmp_path / "out" / "rows.csv").open(newline="") as file:
         assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in found["rows"]]
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    clips = written.pop("clips")
+    assert written == found
+    assert len(clips["tests"]) == 2
+    assert len(clips["scores"]) == (2 + 1) * 2 * 2  # loudness alone, too
+    for trial in clips["scores"]:
+        assert len(trial["scores"]) == len(clips["tests"][trial["test"]]["names"]) == 10
 
 
 def test_a_second_run_computes_nothing_and_gives_the_same(

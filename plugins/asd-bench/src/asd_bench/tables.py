@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from asd_bench.export import ranking
 from asd_bench.results import Results
+from asd_bench.writing import writing
 from asd_pages.page import Cell, Column
 
 _MEGABYTE = 10**6
@@ -60,6 +62,22 @@ def ranking_rows(results: Results) -> list[list[Any]]:
             ]
         )
     return rows
+
+
+def write_tables(results: Results, folder: Path) -> list[Path]:
+    """Write ``ranking.md`` and ``ranking.tex``.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    """
+    written = []
+    for name, text in (("ranking.md", markdown(results)), ("ranking.tex", latex(results))):
+        with writing(folder / name):
+            (folder / name).write_text(text, encoding="utf-8")
+        written.append(folder / name)
+    return written
 
 
 def markdown(results: Results) -> str:
