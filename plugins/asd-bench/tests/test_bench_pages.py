@@ -15,20 +15,19 @@ import pytest
 from asd.errors import DataError
 from asd_bench.conclusion import conclusion
 from asd_bench.figures import figures, write_figures
-from asd_bench.misjudged import misjudged, tested_recordings
+from asd_bench.misjudged import misjudged, recordings_tested
 from asd_bench.provenance import provenance
 from asd_bench.report import write_report
 from asd_bench.results import Results, summarise
 from asd_bench.tables import latex, markdown
 from asd_bench.trial import failed
 
-TESTS = Path(__file__).resolve().parents[3] / "tests"
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
-from invented import invented, without  # noqa: E402  # lies beside all distributions
+from invented import invented, without  # lies beside all distributions
 
 HOSTILE = '"><script>document.title = "taken"</script><img src=x onerror="document.title = 1">'
-PICTURES = TESTS.parent / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +155,7 @@ def test_misjudged_clips_are_those_on_the_wrong_side(results: Results) -> None:
     first = next(
         r for r in results.trials if r.trial.label == results.best.label and r.trial.section.name == missed[0].section
     )
-    assert [r.path.name for r in tested_recordings(first)] == first.record["tested"]
+    assert [r.path.name for r in recordings_tested(first)] == first.record["tested"]
     normal = [s for s, faulty in zip(first.record["scores"], first.record["anomalous"], strict=True) if not faulty]
     assert missed[0].share == pytest.approx(sum(score >= missed[0].score for score in normal) / len(normal))
     assert [clip.share for clip in missed] == sorted((clip.share for clip in missed), reverse=True)
@@ -213,4 +212,4 @@ def test_the_pictures_of_the_documentation(width: int, name: str, report: Path, 
     browser.evaluate("scrollTo(0, 0)")
     picture = browser.screenshot(tmp_path / name)
     assert picture.stat().st_size > 20_000
-    assert (PICTURES / name).is_file(), f"copy {picture} there"
+    assert (PICTURES / name).is_file(), "python docs/make/pictures.py draws it"

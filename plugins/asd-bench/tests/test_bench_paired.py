@@ -16,7 +16,7 @@ from asd_bench.paired import differences, read_run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
-from invented import invented  # noqa: E402  # lies beside all distributions
+from invented import invented  # lies beside all distributions
 
 
 @pytest.fixture(scope="module")

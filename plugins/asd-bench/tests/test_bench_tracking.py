@@ -18,7 +18,7 @@ from asd_registry import Registry, TrackerSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
-from invented import invented  # noqa: E402  # lies beside all distributions
+from invented import invented  # lies beside all distributions
 
 PLUGIN = """
 import json
@@ -41,12 +41,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return invented(tmp_path_factory.mktemp("sounds"), pipelines=2, machines=2, clips=12)
 
 
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
-    (tmp_path / "my_tracker.py").write_text(PLUGIN)
-    monkeypatch.delitem(sys.modules, "my_tracker", raising=False)
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    path = tmp_path_factory.mktemp("plugin") / "my_tracker.py"
+    path.write_text(PLUGIN)
     found = Registry(entry_points=[])
-    found.add_file(tmp_path / "my_tracker.py")
+    found.add_file(path)
     return found
 
 
@@ -84,8 +84,8 @@ def test_a_tracker_that_fails_loses_nothing(results: Results, tmp_path: Path) ->
     with pytest.raises(PluginError) as raised:
         track_results("broken", broken, results, {}, [tmp_path / "out" / "results.json"])
     assert str(raised.value) == (
-        f"tracker 'broken' failed: ConnectionError: no route to host; the results are in {tmp_path / 'out'}, and the same "
-        "command hands them over again"
+        f"tracker 'broken' failed: ConnectionError: no route to host; the results are in {tmp_path / 'out'}, and the "
+        "same command hands them over again"
     )
 
 

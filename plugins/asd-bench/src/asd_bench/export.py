@@ -15,7 +15,7 @@ from typing import Any
 from asd.experiment import percentile_interval
 from asd_bench.compare import comparisons
 from asd_bench.measures import MEASURES, combine, means
-from asd_bench.misjudged import tested_recordings
+from asd_bench.misjudged import recordings_tested
 from asd_bench.results import PipelineSummary, Results
 from asd_bench.trial import TrialResult
 from asd_bench.writing import writing
@@ -81,7 +81,7 @@ def clip_scores(results: Results) -> dict[str, Any]:
         if result.reason:
             continue
         trial, record = result.trial, result.record
-        sections = [recording.section for recording in tested_recordings(result)]
+        sections = [recording.section for recording in recordings_tested(result)]
         test = {
             "unit": trial.section.name,
             "names": record["tested"],

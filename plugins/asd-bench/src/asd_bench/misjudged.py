@@ -54,7 +54,7 @@ def _clips(result: TrialResult) -> Iterator[Misjudged]:
     record = result.record
     scores, anomalous = np.array(record["scores"]), np.array(record["anomalous"], dtype=bool)
     normal, faulty = np.sort(scores[~anomalous]), np.sort(scores[anomalous])
-    for recording, score in zip(tested_recordings(result), scores.tolist(), strict=True):
+    for recording, score in zip(recordings_tested(result), scores.tolist(), strict=True):
         if recording.anomalous:
             share = 1 - np.searchsorted(normal, score, "left") / len(normal)
         else:
@@ -62,7 +62,7 @@ def _clips(result: TrialResult) -> Iterator[Misjudged]:
         yield Misjudged(recording, result.trial.section.name, score, float(share))
 
 
-def tested_recordings(result: TrialResult) -> list[Recording]:
+def recordings_tested(result: TrialResult) -> list[Recording]:
     """Return the recordings behind a record's scores: those of the test that could be read, in its order."""
     found, remaining = [], iter(result.trial.section.test)
     for name, anomalous in zip(result.record["tested"], result.record["anomalous"], strict=True):
