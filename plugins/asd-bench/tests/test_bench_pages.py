@@ -161,6 +161,20 @@ def test_misjudged_clips_are_those_on_the_wrong_side(results: Results) -> None:
     assert [clip.share for clip in missed] == sorted((clip.share for clip in missed), reverse=True)
 
 
+def test_scores_find_their_recordings_even_if_some_were_left_out_or_renamed(results: Results) -> None:
+    trial = results.trials[0]
+    names = trial.record["tested"]
+    shorter = {
+        **trial.record,
+        "tested": [*names[2:5], "gone.wav", *names[6:]],
+        "anomalous": trial.record["anomalous"][2:],
+    }
+    found = [recording.path.name for recording in recordings_tested(replace(trial, record=shorter))]
+    assert found == shorter["tested"]
+    renamed = {**trial.record, "tested": [f"old {name}" for name in names]}
+    assert recordings_tested(replace(trial, record=renamed)) == list(trial.trial.section.test)
+
+
 def test_no_audio_leaves_pictures_and_sound_out(results: Results, report: Path, tmp_path: Path) -> None:
     quiet = write_report(results, tmp_path / "report.html", audio=False).read_text()
     assert "<audio" not in quiet
