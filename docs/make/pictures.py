@@ -34,6 +34,7 @@ def main() -> None:
     draw_window_scores()
     draw_evidence()
     draw_branches()
+    draw_report()
 
 
 def draw_pipeline() -> None:
@@ -202,6 +203,24 @@ def draw_branches() -> None:
     bar.set_ticks(np.log10(ticks), labels=[f"{tick:.2g}" for tick in ticks])
     bar.set_label("p-value (● at most the alarm's level)")
     _save(figure, "branches.png")
+
+
+def draw_report() -> None:
+    """Draw the benchmark's report as a browser shows it, at the width of a screen and of a telephone."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from asd_bench.provenance import provenance
+    from asd_bench.report import write_report
+    from browser import Browser
+    from invented import invented
+
+    with tempfile.TemporaryDirectory() as name, Browser() as browser:
+        folder = Path(name)
+        results = invented(folder / "sounds", pipelines=12, machines=6, clips=60, seeds=3)
+        path = write_report(results, folder / "report.html", provenance(results, folder, ["asd", "bench", "invented"]))
+        for width, height, picture in ((1400, 1750, "bench-report.png"), (400, 2000, "bench-report-narrow.png")):
+            browser.open(path, width=width, height=height)
+            browser.wait_for("document.querySelectorAll('.chart.live').length > 0")
+            browser.screenshot(FOLDER / picture)
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> Any:

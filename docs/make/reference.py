@@ -193,7 +193,10 @@ def hooks() -> str:
         "::: asd_registry\n    options:\n      members: false\n      show_root_heading: false",
     ]
     parts += ["## Hooks", *(f"::: asd_registry.hookspecs.{name}" for name in names)]
-    parts += ["## Specs", *(f"::: asd_registry.specs.{n}" for n in ("ComponentSpec", "CommandSpec", "WeightFile"))]
+    parts += [
+        "## Specs",
+        *(f"::: asd_registry.specs.{n}" for n in ("ComponentSpec", "CommandSpec", "TrackerSpec", "WeightFile")),
+    ]
     return _page([*parts, "## Registry", "::: asd_registry.discovery"])
 
 

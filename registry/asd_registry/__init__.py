@@ -29,6 +29,7 @@ from asd_registry.specs import (
     ComponentSpec,
     Engine,
     Kind,
+    TrackerSpec,
     WeightFile,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "PluginError",
     "Registry",
     "RenamedWarning",
+    "TrackerSpec",
     "WeightFile",
     "hookimpl",
     "hookspec",

@@ -8,7 +8,7 @@ import importlib
 import importlib.metadata
 import itertools
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,7 +21,7 @@ from asd_registry.errors import PluginError
 from asd_registry.files import make_importable, remedy, version_of
 from asd_registry.known import KNOWN_DISTRIBUTIONS, distribution_of
 from asd_registry.renamed import warn_renamed
-from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind
+from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, TrackerSpec
 from asd_registry.text import describe, printable, shown, text_of
 from asd_registry.watch import Watch
 
@@ -56,16 +56,7 @@ class Component:
     @property
     def problem(self) -> str | None:
         """What keeps the component from working here (a newer contract, a missing requirement), or None."""
-        if self.spec.api_version > API_VERSION:
-            return f"needs plugin contract {self.spec.api_version}, this asd-framework has {API_VERSION}: upgrade it"
-        missing = [requirement for requirement in self.spec.requires if not _is_installed(requirement)]
-        if not missing:
-            return None
-        # A requirement that names an address, or none at all, gets no command that users would copy.
-        what = "pip install" if all(map(_has_plain_name, missing)) else "the requirement"
-        present = [f"{name} {version}" for name, version in map(_present, missing) if version]
-        here = f" (installed: {', '.join(present)})" if present else ""
-        return f"needs {what} {' '.join(map(repr, missing))}{here}"
+        return _problem(self.spec)
 
 
 @dataclass
@@ -93,12 +84,15 @@ class Registry:
         Commands by name.
     left_out : dict of str to list of Plugin
         By name of a command, plugins whose command of this name is not used.
+    trackers : dict of str to tuple of (TrackerSpec, Plugin)
+        Experiment trackers by name; of two of one name, ours and then the first counts.
     """
 
     entry_points: Sequence[importlib.metadata.EntryPoint] | None = None
     components: list[Component] = field(default_factory=list, init=False)
     commands: dict[str, tuple[CommandSpec, Plugin]] = field(default_factory=dict, init=False)
     left_out: dict[str, list[Plugin]] = field(default_factory=dict, init=False)
+    trackers: dict[str, tuple[TrackerSpec, Plugin]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager("asd")
@@ -163,16 +157,20 @@ class Registry:
             self._manager.check_pending()
 
     def _collect(self, names: Collection[str]) -> int:
-        """Add what the plugins called `names` offer; return how many components and commands that are."""
+        """Add what the plugins called `names` offer; return how many components, commands and trackers that are."""
         components = list(self._offers(self._manager.hook.asd_components, ComponentSpec, names))
         commands = list(self._offers(self._manager.hook.asd_commands, CommandSpec, names))
         # Ours come first in the list: their commands are not anybody else's.
         for name, command in sorted(commands, key=lambda pair: not self._is_at_home("command", pair[1].name, pair[0])):
             if not self._plugins[name].error:
                 self._add_command(command, name)
+        trackers = list(self._offers(self._manager.hook.asd_trackers, TrackerSpec, names))
+        for name, tracker in sorted(trackers, key=lambda pair: not self._plugins[pair[0]].is_ours):
+            if not self._plugins[name].error:
+                self.trackers.setdefault(tracker.name, (tracker, self._plugins[name]))
         found = ((spec, self._plugins[name]) for name, spec in components)
         self.components += [Component(spec, plugin) for spec, plugin in found if not plugin.error]
-        return len(components) + len(commands)
+        return len(components) + len(commands) + len(trackers)
 
     def _add_command(self, command: CommandSpec, name: str) -> None:
         plugin = self._plugins[name]
@@ -305,6 +303,23 @@ class Registry:
         """Return whether a component is called `name`, as `find` understands names."""
         return bool(self._called(kind, name))
 
+    def tracker(self, name: str) -> Callable[[Mapping[str, Any]], str | None]:
+        """Import and return the function of an experiment tracker.
+
+        Raises
+        ------
+        PluginError
+            If there is none of this name, if it needs what is not installed, or if it cannot be imported.
+        """
+        if name not in self.trackers:
+            known = ", ".join(sorted(self.trackers)) or "none"
+            raise PluginError(f"unknown tracker {name!r}; known: {known}; a plugin adds one by the hook asd_trackers")
+        spec, plugin = self.trackers[name]
+        if problem := _problem(spec):
+            raise PluginError(f"tracker {name!r} cannot run: {problem}")
+        function: Callable[[Mapping[str, Any]], str | None] = import_target(spec.target, plugin.distribution)
+        return function
+
     def default_of(self, component: Component, kind: Literal["frontend", "extractor"]) -> str | None:
         """Return the name of the front end or extractor that a component's spec names.
 
@@ -375,6 +390,20 @@ def import_target(target: str, owner: str) -> Any:
         raise
     except BaseException as error:
         raise PluginError(f"{owner}: cannot import its target {target!r}: {describe(error)}") from error
+
+
+def _problem(spec: ComponentSpec | TrackerSpec) -> str | None:
+    """Return what keeps it from working here (a newer contract, a missing requirement), or None."""
+    if spec.api_version > API_VERSION:
+        return f"needs plugin contract {spec.api_version}, this asd-framework has {API_VERSION}: upgrade it"
+    missing = [requirement for requirement in spec.requires if not _is_installed(requirement)]
+    if not missing:
+        return None
+    # A requirement that names an address, or none at all, gets no command that users would copy.
+    what = "pip install" if all(map(_has_plain_name, missing)) else "the requirement"
+    present = [f"{name} {version}" for name, version in map(_present, missing) if version]
+    here = f" (installed: {', '.join(present)})" if present else ""
+    return f"needs {what} {' '.join(map(repr, missing))}{here}"
 
 
 def _check_unique(specs: Iterable[object]) -> None:

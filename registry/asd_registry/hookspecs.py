@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from asd_registry.specs import CommandSpec, ComponentSpec
+from asd_registry.specs import CommandSpec, ComponentSpec, TrackerSpec
 
 hookspec = pluggy.HookspecMarker("asd")
 hookimpl = pluggy.HookimplMarker("asd")
@@ -20,3 +20,8 @@ def asd_components() -> Iterable[ComponentSpec]:  # type: ignore[empty-body]  # 
 @hookspec
 def asd_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]  # a hook specification has no body
     """Return the commands that the plugin adds to ``asd``, as data."""
+
+
+@hookspec
+def asd_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Return the experiment trackers to which benchmarks can hand their results, as data."""

@@ -180,6 +180,39 @@ class CommandSpec:
         rules.check(self, "command", _COMMAND_RULES)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrackerSpec:
+    """An experiment tracker to which ``asd bench --tracking NAME`` hands its results.
+
+    Parameters
+    ----------
+    name : str
+        What users type.
+    summary : str
+        One line.
+    target : str
+        ``"package.module:function"``, imported when it is used. The function takes one mapping, made of what JSON
+        holds: ``name`` of the benchmark, ``parameters`` (where the results come from, by name), ``pipelines`` (a list,
+        the best first, of mappings with ``name``, ``parameters`` and ``metrics``) and ``files`` (paths). It returns
+        where the results are to be seen, as text, or None.
+    requires : tuple of str
+        Requirements (PEP 508) that must be installed for it.
+    api_version : int
+        Version of the plugin contract that it was written for.
+    """
+
+    name: str
+    summary: str
+    target: str
+    requires: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        if isinstance(self.requires, list):
+            object.__setattr__(self, "requires", tuple(self.requires))
+        rules.check(self, "tracker", {**_COMMAND_RULES, "requires": _COMPONENT_RULES["requires"]})
+
+
 _COMMAND_RULES: rules.Rules = {
     "name": rules.NAME,
     "summary": rules.LINE,

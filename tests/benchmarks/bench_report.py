@@ -42,15 +42,13 @@ def main() -> int:
                 timings = [browser.open(path, width=width) for _ in range(OPENINGS)]
                 loads = [timing["loadEventEnd"] for timing in timings]
                 charts = browser.evaluate("document.querySelectorAll('.chart').length")
-                browser.evaluate("document.querySelectorAll('.chart').forEach((it) => it.scrollIntoView())")
                 began = time.perf_counter()
-                browser.evaluate("document.querySelector('.chart:last-of-type').scrollIntoView()")
                 for number in range(charts):
                     browser.evaluate(f"document.querySelectorAll('.chart')[{number}].scrollIntoView()")
                     browser.wait_for(f"document.querySelectorAll('.chart')[{number}].matches('.live')")
                 drawn = time.perf_counter() - began
                 print(
-                    f"{width} px: opened in {statistics.median(loads):.0f} ms (median of {OPENINGS}, most {max(loads):.0f}); "
+                    f"{width} px: opened in {statistics.median(loads):.0f} ms (most {max(loads):.0f} of {OPENINGS}), "
                     f"all {charts} charts drawn {drawn:.1f} s later; console errors: {len(browser.errors)}"
                 )
                 bad |= max(loads) > SLOWEST or bool(browser.errors)

@@ -302,6 +302,7 @@ def test_what_cannot_be_done_is_said(recipe: Path, tmp_path: Path) -> None:
         ((recipe, "--data", tmp_path / "none"), f"{tmp_path / 'none'}: no such folder; name folders of healthy"),
         ((recipe, "--data", files(tmp_path / "empty", "a.txt")), "empty: found no recordings (.aif, .aifc"),
         ((recipe, "--data", tmp_path, "--submission", tmp_path), "recipe 'small' takes no --submission; it compares"),
+        ((recipe, "--data", tmp_path, "--latex"), "recipe 'small' takes no --latex; it compares"),
         (("quick", "--data", tmp_path, "--pipeline", "fast"), "recipe 'quick' takes no --pipeline; 'asd bench machin"),
         (("quick", "--data", tmp_path, "--data", tmp_path), "recipe 'quick' takes no --data 2 times; 'asd bench mach"),
         ((recipe, "--data", tmp_path, "--pipeline", "none.toml"), "none.toml: cannot read this configuration (No such"),

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -55,11 +54,10 @@ def results(run: Run) -> Results:
 
 def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Results, tmp_path: Path) -> None:
     page = write_report(results, tmp_path / "report.html").read_text()
-    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(plots) == 4
-    for plot in plots:
-        ElementTree.fromstring(plot)
-    assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]+\"", re.sub(r"xlink:href=\"#.*?\"", "", page)) == []
+    assert page.count('<figure class="chart"') == 5  # ranking, grid, ROC, scores, time: one machine has no ranks
+    # Vega carries the addresses of XML's names and of its own documentation; the page's own markup names nothing.
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]+\"", markup) == []
     assert "Levels &amp; &lt;frames&gt;" in page
     for summary in results.ranking:
         assert summary.label in page
@@ -89,7 +87,7 @@ def test_a_report_that_shows_the_same_is_left_alone(
 ) -> None:
     path = write_report(results, tmp_path / "report.html")
     changed = path.stat().st_mtime_ns
-    monkeypatch.setitem(sys.modules, "asd_bench.plots", None)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     write_report(summarise(run.recipe, run.results()), path)
     assert path.stat().st_mtime_ns == changed
 

@@ -115,7 +115,35 @@ def test_a_run_gives_a_row_for_each_pipeline_machine_and_seed(
     assert found["ranking"][1]["behind_low"] <= found["ranking"][1]["behind_best"] <= found["ranking"][1]["behind_high"]
     with (tmp_path / "out" / "rows.csv").open(newline="") as file:
         assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in found["rows"]]
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    clips = written.pop("clips")
+    assert written == found
+    assert len(clips["tests"]) == 2
+    assert len(clips["scores"]) == (2 + 1) * 2 * 2  # loudness alone, too
+    for trial in clips["scores"]:
+        assert len(trial["scores"]) == len(clips["tests"][trial["test"]]["names"]) == 10
+
+
+def test_a_run_prints_and_writes_what_a_paper_takes(
+    light_recipe: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", str(light_recipe), "--data", str(data), "-o", str(tmp_path / "out")]
+    cli.main([*command, "--latex", "--no-audio", "--figures", str(tmp_path / "figures")], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "out" / "ranking.tex").read_text()
+    assert r"\begin{tabular}" in printed.out
+    assert str(tmp_path / "figures" / "ranking.pdf") in printed.err
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "<audio" not in report
+    assert f"<dd>{data}</dd>" in report
+    cli.main([*command, "--markdown", "--no-audio"], standalone_mode=False)
+    assert capsys.readouterr().out == (tmp_path / "out" / "ranking.md").read_text()
+    for asked, message in (
+        (["--json", "--latex"], "choose one of --json, --markdown and --latex"),
+        (["--tracking", "mlflo"], "unknown tracker 'mlflo'; known: mlflow, wandb"),
+    ):
+        with pytest.raises(AsdError, match=message):
+            cli.main([*command, *asked], standalone_mode=False)
 
 
 def test_a_second_run_computes_nothing_and_gives_the_same(

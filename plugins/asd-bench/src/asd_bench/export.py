@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,13 @@ from typing import Any
 from asd.experiment import percentile_interval
 from asd_bench.compare import comparisons
 from asd_bench.measures import MEASURES, combine, means
+from asd_bench.misjudged import recordings_tested
 from asd_bench.results import PipelineSummary, Results
 from asd_bench.trial import TrialResult
 from asd_bench.writing import writing
+
+RESULTS_FORMAT = 1
+"""Of ``results.json``; raised when a reader of the former one would misunderstand it."""
 
 _COSTS = (
     "fit_seconds",
@@ -60,15 +64,65 @@ def write(results: Results, folder: Path) -> list[Path]:
     if importlib.util.find_spec("pyarrow"):
         written.append(_parquet(folder / "rows.parquet", rows))
     path = folder / "results.json"
+    # One line for the scores of the clips, which are for programs.
+    text = json.dumps(as_json(results), indent=2, ensure_ascii=False)[:-2]
+    clips = json.dumps(_without_nan(clip_scores(results)), ensure_ascii=False, separators=(",", ":"))
     with writing(path):
-        path.write_text(json.dumps(as_json(results), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(f'{text},\n  "clips": {clips}\n}}\n', encoding="utf-8")
     return [*written, path]
+
+
+def clip_scores(results: Results) -> dict[str, Any]:
+    """Return the score of each test clip: lists of clips, and for each trial the number of its list and its scores."""
+    lists: dict[str, int] = {}
+    tests: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
+    for result in results.trials:
+        if result.reason:
+            continue
+        trial, record = result.trial, result.record
+        sections = [recording.section for recording in recordings_tested(result)]
+        test = {
+            "unit": trial.section.name,
+            "names": record["tested"],
+            "sections": sections,
+            "domains": record["domains"],
+            "anomalous": [int(each) for each in record["anomalous"]],
+        }
+        number = lists.setdefault(json.dumps(test), len(tests))
+        if number == len(tests):
+            tests.append(test)
+        values = [float(f"{score:.7g}") for score in record["scores"]]
+        scores.append({"pipeline": trial.label, "seed": trial.seed, "test": number, "scores": values})
+    return {"tests": tests, "scores": scores}
+
+
+def described_for_trackers(results: Results, provenance: Mapping[str, str], files: Sequence[Path]) -> dict[str, Any]:
+    """Return results as an experiment tracker takes them (`asd_registry.TrackerSpec`)."""
+    pipelines = []
+    for summary, row in zip(results.ranking, ranking(results), strict=True):
+        numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and name != "dimension"}
+        metrics = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+        chosen = summary.candidate.config.as_mapping() if summary.candidate else {}
+        pipelines.append({"name": summary.label, "parameters": _json_of(chosen), "metrics": metrics})
+    return {
+        "name": results.recipe.name,
+        "parameters": dict(provenance),
+        "pipelines": pipelines,
+        "files": [str(file) for file in files],
+    }
+
+
+def _json_of(value: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return found
 
 
 def as_json(results: Results) -> dict[str, Any]:
     """Return all results as JSON holds them; a missing value is null."""
     recipe = results.recipe
     described = {
+        "format": RESULTS_FORMAT,
         "recipe": recipe.name,
         "summary": recipe.summary,
         "metric": recipe.metric,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from asd.plugin import Float64
 from asd_bench.conclusion import LOUDNESS_GROUP, groups_of
 from asd_bench.ranks import Ranks, ranks_of, section_scores
 from asd_bench.results import PipelineSummary, Results
-from asd_pages.charts import COLOURS, Spec
+from asd_bench.writing import writing
+from asd_pages.charts import COLOURS, Spec, pdf, svg
 
 _CURVES = 5
 _PANELS = 24
@@ -53,6 +55,26 @@ class Figure:
 def figures(results: Results) -> list[Figure]:
     """Return all charts that the results allow: those of ranks need two machine sections, and so on."""
     return list(_figures(results))
+
+
+def write_figures(results: Results, folder: Path) -> list[Path]:
+    """Write each chart as SVG and as PDF into a folder.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    """
+    written = []
+    for figure in figures(results):
+        spec = {**figure.spec, "background": "white"}
+        for suffix, content in (("svg", svg(spec).encode()), ("pdf", pdf(spec))):
+            path = folder / f"{figure.name}.{suffix}"
+            with writing(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            written.append(path)
+    return written
 
 
 def _figures(results: Results) -> Iterator[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _clips(result: TrialResult) -> Iterator[Misjudged]:
     record = result.record
     scores, anomalous = np.array(record["scores"]), np.array(record["anomalous"], dtype=bool)
     normal, faulty = np.sort(scores[~anomalous]), np.sort(scores[anomalous])
-    for recording, score in zip(tested_recordings(result), scores.tolist(), strict=True):
+    for recording, score in zip(recordings_tested(result), scores.tolist(), strict=True):
         if recording.anomalous:
             share = 1 - np.searchsorted(normal, score, "left") / len(normal)
         else:
@@ -62,9 +63,20 @@ def _clips(result: TrialResult) -> Iterator[Misjudged]:
         yield Misjudged(recording, result.trial.section.name, score, float(share))
 
 
-def tested_recordings(result: TrialResult) -> list[Recording]:
-    """Return the recordings behind a record's scores: those of the test that could be read, in its order."""
-    found, remaining = [], iter(result.trial.section.test)
-    for name, anomalous in zip(result.record["tested"], result.record["anomalous"], strict=True):
-        found.append(next(r for r in remaining if (r.path.name, bool(r.anomalous)) == (name, bool(anomalous))))
+def recordings_tested(result: TrialResult) -> list[Recording]:
+    """Return the recordings behind a record's scores: those of the test that could be read, in its order.
+
+    A kept record may be older than the files' names, because contents decide. Then, where some could not be read, a
+    recording that is not found is one of the record's own name.
+    """
+    section, record = result.trial.section, result.record
+    if len(record["tested"]) == len(section.test):
+        return list(section.test)
+    found, remaining = [], list(section.test)
+    for name, anomalous in zip(record["tested"], record["anomalous"], strict=True):
+        places = [i for i, r in enumerate(remaining) if (r.path.name, bool(r.anomalous)) == (name, bool(anomalous))]
+        found.append(
+            remaining[places[0]] if places else Recording(Path(name), section.machine, anomalous=bool(anomalous))
+        )
+        remaining = remaining[places[0] + 1 :] if places else remaining
     return found

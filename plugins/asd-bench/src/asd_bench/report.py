@@ -51,7 +51,7 @@ def write_report(
     DataError
         If it cannot be written.
     """
-    lasting = {name: value for name, value in (provenance or {}).items() if name != "date"}
+    lasting = {name: value for name, value in (provenance or {}).items() if name not in ("date", "command line")}
     shown = [_FORMAT, as_json(results), lasting, audio]
     digest = hashlib.sha256(json.dumps(shown).encode()).hexdigest()
     with writing(path):

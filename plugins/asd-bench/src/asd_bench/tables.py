@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from asd_bench.export import ranking
 from asd_bench.results import Results
+from asd_bench.writing import writing
 from asd_pages.page import Cell, Column
 
 _MEGABYTE = 10**6
@@ -24,8 +26,7 @@ def ranking_columns(results: Results) -> list[Column | str]:
     """Return the columns of the report's table."""
     return [
         "pipeline",
-        Column("score", 3),
-        *([Column("over seeds", note="mean ± standard deviation over the seeds")] if _has_seeds(results) else []),
+        Column("score", note="of several seeds: mean ± standard deviation"),
         Column("95 % interval", note="bootstrap over the test clips"),
         Column("behind the best", note="paired difference and its 95 % interval: one that includes 0 shows none"),
         *(Column(title, 3) for title, _ in _measures(results)),
@@ -40,26 +41,38 @@ def ranking_columns(results: Results) -> list[Column | str]:
 
 def ranking_rows(results: Results) -> list[list[Any]]:
     """Return the rows of the report's table."""
-    rows: list[list[Any]] = []
-    for row in ranking(results):
-        seeds = [Cell(_with_deviation(row), row["score"])] if _has_seeds(results) else []
-        rows.append(
-            [
-                row["pipeline"],
-                row["score"],
-                *seeds,
-                Cell(_interval(row["low"], row["high"]), row["low"]),
-                Cell(_behind(row), row["behind_best"]),
-                *(row.get(name) for _, name in _measures(results)),
-                row.get("fit_seconds"),
-                row.get("score_seconds"),
-                row.get("sound_per_second"),
-                row["peak_memory"] / _MEGABYTE if "peak_memory" in row else None,
-                row.get("dimension"),
-                row.get("weights_licence", ""),
-            ]
-        )
-    return rows
+    return [
+        [
+            row["pipeline"],
+            Cell(_with_deviation(row), row["score"]),
+            Cell(_interval(row["low"], row["high"]), row["low"]),
+            Cell(_behind(row), row["behind_best"]),
+            *(row.get(name) for _, name in _measures(results)),
+            row.get("fit_seconds"),
+            row.get("score_seconds"),
+            row.get("sound_per_second"),
+            row["peak_memory"] / _MEGABYTE if "peak_memory" in row else None,
+            row.get("dimension"),
+            row.get("weights_licence", ""),
+        ]
+        for row in ranking(results)
+    ]
+
+
+def write_tables(results: Results, folder: Path) -> list[Path]:
+    """Write ``ranking.md`` and ``ranking.tex``.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be written.
+    """
+    written = []
+    for name, text in (("ranking.md", markdown(results)), ("ranking.tex", latex(results))):
+        with writing(folder / name):
+            (folder / name).write_text(text, encoding="utf-8")
+        written.append(folder / name)
+    return written
 
 
 def markdown(results: Results) -> str:
@@ -119,10 +132,6 @@ def _plain(results: Results) -> tuple[list[str], list[list[str]]]:
 def _measures(results: Results) -> Sequence[tuple[str, str]]:
     domains = any(summary.measures.get("auc_source") is not None for summary in results.ranking)
     return _MEASURES if domains else _MEASURES[2:]
-
-
-def _has_seeds(results: Results) -> bool:
-    return len(results.recipe.seeds) > 1
 
 
 def _with_deviation(row: dict[str, Any]) -> str:

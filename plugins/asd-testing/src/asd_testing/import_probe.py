@@ -20,7 +20,7 @@ def main() -> None:
     began = time.perf_counter()
     with contextlib.redirect_stdout(printed):
         module = importlib.import_module(sys.argv[1])
-        for hook in ("asd_components", "asd_commands"):
+        for hook in ("asd_components", "asd_commands", "asd_trackers"):
             list(getattr(module, hook, tuple)())
     found = {
         "seconds": time.perf_counter() - began,

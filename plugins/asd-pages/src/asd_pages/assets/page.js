@@ -63,6 +63,12 @@
       const own = (spec.config[axis] || {}).labelLimit || (spec.config.axis || {}).labelLimit || 180;
       spec.config[axis] = { ...spec.config[axis], labelLimit: Math.min(own, limit) };
     }
+    const rows = spec.encoding?.y;
+    if (rows?.type === "nominal") { // long names lose their middle: their ends tell them apart
+      const most = Math.floor(Math.min(limit, spec.config.axisY.labelLimit) / 6.8), half = most >> 1;
+      const short = `slice(datum.label, 0, ${half}) + '…' + slice(datum.label, ${half + 1 - most})`;
+      rows.axis = { ...rows.axis, labelExpr: `length(datum.label) > ${most} ? ${short} : datum.label` };
+    }
     if (width < 640) spec.config.legend = { ...spec.config.legend, columns: 1 };
     if (spec.usermeta?.fixed) return spec;
     if (spec.facet && spec.columns) {
