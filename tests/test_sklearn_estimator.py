@@ -108,7 +108,9 @@ def sounds(paths: list[str]) -> list[Any]:
     return [soundfile.read(path, dtype="float32") for path in paths]
 
 
-@pytest.mark.parametrize("kind", ["paths", "Path", "pairs", "arrays", "table", "array of paths", "frame", "mixture", "stereo"])
+@pytest.mark.parametrize(
+    "kind", ["paths", "Path", "pairs", "arrays", "table", "array of paths", "frame", "mixture", "stereo"]
+)
 def test_clips_in_every_form(kind: str, fitted: AnomalousSoundDetector) -> None:
     def made(paths: list[str]) -> Any:
         samples = [each for each, _ in sounds(paths)]
@@ -225,7 +227,9 @@ def test_a_clip_that_cannot_be_judged_is_a_value_error(fitted: AnomalousSoundDet
 
 
 def test_without_scikit_learn_the_import_says_what_to_do() -> None:
-    script = "import sys; sys.modules['sklearn.base'] = None; sys.modules['sklearn'] = None; import asd; import asd.sklearn"
+    script = (
+        "import sys; sys.modules['sklearn.base'] = None; sys.modules['sklearn'] = None; import asd; import asd.sklearn"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "ImportError: asd.sklearn needs scikit-learn 1.6 or newer: pip install 'scikit-learn>=1.6'" in done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import re
@@ -108,8 +109,9 @@ def run(folder: Path, *arguments: str | Path, width: int | None, codes: tuple[in
     environment.pop("COLUMNS", None)
     if width is not None:
         environment["COLUMNS"] = str(width)
+    command, nothing = [ASD, *arguments], subprocess.DEVNULL
     done = subprocess.run(
-        [ASD, *arguments], capture_output=True, text=True, check=False, cwd=folder, env=environment, stdin=subprocess.DEVNULL
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, stdin=nothing
     )
     assert done.returncode in codes, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -121,7 +123,7 @@ def tables_of(said: str) -> list[list[str]]:
     lines = said.splitlines()
     rules = [number for number, line in enumerate(lines) if line and set(line) <= {"─", " "}]
     assert rules, said
-    return [lines[rule - 1 : next(i for i in range(rule, len(lines) + 1) if not lines[i:][:1] or not lines[i])] for rule in rules]
+    return [[*itertools.takewhile(bool, lines[rule - 1 :])] for rule in rules]
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {
