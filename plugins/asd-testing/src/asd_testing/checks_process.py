@@ -11,7 +11,7 @@ from asd_testing.under_test import ComponentUnderTest
 
 @check(*USERS, "source", "sink")
 def constructor_touches_nothing(tested: ComponentUnderTest) -> None:
-    """The constructor opens no file, starts no process and reaches no network; a sink may read what a parameter names."""
+    """The constructor opens no file, but what a sink's parameter names, starts no process and reaches no network."""
     # A password's file, say, that is missing is told at the start, not at the first alarm.
     answer = clean_process_answer(tested)
     answer.require("construct")
