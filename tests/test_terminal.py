@@ -79,6 +79,11 @@ def test_what_does_not_fit_goes_below_with_its_title() -> None:
     assert len(table(("verdict", "p-value", "clip", "notes"), rows, 80)) == 3
 
 
+def test_columns_that_must_wrap_share_the_line() -> None:
+    lines = table(("name", "what", "licence"), [("dcase2020", "x " * 40, "y " * 38)], 80)
+    assert [len(rule) for rule in lines[1].split()] == [9, 34, 33]
+
+
 def test_a_cell_with_lines_keeps_them() -> None:
     assert table(("a", "b"), [("1\n2", "3")], 80)[2:] == ["1  3", "2"]
 
