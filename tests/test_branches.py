@@ -287,8 +287,8 @@ def test_the_commands_show_the_branches(sounds: Path, tmp_path: Path) -> None:
     assert (
         "Pipeline: 2 branches, their scores fused by gated sum:\n"
         "  frames: mel-stack → identity → PCA 0.9 → mahalanobis\n"
-        "  bands: mel-patch → mel-statistics → mean and deviation over the clip → knn\n"
-        "    (n_density_neighbors 3) (counts above 2 deviations)\n"
+        "  bands: mel-patch → mel-statistics → mean and deviation over the clip → knn (n_density_neighbors 3) "
+        "(counts above 2 deviations)\n"
     ) in fitted
     assert "It hears nothing above 8 kHz." in fitted
     shown = command("score", tmp_path / "m.asd", sounds / "faulty", code=1).stdout

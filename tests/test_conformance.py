@@ -25,6 +25,7 @@ FULL = [component.qualified_name for component in FIRST.values()]
 OTHERS = [component.qualified_name for component in COMPONENTS if component.qualified_name not in FULL]
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # imported by Apprise
 @parametrize_with_checks([name for name in FULL if not name.startswith(LARGE)])
 def test_conformance(check: Callable[[], None]) -> None:
     check()

@@ -100,6 +100,7 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("ASD_CACHE", str(cache))
     monkeypatch.delenv("ASD_CACHE_SIZE", raising=False)  # the pages describe the cache as it is by default
     monkeypatch.setenv("ASD_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "80")  # what the pages show is what a terminal shows
     with contextlib.chdir(tmp_path):
         yield tmp_path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -53,6 +54,9 @@ class Example:
         ([1, 2], tuple[int, ...], (1, 2)),
         ("64,64", tuple[int, int], (64, 64)),
         ("x", Any, "x"),
+        ("a/b", Path, Path("a/b")),
+        ("none", Path | None, None),
+        ("a/b", str | Path, "a/b"),
         (".98", float, 0.98),
         ("+3", int, 3),
         (".5, 1.", tuple[float, ...], (0.5, 1.0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import re
@@ -78,6 +79,11 @@ def test_what_does_not_fit_goes_below_with_its_title() -> None:
     assert len(table(("verdict", "p-value", "clip", "notes"), rows, 80)) == 3
 
 
+def test_columns_that_must_wrap_share_the_line() -> None:
+    lines = table(("name", "what", "licence"), [("dcase2020", "x " * 40, "y " * 38)], 80)
+    assert [len(rule) for rule in lines[1].split()] == [9, 34, 33]
+
+
 def test_a_cell_with_lines_keeps_them() -> None:
     assert table(("a", "b"), [("1\n2", "3")], 80)[2:] == ["1  3", "2"]
 
@@ -108,14 +114,9 @@ def run(folder: Path, *arguments: str | Path, width: int | None, codes: tuple[in
     environment.pop("COLUMNS", None)
     if width is not None:
         environment["COLUMNS"] = str(width)
+    command, nothing = [ASD, *arguments], subprocess.DEVNULL
     done = subprocess.run(
-        [ASD, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, stdin=nothing
     )
     assert done.returncode in codes, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -127,10 +128,7 @@ def tables_of(said: str) -> list[list[str]]:
     lines = said.splitlines()
     rules = [number for number, line in enumerate(lines) if line and set(line) <= {"─", " "}]
     assert rules, said
-    return [
-        lines[rule - 1 : next(i for i in range(rule, len(lines) + 1) if not lines[i:][:1] or not lines[i])]
-        for rule in rules
-    ]
+    return [[*itertools.takewhile(bool, lines[rule - 1 :])] for rule in rules]
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {

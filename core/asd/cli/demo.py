@@ -10,7 +10,7 @@ import click
 from asd.cli.evaluate import print_evaluation
 from asd.cli.flags import cache_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import emphasised, print_table, reporting
+from asd.cli.output import emphasised, print_table, reporting, say
 from asd.detection.calibration import describe_decision
 from asd.errors import DataError
 
@@ -40,14 +40,14 @@ def demo(
 
         train = find_clips([samples / "train"])
         healthy, faulty = find_clips([samples / "test" / "normal"]), find_clips([samples / "test" / "anomalous"])
-        click.echo(f"1. Fit: learning from {len(train)} recordings of a healthy fan …")
+        say(f"1. Fit: learning from {len(train)} recordings of a healthy fan …")
         config = Config(false_alarms_per_hour=_FALSE_ALARMS_PER_HOUR)
         runtime = runtime_from(device, precision, batch_size)
         fitted = Model.fit(train, config, runtime=runtime, workers=workers, cache=cache)
         fitted.save(Path(folder) / "fan.asd")
-        click.echo(describe_decision(fitted.decision, len(fitted.calibration.scores)))
-        click.echo("The rate is high because the clips are few: 360 of them would support one alarm an hour.")
-        click.echo("\n2. Score: recordings that were not used for learning.")
+        say(describe_decision(fitted.decision, len(fitted.calibration.scores)))
+        say("The rate is high because the clips are few: 360 of them would support one alarm an hour.")
+        say("\n2. Score: recordings that were not used for learning.")
         model = Model.load(Path(folder) / "fan.asd", runtime=runtime, cache=fitted.pipeline.cache or False)
         several = len(model.branches) > 1
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]
@@ -64,13 +64,13 @@ def demo(
                 for v in verdicts
             ],
         )
-        click.echo("3. Evaluate: how well do the scores separate the two?")
+        say("3. Evaluate: how well do the scores separate the two?")
         judged_healthy = [v for v in verdicts if v.clip in healthy]
         judged_faulty = [v for v in verdicts if v.clip in faulty]
         print_evaluation(measure(model, judged_healthy, judged_faulty), model)
-    click.echo(
-        "\nNote: in these recordings the faulty fan differs from the healthy one in loudness alone, which separates\n"
-        "them without a mistake. This is a smoke test that everything works, not a measure of quality: a few clips of\n"
+    say(
+        "\nNote: in these recordings the faulty fan differs from the healthy one in loudness alone, which separates "
+        "them without a mistake. This is a smoke test that everything works, not a measure of quality: a few clips of "
         "one fan are no evidence.\n\n"
         "Next, your own machine: record at least 20 clips of 10 s while it is healthy, then\n"
         "    asd fit MY_HEALTHY_RECORDINGS -o machine.asd\n"

@@ -11,7 +11,7 @@ import click
 
 from asd.cli.flags import cache_option, json_option, trust_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import print_json, print_table, reporting
+from asd.cli.output import print_json, print_table, reporting, say
 
 _NAMED = 10
 _ERRORS = 2.0
@@ -69,18 +69,18 @@ def _write(comparison: Any) -> None:
     for name, values in comparison.settings.items():
         before, after = map(_shown, values)
         if before != after:  # a pipeline of several branches has no settings of its own
-            click.echo(f"Setting {name}: {before} → {after}.")
+            say(f"Setting {name}: {before} → {after}.")
     for name in comparison.weights:
-        click.echo(f"Other weights: {name}.")
+        say(f"Other weights: {name}.")
     for line in sentences(comparison):
-        click.echo(line)
+        say(line)
     old, new = comparison.old.history, comparison.new.history
     for event in [*old, *(each for each in new if each not in old)]:
         whose = "both" if event in old and event in new else "old" if event in old else "new"
         by = f"{event['clips']} clips of {event['recordings']} recordings"
-        click.echo(f"History ({whose}): {event['action']} by {by}, {event['when']}.")
+        say(f"History ({whose}): {event['action']} by {by}, {event['when']}.")
     if comparison.same:
-        click.echo("The models are alike.")
+        say("The models are alike.")
 
 
 def _rows(comparison: Any) -> Iterator[tuple[str, ...]]:

@@ -10,7 +10,7 @@ import click
 
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
-from asd.cli.output import print_json, print_table, reporting
+from asd.cli.output import print_json, print_table, reporting, say
 from asd.cli.streams import print_streams, streams_as_dict, watched_streams
 from asd.detection.rate import Rate
 from asd.errors import ConfigError
@@ -128,11 +128,11 @@ def print_evaluation(result: Any, model: Any) -> None:
     print_table(("recordings", "clips", "judged normal", "alarm"), rows)
     decision, (least, most) = model.decision, result.false_alarm_interval
     observed = result.false_alarm_rate * 3600 / model.calibration.clip_seconds
-    click.echo(
+    say(
         f"Alarm at p ≤ {decision.level:.3g}: about {decision.false_alarms_per_hour:.3g} false alarms an hour "
         f"{_VERBS[decision.promise]}, {observed:.3g} observed."
     )
-    click.echo(
+    say(
         f"False alarms: {decision.level:.1%} of the healthy clips {_VERBS[decision.promise]}, "
         f"{result.false_alarm_rate:.1%} observed "
         f"({result.false_alarms} of {result.normal}; 95 % interval {least:.1%} – {most:.1%})."

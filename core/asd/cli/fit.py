@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
-from asd.cli.output import print_json, reporting
+from asd.cli.output import print_json, reporting, say
 from asd.detection.calibration import describe_decision
 from asd.detection.dependence import SerialDependence
 from asd.detection.output import reserve
@@ -76,22 +75,22 @@ def fit(
     if as_json:
         print_json(summary)
         return
-    click.echo(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {output}.")
+    say(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {output}.")
     if summary["left_out"]:
-        click.echo(f"Left out {summary['left_out']} clips that could not be used (see above).")
+        say(f"Left out {summary['left_out']} clips that could not be used (see above).")
     if model.duplicates:
-        click.echo(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
+        say(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
     for line in describe_pipeline(model.config):
-        click.echo(textwrap.fill(line, 80, subsequent_indent="    ", break_on_hyphens=False))
-    click.echo(describe_decision(model.decision, summary["held_out"]))
-    click.echo(describe_monitor(model))
+        say(line)
+    say(describe_decision(model.decision, summary["held_out"]))
+    say(describe_monitor(model))
     if states := model.calibration.states:
-        click.echo(describe_states(states))
+        say(describe_states(states))
     if dependence is not None and dependence.strong:
-        click.echo(describe_dependence(dependence, order))
+        say(describe_dependence(dependence, order))
     for line in hears:
-        click.echo(line)
-    click.echo(f"Next: asd score {output} NEW_RECORDINGS")
+        say(line)
+    say(f"Next: asd score {output} NEW_RECORDINGS")
 
 
 def _fitted(

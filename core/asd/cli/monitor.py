@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from asd.cli.flags import json_option, verbose_option
-from asd.cli.output import print_json, print_table, reporting
+from asd.cli.output import print_json, print_table, reporting, say
 from asd.errors import ConfigError, MonitorError
 
 _SHOWN = 20
@@ -46,12 +46,12 @@ def show(state: Path, as_json: bool, verbose: bool) -> None:
         print_json({**summary(watching), "history": _history(watching)})
         return
     for line in described(watching):
-        click.echo(line)
+        say(line)
     history = watching.state.history[-_SHOWN:]
     if history:
         print_table(("time", "what", "details"), [(date(each.time), each.kind, each.text) for each in history])
     if hidden := len(watching.state.history) - len(history):
-        click.echo(f"{hidden} older lines of the history: see --json.")
+        say(f"{hidden} older lines of the history: see --json.")
 
 
 @monitor.command()
@@ -185,9 +185,9 @@ def _say(watching: Any, as_json: bool) -> None:
     if as_json:
         print_json({**summary(watching), "done": last})
         return
-    click.echo(f"{last[0].upper()}{last[1:]}.")
+    say(f"{last[0].upper()}{last[1:]}.")
     for line in described(watching):
-        click.echo(line)
+        say(line)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -43,6 +44,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[as_cell(cell if isinstance(cell, Text) else printable(str(cell))) for cell in row] for row in rows]
     rule = "─" if encodes("─") else "-"
     print_lines([Text(), *laid_out(columns, cells, line_width(), rule), Text()])
+
+
+def say(text: str) -> None:
+    """Write sentences to stdout; in a terminal, lines break between words, elsewhere where the text has them."""
+    if sys.stdout.isatty():
+        text = "\n".join(
+            textwrap.fill(line, line_width(), break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
+            for line in text.split("\n")
+            for indent in [" " * (len(line) - len(line.lstrip()))]
+        )
+    click.echo(printable(text))
 
 
 def print_lines(lines: Iterable[Any]) -> None:

@@ -24,8 +24,8 @@ _HEADINGS: dict[Kind, str] = {
     "extractor": "extractors (--extractor NAME)",
     "detector": "detectors (--detector NAME)",
     "dataset": "data sets (asd data, asd bench --data)",
-    "source": "sources (asd listen)",
-    "sink": "sinks (asd listen)",
+    "source": "sources (asd listen --source NAME)",
+    "sink": "sinks (asd listen --sink NAME)",
 }
 _RESTRICTED = re.compile(r"\b(A?GPL|LGPL|NC|ND|SA|non-?commercial|unknown|by (file|model)|see )", re.IGNORECASE)
 """Licences that ask for more than to be named."""

@@ -14,7 +14,7 @@ from asd.cli.diff import sentences
 from asd.cli.fit import summarise
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import rate_option, runtime_from, runtime_options
-from asd.cli.output import print_json, reporting
+from asd.cli.output import print_json, reporting, say
 from asd.detection.calibration import describe_decision
 from asd.detection.output import OutputFile, reserve
 from asd.detection.rate import Rate
@@ -177,13 +177,13 @@ def _report(old: Any, new: Any, path: Path, as_json: bool) -> None:
         return
     done = new.history[-1]
     verb = {"recalibrated": "Recalibrated by", "updated": "Learned from"}.get(done["action"], "Calibration extended by")
-    click.echo(f"{verb} {done['clips']} new clips of {done['recordings']} recordings, written to {path}.")
+    say(f"{verb} {done['clips']} new clips of {done['recordings']} recordings, written to {path}.")
     if new.failures:
-        click.echo(f"Left out {len(new.failures)} clips that could not be used (see above).")
+        say(f"Left out {len(new.failures)} clips that could not be used (see above).")
     if new.duplicates:
-        click.echo(f"{len(new.duplicates)} clips repeat others and do not count in the calibration (see above).")
+        say(f"{len(new.duplicates)} clips repeat others and do not count in the calibration (see above).")
     for line in sentences(comparison):
-        click.echo(line)
-    click.echo(describe_decision(new.decision, len(new.calibration.scores)))
-    click.echo("A monitor of the old model does not go on with the new one: name another STATE.")
-    click.echo(f"Next: asd score {path} NEW_RECORDINGS")
+        say(line)
+    say(describe_decision(new.decision, len(new.calibration.scores)))
+    say("A monitor of the old model does not go on with the new one: name another STATE.")
+    say(f"Next: asd score {path} NEW_RECORDINGS")

@@ -14,7 +14,7 @@ import click
 
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
-from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
@@ -154,7 +154,7 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bo
     titles, cells = watch.columns(rows) if watch and rows else ((), [()] * len(rows))
     rows, folder = _without_folder(rows)
     if folder:
-        click.echo(f"Recordings in {folder}:")
+        say(f"Recordings in {folder}:")
     if rows:
         print_table(
             ("verdict", "p-value", "clip", *titles, *score, *unusual, "notes"),
@@ -162,9 +162,9 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bo
         )
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
-    click.echo(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+    say(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
     for line in watch.sentences() if watch else ():
-        click.echo(line)
+        say(line)
 
 
 def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asd.cli.output import print_table
+from asd.cli.output import print_table, say
 from asd.detection.rate import Rate
 from asd.errors import DataError
 
@@ -73,7 +73,7 @@ def print_streams(streams: StreamEvaluation) -> None:
             ),
         ],
     )
-    click.echo(
+    say(
         f"{streams.false_alarms} false alarms in {watched:.3g} days of healthy clips; {streams.streams} faults after "
         f"{_minutes(streams)} of healthy clips. All clips were drawn from those given, with replacement."
     )

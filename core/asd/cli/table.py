@@ -69,9 +69,11 @@ def _widths(natural: Sequence[int], width: int) -> list[int]:
         used += len(_GAP) + least[beside]
         beside += 1
     widths, left = least[:beside], width - used
-    # What lacks least comes first, so that as few columns as possible wrap.
-    for column in sorted(range(beside), key=lambda column: natural[column] - widths[column]):
-        more = min(left, natural[column] - widths[column])
+    # What lacks least comes first, so that as few columns as possible wrap; those that must share what is left.
+    by_need = sorted(range(beside), key=lambda column: natural[column] - widths[column])
+    for place, column in enumerate(by_need):
+        need = natural[column] - widths[column]
+        more = need if need <= left else left // (beside - place)
         widths[column] += more
         left -= more
     return widths

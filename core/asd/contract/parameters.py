@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 import msgspec
@@ -139,7 +140,7 @@ def convert(value: Any, annotation: Any) -> Any:
     if value in (None, "none") and types.NoneType in choices:
         return None
     # Text is the last resort: "8" for `int | str` is the number.
-    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda choice: choice is str):
+    for choice in sorted((c for c in choices if c is not types.NoneType), key=lambda choice: choice in (str, Path)):
         try:
             return msgspec.convert(_read(value, choice) if isinstance(value, str) else value, choice, strict=False)
         except (TypeError, ValueError):
@@ -151,7 +152,7 @@ def _read(text: str, annotation: Any) -> Any:
     """Return what people mean by `text` where msgspec, which reads JSON's spelling, does not know it."""
     if annotation is bool:
         return {"yes": True, "no": False}.get(text.lower(), text)
-    if annotation in (int, float):
+    if annotation in (int, float, Path):
         return annotation(text)
     if typing.get_origin(annotation) in (tuple, list):
         return [convert(item.strip(), typing.get_args(annotation)[0]) for item in text.split(",")]
@@ -169,7 +170,8 @@ def describe(annotation: Any) -> str:
         if Ellipsis in arguments or origin is list:
             return f"a comma-separated list of {_SEVERAL.get(arguments[0]) or describe(arguments[0])}"
         return f"a comma-separated list of {len(arguments)} values, each {describe(arguments[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
+    names: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    names |= {Path: "a path", types.NoneType: "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -30,10 +30,9 @@ class ShownModel:
 
     def __repr__(self: Any) -> str:
         from asd.detection.calibration import describe_decision
-        from asd.detection.describe import describe_pipeline
 
         names = [name.rpartition(":")[2] for name in self.config.names]
-        pipeline = f"Branches: {', '.join(names)}." if len(names) > 1 else describe_pipeline(self.config)[0]
+        pipeline = f"Branches: {', '.join(names)}." if len(names) > 1 else f"Pipeline: {_pipelines(self)[0]}."
         decision = describe_decision(self.decision, len(self.calibration.scores))
         return f"<Model of {self.clips} clips. {pipeline} {decision}>"
 
@@ -45,15 +44,24 @@ def model_html(model: Model) -> str:
     """Return a model: its pipeline, its promise, and how its held-out healthy clips score."""
     from asd.detection.calibration import describe_decision
     from asd.detection.comparison import alarm_from, held_out_deviations
-    from asd.detection.describe import describe_pipeline
 
     calibration = model.calibration
     return _block(
         _heading("asd.Model", f"learned from {model.clips} clips"),
-        _lines(describe_pipeline(model.config)),
+        _lines(_pipelines(model)),
         _lines([describe_decision(model.decision, len(calibration.scores))]),
         _histogram(held_out_deviations(calibration), alarm_from(calibration, model.decision.level)),
     )
+
+
+def _pipelines(model: Model) -> list[str]:
+    """Return the components of each branch; their parameters are in `Model.config`."""
+    lines = []
+    for name, part in zip(model.config.names, model.config.parts, strict=True):
+        choices = (part.frontend, part.extractor, part.detector)
+        named = f"{name}: " if model.config.branches else ""
+        lines.append(named + " → ".join(choice.name.rpartition(":")[2] for choice in choices))
+    return lines
 
 
 def verdict_html(verdict: Verdict) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from asd.errors import AsdError
 from asd.experiment import convert_all
 from asd.plugin import parameters_of
-from asd_testing.compare import require, same
+from asd_testing.compare import as_json, require, same
 from asd_testing.errors import CheckFailedError
 from asd_testing.kit import check
 from asd_testing.under_test import ComponentUnderTest
@@ -48,12 +48,13 @@ def _variations(tested: ComponentUnderTest) -> Iterator[tuple[str, Any, Any]]:
 
 @check()
 def parameters_round_trip(tested: ComponentUnderTest) -> None:
-    """The parameters come back from JSON, as a model file keeps them, and make an equal component."""
+    """The parameters come back from JSON, as files keep them, and make an equal component."""
     given = tested.make().get_params()
     try:
-        text = json.dumps(given)
+        text = as_json(tested, given)
     except TypeError as error:
-        raise CheckFailedError(f"its parameters cannot be kept in a model file ({error}): take plain values") from error
+        where = "file" if tested.kind in ("source", "sink") else "model file"
+        raise CheckFailedError(f"its parameters cannot be kept in a {where} ({error}): take plain values") from error
     converted = convert_all(tested.cls, tested.name, json.loads(text))
     again = tested.cls(**converted).get_params()
     wrong = [name for name in given if not same(again.get(name), given[name])]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asd_testing.errors import CheckFailedError
 from asd_testing.use import Array
+
+if TYPE_CHECKING:
+    from asd_testing.under_test import ComponentUnderTest
 
 CLOSE = 1e-4
 """Mean difference, as a fraction of the largest value, that the order of additions in float32 may cause."""
@@ -37,6 +42,23 @@ def require_finite(values: Array, what: str) -> None:
     """Raise a CheckFailedError if a result holds NaN or infinity."""
     bad = int((~np.isfinite(values)).sum())
     require(not bad, f"{what}: {bad} of {values.size} results are NaN or infinite; give finite ones")
+
+
+def as_json(tested: ComponentUnderTest, value: Any) -> str:
+    """Return parameters as JSON; those of sources and sinks may be paths, which their settings file has as text.
+
+    Raises
+    ------
+    TypeError
+        If one cannot be written.
+    """
+
+    def text(other: Any) -> str:
+        if tested.kind in ("source", "sink") and isinstance(other, Path):
+            return str(other)
+        raise TypeError(f"Object of type {type(other).__name__} is not JSON serializable")
+
+    return json.dumps(value, default=text)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 
 from asd.experiment import end_process, start_python, write_model_file
 from asd.plugin import cache_folder, registry
+from asd_testing.compare import as_json
 from asd_testing.errors import CheckFailedError, SkippedError
 from asd_testing.kit import USERS
 from asd_testing.under_test import ComponentUnderTest
@@ -237,7 +238,7 @@ def _write_request(tested: ComponentUnderTest, name: str, steps: list[str], othe
     folder.mkdir()
     request = {"component": tested.description, "steps": steps, "others": others}
     try:
-        text = json.dumps(request)
+        text = as_json(tested, request)
     except TypeError as error:
         raise SkippedError(f"its parameters cannot be sent to another process: {error}") from error
     (folder / "request.json").write_text(text)

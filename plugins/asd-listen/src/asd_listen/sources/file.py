@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, SourceError
 from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, duration_of, number, time_from, whole_number
+from asd_listen.sources.example import example
 
 _BLOCK = 0.1
 _FAST_BLOCK = 1.0
@@ -73,6 +74,16 @@ class File(Source):
         if self.speed == 1 or not self.repeat:
             return time.time()
         return time.time() - self.repeat * sum(map(duration_of, paths))
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial."""
+        return {"path": str(example(folder)), "speed": 0.0}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial that lead nowhere."""
+        return {"path": str(folder / "not there.wav")}
 
 
 def recordings_of(text: str) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from asd.errors import AudioError, SourceError
 from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, number, time_in_name
+from asd_listen.sources.example import example
 
 _log = logging.getLogger("asd")
 _LONGEST = 1.0
@@ -106,6 +107,16 @@ class Folder(Source):
             yield from _parts(path, _begin(path, form, reader.seconds))
         self._done[path] = form
         waiting.pop(path, None)
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial."""
+        return {"path": str(example(folder).parent), "existing": True, "settle": 0.1, "poll": True}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial that lead nowhere."""
+        return {"path": str(folder / "not there")}
 
 
 class _Waiting:

@@ -7,12 +7,14 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from asd.errors import SourceError
 from asd.plugin import Block, Float32, Source, one_of, whole_number
+from asd_listen.sources.example import RATE, example
 
 Format = Literal["s16le", "s24le", "s32le", "f32le"]
 _BLOCK = 0.1
@@ -98,3 +100,13 @@ class Pcm(Source):
             bits = 8 * _BYTES[self.format]
             values = np.frombuffer(data, f"<i{bits // 8}").astype(np.float32) / np.float32(2 ** (bits - 1))
         return values.reshape(-1, self.channels)
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial."""
+        return {"path": str(example(folder)), "sample_rate": RATE}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial that lead nowhere."""
+        return {"path": str(folder / "not there")}
