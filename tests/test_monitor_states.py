@@ -241,7 +241,7 @@ def test_scoring_tells_the_state_and_the_monitor_finds_the_fault(sounds: Path, t
     assert all(row["state"] == Path(row["clip"]).parent.name for row in rows)
     assert all(0 < row["state_p_value"] <= 1 for row in rows)
     assert not any(row["alarm"] for row in rows)
-    assert "slow    " in run("score", sounds / "m.asd", sounds / "noon", "--monitor", state, code=1).stdout
+    assert "state: slow" in run("score", sounds / "m.asd", sounds / "noon", "--monitor", state, code=1).stdout
     shown = json.loads(run("monitor", state, "show", "--json").stdout)
     assert shown["phase"] == "alarm"
     assert shown["needed_by_state"] == {"fast": 0, "slow": 0}

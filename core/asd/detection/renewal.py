@@ -113,8 +113,7 @@ def _reference(model: Model, features: Features, contents: Mapping[Path, str], k
 
 def _states(model: Model, old: States, features: Features, keep: bool) -> States:
     """Return the operating states with those of the new clips, told by their sound."""
-    config = model.branches[0].config
-    new = [old.number(each[0].clip.group, clip_row(each[0], config)) for each in features]
+    new = [old.number(each[0].clip.group, clip_row(each, model.config.parts)) for each in features]
     return replace(old, of_clips=np.array([*(old.of_clips.tolist() if keep else ()), *new], np.int64))
 
 
