@@ -204,7 +204,7 @@ class Model(ShownModel):
         groups = groups_of([each.clip for each in merged], pipeline.config.group)
         branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
-        model.training = entries_of([each.clip for each in merged], contents)
+        model.training = entries_of([each.clip for each in merged], contents, pipeline.config.group)
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)

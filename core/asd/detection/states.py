@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -139,8 +140,13 @@ class States:
 
 def state_names(clips: Sequence[Clip], group: str | None) -> list[str | None]:
     """Return the name of each clip's state: the name of its folder, or its group by a manifest's column."""
-    names = [clip.path.absolute().parent.name if group == FOLDER else clip.group for clip in clips]
+    names = [_folder_of(clip) if group == FOLDER else clip.group for clip in clips]
     return [None if name is None else _printable(name) for name in names]
+
+
+def _folder_of(clip: Clip) -> str:
+    """Return the name of a clip's folder; of one that is taken from the embedding cache, the model knows it."""
+    return clip.path.absolute().parent.name if clip.group is None else PurePosixPath(clip.group).name
 
 
 def found_names(parts: Sequence[Float64], config: ResolvedConfig) -> list[str | None]:
