@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from asd.detection.calibration import Calibration
 from asd.detection.monitor import Monitor, Status
 from asd.detection.monitor_state import StateFile
 from asd.detection.states import MOST, States
-from asd.errors import ModelFileError, MonitorError
+from asd.errors import DataError, ModelFileError, MonitorError
 from asd.records import Clip
 
 ASD = Path(os.environ["ASD_COMMAND"])
@@ -241,7 +242,8 @@ def test_scoring_tells_the_state_and_the_monitor_finds_the_fault(sounds: Path, t
     assert all(row["state"] == Path(row["clip"]).parent.name for row in rows)
     assert all(0 < row["state_p_value"] <= 1 for row in rows)
     assert not any(row["alarm"] for row in rows)
-    assert "  slow  " in run("score", sounds / "m.asd", sounds / "noon", "--monitor", state, code=1).stdout
+    shown = run("score", sounds / "m.asd", sounds / "noon", "--monitor", state, code=1).stdout
+    assert re.search(r"\sslow(\s|$)", shown)  # as a cell: in paths, a slash follows
     shown = json.loads(run("monitor", state, "show", "--json").stdout)
     assert shown["phase"] == "alarm"
     assert shown["needed_by_state"] == {"fast": 0, "slow": 0}
@@ -302,6 +304,21 @@ def test_the_states_are_in_the_model_file_and_in_a_new_calibration(sounds: Path,
     again = asd.load(tmp_path / "new.asd").calibration.states
     assert again is not None
     np.testing.assert_array_equal(again.of_clips, new.calibration.states.of_clips)
+
+
+def test_the_state_may_be_named_in_python_and_for_an_evaluation(sounds: Path, tmp_path: Path) -> None:
+    model, one = asd.load(sounds / "m.asd"), sounds / "morning" / "slow" / "press-20260301_080000.wav"
+    table = tmp_path / "clips.csv"
+    table.write_text(f"path,speed\n{one},fast\n")
+    named = [each.state for each in asd.score(model, table, state="speed") if isinstance(each, asd.Verdict)]
+    told = [each.state for each in asd.score(model, one) if isinstance(each, asd.Verdict)]
+    assert (named, told) == (["fast"], ["slow"])
+    with pytest.raises(DataError, match="no clip has a state: 'speed' is a column"):
+        list(asd.score(model, one, state="speed"))
+    both = ("--normal", sounds / "morning", "--anomalous", sounds / "noon")
+    assert "of the healthy clips" in run("evaluate", sounds / "m.asd", *both, "--state", "folder").stdout
+    done = run("evaluate", sounds / "m.asd", *both, "--state", "speed", code=2)
+    assert "asd: error: no clip has a state: 'speed' is a column" in done.stderr
 
 
 FORGED: list[tuple[Any, str]] = [

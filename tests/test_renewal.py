@@ -17,11 +17,13 @@ import soundfile
 
 import asd
 from asd.detection import modelfile
+from asd.detection.groups import group_labels
 from asd.detection.history import continued, event
 from asd.detection.manifest import HISTORY_LIMIT, checked
 from asd.detection.model import Model
 from asd.detection.monitor import Monitor
 from asd.errors import AsdError, ModelFileError, MonitorError
+from asd.records import Clip
 
 pytestmark = pytest.mark.usefixtures("embedding_cache")
 
@@ -265,17 +267,57 @@ def test_what_the_cache_has_lost_is_taken_from_the_recordings(
         asd.update(sounds / "m.asd", sounds / "again", old_data=sorted((sounds / "before").iterdir())[1:])
 
 
-def test_groups_need_the_recordings(tmp_path: Path) -> None:
-    options = {**QUICK, "detector": {"name": "knn"}, "group": "folder"}
+def test_copies_of_what_taught_the_model_do_not_calibrate_it(
+    sounds: Path, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(sounds / "moved", tmp_path / "new")
+    for path in sorted((sounds / "before").iterdir())[:4]:
+        samples, rate = soundfile.read(path)
+        soundfile.write(tmp_path / "new" / f"copy-{path.stem}.ogg", 0.5 * samples, rate)
+    with caplog.at_level(logging.WARNING, "asd"):
+        new = asd.recalibrate(model, tmp_path / "new")
+    assert "4 of 19 clips are copies of clips that the model knows already (copy-" in caplog.text
+    assert len(new.calibration.scores) == 15
+    for path in sorted((sounds / "before").iterdir())[4:9]:
+        samples, rate = soundfile.read(path)
+        soundfile.write(tmp_path / f"copy-{path.stem}.ogg", samples, rate)
+    with pytest.raises(
+        AsdError, match=r"^all 5 clips are copies of clips that the model knows \(.*: a calibration needs"
+    ):
+        asd.recalibrate(model, sorted(tmp_path.glob("*.ogg")))
+
+
+@pytest.mark.parametrize("extra", [{}, {"detector": {"name": "mahalanobis"}, "states": "auto"}])
+def test_groups_are_known_without_the_recordings(extra: dict[str, Any], tmp_path: Path) -> None:
+    options = {**QUICK, "detector": {"name": "knn"}, "group": "folder", **extra}
     for name, first in (("slow", 800), ("fast", 810)):
         write(tmp_path / "a" / name, 5, first, room=0.01 * (name == "fast"))
         write(tmp_path / "b" / name, 3, first + 50, room=0.01 * (name == "fast"))
+        (tmp_path / "both" / name).mkdir(parents=True)
+        for path in sorted(tmp_path.glob(f"[ab]/{name}/*.wav")):
+            number = len(list((tmp_path / "both" / name).iterdir()))
+            shutil.copy(path, tmp_path / "both" / name / f"{number:02d}.wav")
     model = asd.fit(tmp_path / "a", **options)
+    model.save(tmp_path / "a.asd")
+    both = asd.fit(tmp_path / "both", **options)
+    new = asd.update(tmp_path / "a.asd", tmp_path / "b")
+    assert sorted(label for entry in new.training for label in entry["groups"]) == ["fast"] * 8 + ["slow"] * 8
+    assert_same_scores(new, both, tmp_path / "b")
+    assert_same_scores(asd.update(model, tmp_path / "b", old_data=tmp_path / "a"), both, tmp_path / "b")
+    for entry in model.training:
+        del entry["groups"]  # as in the first model files
     with pytest.raises(AsdError, match=r"^the model file does not say the groups of its clips: name all recordings"):
         asd.update(model, tmp_path / "b")
-    new = asd.update(model, tmp_path / "b", old_data=tmp_path / "a")
-    both = asd.fit([tmp_path / "a", tmp_path / "b"], **options)
-    assert_same_scores(new, both, tmp_path / "b")
+    assert_same_scores(asd.update(model, tmp_path / "b", old_data=tmp_path / "a"), asd.fit(
+        [tmp_path / "a", tmp_path / "b"], **options), tmp_path / "b")  # fmt: skip
+
+
+def test_folders_are_called_by_the_end_of_their_paths() -> None:
+    clips = [Clip(Path(f"/x/{name}/1.wav")) for name in ("a/slow", "b/slow", "c/fast", "slow")]
+    assert group_labels(clips, "folder") == ["a/slow", "b/slow", "fast", "x/slow"]
+    known = [Clip(Path("(cache)/1.wav"), group="fast"), Clip(Path("/y/fast/2.wav"))]
+    assert group_labels(known, "folder") == ["fast", "fast"]
+    assert group_labels(clips[:2], None) == [None, None]
 
 
 def test_an_update_ends_a_recalibration(sounds: Path, model: Model, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
-from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
+from asd.detection.cutting import Segment, clips_given, clips_to_calibrate, clips_to_judge, clips_to_learn
 from asd.detection.embedding import check_windows, embed_found
 from asd.detection.explanation import Explanation, most_unusual
 from asd.detection.explanation import explain as explain_clip
@@ -85,6 +85,7 @@ def score(
     *,
     rate: int | None = None,
     segment: Segment = "auto",
+    state: str | None = None,
     workers: int = 1,
     cache: bool = True,
     trust: bool = False,
@@ -100,6 +101,9 @@ def score(
     segment : float, "auto" or None
         Cut recordings into clips of so many seconds; None: judge each as a whole; ``"auto"``: as the model was fitted,
         and what is more than twice as long as its clips into clips of their length.
+    state : str, optional
+        What names the operating state of each clip, of a model that knows states: ``"folder"``, or the column of a CSV
+        manifest; default: its sound tells it.
     workers : int
         Threads that decode ahead of the network.
     cache : bool
@@ -108,7 +112,8 @@ def score(
         As for `asd.detection.model.Model.load`.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
-    yield from fitted.score(data, rate=rate, segment=segment, workers=workers, cache=cache)
+    clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
+    yield from fitted.score(clips, workers=workers, cache=cache)
 
 
 def explain(

@@ -2,17 +2,18 @@
 
 The figures of docs/explanation/alarms.md:
 
-- lengths: clips to the first false alarm at R >= A, where the monitor asks for twenty times as much; 400 runs each.
+- lengths: clips to the first false alarm at R >= A, where the monitor asks for fourteen times as much; 400 runs each.
+- quiet: the chance of a period without a false alarm; the p-values of exchangeable clips are uniform, that is all.
 - months: false alarms of the monitor itself in simulated months of 10 s clips, promised one a month.
 - delays: clips to the alarm after an hour of healthy watching.
 - members: the same with scores of five trained members.
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
 - states: dependence where the monitor knows the states.
-- drifts: what a slow drift comes out as.
+- drifts: what a slow drift, and a small fault, come out as.
 - cost: time of an update after a million clips, and size of the file.
 
-    python tests/benchmarks/bench_monitor.py [lengths months delays members dependence states drifts cost]
+    python tests/benchmarks/bench_monitor.py [lengths quiet months delays members dependence states drifts cost]
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from asd.detection.calibration import Calibration
-from asd.detection.evidence import log_bets, shiryaev_roberts
+from asd.detection.evidence import BETS, log_bets, shiryaev_roberts, staked
 from asd.detection.feedback import last_alarm_was_normal
-from asd.detection.monitor import Monitor
+from asd.detection.monitor import MARGIN, Monitor
 from asd.detection.monitor_state import hold
 from asd.detection.states import States
 from asd.experiment import Clip, Config, learn
@@ -86,6 +87,18 @@ def lengths(runs: int) -> None:
         rng = np.random.default_rng(threshold)
         found = [run_length(threshold, rng) for _ in range(runs)]
         print(f"A = {threshold:,}: mean run length {interval(found)}, median {np.median(found):,.0f}", flush=True)
+
+
+def quiet(runs: int) -> None:
+    """Print how many periods are quiet, by how much more evidence is asked for than the promise needs."""
+    shares = np.exp(staked([0.0] * BETS))
+    for clips in (1000, 8640):
+        rng, evidence, highest = np.random.default_rng(clips), np.zeros((runs, BETS)), np.zeros(runs)
+        for _ in range(clips):
+            evidence = (1 + evidence) * np.exp(log_bets(1 - rng.random(runs)))
+            highest = np.maximum(highest, evidence @ shares)
+        found = ", ".join(f"{margin} A {np.mean(highest < margin * clips):.1%}" for margin in (10, 12, MARGIN, 20))
+        print(f"quiet periods of {clips:,} clips, {runs:,} runs, by the evidence asked for: {found}", flush=True)
 
 
 def fake_model(rng: np.random.Generator, count: int = 20) -> Any:
@@ -260,6 +273,21 @@ def drifts(runs: int) -> None:
         )
 
 
+def small_faults(runs: int) -> None:
+    """Print what a small fault after an hour comes out as, within an hour."""
+    for shift in (0.36, 0.5, 0.7):
+        found = []
+        for run in range(runs):
+            rng = np.random.default_rng(run)
+            model, scores = fake_model(rng), rng.normal(size=720)
+            scores[360:] += shift
+            monitor = Monitor(model, "1/day")
+            phases = {monitor.update(each, at * SECONDS).phase for at, each in enumerate(verdicts(model, scores), 1)}
+            found.append(("alarm" in phases, "unlike" in phases))
+        alarmed, told = np.array(found).mean(axis=0)
+        print(f"fault of {shift:g}, 1/day: {alarmed:.0%} raised the alarm, {told:.0%} were unlike", flush=True)
+
+
 def _watched(known: Float64, scores: Float64, state: Any = None, own: Any = None) -> tuple[Monitor, list[int]]:
     """Return a monitor, promised one false alarm a day, after these clips, and which of them raised the alarm."""
     kept = None if own is None else States(_STATES, own, np.zeros((2, 1)), np.ones(1))
@@ -307,11 +335,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     measured = {
         "lengths": lambda: lengths(400),
+        "quiet": lambda: quiet(10_000),
         "delays": lambda: delays(400),
         "members": lambda: members({100: 200, 1000: 40}),
         "dependence": lambda: dependence(12),
         "states": lambda: states(12),
-        "drifts": lambda: drifts(20),
+        "drifts": lambda: (drifts(20), small_faults(200)),
         "cost": cost,
         "months": lambda: months(24),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from asd.cli.diff_picture import draw, drawing
 from asd.cli.flags import cache_option, json_option, trust_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
@@ -22,6 +23,9 @@ _ERRORS = 2.0
 @click.argument("old_file", type=click.Path(path_type=Path), metavar="OLD")
 @click.argument("new_file", type=click.Path(path_type=Path), metavar="NEW")
 @click.argument("data", nargs=-1, metavar="[DATA]...")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), metavar="FILE.png|svg", help="Draw the healthy scores of both."
+)
 @runtime_options
 @cache_option
 @json_option
@@ -34,6 +38,7 @@ def diff(
     old_file: Path,
     new_file: Path,
     data: tuple[str, ...],
+    picture: Path | None,
     device: str,
     precision: str,
     batch_size: str,
@@ -52,10 +57,13 @@ def diff(
         from asd.detection.cutting import clips_to_judge
         from asd.detection.model import Model
 
+        drawer = None if picture is None else drawing(picture)
         runtime = runtime_from(device, precision, batch_size)
         old, new = (Model.load(path, runtime=runtime, cache=cache, trust=trust) for path in (old_file, new_file))
         clips = clips_to_judge(new, data) if data else ()
         comparison = compare(old, new, clips, workers=workers, cache=cache)
+        if picture and drawer:
+            draw(comparison, picture, drawer)
     if as_json:
         print_json(comparison.as_dict())
     else:
@@ -95,6 +103,11 @@ def _rows(comparison: Any) -> Iterator[tuple[str, ...]]:
         yield "alarm above a usual score by", *(f"{side.alarm_from:.2f} deviations" for side in (old, new))
     for name in dict.fromkeys([*old.conditions, *new.conditions]):
         yield name, *(_shown(side.conditions.get(name)) for side in (old, new))
+    if old.states or new.states:
+        yield (
+            "operating states",
+            *(", ".join(f"{k} ({n})" for k, n in each.states.items()) or "1" for each in (old, new)),
+        )
     for branch in comparison.branches:
         names = ", ".join(f"{float(each):.0%}" for each in branch.old)
         scores = [", ".join(f"{value:.4g}" for value in side.values()) for side in (branch.old, branch.new)]

@@ -25,6 +25,11 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
 @false_alarms_option
 @click.option(
+    "--state",
+    metavar="COLUMN|folder",
+    help="What names the operating state of each clip, as for 'asd score'; its sound tells, else.",
+)
+@click.option(
     "--stream", is_flag=True, help="Let a monitor watch streams drawn from the clips; --false-alarms is then of it."
 )
 @click.option(
@@ -50,6 +55,7 @@ def evaluate(
     anomalous: tuple[str, ...],
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
+    state: str | None,
     stream: bool,
     runs: int,
     picture: Path | None,
@@ -80,7 +86,7 @@ def evaluate(
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
         if (rate := hourly(None if stream else false_alarms, false_alarms_per_hour)) is not None:
             model.decision = model.calibration.decide(rate)
-        clips = (_test_clips(model, normal, "normal"), _test_clips(model, anomalous, "anomalous"))
+        clips = (_test_clips(model, normal, "normal", state), _test_clips(model, anomalous, "anomalous", state))
         healthy, faulty, failures = judge(model, *clips, workers=workers, strict=strict)
         result = measure(model, healthy, faulty, failures)
         streams = watched_streams(model, healthy, faulty, false_alarms, runs, picture) if stream else None
@@ -98,12 +104,12 @@ def _as_dict(result: Any, model: Any) -> dict[str, Any]:
     return {**asdict(result), **contradicts, "failures": failures, "decision": vars(model.decision)}
 
 
-def _test_clips(model: Any, data: tuple[str, ...], label: str) -> list[Clip]:
+def _test_clips(model: Any, data: tuple[str, ...], label: str, state: str | None) -> list[Clip]:
     """Return the clips of a label, without the rows of a manifest that are of the split ``train``."""
     from asd.detection.cutting import clips_to_judge
     from asd.sound.finding import find_clips
 
-    clips = clips_to_judge(model, data, label=label, split="test")
+    clips = clips_to_judge(model, data, label=label, split="test", state=state)
     left_out = {clip.path for clip in find_clips(data, label=label)} - {clip.path for clip in clips}
     if left_out:
         click.echo(f"asd: {len(left_out)} {label} recordings are not of the split 'test': left out", err=True)

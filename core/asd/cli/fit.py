@@ -84,8 +84,8 @@ def fit(
         say(line)
     say(describe_decision(model.decision, summary["held_out"]))
     say(describe_monitor(model))
-    if states := model.calibration.states:
-        say(describe_states(states))
+    if model.calibration.states or model.config.states:
+        say(describe_states(model))
     if dependence is not None and dependence.strong:
         say(describe_dependence(dependence, order))
     for line in hears:
@@ -131,7 +131,8 @@ def describe_dependence(dependence: SerialDependence, order: str) -> str:
         f"Neighbouring recordings resemble each other, in the order of {order}: their scores correlate by "
         f"{dependence.correlation:.2f}, and {dependence.clips:.2g} clips tell as much as one. The promise of single "
         "clips is then an average over a long time: false alarms come in groups. A monitor takes its evidence from "
-        "several clips at a time. Record on several days, or name states with --group."
+        "several clips at a time. Record on several days; if the machine has operating states, name them with --group, "
+        "or let --states auto find them."
     )
 
 
@@ -147,14 +148,22 @@ def describe_monitor(model: Any) -> str:
     )
 
 
-def describe_states(states: Any) -> str:
+def describe_states(model: Any) -> str:
     """Return which operating states a monitor keeps apart, and whether their sound tells them, in sentences."""
+    states, found = model.calibration.states, model.config.states is not None
+    if states is None:
+        return (
+            "By their sound all clips are of one operating state: no group of 10 clips or more lies apart from the "
+            "others."
+        )
     counts = [f"{name} ({count})" for name, count in zip(states.names, states.counts(), strict=True)]
     shown = ", ".join(counts[:_STATES_SHOWN]) + (", …" if len(counts) > _STATES_SHOWN else "")
-    hint = "" if states.told >= _TOLD else "; that is too few: name it when you score, with --state"
+    mend = "find fewer, with --states" if found else "name it when you score, with --state"
+    hint = "" if states.told >= _TOLD else f"; that is too few: {mend}"
+    by = ", found by the sound of the clips" if found else ""
     return (
-        f"A monitor keeps {len(counts)} operating states apart: {shown} held-out clips. The state of a clip is told by "
-        f"its sound, of {states.told:.0%} of these recordings rightly{hint}."
+        f"A monitor keeps {len(counts)} operating states apart{by}: {shown} held-out clips. The state of a clip is "
+        f"told by its sound, of {states.told:.0%} of these recordings rightly{hint}."
     )
 
 

@@ -104,6 +104,8 @@ class Side:
         Of a model of one branch, how far above a usual healthy score the alarm begins, in deviations of these.
     conditions : dict
         Sample rates, channels and levels of its recordings.
+    states : dict
+        Operating states that it knows, with their clips of the calibration.
     history : list of dict
         What was done to it.
     """
@@ -117,6 +119,7 @@ class Side:
     promise: str
     alarm_from: float | None
     conditions: dict[str, Any]
+    states: dict[str, int]
     history: list[HistoryEntry]
 
 
@@ -206,6 +209,7 @@ def _names(model: Model) -> list[str]:
 
 def _side(model: Model) -> Side:
     calibration, decision = model.calibration, model.decision
+    states = calibration.states
     return Side(
         clips=model.clips,
         recordings=len(model.training),
@@ -216,6 +220,7 @@ def _side(model: Model) -> Side:
         promise=decision.promise,
         alarm_from=None if calibration.branches else alarm_from(calibration, decision.level),
         conditions=model.conditions.as_dict(),
+        states={} if states is None else dict(zip(states.names, states.counts(), strict=True)),
         history=model.history,
     )
 

@@ -27,6 +27,7 @@ OnBranchError = Literal["others", "refuse"]
 Quality = Literal["fast", "default", "best"]
 Short = Literal["pad", "refuse"]
 Tail = Literal["move", "drop"]
+FoundStates = int | Literal["auto"] | None
 
 _LONGEST_NAME = 40
 _SHOWN = 80
@@ -41,7 +42,7 @@ _OBJECTS: Mapping[Kind, str] = {
 }
 """What may be given in place of a name."""
 
-LIMITS: Mapping[str, int] = {"folds": 1000, "seed": 2**32 - 1}
+LIMITS: Mapping[str, int] = {"folds": 1000, "seed": 2**32 - 1, "states": 12}
 """Largest values; seeds of more bits are not taken by every library."""
 
 
@@ -186,6 +187,9 @@ class Config(Steps):
         Groups of clips to learn from, such as states or speeds of the machine: ``"folder"``, or a column of the CSV
         manifest; None: all clips are one group. For detectors that keep references by group (``knn``), and for the
         monitor, which keeps operating states apart (`asd.detection.states`).
+    states : "auto", int or None
+        Operating states that the monitor finds by the sound of the clips it learns from: so many, or as many as lie
+        apart (``"auto"``, 1 if none do); None: those that `group` names.
     channel : "mix" or int
         Mean of all channels, or one channel counted from 1.
     segment : float or None
@@ -210,6 +214,7 @@ class Config(Steps):
     fusion: Fusion = "gated"
     on_branch_error: OnBranchError = "others"
     group: str | None = None
+    states: FoundStates = None
     channel: Channel = "mix"
     segment: float | None = None
     short: Short = "pad"
@@ -228,6 +233,10 @@ class Config(Steps):
         _require(fits, "segment", self.segment, "seconds above 0, or none")
         fits = self.group is None or (isinstance(self.group, str) and bool(self.group.strip()))
         _require(fits, "group", self.group, "folder, or the name of a manifest's column, or none")
+        fits = self.states in (None, "auto") or (
+            isinstance(self.states, int) and _is_whole(self.states) and 2 <= self.states <= LIMITS["states"]
+        )
+        _require(fits, "states", self.states, f"auto, a number from 2 to {LIMITS['states']}, or none")
         fits = self.channel == "mix" or (_is_whole(self.channel) and self.channel >= 1)
         _require(fits, "channel", self.channel, "mix, or a number from 1")
         self._require_one_of(short=Short, tail=Tail, quality=Quality, fusion=Fusion, on_branch_error=OnBranchError)
@@ -279,7 +288,8 @@ class Config(Steps):
 
     def as_mapping(self) -> dict[str, Any]:
         """Return what `from_mapping` takes, as plain data for JSON or TOML."""
-        names = [f.name for f in fields(self) if f.name not in ("branches", "quality")]
+        left_out = ("branches", "quality", *(() if self.states else ("states",)))  # older versions do not know states
+        names = [f.name for f in fields(self) if f.name not in left_out]
         if not self.branches:
             names = [name for name in names if name not in ("fusion", "on_branch_error")]
             return self._mapping(names) | ({} if self.quality == "default" else {"quality": self.quality})

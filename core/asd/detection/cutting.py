@@ -26,11 +26,13 @@ _LONG = 2.0
 _log = logging.getLogger("asd")
 
 
-def clips_given(model: Model, data: Data, *, rate: int | None, segment: Segment) -> Sequence[Clip]:
+def clips_given(
+    model: Model, data: Data, *, rate: int | None, segment: Segment, state: str | None = None
+) -> Sequence[Clip]:
     """Return a sequence of clips as it is, and of other data the clips to judge; all as for `asd.score`."""
     if isinstance(data, list | tuple) and all(isinstance(each, Clip) for each in data):
-        return data
-    return clips_to_judge(model, entries_of(data, rate=rate), segment=segment)
+        return _in_states(model, list(data), state)
+    return clips_to_judge(model, entries_of(data, rate=rate), segment=segment, state=state)
 
 
 def clips_to_judge(

@@ -95,6 +95,16 @@ def find_duplicates(features: Iterable[ClipFeatures], contents: Mapping[Path, st
     return found
 
 
+def copies_of(features: Sequence[ClipFeatures], known: Sequence[ClipFeatures]) -> list[Duplicate]:
+    """Return the clips that are copies of known ones, re-encoded, resampled or louder, by their embeddings."""
+    found = _copies([*known, *features])
+    return [
+        Duplicate(features[i - len(known)].clip, known[original].clip, "embedding")
+        for i, original in found.items()
+        if original < len(known) <= i
+    ]
+
+
 def recording_of(clips: Sequence[Clip], duplicates: Iterable[Duplicate]) -> list[Path]:
     """Return for each clip a path that stands for its recording; a copy has that of its original."""
     original: dict[Path, Path] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,29 @@ def column_of(group: str | None) -> str | None:
     return None if group == FOLDER else group
 
 
+def group_labels(clips: Sequence[Clip], group: str | None) -> list[str | None]:
+    """Return what the group of each clip is called; None: not known, or there are no groups.
+
+    A folder is called by as much of the end of its path as tells it from the others. Clips that a model knew before
+    keep their labels, and so do the folders that these fit.
+    """
+    if group != FOLDER:
+        return [None if group is None else clip.group for clip in clips]
+    known = {clip.group for clip in clips if clip.group is not None}
+    folders = {clip.path.absolute().parent for clip in clips if clip.group is None}
+    label = {folder: _label(folder, folders, known) for folder in folders}
+    return [clip.group or label[clip.path.absolute().parent] for clip in clips]
+
+
+def _label(folder: Path, folders: Collection[Path], known: Collection[str]) -> str:
+    ends = ["/".join(folder.parts[-count:]) for count in range(1, len(folder.parts) + 1)]
+    former = [end for end in ends if end in known]
+    if former:
+        return former[-1]
+    others = [f"/{other.as_posix()}" for other in folders if other != folder] + [f"/{each}" for each in known]
+    return next((end for end in ends if not any(other.endswith(f"/{end}") for other in others)), ends[-1])
+
+
 def groups_of(clips: Sequence[Clip], group: str | None) -> Int64 | None:
     """Return the number of each clip's group, int64[n_clips], -1 where none is known; None: there are no groups.
 
@@ -41,7 +65,7 @@ def groups_of(clips: Sequence[Clip], group: str | None) -> Int64 | None:
     """
     if group is None:
         return None
-    names = [str(clip.path.parent) if group == FOLDER else clip.group for clip in clips]
+    names = group_labels(clips, group)
     counts = Counter(name for name in names if name is not None)
     if not counts:
         raise DataError(

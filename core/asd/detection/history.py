@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from asd.detection.groups import group_labels
 from asd.detection.manifest import HISTORY_LIMIT, HistoryEntry, TrainingEntry
 from asd.records import Clip
 
@@ -17,7 +18,7 @@ _WHOLE: list[tuple[float, float | None]] = [(0.0, None)]
 """The parts of a recording that is one clip."""
 
 
-def entries_of(clips: Sequence[Clip], contents: Mapping[Path, str]) -> list[TrainingEntry]:
+def entries_of(clips: Sequence[Clip], contents: Mapping[Path, str], group: str | None = None) -> list[TrainingEntry]:
     """Return what a model file keeps of the recordings that clips are parts of.
 
     Parameters
@@ -26,22 +27,31 @@ def entries_of(clips: Sequence[Clip], contents: Mapping[Path, str]) -> list[Trai
         The clips.
     contents : mapping of Path to str
         SHA-256 of each recording.
+    group : str, optional
+        What names the group of each clip, as in `asd.Config`; None: there are none.
     """
-    parts: dict[Path, list[tuple[float, float | None]]] = {}
-    for clip in clips:
-        parts.setdefault(clip.path, []).append((clip.start, clip.duration))
-    return [_entry(path.name, contents[path], own) for path, own in parts.items()]
-
-
-def _entry(name: str, sha256: str, parts: list[tuple[float, float | None]]) -> TrainingEntry:
-    if parts == _WHOLE:
-        return {"name": name, "sha256": sha256}
-    return {"name": name, "sha256": sha256, "clips": parts}
+    entries: dict[Path, TrainingEntry] = {}
+    for clip, label in zip(clips, group_labels(clips, group), strict=True):
+        entry = entries.setdefault(clip.path, {"name": clip.path.name, "sha256": contents[clip.path], "clips": []})
+        entry["clips"].append((clip.start, clip.duration))
+        if group is not None:
+            entry.setdefault("groups", []).append(label)
+    for entry in entries.values():
+        if entry["clips"] == _WHOLE:
+            del entry["clips"]
+    return list(entries.values())
 
 
 def parts_of(entry: TrainingEntry) -> list[tuple[float, float | None]]:
     """Return start and duration in seconds of each clip of a recording; None: to its end."""
     return entry.get("clips", _WHOLE)
+
+
+def clips_of(entry: TrainingEntry, path: Path) -> list[Clip]:
+    """Return the clips of a recording that lies at a path, with their groups where they are known."""
+    parts = parts_of(entry)
+    groups = entry.get("groups", [None] * len(parts))
+    return [Clip(path, *part, group) for part, group in zip(parts, groups, strict=True)]
 
 
 def event(action: Action, clips: int, entries: Sequence[TrainingEntry], when: str | None = None) -> HistoryEntry:

@@ -58,11 +58,13 @@ class TrainingEntry(TypedDict):
     """A recording that the model knows: its file name may hold anything.
 
     `clips` are start and duration in seconds of its parts, null: to its end; a recording that is one clip has none.
+    `groups` are the groups of its clips, null: not known; where no groups are wanted, there are none.
     """
 
     name: Annotated[str, Meta(max_length=4096)]
     sha256: Sha256
     clips: NotRequired[list[tuple[Start, Positive | None]]]
+    groups: NotRequired[list[Annotated[str, Meta(max_length=4096)] | None]]
 
 
 class HistoryEntry(TypedDict):

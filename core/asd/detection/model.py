@@ -206,7 +206,7 @@ class Model(ShownModel):
         groups = groups_of([each.clip for each in merged], pipeline.config.group)
         branches, calibration = learn_branches(pipeline.config, features, pipeline.runtime, duplicates, groups)
         model = cls(pipeline, branches, calibration, calibration.decide(pipeline.config.false_alarms_per_hour))
-        model.training = entries_of([each.clip for each in merged], contents)
+        model.training = entries_of([each.clip for each in merged], contents, pipeline.config.group)
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
@@ -336,8 +336,7 @@ class Model(ShownModel):
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores
         p_value = self.calibration.p_value(own)
-        row = clip_row(judged[0][0], self.branches[0].config) if 0 in judged and self.calibration.states else None
-        state = self.calibration.state_of(features.clip, row)
+        state = self.calibration.state_of(features.clip, self._state_row([each for each, _, _ in judged.values()]))
         anomalous = p_value <= self.decision.level
         branches = tuple(self._branch_verdict(b, own, scores, anomalous) for b, (own, _, _) in judged.items())
         # Where it sounds unusual: by a branch that has windows to compare, of these the one that adds most.
@@ -355,6 +354,12 @@ class Model(ShownModel):
             state=state,
             state_p_value=None if state is None else self.calibration.p_value(own, state),
         )
+
+    def _state_row(self, features: Sequence[ClipFeatures]) -> Float64 | None:
+        """Return what tells a clip's operating state; None: nothing, or no states are known."""
+        if self.calibration.states is None or len(features) < len(self.branches):
+            return None
+        return clip_row(features, self.config.parts)
 
     def _branch_verdict(self, b: int, features: ClipFeatures, scores: Float64, anomalous: bool) -> BranchVerdict:
         calibration = self.calibration.of_branch(b)

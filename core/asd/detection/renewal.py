@@ -24,9 +24,9 @@ import numpy as np
 
 from asd.detection.calibration import LENGTHS, Calibration, with_mean
 from asd.detection.conditions import Conditions, computed_with, count_notes
-from asd.detection.duplicates import find_duplicates, recording_of
+from asd.detection.duplicates import copies_of, find_duplicates, recording_of
 from asd.detection.features import ClipFeatures, merge_notes, most_telling
-from asd.detection.history import continued, entries_of, event, parts_of
+from asd.detection.history import clips_of, continued, entries_of, event, parts_of
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry
 from asd.detection.reference import Reference
@@ -66,7 +66,7 @@ def recalibrated(
     held = len(model.calibration.scores) if keep else 0
     features, failures = extract(model.pipeline, chosen, workers=workers, strict=strict, known=held)
     contents = contents_of(features)
-    features = in_order(features, contents)
+    features = _without_copies(model, in_order(features, contents), keep)
     new = copy.copy(model)
     new.duplicates = find_duplicates(most_telling(features), contents)
     repeated = {each.clip for each in new.duplicates}
@@ -84,6 +84,33 @@ def recalibrated(
     new.reference = _reference(model, counted, contents, keep)
     new.failures = failures
     return new
+
+
+def _without_copies(model: Model, features: Features, keep: bool) -> Features:
+    """Return the clips that are no copies of clips that the model knows, as far as the embedding cache holds these.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    entries = [*model.training, *(model.recalibration if keep else ())]
+    known, _, lost = _in_cache(model, entries)
+    if lost:
+        _log.info("%d of %d recordings that the model knows are not in the embedding cache: copies of them that were "
+                  "encoded anew are not recognised", len(lost), len(entries))  # fmt: skip
+    copies = {each.clip: each for each in copies_of(most_telling(features), most_telling(known))} if known else {}
+    if not copies:
+        return features
+    named = _named([f"{each.clip.path.name} repeats {each.original.path.name}" for each in copies.values()])
+    if len(copies) == len(features):
+        raise DataError(
+            f"all {len(features)} clips are copies of clips that the model knows ({named}): a calibration needs clips "
+            "that the model has not heard; name recordings that it has not learned from"
+        )
+    _log.warning("%d of %d clips are copies of clips that the model knows already (%s): left out",
+                 len(copies), len(features), named)  # fmt: skip
+    return [each for each in features if each[0].clip not in copies]
 
 
 def _calibration(model: Model, features: Features, recordings: int, keep: bool) -> Calibration:
@@ -113,8 +140,7 @@ def _reference(model: Model, features: Features, contents: Mapping[Path, str], k
 
 def _states(model: Model, old: States, features: Features, keep: bool) -> States:
     """Return the operating states with those of the new clips, told by their sound."""
-    config = model.branches[0].config
-    new = [old.number(each[0].clip.group, clip_row(each[0], config)) for each in features]
+    new = [old.number(each[0].clip.group, clip_row(each, model.config.parts)) for each in features]
     return replace(old, of_clips=np.array([*(old.of_clips.tolist() if keep else ()), *new], np.int64))
 
 
@@ -187,14 +213,16 @@ def _located(model: Model, old_clips: Sequence[Clip]) -> tuple[list[Clip], list[
         if first is None:
             missing.append(entry)
         elif known:
-            found += [Clip(first.path, start, duration, first.group) for start, duration in parts_of(entry)]
+            former = clips_of(entry, first.path)
+            found += [replace(clip, group=first.group if clip.group is None else clip.group) for clip in former]
         else:
             found += [clip for clip in own if clip.path == first.path]
     others = {clip.path for clip in old_clips} - {clip.path for clip in found}
     if others:
         _log.warning("%d of the former recordings are not among those that the model learned from (%s): left out",
                      len(others), _named([path.name for path in sorted(others)]))  # fmt: skip
-    if missing and (model.config.group is not None or not known):
+    grouped = model.config.group is None or all("groups" in entry for entry in missing)
+    if missing and not (grouped and known):
         reason = "the groups of its clips" if known else "which parts of its recordings it learned from"
         raise DataError(
             f"the model file does not say {reason}: name all recordings that it learned from with --data "
@@ -206,12 +234,24 @@ def _located(model: Model, old_clips: Sequence[Clip]) -> tuple[list[Clip], list[
 
 def _recalled(model: Model, entries: Sequence[TrainingEntry]) -> tuple[Features, dict[Path, str]]:
     """Return the embeddings of training recordings by the embedding cache, and the recordings' SHA-256."""
+    found, contents, lost = _in_cache(model, entries)
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(model.training)} recordings that the model learned from are neither in the embedding "
+            f"cache nor named with --data ({_named([path.name for path in lost])}): name the folder that they are in "
+            "with --data, or fit anew"
+        )
+    return found, contents
+
+
+def _in_cache(model: Model, entries: Sequence[TrainingEntry]) -> tuple[Features, dict[Path, str], list[Path]]:
+    """Return the embeddings of recordings that the cache holds, the SHA-256 of all, and those that it does not hold."""
     contents: dict[Path, str] = {}
     clips: dict[Clip, str] = {}
     for number, entry in enumerate(entries):
         path = _CACHED / str(number) / (Path(entry["name"]).name or "_")  # two folders may hold one name
         contents[path] = entry["sha256"]
-        clips |= {Clip(path, start, duration): entry["sha256"] for start, duration in parts_of(entry)}
+        clips |= dict.fromkeys(clips_of(entry, path), entry["sha256"])
     cache = model.pipeline.cache
     found: Features = []
     lost = {} if cache else dict.fromkeys(contents)
@@ -221,13 +261,7 @@ def _recalled(model: Model, entries: Sequence[TrainingEntry]) -> tuple[Features,
                 lost[clip.path] = None
             else:
                 found.append(pooled_features(features, model.config))
-    if lost:
-        raise DataError(
-            f"{len(lost)} of {len(model.training)} recordings that the model learned from are neither in the embedding "
-            f"cache nor named with --data ({_named([path.name for path in lost])}): name the folder that they are in "
-            "with --data, or fit anew"
-        )
-    return found, contents
+    return found, contents, list(lost)
 
 
 def contents_of(features: Sequence[list[ClipFeatures]]) -> dict[Path, str]:

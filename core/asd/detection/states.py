@@ -1,9 +1,9 @@
 """Operating states of a machine, such as speeds or loads: a monitor compares a clip with those of its own state.
 
-States are named at the fit, by ``group``. A clip that is judged belongs to the state that its user names; if none is
-named, to the one whose training clips its embedding is nearest to: each dimension of the first branch's embedding is
-measured in deviations within a state. The embedding decides, not the score: a fault raises the score and would pass
-for a louder state.
+States are named at the fit, by ``group``, or found by the sound of the clips (`asd.detection.clusters`). A clip that is
+judged belongs to the state that its user names; if none is named, to the one whose training clips its embedding is
+nearest to: each dimension of the branches' embeddings is measured in deviations within a state, 3 at most. The
+embedding decides, not the score: a fault raises the score and would pass for a louder state.
 """
 
 from __future__ import annotations
@@ -11,22 +11,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from asd.detection.clusters import found_states
 from asd.detection.groups import FOLDER
 from asd.errors import ConfigError, DataError
 from asd.records import Clip, Float64, Int64
+
+if TYPE_CHECKING:
+    from asd.detection.config import ResolvedConfig
 
 MOST = 50
 """More groups than this are no operating states, and are left to the detectors."""
 UNKNOWN = "unknown"
 """What a clip's state is called that nobody named and no embedding tells."""
+_FEWEST = 2
+"""Clips of a state: one alone does not say how such clips vary."""
 _LONGEST = 300
 _NAMED = 5
 _FLOOR = 1e-3
 """Least deviation within a state, as a part of the deviation of all clips."""
+_FAR = 3.0
+"""Deviations from which all distances are alike: a fault that moves a few dimensions by hundreds of deviations, such as
+a level, must not decide which state a clip is nearest to."""
 
 _log = logging.getLogger("asd")
 
@@ -65,7 +75,7 @@ class States:
         names : sequence of (str or None)
             Each clip's state; None: not known.
         rows : float64 array of shape (n_clips, dimension)
-            Their embeddings.
+            Their embeddings by all branches, side by side.
         held_out : int64 array
             Which of the clips calibrate the model.
         """
@@ -114,12 +124,13 @@ class States:
         name : str or None
             The state that the user names.
         row : float64 array of shape (dimension,), or None
-            The clip's embedding by the first branch, if it could be had.
+            The clip's embedding by all branches, side by side, if it could be had.
         """
         if name in self.names:
             return self.names.index(name)
         if row is None:
             return len(self.names)
+        row = row[: len(self.spread)]  # models were saved that know the first branch's embedding only
         return int(_distances(row[np.newaxis], self.centres, self.spread)[0].argmin())
 
     def name(self, number: int) -> str:
@@ -129,8 +140,40 @@ class States:
 
 def state_names(clips: Sequence[Clip], group: str | None) -> list[str | None]:
     """Return the name of each clip's state: the name of its folder, or its group by a manifest's column."""
-    names = [clip.path.absolute().parent.name if group == FOLDER else clip.group for clip in clips]
+    names = [_folder_of(clip) if group == FOLDER else clip.group for clip in clips]
     return [None if name is None else _printable(name) for name in names]
+
+
+def _folder_of(clip: Clip) -> str:
+    """Return the name of a clip's folder; of one that is taken from the embedding cache, the model knows it."""
+    return clip.path.absolute().parent.name if clip.group is None else PurePosixPath(clip.group).name
+
+
+def found_names(parts: Sequence[Float64], config: ResolvedConfig) -> list[str | None]:
+    """Return the name of each clip's state, told by its sound: ``state 1`` has the most clips.
+
+    Parameters
+    ----------
+    parts : sequence of float64 arrays of shape (n_clips, dimension)
+        Embeddings of the clips by each branch.
+    config : ResolvedConfig
+        Whose `states` says how many there are.
+
+    Raises
+    ------
+    DataError
+        If one of so many would have a single clip.
+    """
+    count = config.states if isinstance(config.states, int) else None
+    numbers = found_states(parts, count, config.seed)
+    sizes = np.bincount(numbers).tolist()
+    if count is not None and (len(sizes) < count or sizes[-1] < _FEWEST):
+        found = ", ".join(map(str, sizes))
+        raise DataError(
+            f"{count} operating states: the sound of the {len(numbers)} clips falls into groups of {found} clips, and "
+            f"a state needs {_FEWEST}; ask for fewer, record more of each state, or use --states auto"
+        )
+    return [f"state {number + 1}" for number in numbers]
 
 
 def in_named_states(clips: Sequence[Clip], group: str, states: States | None) -> list[Clip]:
@@ -169,7 +212,8 @@ def in_named_states(clips: Sequence[Clip], group: str, states: States | None) ->
 
 
 def _distances(rows: Float64, centres: Float64, spread: Float64) -> Float64:
-    return np.stack([np.mean(((rows - centre) / spread) ** 2, axis=1) for centre in centres], axis=1)
+    away = [np.minimum(np.abs(rows - centre) / spread, _FAR) for centre in centres]
+    return np.stack([np.mean(each**2, axis=1) for each in away], axis=1)
 
 
 def _printable(name: str) -> str:

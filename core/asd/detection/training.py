@@ -23,7 +23,7 @@ from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
 from asd.detection.results import clip_errors, component_call, fitted, reasons_of, scores_of
-from asd.detection.states import States, state_names
+from asd.detection.states import States, found_names, state_names
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
@@ -260,7 +260,7 @@ def learn_branches(
     held_out = np.array([i for i, clip in enumerate(clips) if fold[i] >= 0 and clip not in repeated])
     seconds = float(np.mean([f.seconds for f in first]))
     recordings = len({recording[i] for i in held_out})
-    states = _states(config, first, held_out)
+    states = _states(config, features, held_out)
     calibrating = tuple(clips[i] for i in held_out)
     plain = Calibration(np.zeros(len(held_out)), fold[held_out], seconds, recordings, None, states, calibrating)
     plain.decide(config.false_alarms_per_hour)
@@ -285,17 +285,20 @@ def learn_branches(
     return branches, fused_calibration(plain, scores, config)
 
 
-def _states(config: ResolvedConfig, features: Sequence[ClipFeatures], held_out: Int64) -> States | None:
-    """Return the operating states of clips, by what the first branch made of them; None: no groups are wanted."""
-    if config.group is None:
+def _states(config: ResolvedConfig, features: Sequence[Sequence[ClipFeatures]], held_out: Int64) -> States | None:
+    """Return the operating states of clips, named or found by their sound; None: there is one, or none are wanted."""
+    if config.group is None and config.states is None:
         return None
-    rows = np.stack([clip_row(each, config.parts[0]) for each in features])
-    return States.learned(state_names([each.clip for each in features], config.group), rows, held_out)
+    clips = [each[0].clip for each in features]
+    parts = [np.stack([clip_row(each[b : b + 1], [part]) for each in features]) for b, part in enumerate(config.parts)]
+    names = state_names(clips, config.group) if config.states is None else found_names(parts, config)
+    return States.learned(names, np.concatenate(parts, axis=1), held_out)
 
 
-def clip_row(features: ClipFeatures, config: Steps) -> Float64:
-    """Return one vector for a clip, float64[dimension], to tell its operating state."""
-    return np.asarray(rows_of(features, config).mean(axis=0, dtype=np.float64))
+def clip_row(features: Sequence[ClipFeatures], parts: Sequence[Steps]) -> Float64:
+    """Return one vector for a clip to tell its operating state: its embeddings by the branches, side by side."""
+    means = [rows_of(each, part).mean(axis=0, dtype=np.float64) for each, part in zip(features, parts, strict=True)]
+    return np.concatenate(means)
 
 
 def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:
