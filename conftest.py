@@ -7,7 +7,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ import pytest
 
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
-os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would wrap the texts that tests look for
+os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a core's: networks with a thread for every core would spend the time waiting for each other.
@@ -49,6 +51,20 @@ def shared() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("the folder 'shared' with recordings and golden arrays is not beside this clone")
     return _SHARED
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Give headless Chromium (tests/browser.py); skip the test where there is none."""
+    spec = spec_from_file_location("browser", Path(__file__).resolve().parent / "tests" / "browser.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.EXECUTABLE is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    with module.Browser() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

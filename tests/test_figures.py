@@ -38,7 +38,7 @@ def demo() -> dict[str, tuple[int, int]]:
     printed = subprocess.run(
         [os.environ["ASD_COMMAND"], "demo"], capture_output=True, text=True, check=True, env=environment
     )
-    rows = re.findall(r"^ (healthy|faulty) +(\d+) +\d+ +(\d+)\s*$", printed.stdout, re.MULTILINE)
+    rows = re.findall(r"^ ?(healthy|faulty) +(\d+) +\d+ +(\d+)\s*$", printed.stdout, re.MULTILINE)
     return {kind: (int(clips), int(alarms)) for kind, clips, alarms in rows}
 
 

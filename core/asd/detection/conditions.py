@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from asd.contract.interfaces import Runtime
 from asd.detection.features import ClipFeatures
 from asd.detection.identity import hardware
 from asd_registry import ENGINES
+
+_log = logging.getLogger("asd")
 
 _LEVEL_MARGIN = 10.0
 """Decibels beyond the levels learned from which a gain is more likely to have changed than a machine."""
@@ -75,7 +78,9 @@ class Conditions:
 
     @classmethod
     def of(cls, features: Sequence[ClipFeatures]) -> Conditions:
-        """Return the conditions of training clips, none of which is silent."""
+        """Return the conditions of training clips, none of which is silent; unknown of features without recordings."""
+        if any(not f.file_rate for f in features):
+            return cls()
         rates, channels, levels = zip(*((f.file_rate, f.channels, round(f.level, 2)) for f in features), strict=True)
         return cls((min(rates), max(rates)), (min(channels), max(channels)), (min(levels), max(levels)))
 
@@ -158,6 +163,18 @@ def of_branch(fitted_with: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what of `computed_with` holds for the branch called `name`."""
     own = {key: fitted_with[f"{name}.{key}"] for key in _OWN if f"{name}.{key}" in fitted_with}
     return {**fitted_with, **own}
+
+
+def say_precision(used: str, expected: Any) -> Any:
+    """Warn, once, of a precision unlike that of the fit; return what is expected of the next clip."""
+    if used == expected or not {used, expected} <= {"fp32", "bf16"}:
+        return expected
+    _log.warning(
+        "computed in %s, but the model was fitted in %s: scores differ by about 0.01; leave --precision out or "
+        "give %s",
+        used, expected, expected,
+    )  # fmt: skip
+    return used
 
 
 def runtime_of_fit(runtime: Runtime, fitted_with: Mapping[str, Any]) -> Runtime:

@@ -29,6 +29,7 @@ from asd.detection.features import ClipFeatures, merge_notes, most_telling
 from asd.detection.history import continued, entries_of, event, parts_of
 from asd.detection.identity import content_of
 from asd.detection.manifest import TrainingEntry
+from asd.detection.reference import Reference
 from asd.detection.states import States
 from asd.detection.training import check_count, clip_row, extract, fused_calibration, pooled_features
 from asd.errors import CalibrationError, DataError
@@ -58,6 +59,7 @@ def recalibrated(
     strict: bool = False,
 ) -> Model:
     """Return the model with another calibration; parameters and errors as for `asd.Model.recalibrate`."""
+    model.pipeline.require_recordings()
     model.check_weights()
     known = {*_digests(model.training), *(_digests(model.recalibration) if keep else ())}
     chosen = _unknown(clips, known, "a calibration needs clips that the model has not heard")
@@ -79,6 +81,7 @@ def recalibrated(
         new.pipeline.config = replace(model.config, false_alarms_per_hour=false_alarms_per_hour)
     new.decision = new.calibration.decide(new.config.false_alarms_per_hour)
     _describe(model, new, features, contents, keep)
+    new.reference = _reference(model, counted, contents, keep)
     new.failures = failures
     return new
 
@@ -97,6 +100,15 @@ def _calibration(model: Model, features: Features, recordings: int, keep: bool) 
     states = None if old.states is None else _states(model, old.states, features, keep)
     plain = Calibration(scores, member, float(np.mean(lengths)), whole, states=states)
     return fused_calibration(plain, scores, model.config) if model.config.branches else plain
+
+
+def _reference(model: Model, features: Features, contents: Mapping[Path, str], keep: bool) -> Reference | None:
+    """Return what healthy clips sound like by the new ones, and the old ones if they are kept."""
+    clips, channel = [each[0].clip for each in features], model.config.channel
+    learned = Reference.learned(clips, contents, channel=channel, cache=model.pipeline.cache)
+    if not keep or model.reference is None:
+        return learned
+    return model.reference if learned is None else model.reference.united(learned)
 
 
 def _states(model: Model, old: States, features: Features, keep: bool) -> States:
@@ -123,8 +135,7 @@ def _describe(old: Model, new: Model, features: Features, contents: Mapping[Path
     conditions = Conditions.of(merged)
     new.conditions = old.conditions.united(conditions) if keep else conditions
     if not keep:
-        runtimes = [old.pipeline.embedder(k).runtime for k in range(len(old.branches))]
-        new.fitted_with = computed_with(old.config.names, runtimes, features[0])
+        new.fitted_with = computed_with(old.config.names, old.pipeline.runtimes, features[0])
     for each in merged:
         each.notes.extend(old.conditions.notes(each, old.pipeline.sample_rate))
     new.notes = count_notes(merged)
@@ -136,6 +147,7 @@ def updated(
     model: Model, clips: Sequence[Clip], *, old_clips: Sequence[Clip] = (), workers: int = 1, strict: bool = False
 ) -> Model:
     """Return a model that learned more; parameters and errors as for `asd.Model.update`."""
+    model.pipeline.require_recordings()
     model.check_weights()
     chosen = _unknown(clips, set(_digests(model.training)), "there is nothing new to learn from")
     there, elsewhere = _located(model, old_clips)

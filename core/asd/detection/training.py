@@ -17,7 +17,7 @@ from asd.contract.parameters import parameters_of
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
-from asd.detection.features import ClipFeatures, Failure
+from asd.detection.features import ClipFeatures, Failure, silence
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
 from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline, seeded
@@ -210,9 +210,7 @@ def _failure(branches: Sequence[ClipFeatures | Failure], names: Sequence[str]) -
         name, failure = next(iter(failed.items()))
         return Failure(failure.clip, AudioError(f"{failure.error} (branch {name!r}; the others can use it)"))
     if isinstance(branches[0], ClipFeatures) and branches[0].silent:
-        clip = branches[0].clip
-        silent = AudioError(f"{clip}: digital silence: nothing to learn from; is the microphone connected?")
-        return Failure(clip, silent)
+        return silence(branches[0].clip)
     return None
 
 

@@ -141,8 +141,16 @@ class Machine:
         return _scaled(hum * sway, 0.0)
 
 
-def spoil(audio: Audio, anomaly: AnomalyKind, *, level: float = 0.0, seed: int = 0) -> Sound:
-    """Return a real recording of a healthy machine with an anomaly from beginning to end.
+def spoil(
+    audio: Audio,
+    anomaly: AnomalyKind,
+    *,
+    level: float = 0.0,
+    seed: int = 0,
+    start: float = 0.0,
+    duration: float | None = None,
+) -> Sound:
+    """Return a real recording of a healthy machine with an anomaly.
 
     Parameters
     ----------
@@ -154,16 +162,19 @@ def spoil(audio: Audio, anomaly: AnomalyKind, *, level: float = 0.0, seed: int =
         Strength of the anomaly in dB over the recording; drop-outs have none.
     seed : int
         Decides the anomaly's frequency and phases.
+    start, duration : float, float or None
+        When the anomaly begins and how long it lasts, in seconds; default: from beginning to end.
 
     Raises
     ------
     ConfigError
-        If the anomaly is unknown.
+        If the anomaly is unknown, or begins or ends outside the recording.
     """
     rng = np.random.default_rng(seed)
     healthy = audio.samples[0].astype(np.float64)
     time: Float64 = np.arange(len(healthy)) / audio.sample_rate
-    what = _described(anomaly, 0.0, None, None, len(healthy) / audio.sample_rate, audio.sample_rate, rng)
+    seconds = len(healthy) / audio.sample_rate
+    what = _described(anomaly, start, duration, None, seconds, audio.sample_rate, rng)
     own_level = 10 * np.log10(max(float(np.mean(healthy**2)), 1e-20))
     spoiled = _with(healthy, time, what, own_level + level, rng)
     samples = (spoiled * min(1.0, 1.0 / np.abs(spoiled).max())).astype(np.float32)
@@ -228,11 +239,12 @@ def _with(machine: Float64, time: Float64, what: Anomaly, level: float, rng: np.
     rate = round(1 / (time[1] - time[0]))
     first, stop = round(what.start * rate), round((what.start + what.duration) * rate)
     part = slice(first, stop)
+    since = time[part] - time[first]  # not what.start, which may lie between two samples
     if what.kind == "drop-outs":
         kept = np.ones(len(machine))
-        kept[part] = _gate(time[part] - what.start, what.frequency)
+        kept[part] = _gate(since, what.frequency)
         return machine * kept
-    sound = _SOUNDS[what.kind](time[part] - what.start, what.frequency, rng)
+    sound = _SOUNDS[what.kind](since, what.frequency, rng)
     changed = machine.copy()
     changed[part] += _scaled(sound, level)
     return changed

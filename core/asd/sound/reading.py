@@ -14,6 +14,7 @@ from asd.errors import AudioError
 from asd.records import Audio, Channel, Clip, Float32
 from asd.sound.decoding import Sound, open_sound
 from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
+from asd.sound.memory import held
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class ClipReader:
     def _read(self) -> Iterator[tuple[Float32, Float32]]:
         """Yield blocks of shape (n, channels), each with the samples (n,) of the channel that is used."""
         path = self.clip.path
-        with open_sound(path) as sound:
+        with _opened(path) as sound:
             self.file_rate, self.channels = sound.rate, sound.channels
             channel = check_channel(self.channel, sound.channels, path)
             scale = INTEGER_SCALE if sound.is_float and _has_integer_scale(path, *_version(path)) else 1.0
@@ -271,10 +272,14 @@ def duration_of(path: Path) -> float:
     AudioError
         If it cannot be opened or, where only decoding tells the length, decoded.
     """
-    with open_sound(path) as sound:
+    with _opened(path) as sound:
         if sound.frames is not None:
             return sound.frames / sound.rate
     return _decoded_duration(path, *_version(path))
+
+
+def _opened(path: Path) -> Sound:
+    return held(path) or open_sound(path)
 
 
 @lru_cache(maxsize=1024)

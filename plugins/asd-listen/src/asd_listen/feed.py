@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from asd.errors import AsdError
 from asd.plugin import Block, Source
@@ -17,6 +20,9 @@ from asd.plugin import Block, Source
 HELD_SECONDS = 30.0
 """Sound that waits for the listener; then the source waits, or loses sound, which the times of its blocks tell."""
 _HELD_BYTES = 64_000_000
+_JITTER = 0.1
+"""Seconds by which blocks that are joined may miss each other by their times."""
+_LONGEST_BLOCK = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STEADY = 10.0
 """Seconds of sound after which the next fault begins with the first pause again."""
@@ -90,7 +96,7 @@ class Feed(threading.Thread):
             self._room.notify_all()
 
     def take(self, seconds: float) -> list[Arrived | Lost]:
-        """Return what came, so many seconds of sound at most."""
+        """Return what came, so many seconds of sound at most; blocks without a gap become one, which costs less."""
         found: list[Arrived | Lost] = []
         with self._room:
             while self._items and seconds > 0:
@@ -102,7 +108,7 @@ class Feed(threading.Thread):
                     self._bytes -= item.block.samples.nbytes
                 found.append(item)
             self._room.notify_all()
-        return found
+        return list(_joined(found))
 
     def run(self) -> None:
         """Read until the source ends, or `stop` is called."""
@@ -140,6 +146,37 @@ class Feed(threading.Thread):
 
     def _is_full(self) -> bool:
         return self._seconds >= HELD_SECONDS or self._bytes >= _HELD_BYTES
+
+
+def _joined(items: list[Arrived | Lost]) -> Iterator[Arrived | Lost]:
+    waiting: list[Arrived] = []
+    for item in items:
+        if waiting and not (isinstance(item, Arrived) and _follows(waiting, item)):
+            yield _one(waiting)
+            waiting = []
+        if isinstance(item, Arrived) and len(item.block.samples):
+            waiting.append(item)
+        else:
+            yield item
+    if waiting:
+        yield _one(waiting)
+
+
+def _follows(waiting: list[Arrived], item: Arrived) -> bool:
+    before, after = waiting[-1].block, item.block
+    return (
+        (before.sample_rate, before.name, before.samples.shape[1])
+        == (after.sample_rate, after.name, after.samples.shape[1])
+        and abs(before.time + len(before.samples) / before.sample_rate - after.time) <= _JITTER
+        and after.time - waiting[0].block.time < _LONGEST_BLOCK
+    )
+
+
+def _one(waiting: list[Arrived]) -> Arrived:
+    if len(waiting) == 1:
+        return waiting[0]
+    samples = np.concatenate([each.block.samples for each in waiting])
+    return Arrived(dataclasses.replace(waiting[0].block, samples=samples), waiting[-1].time)
 
 
 def _generator(source: Source) -> Any:

@@ -1,1 +1,17 @@
 """What the distribution offers, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asd_registry import CommandSpec, hookimpl
+
+
+@hookimpl
+def asd_commands() -> Iterator[CommandSpec]:
+    """Yield ``asd explain``."""
+    yield CommandSpec(
+        name="explain",
+        summary="Say when, where in the spectrum and by how much a recording is unusual",
+        target="asd_report.explain_command:explain",
+    )

@@ -1,0 +1,239 @@
+"""Where levels over time and frequency are unlike what is usual: rectangles in which most is unlike, the largest first.
+
+A map has a cell for each frame and band: how far the loudest (or quietest) level of a quarter of a second is from the
+usual one, in deviations of healthy sound, less what a healthy cell may have. The rectangle with the largest sum (the
+maximum subarray of Bentley 1984, Programming Pearls, over all ranges of bands) is where something lasts: knocks and
+their pauses belong together, a single loud frame is little.
+
+There are two maps, since two questions differ: is it unlike all healthy clips (``"level"``), and does it set in within
+the clip (``"change"``), whatever level the clip as a whole has? Healthy clips differ from each other more than in
+themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from asd.detection.spectra import HOP
+from asd.records import Float32, Float64
+
+Direction = Literal["louder", "quieter"]
+DIRECTIONS: tuple[Direction, ...] = ("louder", "quieter")
+Map = Literal["level", "change"]
+MAPS: tuple[Map, ...] = ("level", "change")
+
+WIDTH = 8
+"""Frames, a quarter of a second, whose loudest (or quietest) counts: so far apart may knocks or gaps be."""
+
+_ALLOWED = 2.0
+"""Deviations that a cell may have for nothing."""
+_MOST = 6.0
+"""Deviations that count at most: one loud cell must not outweigh a hundred that are clearly unlike."""
+_NARROW = 0.5
+"""Of the largest difference in dB: a region is told with the bands that have at least this."""
+_SPREAD = 0.1
+"""Quantiles of a band over the clip between which its own usual level may lie."""
+_LEAST_DEVIATION = 1.0
+"""In dB; few healthy clips show by chance too little of what a band does."""
+_QUANTILE, _NORMAL_QUANTILE = 0.95, 1.645
+_SIDE = 4
+"""Bands on each side whose deviations are no guide less than a band's own."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of time and frequency.
+
+    Parameters
+    ----------
+    direction : {"louder", "quieter"}
+        In which direction the levels are unlike.
+    first, last : int
+        Its first frame, and the frame after the last.
+    low, high : int
+        Its lowest band, and the band after the highest.
+    strength : float
+        Sum over its cells.
+    reach : tuple of int
+        Lowest band, and the band after the highest, of those that are unlike with it, though less.
+    """
+
+    direction: Direction
+    first: int
+    last: int
+    low: int
+    high: int
+    strength: float
+    reach: tuple[int, int] = (0, 0)
+
+    @property
+    def start(self) -> float:
+        """When it begins in seconds: halfway between the middles of frames."""
+        return self.first * HOP + (HOP / 2 if self.first else 0.0)
+
+    @property
+    def end(self) -> float:
+        """When it ends in seconds."""
+        return self.last * HOP + HOP / 2
+
+
+def envelope(levels: Float32, direction: Direction) -> Float32:
+    """Return the loudest or quietest level of the frames about each frame, float32[n_frames, n_bands]."""
+    sign = np.float32(1 if direction == "louder" else -1)
+    padded = np.pad(sign * levels, ((WIDTH // 2, WIDTH - WIDTH // 2 - 1), (0, 0)), mode="edge")
+    running = padded[: len(levels)]
+    for shift in range(1, WIDTH):
+        running = np.maximum(running, padded[shift : shift + len(levels)])
+    return np.asarray(sign * running)
+
+
+def usual_of(clips: list[Float32]) -> Float64:
+    """Return what is usual in healthy clips.
+
+    Parameters
+    ----------
+    clips : list of float32 array of shape (n_frames, n_bands)
+        Levels in dB.
+
+    Returns
+    -------
+    float64 array of shape (2, 3, n_bands)
+        For each of `DIRECTIONS` the median, the deviation of the ``"level"`` and that of the ``"change"``.
+    """
+    found = []
+    for direction in DIRECTIONS:
+        envelopes = [envelope(levels, direction) for levels in clips]
+        median = np.median(np.concatenate(envelopes), axis=0).astype(np.float64)
+        own = [each - _offset(each, median) for each in envelopes]
+        found.append(
+            [median, _deviation(np.concatenate(envelopes), direction), _deviation(np.concatenate(own), direction)]
+        )
+    return np.array(found, np.float64)
+
+
+def _deviation(levels: Float32 | Float64, direction: Direction) -> Float64:
+    """Return the deviation of each band in the direction that counts; at least that of the bands about it."""
+    middle, end = np.quantile(levels, [0.5, _QUANTILE if direction == "louder" else 1 - _QUANTILE], axis=0)
+    deviation = np.abs(end - middle) / _NORMAL_QUANTILE
+    side = min(_SIDE, len(deviation) - 1)
+    padded = np.pad(deviation, side, mode="reflect")
+    about = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1), axis=1)
+    return np.asarray(np.maximum(np.maximum(deviation, about), _LEAST_DEVIATION))
+
+
+def _offset(levels: Float32 | Float64, median: Float64) -> Float64:
+    """Return how far a clip's own usual level is from the median: not at all where part of the clip has the median."""
+    low, high = np.quantile(levels, [_SPREAD, 1 - _SPREAD], axis=0)
+    return np.asarray(np.clip(median, low, high) - median)
+
+
+def differences(levels: Float32, direction: Direction, which: Map, usual: Float64) -> Float64:
+    """Return how many dB the envelope lies beyond the usual in a direction, float64[n_frames, n_bands].
+
+    Parameters
+    ----------
+    levels : float32 array of shape (n_frames, n_bands)
+        Of a clip, in dB.
+    direction : {"louder", "quieter"}
+        Which way counts.
+    which : {"level", "change"}
+        Compared with healthy clips as they are, or shifted to the clip's own usual level.
+    usual : float64 array of shape (2, 3, n_bands)
+        As `usual_of` returns it.
+    """
+    own, median = envelope(levels, direction), usual[DIRECTIONS.index(direction), 0]
+    offset = _offset(own, median) if which == "change" else 0.0
+    return np.asarray((own - offset - median) * (1.0 if direction == "louder" else -1.0))
+
+
+def strongest(levels: Float32, which: Map, usual: Float64, step: int = 1) -> float:
+    """Return the strength of the region that is most unlike the usual, of every `step`-th frame; 0: there is none."""
+    cells = [_cells(differences(levels, each, which, usual), each, which, usual)[::step] for each in DIRECTIONS]
+    return step * max(_largest(own, each).strength for own, each in zip(cells, DIRECTIONS, strict=True))
+
+
+def regions(levels: Float32, which: Map, usual: Float64, *, most: int = 1, least: float = 0.0) -> list[Region]:
+    """Return the regions that are most unlike the usual, the strongest first.
+
+    Parameters
+    ----------
+    levels, which, usual
+        As for `differences`.
+    most : int
+        How many to look for.
+    least : float
+        Strength that a region has at least.
+    """
+    beyond = {each: differences(levels, each, which, usual) for each in DIRECTIONS}
+    maps = {each: _cells(beyond[each], each, which, usual) for each in DIRECTIONS}
+    found: list[Region] = []
+    while len(found) < most:
+        best = max((_largest(cells, each) for each, cells in maps.items()), key=lambda region: region.strength)
+        if best.strength <= max(least, 0.0):
+            break
+        own = maps[best.direction]
+        narrow = _lasting(_narrowed(best, beyond[best.direction]), own)
+        found.append(_without_margin(narrow, len(levels)))
+        for each in (best, narrow):
+            # A little more than the region is done with: what is left of its rim is no finding of its own.
+            rim = slice(max(0, each.first - WIDTH), each.last + WIDTH), slice(max(0, each.low - 1), each.high + 1)
+            own[rim] = -_ALLOWED
+    return found
+
+
+def largest_interval(values: Float64) -> tuple[int, int]:
+    """Return the first index, and the index after the last, of the stretch of values with the largest sum."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = int(np.argmax(sums - np.minimum.accumulate(sums)))
+    return int(np.argmin(sums[: last + 1])), last
+
+
+def _cells(beyond: Float64, direction: Direction, which: Map, usual: Float64) -> Float64:
+    deviation = usual[DIRECTIONS.index(direction), 1 + MAPS.index(which)]
+    return np.asarray(np.clip(beyond / deviation, 0.0, _MOST) - _ALLOWED)
+
+
+def _largest(cells: Float64, direction: Direction) -> Region:
+    best = Region(direction, 0, 0, 0, 0, 0.0)
+    frames, bands = cells.shape
+    for low in range(bands):
+        sums = np.zeros((bands - low, frames + 1))
+        np.cumsum(np.cumsum(cells[:, low:].T, axis=0), axis=1, out=sums[:, 1:])
+        gains = sums - np.minimum.accumulate(sums, axis=1)
+        band, last = np.unravel_index(int(gains.argmax()), gains.shape)
+        if gains[band, last] > best.strength:
+            first = int(np.argmin(sums[band, : last + 1]))
+            best = Region(direction, first, int(last), low, low + int(band) + 1, float(gains[band, last]))
+    return best
+
+
+def _without_margin(region: Region, frames: int) -> Region:
+    """Return the region without the frames that are unlike only because they look at their neighbours."""
+    before, after = WIDTH - WIDTH // 2 - 1, WIDTH // 2
+    first = region.first if region.first == 0 else region.first + before
+    last = region.last if region.last == frames else region.last - after
+    if first >= last:
+        first = min((region.first + region.last) // 2, frames - 1)
+        last = first + 1
+    return replace(region, first=first, last=last)
+
+
+def _lasting(region: Region, cells: Float64) -> Region:
+    """Return the region for as long as its bands are unlike: that may be longer than others are along with them."""
+    first, last = largest_interval(cells[:, region.low : region.high].sum(axis=1))
+    return replace(region, first=first, last=last) if first < region.last and region.first < last else region
+
+
+def _narrowed(region: Region, beyond: Float64) -> Region:
+    """Return the region with the bands about the one that differs most which differ at least half as much in dB."""
+    mean = beyond[region.first : region.last].mean(axis=0)
+    low = region.low + int(mean[region.low : region.high].argmax())
+    high, least = low + 1, _NARROW * mean[low]
+    while low > region.low and mean[low - 1] >= least:
+        low -= 1
+    while high < region.high and mean[high] >= least:
+        high += 1
+    return replace(region, low=low, high=high, reach=(region.low, region.high))
