@@ -51,7 +51,9 @@ def fitted(folder: Path) -> Path:
     sound = healthy(60.0, seed=77)
     for i in range(30):
         write(folder / "train" / f"{i:02d}.wav", sound[2 * i * RATE : (2 * i + 1) * RATE])
-    model = asd.fit(folder / "train", extractor="band-levels", detector="deviation", embedding_pooling="mean", cache=False)
+    model = asd.fit(
+        folder / "train", extractor="band-levels", detector="deviation", embedding_pooling="mean", cache=False
+    )
     model.save(folder / "machine.asd")
     return folder / "machine.asd"
 
