@@ -162,6 +162,13 @@ def test_a_model_of_arrays_goes_on(model: asd.Model, healthy: list[Any]) -> None
     assert asd.diff(model, model, new[:3], rate=RATE).alarms.clips == 3
 
 
+def test_an_array_is_explained_by_the_arrays_of_the_fit(model: asd.Model) -> None:
+    whistle = machine(31) + (0.5 * np.sin(2 * np.pi * 3000 * np.arange(RATE) / RATE)).astype(np.float32)
+    said = str(asd.explain(model, whistle, rate=RATE))
+    assert "louder at" in said
+    assert "than any of" in said
+
+
 def test_long_arrays_are_cut(model: asd.Model) -> None:
     verdicts = list(asd.score(model, machine(7, 3.0), rate=RATE))
     assert [str(each.clip) for each in verdicts] == [f"array 1 (3 s, 16000 Hz) [{n}–{n + 1} s]" for n in range(3)]

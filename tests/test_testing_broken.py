@@ -103,7 +103,7 @@ EXAMPLES = [
     ("events-are-delivered", "answering", "send returns True, expected None: what fails raises asd.errors.SinkError"),
     ("hard-events-are-delivered", "printing", "is not delivered: UnicodeEncodeError"),
     ("events-stay-unmodified", "enriching", "changes the event that it sends: work on a copy"),
-    ("sink-unreachable-is-told", "raising", "raises FileNotFoundError for what cannot be delivered, expected Sink"),
+    ("sink-unreachable-is-told", "escaping", "raises FileNotFoundError for what cannot be delivered, expected Sink"),
     ("sink-unreachable-is-told", "swallowing", "returns although nothing can be reached: the event is lost"),
 ]
 SOUND = ["soundfrontend", "soundextractor", "asd-broken:sounddetector", "sounddataset", "soundsource", "soundsink"]

@@ -176,8 +176,10 @@ top_fraction, fusion, group, channel, short, tail, folds, false_alarms_per_hour,
             return [_clip(entry) for entry in entries_of(list(rows), rate=self.rate)]
         if reset and hasattr(self, "n_features_in_"):
             del self.n_features_in_
+        if isinstance(X, str | Path):
+            raise DataError(f"X takes a list with an element for each clip, got the path {str(X)!r}; list its files")
         clips: list[Clip] = []
-        for entry in entries_of(X, rate=self.rate):
+        for entry in entries_of(list(X) if getattr(X, "ndim", 0) == 3 else X, rate=self.rate):
             if isinstance(entry, Table):
                 column = column_of(self.group) or ""
                 clips += [Clip(r.path, r.start, r.duration, r.columns.get(column)) for r in entry.rows]

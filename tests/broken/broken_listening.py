@@ -23,7 +23,7 @@ class SoundSource(Source):
 
     def blocks(self) -> Iterator[Block]:
         try:
-            file = Path(self.path).open("rb")
+            file = Path(self.path).open("rb")  # noqa: SIM115  # closed below
         except OSError as error:
             raise SourceError(f"{self.path}: cannot be opened ({error.strerror}); name a file of samples") from error
         with file:
@@ -75,7 +75,7 @@ class Reusing(SoundSource):
 
 class Clinging(SoundSource):
     def blocks(self) -> Iterator[Block]:
-        _CLUNG_TO.append(Path(self.path).open("rb"))
+        _CLUNG_TO.append(Path(self.path).open("rb"))  # noqa: SIM115  # that is its mistake
         yield from super().blocks()
 
 
@@ -148,7 +148,7 @@ class Enriching(SoundSink):
         super().send(event)
 
 
-class Raising(SoundSink):
+class Escaping(SoundSink):
     def send(self, event: Event) -> None:
         Path(self.path).touch()
         super().send(event)

@@ -19,7 +19,7 @@ _KINDS: dict[Kind, str] = {
     ),
     "dataset": "SoundDataset Welcoming Unordered",
     "source": "SoundSource Flat Integers Endless Backwards Reusing Clinging Unclosable Leaking Wordless",
-    "sink": "SoundSink Losing Answering Printing Enriching Raising Swallowing",
+    "sink": "SoundSink Losing Answering Printing Enriching Escaping Swallowing",
 }
 _DECLARED: dict[Kind, dict[str, Any]] = {
     "frontend": {"sample_rate": 8000, "shape": (10,)},

@@ -147,6 +147,7 @@ def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, 
     type=click.Path(path_type=Path),
     metavar="FILE.py",
     multiple=True,
+    is_eager=True,  # --help lists its commands, too
     expose_value=False,
     callback=_use_plugin_files,
     help="Load a plugin that is a single file; may follow any command.",

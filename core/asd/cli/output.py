@@ -36,18 +36,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     rows : iterable of sequences
         A cell for each column: text, what has a text, or what `emphasised` returned.
     """
-    from rich.console import Console
     from rich.text import Text
 
     from asd.cli.table import as_cell, laid_out
 
     cells = [[as_cell(cell if isinstance(cell, Text) else printable(str(cell))) for cell in row] for row in rows]
-    rule = "─" if _encodes("─") else "-"
-    lines = laid_out(columns, cells, line_width(), rule)
-    Console(highlight=False, markup=False).print(Text("\n").join([Text(), *lines, Text()]), soft_wrap=True)
+    rule = "─" if encodes("─") else "-"
+    print_lines([Text(), *laid_out(columns, cells, line_width(), rule), Text()])
 
 
-def _encodes(text: str) -> bool:
+def print_lines(lines: Iterable[Any]) -> None:
+    """Write lines of `rich.text.Text` to stdout as they are, in colours where a terminal has them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False, markup=False).print(Text("\n").join(lines), soft_wrap=True)
+
+
+def encodes(text: str) -> bool:
+    """Return whether stdout can write `text` as it is."""
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeError:

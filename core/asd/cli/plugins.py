@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asd.cli.flags import json_option, verbose_option
-from asd.cli.output import emphasised, line_width, print_json, print_table
+from asd.cli.output import emphasised, encodes, line_width, print_json, print_lines, print_table
 from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
@@ -160,16 +160,14 @@ def _print_lines(rows: list[dict[str, Any]]) -> None:
         if kind is None:
             print_table(("broken plugin", "error"), [(row["distribution"], _shown_state(row)) for row in of_kind])
             continue
-        click.echo(click.style(f"\n{_HEADINGS[kind]}", bold=True))
         widest = max(len(_shown_name(row)) for row in of_kind)
-        for row in of_kind:
-            _print_line(row, widest)
+        print_lines([emphasised(f"\n{_HEADINGS[kind]}", "bold"), *(_line(row, widest) for row in of_kind)])
     if any(row["kind"] for row in rows):
         click.echo("\nDetails, and what to do for one that is not ready: asd plugins show NAME")
 
 
-def _print_line(row: dict[str, Any], widest: int) -> None:
-    """Print name, state if not ready, licence if not permissive, and as much of the summary as fits in the line."""
+def _line(row: dict[str, Any], widest: int) -> Any:
+    """Return name, state if not ready, licence if not permissive, and as much of the summary as fits in the line."""
     name = f"  {_shown_name(row):<{widest}}  "
     remarks = []
     if not row["ready"]:
@@ -178,10 +176,11 @@ def _print_line(row: dict[str, Any], widest: int) -> None:
     parts = re.split(r"[;,] ", row["licence"])
     remarks += [part.partition(" (")[0] for part in parts if _RESTRICTED.search(part)]
     remark = f"[{'; '.join(remarks)}] " if remarks else ""
-    text, left = remark + row["summary"], max(1, line_width() - len(name))
+    text, left = remark + row["summary"], max(4, line_width() - len(name))
     if len(text) > left:
-        text = f"{text[: left - 1].rstrip()}…"
-    click.echo(name + click.style(text[: len(remark)], fg="yellow" if remark else None) + text[len(remark) :])
+        more = "…" if encodes("…") else "..."
+        text = text[: left - len(more)].rstrip() + more
+    return emphasised(name, "").append(text[: len(remark)], "yellow").append(text[len(remark) :])
 
 
 def _brief(state: str) -> str:

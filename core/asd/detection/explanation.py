@@ -8,7 +8,7 @@ intervals and bands are tried one by one. What detectors themselves say (`asd.De
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from asd.detection import scan
 from asd.detection.features import Failure
 from asd.detection.identity import content_of
 from asd.detection.model import Model
-from asd.detection.occlusion import Occluder, Patch, scores_of_versions
+from asd.detection.occlusion import Occluder, Patch, scores_of_versions, shared_out
 from asd.detection.reference import Reference
 from asd.detection.scan import Region
 from asd.detection.spectra import HOP, Spectra, band_edges, levels_of
@@ -29,10 +29,10 @@ from asd.errors import AudioError
 from asd.records import Clip, Float32, Float64
 from asd.sound.reading import read
 
-MOST = 5
+MOST = 4
 """Places that are looked at."""
 STANDS_OUT = 0.05
-"""A place stands out if at most this share of healthy clips have one as strong."""
+"""A place stands out if at most this share of healthy clips have one as strong; of fewer than 19, if none has."""
 
 _CONTRIBUTES = 0.2
 """Share of the score from which on a place is a reason for an unusual clip, whatever healthy clips show."""
@@ -99,8 +99,8 @@ class Finding:
         if self.beyond is not None and self.beyond >= _CLEARLY:
             return f"{decibels(self.beyond)} {self.direction}{manner} {where} than any of {clips} healthy clips"
         amount = decibels(max(self.difference or 0.0, 0.0))
-        few = f"than {self.exceeded} of {clips} healthy clips"
-        return f"{amount} {self.direction}{manner} than usual {where}, more so {few}"
+        others = f"than {self.exceeded} of {clips} healthy clips are there"
+        return f"{amount} {self.direction}{manner} than usual {where}, and more so {others}"
 
     def to_dict(self, clips: int) -> dict[str, Any]:
         """Return it as plain data for JSON."""
@@ -198,6 +198,9 @@ class Explanation:
                 + f" (half of the bands differ by less than {decibels(self.nearest.difference)})."
             )
         return [*lines, *(f"Note: {note}." for note in (*verdict.notes, *self.notes))]
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
 
     def _nothing(self) -> str:
         if self.verdict.anomalous:
@@ -344,8 +347,12 @@ class _Places:
         self.model, self.clip, self.rate = model, clip, rate
         self.spectra, self.reference = spectra, reference
         self.notes: list[str] = []
-        usual = None if reference is None else reference.usual.mean(axis=0)[0]
+        usual = None if reference is None else reference.healthy_band()[1]
         self.occluder = Occluder(samples, rate, spectra.edges, healthy=self._sound(nearest), usual=usual)
+
+    @property
+    def _limit(self) -> float:
+        return STANDS_OUT if self.reference is None else max(STANDS_OUT, 1 / (len(self.reference) + 1))
 
     def _sound(self, nearest: HealthyClip | None) -> Float32 | None:
         if nearest is None or nearest.path is None:
@@ -360,35 +367,34 @@ class _Places:
         levels = self.spectra.levels
         candidates = [] if self.reference is None else self.reference.candidates(levels, most=MOST)
         if not unusual:
-            return [self._finding(region, p) for region, p in candidates if p <= STANDS_OUT]
-        whole, by_branch = self._contributions([_patch(region) for region, _ in candidates])
+            return [self._finding(region, p) for region, p in candidates if p <= self._limit]
+        shares = self._contributions([_patch(region) for region, _ in candidates])
         found = [
-            self._finding(region, p_value, whole[i], by_branch[i])
+            self._finding(region, p_value, shares[i])
             for i, (region, p_value) in enumerate(candidates)
-            if p_value <= STANDS_OUT or whole[i] >= _CONTRIBUTES
+            if p_value <= self._limit or shares[i, 0] >= _CONTRIBUTES
         ]
         if verdict.anomalous and sum(each.contribution or 0.0 for each in found) < _EXPLAINED:
-            found += self._tried([_patch(region) for region, _ in candidates])
+            found += self._tried()
         # What adds alike is ranked by how unlike the levels are: the candidates come in that order.
         return sorted(found, key=lambda each: -round((each.contribution or 0.0) * 10))
 
-    def _contributions(self, patches: Sequence[Patch], unusual: Sequence[Patch] = ()) -> tuple[Float64, Float64]:
-        if not patches:
-            return np.zeros(0), np.zeros((0, len(self.model.branches)))
-        versions = (self.occluder.without(patch, (*patches, *unusual)) for patch in patches)
-        return self._scored(versions)
+    def _contributions(self, patches: Sequence[Patch]) -> Float64:
+        """Return what patches add to the score, and to that of each branch, float64[n_patches, 1 + n_branches]."""
 
-    def _scored(self, versions: Iterator[Float32]) -> tuple[Float64, Float64]:
-        channel = self.model.config.channel
-        return scores_of_versions(self.model, self.clip, versions, self.rate, channel).contributions()
+        def scored(sets: Sequence[Sequence[int]]) -> Float64:
+            return self._lost(self.occluder.without([patches[i] for i in each], patches) for each in sets)
 
-    def _finding(
-        self, region: Region, p_value: float, contribution: float | None = None, branches: Float64 | None = None
-    ) -> Finding:
+        return shared_out(scored, len(patches))
+
+    def _lost(self, versions: Iterator[Float32]) -> Float64:
+        return scores_of_versions(self.model, self.clip, versions, self.rate, self.model.config.channel).lost()
+
+    def _finding(self, region: Region, p_value: float, shares: Float64 | None = None) -> Finding:
         assert self.reference is not None
         levels, edges = self.spectra.levels, self.spectra.edges
         difference, beyond, exceeded = self.reference.beyond(region, levels)
-        named = zip(self.model.config.names, branches if branches is not None else (), strict=False)
+        named = () if shares is None else zip(self.model.config.names, shares[1:], strict=True)
         offset = self.clip.start
         return Finding(
             start=offset + region.start,
@@ -396,24 +402,23 @@ class _Places:
             low=float(edges[region.low]),
             high=float(edges[region.high]),
             direction=region.direction,
-            contribution=None if contribution is None else float(contribution),
+            contribution=None if shares is None else float(shares[0]),
             difference=difference,
             beyond=beyond,
             exceeded=exceeded,
             p_value=p_value,
             manner=_manner(region, levels),
-            branches={name: float(value) for name, value in named if value >= _CONTRIBUTES},
+            branches=_by_name(named),
         )
 
-    def _tried(self, candidates: Sequence[Patch]) -> list[Finding]:
+    def _tried(self) -> list[Finding]:
         """Return the interval and the bands without which the score falls most, found one by one."""
         frames, bands = self.spectra.levels.shape
         ends = np.linspace(0, frames, min(_INTERVALS, frames // scan.WIDTH) + 1).astype(int)
         steps = np.linspace(0, bands, min(_BAND_GROUPS, bands) + 1).astype(int)
         times = [Patch(int(a), int(b), 0, bands) for a, b in pairwise(ends)]
         groups = [Patch(0, frames, int(a), int(b)) for a, b in pairwise(steps)]
-        versions = (self.occluder.without(patch) for patch in (*times, *groups))
-        whole, _ = self._scored(versions)
+        whole = self._lost(self.occluder.without([patch]) for patch in (*times, *groups))[:, 0].clip(0.0, 1.0)
         lost, lost_bands = whole[: len(times)], whole[len(times) :]
         if max(lost.max(), lost_bands.max()) < _CONTRIBUTES:
             if not self.occluder.knows_healthy:
@@ -424,7 +429,10 @@ class _Places:
             scan.largest_interval(lost_bands - _SHARE * lost_bands.max()) if lost_bands.max() > 0 else (0, len(groups))
         )
         patch = Patch(int(ends[first]), int(ends[last]), int(steps[low]), int(steps[high]))
-        (contribution,), (own,) = self._contributions([patch])
+        ((together, *own),) = self._contributions([patch])
+        contribution = max(together, min(lost.max(), lost_bands.max()))
+        if contribution < _CONTRIBUTES:
+            return []
         region = Region("louder", patch.first, patch.last, patch.low, patch.high, 0.0)
         named = zip(self.model.config.names, own, strict=True)
         edges, offset = self.spectra.edges, self.clip.start
@@ -435,14 +443,20 @@ class _Places:
                 low=float(edges[region.low]),
                 high=float(edges[region.high]),
                 direction="unlike",
-                contribution=float(max(contribution, min(lost.max(), lost_bands.max()))),
-                branches={name: float(value) for name, value in named if value >= _CONTRIBUTES},
+                contribution=float(contribution),
+                branches=_by_name(named),
             )
         ]
 
 
+def _by_name(contributions: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return what a place adds to branches, by their names without those of distributions."""
+    return {name.rpartition(":")[2]: float(value) for name, value in contributions if value >= _CONTRIBUTES}
+
+
 def _patch(region: Region) -> Patch:
-    return Patch(region.first, region.last, region.low, region.high)
+    """Return what is replaced of a place: all that is unlike with it, though its band is the one that is most."""
+    return Patch(region.first, region.last, *region.reach)
 
 
 def _manner(region: Region, levels: Float32) -> Literal["", "in peaks", "in gaps"]:

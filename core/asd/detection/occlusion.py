@@ -1,13 +1,13 @@
 """What a stretch of time and frequency adds to a clip's score: it is replaced by healthy sound, and scored again.
 
 This works for any pipeline. Healthy sound is that of the most similar healthy clip, if its file is at hand; otherwise
-the same clip where nothing is unusual; otherwise the clip itself, its bands brought to the healthy level.
+the same clip where nothing is unusual; otherwise noise of the healthy levels.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _LEAST_OWN = 16
 """Frames, half a second, of the clip's own usual sound that can stand for the rest."""
-_MOST_GAIN = 40.0
-"""dB by which a band is raised: there may be nothing in it to raise."""
 _LEAST_EXCESS = 0.5
 """Deviations by which a score must lie above the healthy median to be shared out."""
 
@@ -58,18 +56,41 @@ class Scores:
     fused: Float64
     branches: Float64
 
-    def contributions(self) -> tuple[Float64, Float64]:
-        """Return which fraction of the first version's score the others have lost, float64[n − 1] and [n − 1, b].
+    def lost(self) -> Float64:
+        """Return which fraction of the first version's score the others have lost, float64[n − 1, 1 + n_branches].
 
-        0 to 1; 0 where the first version is hardly above healthy clips.
+        The first column is of the fused score. Below 0: the score has risen; 0 where the first version is hardly above
+        healthy clips.
         """
-        return _lost(self.fused[:, np.newaxis])[:, 0], _lost(self.branches)
+        return _lost(np.concatenate([self.fused[:, np.newaxis], self.branches], axis=1))
 
 
 def _lost(scores: Float64) -> Float64:
     whole, others = scores[0], scores[1:]
     shares = np.where(whole > _LEAST_EXCESS, (whole - others) / np.maximum(whole, _LEAST_EXCESS), 0.0)
-    return np.asarray(np.clip(np.nan_to_num(shares), 0.0, 1.0))
+    return np.asarray(np.nan_to_num(shares))
+
+
+def shared_out(scored: Callable[[Sequence[Sequence[int]]], Float64], count: int) -> Float64:
+    """Return what each of several places adds to a score, float64[count, ...], from 0 to 1.
+
+    Two places may be unusual enough for one score each. So a place is replaced alone, and after all others: the mean of
+    what the score loses in both cases is its share (of two places, the value of Shapley 1953).
+
+    Parameters
+    ----------
+    scored : callable
+        Returns the fractions of the score that are lost, float64[n, ...], where n sets of places are replaced.
+    count : int
+        How many places there are.
+    """
+    every = range(count)
+    sets = dict.fromkeys([*((i,) for i in every), *(tuple(j for j in every if j != i) for i in every), tuple(every)])
+    sets.pop((), None)
+    lost = dict(zip(sets, np.clip(scored(list(sets)), 0.0, 1.0), strict=True)) if sets else {}
+    none = np.zeros_like(next(iter(lost.values()))) if lost else np.zeros(0)
+    last = [lost[tuple(every)] - lost.get(tuple(j for j in every if j != i), none) for i in every]
+    return np.array([np.clip((lost[(i,)] + last[i]) / 2, 0.0, 1.0) for i in every])
 
 
 class Occluder:
@@ -86,7 +107,7 @@ class Occluder:
     healthy : float32 array of shape (m,) or None
         A healthy clip at the same rate.
     usual : float64 array of shape (n_bands,) or None
-        Median level of healthy clips in dB.
+        Mean level of healthy clips in dB.
     """
 
     def __init__(
@@ -104,6 +125,7 @@ class Occluder:
         self._bins = bins_of(edges)
         self._bins[0], self._bins[-1] = 0, self._length // 2 + 1  # the lowest and the highest band take the rest
         self._spectrum = _transformed(samples, self._length)
+        self._count = max(1, (len(samples) - self._length) // (self._length // 2) + 1)
         self._healthy = None if healthy is None else _transformed(healthy, self._length)
 
     @property
@@ -111,34 +133,43 @@ class Occluder:
         """Whether a healthy clip stands for what is replaced."""
         return self._healthy is not None
 
-    def without(self, patch: Patch, unusual: Sequence[Patch] = ()) -> Float32:
-        """Return the samples with healthy sound in a patch; none of the unusual patches' time may stand for it."""
+    def without(self, patches: Sequence[Patch], unusual: Sequence[Patch] = ()) -> Float32:
+        """Return the samples with healthy sound in patches; none of the unusual patches' time may stand for it."""
         spectrum = self._spectrum.copy()
-        frames = np.arange(patch.first, min(patch.last, len(spectrum)))
+        for patch in patches:
+            self._replace(spectrum, patch, unusual)
+        return _inverted(spectrum, self._length)[: len(self._samples)]
+
+    def _replace(self, spectrum: Spectrum, patch: Patch, unusual: Sequence[Patch]) -> None:
+        frames = self._frames(patch)
         bins = slice(self._bins[patch.low], self._bins[patch.high])
         if self._healthy is not None:
             spectrum[frames, bins] = self._healthy[frames % len(self._healthy), bins]
         else:
             own = np.ones(len(spectrum), bool)
             for each in (patch, *unusual):
-                own[max(0, each.first - 1) : each.last + 1] = False
+                own[max(0, each.first) : each.last + 2] = False
             kept = np.flatnonzero(own)
             if len(kept) >= _LEAST_OWN:
                 spectrum[frames, bins] = self._spectrum[kept[np.arange(len(frames)) % len(kept)], bins]
             elif self._usual is not None:
-                self._level(spectrum, frames, patch)
-        return _inverted(spectrum, self._length)[: len(self._samples)]
+                self._noise(spectrum, frames, patch)
 
-    def _level(self, spectrum: Spectrum, frames: npt.NDArray[np.intp], patch: Patch) -> None:
-        """Bring the bands of frames to their usual level."""
+    def _frames(self, patch: Patch) -> npt.NDArray[np.intp]:
+        """Return the patch's frames in the spectrum, which begins half a frame before the clip and ends after it."""
+        first = patch.first + 1 if patch.first else 0
+        last = patch.last + 1 if patch.last < self._count else len(self._spectrum)
+        return np.arange(first, max(first, last))
+
+    def _noise(self, spectrum: Spectrum, frames: npt.NDArray[np.intp], patch: Patch) -> None:
+        """Put noise of the usual levels into the bands of frames."""
         assert self._usual is not None
-        levels = levels_of(self._samples, self.sample_rate)
-        for band in range(patch.low, min(patch.high, levels.shape[1], len(self._usual))):
-            # Samples of a little more than a frame belong to one frame of the levels and to two of the spectrum.
-            own = levels[np.minimum(frames, len(levels) - 1), band]
-            gain = np.clip(self._usual[band] - own, -np.inf, _MOST_GAIN)
+        white = np.random.default_rng(0).normal(size=len(self._samples)).astype(np.float32)
+        noise, levels = _transformed(white, self._length), levels_of(white, self.sample_rate).mean(axis=0)
+        for band in range(patch.low, patch.high):
             bins = slice(self._bins[band], self._bins[band + 1])
-            spectrum[frames, bins] *= (10 ** (gain / 20)).astype(np.float32)[:, np.newaxis]
+            gain = np.float32(10 ** ((self._usual[band] - levels[band]) / 20))
+            spectrum[frames, bins] = gain * noise[frames, bins]
 
 
 def scores_of_versions(
@@ -192,9 +223,12 @@ def _judged(model: Model, clip: Clip, gain: float = 1.0) -> tuple[Float64, float
 
 
 def _transformed(samples: Float32, length: int) -> Spectrum:
-    """Return the spectra of frames that overlap by half, complex64[n_frames, length // 2 + 1]."""
+    """Return the spectra of frames that overlap by half, the first from half a frame before the samples.
+
+    complex64[n_frames, length // 2 + 1]
+    """
     hop = length // 2
-    padded = np.pad(samples, (0, length + (-len(samples)) % hop))
+    padded = np.pad(samples, (hop, length + (-len(samples)) % hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
     return np.fft.rfft(frames * _window(length), axis=1).astype(np.complex64)
 
@@ -205,10 +239,7 @@ def _inverted(spectrum: Spectrum, length: int) -> Float32:
     samples = np.zeros((len(frames) + 1) * hop)
     samples[: len(frames) * hop] += frames[:, :hop].ravel()
     samples[hop:] += frames[:, hop:].ravel()
-    # The first half frame has one frame alone; its window's square is known, and zero at the very start.
-    own = np.maximum(_window(length)[:hop] ** 2, 1e-2)
-    samples[:hop] /= own
-    return samples.astype(np.float32)
+    return samples[hop:].astype(np.float32)
 
 
 def _window(length: int) -> Float32:

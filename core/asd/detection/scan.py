@@ -57,6 +57,8 @@ class Region:
         Its lowest band, and the band after the highest.
     strength : float
         Sum over its cells.
+    reach : tuple of int
+        Lowest band, and the band after the highest, of those that are unlike with it, though less.
     """
 
     direction: Direction
@@ -65,6 +67,7 @@ class Region:
     low: int
     high: int
     strength: float
+    reach: tuple[int, int] = (0, 0)
 
     @property
     def start(self) -> float:
@@ -171,10 +174,13 @@ def regions(levels: Float32, which: Map, usual: Float64, *, most: int = 1, least
         best = max((_largest(cells, each) for each, cells in maps.items()), key=lambda region: region.strength)
         if best.strength <= max(least, 0.0):
             break
-        found.append(_narrowed(_without_margin(best, len(levels)), beyond[best.direction]))
-        # A little more than the region is done with: what is left of its rim is no finding of its own.
-        rim = slice(max(0, best.first - WIDTH), best.last + WIDTH), slice(max(0, best.low - 1), best.high + 1)
-        maps[best.direction][rim] = -_ALLOWED
+        own = maps[best.direction]
+        narrow = _lasting(_narrowed(best, beyond[best.direction]), own)
+        found.append(_without_margin(narrow, len(levels)))
+        for each in (best, narrow):
+            # A little more than the region is done with: what is left of its rim is no finding of its own.
+            rim = slice(max(0, each.first - WIDTH), each.last + WIDTH), slice(max(0, each.low - 1), each.high + 1)
+            own[rim] = -_ALLOWED
     return found
 
 
@@ -215,6 +221,12 @@ def _without_margin(region: Region, frames: int) -> Region:
     return replace(region, first=first, last=last)
 
 
+def _lasting(region: Region, cells: Float64) -> Region:
+    """Return the region for as long as its bands are unlike: that may be longer than others are along with them."""
+    first, last = largest_interval(cells[:, region.low : region.high].sum(axis=1))
+    return replace(region, first=first, last=last) if first < region.last and region.first < last else region
+
+
 def _narrowed(region: Region, beyond: Float64) -> Region:
     """Return the region with the bands about the one that differs most which differ at least half as much in dB."""
     mean = beyond[region.first : region.last].mean(axis=0)
@@ -224,4 +236,4 @@ def _narrowed(region: Region, beyond: Float64) -> Region:
         low -= 1
     while high < region.high and mean[high] >= least:
         high += 1
-    return replace(region, low=low, high=high)
+    return replace(region, low=low, high=high, reach=(region.low, region.high))

@@ -90,6 +90,10 @@ class ArrayPath(_ConcretePath):
         path.sound = sound
         return path
 
+    def exists(self, **options: Any) -> bool:
+        """Return whether there is something to read: the sound, if the path holds it."""
+        return self.sound is not None or super().exists(**options)
+
     def with_segments(self, *parts: Any) -> Path:
         """Return the path that is made from this one: a plain one (Python 3.12 and later ask for it)."""
         return Path(*parts)

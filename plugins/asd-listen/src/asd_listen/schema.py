@@ -131,6 +131,9 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout = 5000")
     except (sqlite3.Error, OSError) as error:
         raise explained(error, path) from error
+    if not version:
+        connection.close()
+        raise HistoryError(f"{path}: holds nothing yet: 'asd listen' was ended before it had begun")
     if version < len(MIGRATIONS):
         connection.close()
         raise HistoryError(

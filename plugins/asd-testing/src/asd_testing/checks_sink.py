@@ -75,7 +75,7 @@ def sink_unreachable_is_told(tested: ComponentUnderTest) -> None:
         return
     except Exception as error:
         raise CheckFailedError(
-            f"raises {type(error).__name__} for what cannot be delivered, expected SinkError: nothing else is tried again"
+            f"raises {type(error).__name__} for what cannot be delivered, expected SinkError"
         ) from error
     finally:
         sink.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +62,7 @@ def blocks_are_short(tested: ComponentUnderTest) -> None:
 def blocks_are_in_the_order_of_time(tested: ComponentUnderTest) -> None:
     """No block was recorded before the one that came before it."""
     times = [block.time for block in _blocks(tested)]
-    for before, after in zip(times, times[1:], strict=False):
+    for before, after in pairwise(times):
         require(after >= before, f"a block of time {after:.3f} comes after one of time {before:.3f}")
 
 
@@ -183,7 +182,7 @@ def _held() -> set[str]:
     held = {f"the thread {thread.name}" for thread in threading.enumerate()}
     for file in Path("/proc/self/fd").glob("*"):
         try:
-            held.add(f"the file {os.readlink(file)} ({file.name})")
+            held.add(f"the file {file.readlink()} ({file.name})")
         except OSError:  # that of the listing itself
             continue
     for task in Path("/proc/self/task").glob("*/children"):
