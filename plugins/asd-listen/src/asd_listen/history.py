@@ -207,7 +207,7 @@ class History(Reader):
         """
         self._know(machine)
         decibels = {
-            f"{hertz:g}": [round(mean, 2), round(most, 2)]
+            f"{hertz:g}": [round(mean, 1), round(most, 1)]
             for hertz, (mean, most) in bands.items()
             if math.isfinite(mean) and math.isfinite(most)
         }
