@@ -89,7 +89,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def block(samples: Float32, at: float, rate: int = RATE, name: str | None = None) -> Block:
-    return Block(samples.reshape(len(samples), -1).astype(np.float32), rate, at, name)
+    return Block(samples[:, np.newaxis] if samples.ndim == 1 else samples, rate, at, name)
 
 
 def blocks_of(samples: Float32, at: float, seconds: float = 0.5) -> Iterator[Block]:
@@ -283,7 +283,7 @@ def test_a_source_that_fails_is_connected_again(hear: Callable[..., Heard]) -> N
         attempts.append(1)
         if len(attempts) < 3:
             raise SourceError("pump.example: connection refused; is it running?")
-        yield from blocks_of(healthy(20), NOW)
+        yield from blocks_of(healthy(20.2), NOW)
 
     listening = hear(pump=give)
     said = listening.run()
@@ -301,7 +301,7 @@ def test_a_plugin_that_raises_does_not_end_the_others(hear: Callable[..., Heard]
         if len(calls) == 1:
             raise ZeroDivisionError("division by zero")
 
-    listening = hear(broken=broken, good=lambda: blocks_of(healthy(20), NOW))
+    listening = hear(broken=broken, good=lambda: blocks_of(healthy(20.2), NOW))
     said = listening.run()
     assert any("Script failed by itself: ZeroDivisionError: division by zero; report it" in text for text in said)
     assert listening.watched["good"] == 20
@@ -320,8 +320,8 @@ def test_no_clip_reaches_over_a_gap(hear: Callable[..., Heard]) -> None:
 
 def test_a_clock_that_is_set_back_or_forward_is_told(hear: Callable[..., Heard], tmp_path: Path) -> None:
     def give() -> Iterator[Block]:
-        yield from blocks_of(healthy(10), NOW)
-        yield from blocks_of(healthy(10, start=70), NOW - 3600 + 10)
+        yield from blocks_of(healthy(10.2), NOW)
+        yield from blocks_of(healthy(10.2, start=70), NOW - 3600 + 10)
 
     listening = hear(pump=give)
     said = listening.run()
