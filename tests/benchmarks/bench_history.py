@@ -57,7 +57,7 @@ def fill(folder: Path) -> float:
         numbers.format(CLIPS) + f"INSERT INTO verdicts SELECT 1, {NOON} + i * 10, '', (i % 997) / 99.7, "
         "(i % 991) / 991.0, i % 50 = 0, NULL, NULL, (i % 983) / 983.0, (i % 977) / 977.0, 5.1, 'watching' FROM n"
     )
-    bands = ", ".join(f'"{25 * 1.26**band:.4g}": [-4{band % 10}.12, -3{band % 10}.45]' for band in range(30))
+    bands = ", ".join(f'"{25 * 1.26**band:.4g}": [-4{band % 10}.1, -3{band % 10}.4]' for band in range(30))
     connection.execute(
         numbers.format(YEAR // 60) + f"INSERT INTO levels SELECT 1, {NOON} + i * 60, 60, -30.5, '{{{bands}}}' FROM n"
     )
