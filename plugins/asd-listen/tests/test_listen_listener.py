@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -
     told = ("--sink", "jsonl", "--sink.path", events)
     done = command("listen", model, *first, *told, "--source.path", "day.wav", "--source.start", START, cwd=tmp_path)
     assert "promise: 1 false alarm a month" in done.stdout
-    assert "phase: learning: 26 more healthy clips" in done.stdout
+    assert re.search(r"phase: learning: \d+ more healthy clips, \d+ s, until an alarm is possible", done.stdout)
     assert f"ALARM: {name}: the sound has changed" in done.stdout
     told_events = [json.loads(line) for line in events.read_text().splitlines()]
     assert [each["kind"] for each in told_events] == ["started", "alarm", "stopped"]
@@ -166,8 +167,8 @@ def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -
     assert 300 < alarm["time"] - began < 360
     with Reader(tmp_path / "L") as history:
         assert [row["phase"] for row in history.rows("verdicts", name)][-1] == "alarm"
-        assert len(history.rows("verdicts", name)) == pytest.approx(389, abs=2)  # half of the clips overlap others
-        assert len(history.rows("levels", name)) == 7
+        assert len(list(history.rows("verdicts", name))) == pytest.approx(389, abs=2)
+        assert len(list(history.rows("levels", name))) == 7
     kept = list((tmp_path / "L" / "evidence").rglob("*alarm*.flac"))
     assert len(kept) == 1
 
@@ -245,7 +246,7 @@ def test_a_signal_drains_saves_and_ends_well(number: signal.Signals, model: Path
     assert listening.returncode == 0, err
     assert "clips judged; history and evidence are in L" in out
     with Reader(tmp_path / "L") as history:
-        verdicts = history.rows("verdicts", "file")
+        verdicts = list(history.rows("verdicts", "file"))
         kinds = [row["kind"] for row in history.rows("events")]
     assert len(verdicts) >= 5
     assert kinds == ["started", "stopped"]
@@ -267,8 +268,9 @@ def test_after_a_kill_a_monitor_catches_up_with_the_history(model: Path, tmp_pat
     with asd.Monitor.open(file, loaded) as monitor:  # as if it had been saved before the first clip
         monitor.state.evidence.last_time = old.state.evidence.last_time
         monitor.keep()
-    write(tmp_path / "short.wav", healthy(1))
-    command(*words[:4], "short.wav", *words[5:], "--source.start", "2026-11-02T00:00:00", cwd=tmp_path)
+    write(tmp_path / "short.wav", healthy(1.2))
+    later = [each if each != "day.wav" else "short.wav" for each in words]
+    command(*later, "--source.start", "2026-11-02T00:00:00", cwd=tmp_path)
     with asd.Monitor.open(file, loaded) as monitor:
         assert monitor.state.watched == whole[0] + 1
 
