@@ -86,6 +86,12 @@ def test_a_monitor_finds_what_it_has_not_seen(tmp_path: Path, said: Any) -> None
         later = history.verdicts_after("pump", said.noon + 2)
         assert [row["clip"] for row in later] == ["3.wav", "4.wav"]
         assert len(history.verdicts_after("pump", None)) == 5
+        assert len(history.unseen("pump", None)) == 5  # of a monitor that was killed before it was saved once
+        history.monitor_begun("pump")  # somebody has deleted the monitor: what it had seen is not the new one's
+        assert history.unseen("pump", None) == []
+        history.verdict("pump", said.noon + 7, said.verdict("7.wav"), said.status(7))
+        history.commit()
+        assert [row["clip"] for row in history.unseen("pump", None)] == ["7.wav"]
 
 
 def test_one_listener_to_a_history(tmp_path: Path) -> None:

@@ -146,6 +146,34 @@ class History(Reader):
             (name, model, None if monitor is None else str(monitor.absolute()), clock.time()),
         )
 
+    def monitor_begun(self, machine: str) -> None:
+        """Write that the monitor of a machine is new: verdicts so far are none of its own.
+
+        Raises
+        ------
+        HistoryError
+            If that cannot be written.
+        """
+        self._know(machine)
+        self.commit()
+        newest = "(SELECT max(time) FROM verdicts WHERE machine = machines.id)"
+        self.write([(f"UPDATE machines SET watched_after = {newest} WHERE name = ?", (_encodable(machine),))])
+
+    def unseen(self, machine: str, last: float | None) -> list[Row]:
+        """Return the verdicts that a monitor must catch up with after a kill.
+
+        Parameters
+        ----------
+        machine : str
+            Name of the machine.
+        last : float or None
+            Time of the last clip that the monitor's own file knows; None: it knows none.
+        """
+        if last is None:
+            found = self.ask("SELECT watched_after FROM machines WHERE name = ?", (_encodable(machine),))
+            last = found[0][0] if found else None
+        return self.verdicts_after(_encodable(machine), last)
+
     def verdict(self, machine: str, time: float, verdict: Any, status: Any = None) -> None:
         """Note what the model and the monitor say of a clip.
 
