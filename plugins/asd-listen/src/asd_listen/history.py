@@ -84,7 +84,7 @@ class History(Reader):
     sinks_for : callable
         Gives the names of the sinks to which an event goes; set by the outbox.
     committed : callable
-        Called after each commit; set by the outbox.
+        Called after each commit of events; set by the outbox.
 
     Raises
     ------
@@ -346,11 +346,13 @@ class History(Reader):
                 return False
             for _ in range(count):  # what was noted meanwhile stays
                 self._noted.popleft()
+            has_news = bool(self._events)
             self._events.clear()
             if self.trouble is not None:
                 _log.info("%s: the history is written again", self.path)
                 self.trouble = None
-        self.committed()
+        if has_news:
+            self.committed()
         return True
 
     def write(self, statements: Iterable[Write], *, durable: bool = False) -> None:
