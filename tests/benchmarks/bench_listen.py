@@ -2,9 +2,9 @@
 
 ``python tests/benchmarks/bench_listen.py --quality fast --machines 64 --seconds 30`` plays generated sound of 48 kHz in
 real time, with a clip a second of each machine. It prints the processor time that a second of all machines takes (that
-of the thread that judges must stay below one second), whether sound waits at the end, and the time from the arrival of a
-clip's last sound to its verdict. ``--days 2`` plays one machine as fast as it is judged, with the memory after each
-simulated hour. Processor time depends little on what else the computer does; the delay does.
+of the thread that judges must stay below one second), whether sound waits at the end, and the time from the arrival
+of a clip's last sound to its verdict. ``--days 2`` plays one machine as fast as it is judged, with the memory after
+each simulated hour. Processor time depends little on what else the computer does; the delay does.
 """
 
 from __future__ import annotations
@@ -103,11 +103,12 @@ def for_days(model: Path, sounds: Path, days: float, hop: float) -> None:
             if heard >= 3600 * (hour + 1):
                 hour = int(heard // 3600)
                 after.append(memory())
+                print(f"{heard / 3600:.1f} h: {after[-1]:.1f} MB", flush=True)
         thread.join()
         shown = ", ".join(f"{each:.1f}" for each in after[:: max(1, len(after) // 12)])
         print(
-            f"{listener.clips} clips, {listener.clips * hop / 86400:.2f} days: {first:.1f} MB after a minute, then {shown} "
-            f"MB; at most {100 * (max(after) / first - 1):+.1f} %"
+            f"{listener.clips} clips, {listener.clips * hop / 86400:.2f} days: {first:.1f} MB after a minute, then "
+            f"{shown} MB; at most {100 * (max(after) / first - 1):+.1f} %"
         )
 
 

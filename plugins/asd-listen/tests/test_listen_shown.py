@@ -58,7 +58,7 @@ def test_the_table_fits_80_columns_and_cuts_no_name() -> None:
         "ALARM, p = 0.42",
         "5.9/5.7",
         "-31 dB",
-        "learning: 12 more healthy",
+        "learning, 2 min to",
         "digital silence",
         "[red]x[/red]",
     ):
