@@ -132,6 +132,8 @@ class Listener:
     def _machine(self, own: Any, scorer: Any, folder: Path, stack: ExitStack) -> Machine:
         file = folder / f"{quote(own.name, safe=' ')}.monitor"
         rate = own.false_alarms or self.settings.false_alarms or None
+        if not file.exists():
+            self.history.monitor_begun(own.name)
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
         self._catch_up(own.name, monitor)
         monitor.keep()
@@ -142,9 +144,9 @@ class Listener:
     def _catch_up(self, name: str, monitor: Any) -> None:
         """Let a monitor watch what the history has of it and its own file has not: a kill came between the two."""
         last = monitor.state.evidence.last_time
-        if last is None:
+        if last is None and monitor.state.watched:  # somebody has reset it
             return
-        for row in self.history.verdicts_after(name, last):
+        for row in self.history.unseen(name, last):
             if row["evidence"] is None:
                 continue
             names = ("score", "p_value", "state", "state_p_value")

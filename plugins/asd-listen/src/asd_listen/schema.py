@@ -24,7 +24,8 @@ _DAMAGED = "pages are wrong"
 
 _FIRST = """
 CREATE TABLE machines (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT, monitor TEXT, alerts TEXT, seen REAL);
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT, monitor TEXT, alerts TEXT, seen REAL,
+    watched_after REAL);
 CREATE TABLE verdicts (
     machine INTEGER NOT NULL REFERENCES machines, time REAL NOT NULL, clip TEXT NOT NULL, score REAL NOT NULL,
     p_value REAL NOT NULL, anomalous INTEGER NOT NULL, state TEXT, state_p_value REAL, watched_p_value REAL,
