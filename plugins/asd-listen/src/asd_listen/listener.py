@@ -40,6 +40,8 @@ _TAKEN = 4.0
 _TICK = 1.0
 _SAVED = 60.0
 """Seconds between two savings of the monitors."""
+_FORGOTTEN = 3600.0
+"""Seconds between two looks for what is too old to be kept."""
 _DRAINED = 20.0
 """Seconds that what came may take at the end; what takes longer is lost."""
 
@@ -170,6 +172,7 @@ class Listener:
             machine.feed.start()
         self.history.commit()
         ticked = saved = time.monotonic()
+        forgotten = -_FORGOTTEN
         try:
             while not (self._stop.is_set() or all(machine.feed.done for machine in self.machines)):
                 self._arrived.wait(_TICK)
@@ -182,6 +185,9 @@ class Listener:
                     if began - saved >= _SAVED:
                         saved = began
                         self._save()
+                    if began - forgotten >= _FORGOTTEN:
+                        forgotten = began
+                        self.history.forget(time.time() - self.settings.history.keep_days * 86400)
                 if not any(machine.feed.held for machine in self.machines):
                     self._stop.wait(max(0.0, began + _PASS - time.monotonic()))
         finally:
