@@ -161,6 +161,7 @@ def parse(words: list[str], place: str) -> None:
     context = click.Context(cli, info_name="asd")
     words = [word for word in words if word != "|"]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        words = words[sum(isinstance(each, click.Argument) for each in command.params) :]  # FILE of "history FILE"
         inner = command.get_command(context, words[0])
         assert inner is not None, f"{place}: no such command"
         command, words = inner, words[1:]

@@ -32,6 +32,7 @@ CLIPS = GOLDEN / "clips"
 ASD = os.environ["ASD_COMMAND"]
 
 HERE, WEIGHTS = "tests/test_security.py", "tests/weights"
+LISTEN = "plugins/asd-listen/tests"
 SENTENCES = {
     "A model file holds numbers and text": [f"{HERE}::test_a_pickle_is_no_model_and_is_not_run"],
     "It names components by their registered names": [f"{HERE}::test_a_component_that_is_not_installed_is_an_error"],
@@ -114,6 +115,32 @@ SENTENCES = {
     "Nothing is reported to anybody": [
         "plugins/asd-transformers/tests/test_transformers_switches.py::test_reports_of_use_are_off",
         "plugins/asd-onnx/tests/test_onnx_session.py::test_onnxruntime_writes_and_reports_nothing",
+    ],
+    "A name of a machine is no way into": [
+        f"{LISTEN}/test_listen_sinks.py::test_a_name_has_no_way_into_a_topic",
+        f"{LISTEN}/test_listen_sinks.py::test_no_text_adds_a_header",
+        f"{LISTEN}/test_listen_sinks.py::test_a_message_of_plain_text",
+        f"{LISTEN}/test_listen_evidence.py::test_no_name_leaves_the_folder",
+        f"{LISTEN}/test_listen_history_command.py::test_events_and_what_stands_are_shown",
+    ],
+    "Secrets of sinks come from the environment": [
+        f"{LISTEN}/test_listen_sinks.py::test_what_a_web_server_may_do",
+        f"{LISTEN}/test_listen_sinks.py::test_a_web_server_that_is_down_for_a_while",
+        f"{LISTEN}/test_listen_sinks.py::test_login_and_encryption",
+        f"{LISTEN}/test_listen_sinks.py::test_login_after_encryption",
+        f"{LISTEN}/test_listen_sinks.py::test_apprise_sends_to_its_services",
+    ],
+    "Connections to sinks by TLS need a valid certificate": [
+        f"{LISTEN}/test_listen_sinks.py::test_a_certificate_must_be_trusted",
+        f"{LISTEN}/test_listen_sinks.py::test_login_and_encryption",
+        f"{LISTEN}/test_listen_sinks.py::test_login_after_encryption",
+        f"{LISTEN}/test_listen_sinks.py::test_mail_settings_are_checked",
+    ],
+    "A request of the webhook is signed": [f"{LISTEN}/test_listen_sinks.py::test_an_event_is_posted_and_signed"],
+    "A history of a newer version": [
+        f"{LISTEN}/test_listen_history.py::test_a_newer_history_is_refused_and_left_as_it_is",
+        f"{LISTEN}/test_listen_history.py::test_other_files_are_refused_and_left_as_they_are",
+        f"{LISTEN}/test_listen_history.py::test_a_damaged_history_is_told",
     ],
     "A model file holds what a detector learned": [f"{HERE}::test_a_model_file_holds_no_sound_and_no_folders"],
 }

@@ -43,6 +43,11 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
         "extractor": "band-levels envelope identity mel-statistics sound-level tonality",
     },
     "asd-imagenet": {"extractor": "alexnet densenet121 resnet18 resnet34 resnet50 squeezenet1_0-torch torchvision"},
+    "asd-listen": {
+        "source": "file folder microphone pcm stream",
+        "sink": "apprise email jsonl mqtt webhook",
+        "command": "history listen",
+    },
     "asd-onnx": {
         "extractor": "aisfx efficientat-mn04 musicnn-msd musicnn-mtt onnx squeezenet1_0 yamnet",
         "command": "export",

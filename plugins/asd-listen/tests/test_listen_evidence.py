@@ -275,6 +275,15 @@ def test_memory_is_bounded(tmp_path: Path, history: History, said: Any) -> None:
     evidence.close()
 
 
+def test_no_sound_is_kept_where_nobody_wants_it(tmp_path: Path, history: History, said: Any) -> None:
+    evidence = Evidence(tmp_path / "evidence", EvidenceSettings(before=0, after=0, healthy_per_day=0), history)
+    listen(evidence, said.noon, 0, 5)
+    evidence.event(said.event(5))
+    evidence.judged("pump", said.verdict(), said.status(5))
+    evidence.close()
+    assert kept(history) == []
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="keep_gb must be a number from 0, got -1"):
         EvidenceSettings(keep_gb=-1)

@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back_while_the_listener_runs(tmp_path: Path, sa
             assert (row["machine"], row["time"], row["clip"], row["anomalous"]) == ("pump", said.noon, "a.wav", True)
             assert (row["score"], row["state"], row["phase"], row["evidence"]) == (2.5, "fast", "alarm", 5.5)
             (levels,) = reader.rows("levels")
-            assert (levels["bands"], levels["level"]) == ({"1000": [-40.12, -30]}, -35.5)
+            assert (levels["bands"], levels["level"]) == ({"1000": [-40.1, -30]}, -35.5)
             assert [(c["machine"], c["name"], c["over"]) for c in reader.rows("conditions")] == [
                 ("pump", "silence", None),
                 ("", "clock", None),
@@ -66,6 +66,18 @@ def test_a_condition_has_one_row_from_its_beginning_to_its_end(tmp_path: Path, s
     ]
 
 
+def test_the_last_rows_are_the_latest_of_all_machines(tmp_path: Path, said: Any) -> None:
+    with History.open(tmp_path) as history:
+        for clip in range(10):
+            history.verdict(f"pump {clip % 2}", said.noon + clip, said.verdict(f"{clip}.wav"), said.status(clip))
+            history.event(said.event(clip), ())
+        history.commit()
+        assert [row["clip"] for row in history.rows("verdicts", last=3)] == ["7.wav", "8.wav", "9.wav"]
+        assert [row["clip"] for row in history.rows("verdicts", "pump 0", last=2)] == ["6.wav", "8.wav"]
+        assert [row["clip"] for row in history.rows("verdicts", until=said.noon + 2, last=9)] == ["0.wav", "1.wav"]
+        assert [row["text"] for row in history.rows("events", last=2)] == ["event 8", "event 9"]
+
+
 def test_a_monitor_finds_what_it_has_not_seen(tmp_path: Path, said: Any) -> None:
     with History.open(tmp_path) as history:
         for clip in range(5):
@@ -74,6 +86,12 @@ def test_a_monitor_finds_what_it_has_not_seen(tmp_path: Path, said: Any) -> None
         later = history.verdicts_after("pump", said.noon + 2)
         assert [row["clip"] for row in later] == ["3.wav", "4.wav"]
         assert len(history.verdicts_after("pump", None)) == 5
+        assert len(history.unseen("pump", None)) == 5  # of a monitor that was killed before it was saved once
+        history.monitor_begun("pump")  # somebody has deleted the monitor: what it had seen is not the new one's
+        assert history.unseen("pump", None) == []
+        history.verdict("pump", said.noon + 7, said.verdict("7.wav"), said.status(7))
+        history.commit()
+        assert [row["clip"] for row in history.unseen("pump", None)] == ["7.wav"]
 
 
 def test_one_listener_to_a_history(tmp_path: Path) -> None:
@@ -339,6 +357,7 @@ def test_a_year_is_read_as_fast_as_a_day(tmp_path: Path) -> None:
             assert sum(point.clips for point in points) == expected
             assert 300 < len(points) <= 1001
         began = time.perf_counter()
+        assert [row["time"] for row in reader.rows("verdicts", last=2)] == [begin + 31_535_980, begin + 31_535_990]
         assert len(list(reader.rows("verdicts", "pump", begin + 3e7, begin + 3e7 + 3600))) == 360
         assert time.perf_counter() - began < 0.2
 

@@ -34,7 +34,9 @@ NASTY = 'pump "A" #1/+\r\nBcc: eve@example.org\r\n\r\n<script>alert(1)</script>\
 
 
 def made(name: str, **parameters: Any) -> Sink:
-    return create("sink", name, parameters)
+    return create(
+        "sink", name, {key: str(each) if isinstance(each, Path) else each for key, each in parameters.items()}
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- jsonl

@@ -103,6 +103,8 @@ class Conditions:
     ----------
     standing : dict of str to str
         Conditions that stand, with their texts.
+    clips_now : bool
+        Whether the last block reached full scale.
     """
 
     levels: Sequence[float] | None = None
@@ -118,6 +120,7 @@ class Conditions:
     _seconds: deque[Float64] = field(default_factory=lambda: deque(maxlen=_FLOOR_SECONDS))
     _floors: list[Float64] = field(default_factory=list)
     clips_now: bool = False
+    _clipped_second: bool = False
     _zeros: float = 0.0
 
     @property
@@ -181,7 +184,8 @@ class Conditions:
             broken = True
         else:
             changes += self.end("garbage", block.time)
-        self.clips_now = self.clips_now or _is_clipped(block.samples)
+        self.clips_now = _is_clipped(block.samples)
+        self._clipped_second = self._clipped_second or self.clips_now
         self._zeros = 0.0 if block.samples.any() else self._zeros + length
         return changes, broken
 
@@ -202,7 +206,7 @@ class Conditions:
 
     def second(self, second: Second) -> list[Change]:
         """Look at the levels of a second; return what changes."""
-        clipped, self.clips_now = self.clips_now, False
+        clipped, self._clipped_second = self._clipped_second, False
         changes = [*self._silence(second), *self._clipping(second, clipped), *self._quietness(second)]
         if not self.standing.keys() & {"silence", "clipping", "quiet", "garbage", "format"}:
             changes += self._noise_floor(second)

@@ -36,7 +36,7 @@ class EvidenceSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     Parameters
     ----------
     before, after : float
-        Seconds of sound that are kept before and after an alarm. Default: 15 each; 0 after: only what was before.
+        Seconds of sound that are kept before and after an alarm. Default: 15 each; both 0: none is kept.
     healthy_per_day : int
         Healthy clips that are kept a day, at equal distances. Default: 4.
     healthy_seconds : float
@@ -135,7 +135,8 @@ class Evidence:
         if event.kind in ("condition", "condition-over"):
             (self._disturbed.add if event.data.get("conditions") else self._disturbed.discard)(event.machine)
         ring = self._rings.get(event.machine)
-        if event.kind != "alarm" or "reminder" in event.data or ring is None:
+        wanted = event.kind == "alarm" and "reminder" not in event.data
+        if not wanted or ring is None or not (self.settings.before or self.settings.after):
             return
         began, samples = ring.since(min(event.time, ring.end) - self.settings.before)
         take = _Take(event, began, ring.end + self.settings.after, ring.sample_rate, [samples])

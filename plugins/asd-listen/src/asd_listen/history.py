@@ -31,6 +31,7 @@ Write = tuple[str, Any]
 """A statement in SQL and its values."""
 _MOST_NOTED = 20_000
 """Statements that wait in memory while the file takes none; some hours of one stream."""
+_MOST_EVENTS = 1000
 _BRIEF = 300
 """Milliseconds that a listener waits for another process's transaction; then it goes on, and writes with the next."""
 _ROOM = 2**16
@@ -84,7 +85,7 @@ class History(Reader):
     sinks_for : callable
         Gives the names of the sinks to which an event goes; set by the outbox.
     committed : callable
-        Called after each commit; set by the outbox.
+        Called after each commit of events; set by the outbox.
 
     Raises
     ------
@@ -145,6 +146,34 @@ class History(Reader):
             "seen = excluded.seen",
             (name, model, None if monitor is None else str(monitor.absolute()), clock.time()),
         )
+
+    def monitor_begun(self, machine: str) -> None:
+        """Write that the monitor of a machine is new: verdicts so far are none of its own.
+
+        Raises
+        ------
+        HistoryError
+            If that cannot be written.
+        """
+        self._know(machine)
+        self.commit()
+        newest = "(SELECT max(time) FROM verdicts WHERE machine = machines.id)"
+        self.write([(f"UPDATE machines SET watched_after = {newest} WHERE name = ?", (_encodable(machine),))])
+
+    def unseen(self, machine: str, last: float | None) -> list[Row]:
+        """Return the verdicts that a monitor must catch up with after a kill.
+
+        Parameters
+        ----------
+        machine : str
+            Name of the machine.
+        last : float or None
+            Time of the last clip that the monitor's own file knows; None: it knows none.
+        """
+        if last is None:
+            found = self.ask("SELECT watched_after FROM machines WHERE name = ?", (_encodable(machine),))
+            last = found[0][0] if found else None
+        return self.verdicts_after(_encodable(machine), last)
 
     def verdict(self, machine: str, time: float, verdict: Any, status: Any = None) -> None:
         """Note what the model and the monitor say of a clip.
@@ -207,7 +236,7 @@ class History(Reader):
         """
         self._know(machine)
         decibels = {
-            f"{hertz:g}": [round(mean, 2), round(most, 2)]
+            f"{hertz:g}": [round(mean, 1), round(most, 1)]
             for hertz, (mean, most) in bands.items()
             if math.isfinite(mean) and math.isfinite(most)
         }
@@ -318,11 +347,13 @@ class History(Reader):
                 return False
             for _ in range(count):  # what was noted meanwhile stays
                 self._noted.popleft()
+            has_news = bool(self._events)
             self._events.clear()
             if self.trouble is not None:
                 _log.info("%s: the history is written again", self.path)
                 self.trouble = None
-        self.committed()
+        if has_news:
+            self.committed()
         return True
 
     def write(self, statements: Iterable[Write], *, durable: bool = False) -> None:
@@ -378,6 +409,8 @@ class History(Reader):
         while len(self._noted) > _MOST_NOTED:
             self._noted.popleft()
             self.lost += 1
+        while len(self._events) > _MOST_EVENTS:
+            del self._events[next(iter(self._events))]
 
     # ----------------------------------------------------------------------------------------------------- feedback
 

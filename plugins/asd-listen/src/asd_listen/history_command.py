@@ -12,6 +12,7 @@ import click
 from asd.command import emphasised, json_option, print_json, print_table, reporting, verbose_option
 from asd.errors import ConfigError
 from asd_listen.reader import TABLES, Reader
+from asd_listen.sinks.content import line
 from asd_listen.times import local, moment_of
 
 _SHOWN = 20
@@ -77,8 +78,8 @@ def show(
         columns = _COLUMNS[table]
         rows = list(reader.rows(table, **chosen, last=last or _SHOWN))
         if table == "events":
-            for line in _standing(reader):
-                click.echo(line)
+            for each in _standing(reader):
+                click.echo(each)
         if not rows:
             click.echo(f"No {table}{' in that time' if since or until else ''}.")
             return
@@ -115,7 +116,7 @@ def ack(path: Path, event: str, by: str, verbose: bool) -> None:
 
     with reporting(verbose):
         found = acknowledge(path, event, by)
-    click.echo(f"Acknowledged: {found['text']}.")
+    click.echo(f"Acknowledged: {line(found['text'])}.")
     _say_when(path)
 
 
@@ -144,7 +145,7 @@ def normal(path: Path, machine: str, clip: str | None, since: str | None, until:
         data = {"since": first, "until": last}
     with reporting(verbose):
         remark(path, machine, "normal", data)
-    click.echo(f"Noted: {'the clips named' if data else 'all clips of the last alarm'} of {machine} were normal.")
+    click.echo(f"Noted: {'the clips named' if data else 'all clips of the last alarm'} of {line(machine)} were normal.")
     _say_when(path)
 
 
@@ -158,7 +159,7 @@ def undo(path: Path, machine: str, verbose: bool) -> None:
 
     with reporting(verbose):
         remark(path, machine, "undo", {})
-    click.echo(f"Noted: the last 'normal' of {machine} is taken back.")
+    click.echo(f"Noted: the last 'normal' of {line(machine)} is taken back.")
     _say_when(path)
 
 
@@ -182,8 +183,8 @@ def check(ctx: click.Context, verbose: bool) -> None:
     """Look for damage in the whole file; exit code 2 if there is any."""
     with reporting(verbose), Reader(ctx.obj) as reader:
         found = reader.check()
-    for line in found:
-        click.echo(line)
+    for each in found:
+        click.echo(line(each))
     click.echo(f"{len(found)} faults found; put back a backup." if found else "The history is whole.")
     ctx.exit(2 if found else 0)
 
@@ -205,7 +206,7 @@ def _choice(reader: Reader, machine: str | None, since: str | None, until: str |
 def _standing(reader: Reader) -> list[str]:
     """Return what is at fault at present, a line each."""
     standing = [row for row in reader.rows("conditions") if row["over"] is None]
-    return [f"Since {local(row['began'])}: {row['machine'] or 'listener'}: {row['text']}" for row in standing]
+    return [line(f"Since {local(row['began'])}: {row['machine'] or 'listener'}: {row['text']}") for row in standing]
 
 
 def _cell(row: dict[str, Any], name: str) -> Any:
@@ -220,7 +221,7 @@ def _cell(row: dict[str, Any], name: str) -> Any:
         return f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
-    return str(value)
+    return line(str(value), 1000)
 
 
 def _say_when(path: Path) -> None:

@@ -40,6 +40,8 @@ _TAKEN = 4.0
 _TICK = 1.0
 _SAVED = 60.0
 """Seconds between two savings of the monitors."""
+_FORGOTTEN = 3600.0
+"""Seconds between two looks for what is too old to be kept."""
 _DRAINED = 20.0
 """Seconds that what came may take at the end; what takes longer is lost."""
 
@@ -132,6 +134,8 @@ class Listener:
     def _machine(self, own: Any, scorer: Any, folder: Path, stack: ExitStack) -> Machine:
         file = folder / f"{quote(own.name, safe=' ')}.monitor"
         rate = own.false_alarms or self.settings.false_alarms or None
+        if not file.exists():
+            self.history.monitor_begun(own.name)
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
         self._catch_up(own.name, monitor)
         monitor.keep()
@@ -142,9 +146,9 @@ class Listener:
     def _catch_up(self, name: str, monitor: Any) -> None:
         """Let a monitor watch what the history has of it and its own file has not: a kill came between the two."""
         last = monitor.state.evidence.last_time
-        if last is None:
+        if last is None and monitor.state.watched:  # somebody has reset it
             return
-        for row in self.history.verdicts_after(name, last):
+        for row in self.history.unseen(name, last):
             if row["evidence"] is None:
                 continue
             names = ("score", "p_value", "state", "state_p_value")
@@ -168,6 +172,7 @@ class Listener:
             machine.feed.start()
         self.history.commit()
         ticked = saved = time.monotonic()
+        forgotten = -_FORGOTTEN
         try:
             while not (self._stop.is_set() or all(machine.feed.done for machine in self.machines)):
                 self._arrived.wait(_TICK)
@@ -180,6 +185,9 @@ class Listener:
                     if began - saved >= _SAVED:
                         saved = began
                         self._save()
+                    if began - forgotten >= _FORGOTTEN:
+                        forgotten = began
+                        self.history.forget(time.time() - self.settings.history.keep_days * 86400)
                 if not any(machine.feed.held for machine in self.machines):
                     self._stop.wait(max(0.0, began + _PASS - time.monotonic()))
         finally:

@@ -23,37 +23,48 @@ _QUERIES = {
     "verdicts": (
         "SELECT m.name AS machine, v.time, v.clip, v.score, v.p_value, v.anomalous, v.state, v.state_p_value, "
         "v.watched_p_value, v.evidence, v.threshold, v.phase FROM verdicts v JOIN machines m ON m.id = v.machine "
-        "WHERE v.machine IN ({machines}) AND v.time >= :since AND v.time < :until ORDER BY v.machine, v.time, v.clip"
+        "WHERE v.machine IN ({machines}) AND v.time >= :since AND v.time < :until"
     ),
     "events": (
         "SELECT id, machine, time, kind, severity, text, data, acknowledged, acknowledged_by FROM events "
-        "WHERE {named} AND time >= :since AND time < :until ORDER BY number"
+        "WHERE {named} AND time >= :since AND time < :until"
     ),
     "conditions": (
         "SELECT coalesce(m.name, '') AS machine, c.name, c.began, c.over, c.text FROM conditions c "
         "LEFT JOIN machines m ON m.id = c.machine WHERE {known} AND c.began < :until "
-        "AND (c.over IS NULL OR c.over >= :since) ORDER BY c.began, c.id"
+        "AND (c.over IS NULL OR c.over >= :since)"
     ),
     "levels": (
         "SELECT m.name AS machine, l.time, l.seconds, l.level, l.bands FROM levels l "
         "JOIN machines m ON m.id = l.machine WHERE l.machine IN ({machines}) AND l.time >= :since "
-        "AND l.time < :until ORDER BY l.machine, l.time"
+        "AND l.time < :until"
     ),
     "feedback": (
         "SELECT id, machine, time, kind, data, done, answer FROM feedback "
-        "WHERE {named} AND time >= :since AND time < :until ORDER BY id"
+        "WHERE {named} AND time >= :since AND time < :until"
     ),
     "evidence": (
         "SELECT machine, event, kind, began, seconds, file, bytes, data, deleted, reason FROM evidence "
-        "WHERE {named} AND began >= :since AND began < :until ORDER BY began, id"
+        "WHERE {named} AND began >= :since AND began < :until"
     ),
     "deliveries": (
         "SELECT e.id AS event, e.machine, e.time, d.sink, d.state, d.attempts, d.changed, d.error FROM deliveries d "
         "JOIN events e ON e.number = d.event WHERE {named} AND e.time >= :since AND e.time < :until "
-        "ORDER BY d.event, d.sink"
     ),
-    "machines": "SELECT name, model, monitor, seen FROM machines WHERE {named_here} ORDER BY name",
+    "machines": "SELECT name, model, monitor, seen FROM machines WHERE {named_here}",
 }
+_ORDER = {
+    "verdicts": ("v.machine", "v.time", "v.clip"),
+    "events": ("number",),
+    "conditions": ("c.began", "c.id"),
+    "levels": ("l.machine", "l.time"),
+    "feedback": ("id",),
+    "evidence": ("began", "id"),
+    "deliveries": ("d.event", "d.sink"),
+    "machines": ("name",),
+}
+_BY_MACHINE = ("verdicts", "levels")
+"""Tables that are kept machine by machine."""
 
 
 @dataclass(frozen=True)
@@ -134,22 +145,28 @@ class Reader:
         last : int, optional
             Only so many rows, the last ones.
         """
-        query = self._query(table, machine)
-        parameters = {"machine": machine, "since": since, "until": until}
         if last is not None:
-            (count,) = self.ask(f"SELECT count(*) FROM ({query})", parameters)[0]
-            query += f" LIMIT {last} OFFSET {max(0, count - last)}"
+            yield from self._last(table, machine, since, until, last)
+            return
+        query = f"{self._query(table, machine)} ORDER BY {', '.join(_ORDER[table])}"
         with self.connection() as connection:
-            cursor = connection.execute(query, parameters)
-        columns = [column[0] for column in cursor.description]
+            cursor = connection.execute(query, {"machine": machine, "since": since, "until": until})
         while batch := self._fetched(cursor):
-            for values in batch:
-                row = dict(zip(columns, values, strict=True))
-                for name in {"data", "bands"} & row.keys():
-                    row[name] = json.loads(row[name])
-                if "anomalous" in row:
-                    row["anomalous"] = bool(row["anomalous"])
-                yield row
+            yield from (_decoded(cursor, values) for values in batch)
+
+    def _last(self, table: str, machine: str | None, since: float, until: float, last: int) -> list[Row]:
+        """Return the last rows, found from the end: by machine, and the latest of them."""
+        named = self.machines() if machine is None and table in _BY_MACHINE else [machine]
+        order = ", ".join(f"{column} DESC" for column in _ORDER.get(table, ()))
+        found: list[Row] = []
+        for name in named:
+            query = f"{self._query(table, name)} ORDER BY {order} LIMIT {last}"
+            with self.connection() as connection:
+                cursor = connection.execute(query, {"machine": name, "since": since, "until": until})
+                found += reversed([_decoded(cursor, values) for values in cursor])
+        if len(named) > 1:
+            found.sort(key=lambda row: row["time"])
+        return found[-last:]
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns."""
@@ -238,6 +255,15 @@ class Reader:
     def connection(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         """Return the connection, for one thread at a time, in a block that explains SQLite's errors."""
         return _Reading(self._lock, self._connection, self.path)
+
+
+def _decoded(cursor: sqlite3.Cursor, values: Sequence[Any]) -> Row:
+    row = dict(zip((column[0] for column in cursor.description), values, strict=True))
+    for name in {"data", "bands"} & row.keys():
+        row[name] = json.loads(row[name])
+    if "anomalous" in row:
+        row["anomalous"] = bool(row["anomalous"])
+    return row
 
 
 class _Reading:

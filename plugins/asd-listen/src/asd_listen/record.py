@@ -170,6 +170,10 @@ class Recorder:
             return
         safe = re.sub(r"[^\w.-]+", "_", self._name)
         path = self.folder / f"{safe}_{utc(self._began)}.flac"
+        number = 1
+        while path.exists():  # of the same second, or of an earlier recording
+            number += 1
+            path = self.folder / f"{safe}_{utc(self._began)}-{number}.flac"
         part = path.with_name(f".{path.name}.part")
         try:
             soundfile.write(part, samples, rate, subtype="PCM_24", format="FLAC")

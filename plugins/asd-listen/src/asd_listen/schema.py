@@ -24,7 +24,8 @@ _DAMAGED = "pages are wrong"
 
 _FIRST = """
 CREATE TABLE machines (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT, monitor TEXT, alerts TEXT, seen REAL);
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT, monitor TEXT, alerts TEXT, seen REAL,
+    watched_after REAL);
 CREATE TABLE verdicts (
     machine INTEGER NOT NULL REFERENCES machines, time REAL NOT NULL, clip TEXT NOT NULL, score REAL NOT NULL,
     p_value REAL NOT NULL, anomalous INTEGER NOT NULL, state TEXT, state_p_value REAL, watched_p_value REAL,
@@ -131,6 +132,9 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout = 5000")
     except (sqlite3.Error, OSError) as error:
         raise explained(error, path) from error
+    if not version:
+        connection.close()
+        raise HistoryError(f"{path}: holds nothing yet: 'asd listen' was ended before it had begun")
     if version < len(MIGRATIONS):
         connection.close()
         raise HistoryError(

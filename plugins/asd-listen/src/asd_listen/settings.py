@@ -195,7 +195,10 @@ def _explained(text: str) -> _SettingError:
     place = (match[2] or "").lstrip(".") if match else ""
     table, _, key = place.rpartition(".")
     what = match[1] if match else text
-    return _SettingError(f"{key or place or 'the settings'}: {what[:1].lower()}{what[1:]}", table, key)
+    if not table and key in ("alerts", "evidence", "history"):  # their own checks name the key
+        table, key = key, what.split(" ")[0]
+        place = table
+    return _SettingError(f"{place or 'the settings'}: {what[:1].lower()}{what[1:]}", table, key)
 
 
 def _names_of(table: str) -> Sequence[str]:
@@ -237,6 +240,7 @@ def _component(kind: str, index: int, own: SourceSettings | SinkSettings) -> Non
     except AsdError as error:
         keys = ("kind", *own.parameters)
         key = next((each for each in reversed(keys) if f"'{each}'" in str(error)), "kind")
+        key = next((each for each in own.__struct_fields__ if f"{each} must" in str(error)), key)
         raise _SettingError(str(error), f"{kind}[{index}]", key) from error
 
 

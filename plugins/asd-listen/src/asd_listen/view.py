@@ -176,7 +176,9 @@ def _state(machine: Machine) -> Any:
     if found:
         return Text(printable("; ".join(found.values())), style="yellow")
     phase = machine.monitor.state.evidence.phase
-    text = phase.upper() if phase == "alarm" else phase_of(machine)
+    text = phase.upper() if phase == "alarm" else phase
+    if phase == "learning" and machine.monitor.needed:
+        text = f"learning, {_span(machine.monitor.needed * machine.scorer.seconds)} to go"
     verdict = machine.verdict
     clip = "" if verdict is None else f", p = {verdict.p_value:.2f}"
     return Text(f"{text}{clip}", style=_PHASES.get(phase, ""))

@@ -16,11 +16,11 @@ class Apprise(Sink):
 
     Parameters
     ----------
-    urls_env, urls_file : str, Path
+    urls_env, urls_file : str
         Environment variable or file with Apprise's addresses, separated by spaces or lines; they hold secrets.
     """
 
-    def __init__(self, *, urls_env: str = "", urls_file: Path | None = None) -> None:
+    def __init__(self, *, urls_env: str = "", urls_file: str = "") -> None:
         self.urls_env, self.urls_file = urls_env, urls_file
         self._urls = (secret("apprise", "urls", urls_env, urls_file) or "").split()
         if not self._urls:
@@ -42,4 +42,4 @@ class Apprise(Sink):
         """Return parameters for a trial."""
         file = folder / "urls"
         file.write_text("json://127.0.0.1:9/\n")
-        return {"urls_file": file}
+        return {"urls_file": str(file)}

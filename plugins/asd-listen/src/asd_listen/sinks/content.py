@@ -50,7 +50,7 @@ def message(event: Event) -> str:
     return "\n".join(_CONTROL.sub(" ", row) for row in rows) + "\n"
 
 
-def secret(sink: str, what: str, variable: str, file: Path | None) -> str | None:
+def secret(sink: str, what: str, variable: str, file: str) -> str | None:
     """Return a secret from an environment variable or a file; None: neither is named.
 
     Parameters
@@ -59,21 +59,21 @@ def secret(sink: str, what: str, variable: str, file: Path | None) -> str | None
         Names of the sink and of what is secret, for messages.
     variable : str
         Name of the environment variable; empty: none.
-    file : Path or None
-        A file that holds nothing else.
+    file : str
+        A file that holds nothing else; empty: none.
 
     Raises
     ------
     ConfigError
         If both are named, or it is not there. No message holds a secret.
     """
-    if variable and file is not None:
+    if variable and file:
         raise ConfigError(f"{sink}: {what}_env and {what}_file exclude each other; name one")
     if variable:
         if not (found := os.environ.get(variable, "")):
             raise ConfigError(f"{sink}: the environment variable {variable}, for the {what}, is not set; set it")
         return found
-    if file is not None:
+    if file:
         try:
             found = Path(file).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -34,9 +34,9 @@ class Email(Sink):
         How the connection is encrypted; the server's certificate must be valid. ``"none"`` refuses a password.
     user : str
         Name to log in with; empty: no login.
-    password_env, password_file : str, Path
+    password_env, password_file : str
         Environment variable or file with the password.
-    ca_file : Path
+    ca_file : str
         Certificates that are trusted in place of the system's.
     timeout : float
         Seconds to wait for each answer.
@@ -52,8 +52,8 @@ class Email(Sink):
         security: Security = "starttls",
         user: str = "",
         password_env: str = "",
-        password_file: Path | None = None,
-        ca_file: Path | None = None,
+        password_file: str = "",
+        ca_file: str = "",
         timeout: float = 30.0,
     ) -> None:
         self.host, self.sender, self.to, self.user, self.ca_file = host, sender, to, user, ca_file
@@ -98,7 +98,7 @@ class Email(Sink):
             raise SinkError(f"{place}: cannot be reached ({reason})") from None
 
     def _connected(self) -> smtplib.SMTP:
-        trusted = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        trusted = ssl.create_default_context(cafile=self.ca_file or None)
         if self.security == "tls":
             server: smtplib.SMTP = smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeout, context=trusted)
         else:

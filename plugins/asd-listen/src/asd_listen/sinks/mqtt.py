@@ -37,11 +37,11 @@ class Mqtt(Sink):
         Prefix by which Home Assistant finds the machines by itself; empty: it does not.
     user : str
         Name to log in with; empty: no login.
-    password_env, password_file : str, Path
+    password_env, password_file : str
         Environment variable or file with the password.
     tls : bool
         Whether the connection is encrypted; the broker's certificate must be valid.
-    ca_file : Path
+    ca_file : str
         Certificates that are trusted in place of the system's; implies ``tls``.
     timeout : float
         Seconds to wait for the connection, and for each acknowledgement.
@@ -56,16 +56,16 @@ class Mqtt(Sink):
         discovery: str = "homeassistant",
         user: str = "",
         password_env: str = "",
-        password_file: Path | None = None,
+        password_file: str = "",
         tls: bool = False,
-        ca_file: Path | None = None,
+        ca_file: str = "",
         timeout: float = 10.0,
     ) -> None:
         self.host, self.user, self.ca_file = host, user, ca_file
         self.port = whole_number(self, "port", port, 1)
         self.topic, self.discovery = _topic("topic", topic), discovery and _topic("discovery", discovery)
         self.password_env, self.password_file = password_env, password_file
-        self.tls = tls or ca_file is not None
+        self.tls = tls or bool(ca_file)
         self.timeout = number(self, "timeout", timeout, above=0)
         self._password = secret("mqtt", "password", password_env, password_file)
         if self._password is not None and not user:
@@ -131,7 +131,7 @@ class Mqtt(Sink):
             client.username_pw_set(self.user, self._password)
         try:
             if self.tls:
-                client.tls_set(ca_certs=None if self.ca_file is None else str(self.ca_file))
+                client.tls_set(ca_certs=self.ca_file or None)
             client.connect(self.host, self.port)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

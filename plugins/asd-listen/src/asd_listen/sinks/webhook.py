@@ -36,11 +36,11 @@ class Webhook(Sink):
     ----------
     url : str
         The address, ``https://…`` or ``http://…``. Messages show only its host.
-    url_env, url_file : str, Path
+    url_env, url_file : str
         Environment variable or file with the address, if it is itself a secret.
-    secret_env, secret_file : str, Path
+    secret_env, secret_file : str
         Environment variable or file with the secret by which requests are signed (`sign`).
-    ca_file : Path
+    ca_file : str
         Certificates that are trusted in place of the system's.
     timeout : float
         Seconds to wait for the connection, and for the answer.
@@ -51,10 +51,10 @@ class Webhook(Sink):
         *,
         url: str = "",
         url_env: str = "",
-        url_file: Path | None = None,
+        url_file: str = "",
         secret_env: str = "",
-        secret_file: Path | None = None,
-        ca_file: Path | None = None,
+        secret_file: str = "",
+        ca_file: str = "",
         timeout: float = 15.0,
     ) -> None:
         self.url, self.url_env, self.url_file = url, url_env, url_file
@@ -89,7 +89,7 @@ class Webhook(Sink):
                 timeout=self.timeout,
                 allow_redirects=False,
                 stream=True,  # whatever comes as an answer is not read
-                verify=True if self.ca_file is None else str(self.ca_file),
+                verify=self.ca_file or True,
             ) as response:
                 status = response.status_code
         except requests.exceptions.SSLError:

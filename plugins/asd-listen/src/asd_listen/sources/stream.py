@@ -15,7 +15,7 @@ from asd.plugin import Block, Source, number
 from asd_listen.sources.example import example
 
 _LATE = 10.0
-"""Seconds by which sound may come later than its time stamps say; live streams come in segments of some seconds."""
+"""Seconds by which sound may come later or earlier than its time stamps say: live streams come in segments."""
 _LONGEST = 1.0
 
 
@@ -64,7 +64,7 @@ class Stream(Source):
             ) as container:
                 if not container.streams.audio:
                     raise SourceError(f"stream {shown}: has no sound; name another stream")
-                yield from _decoded(container, av.AudioResampler)
+                yield from _decoded(container, av.AudioResampler, live=self.endless)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(f"stream {shown}: {_reason(error, self.timeout)}") from error
         if self.endless:
@@ -81,10 +81,10 @@ class Stream(Source):
         return {"url": str(folder / "not there.wav")}
 
 
-def _decoded(container: Any, resampler_class: Any) -> Iterator[Block]:
+def _decoded(container: Any, resampler_class: Any, *, live: bool) -> Iterator[Block]:
     form: tuple[int, int] | None = None
     resampler: Any = None
-    clock = _Clock()
+    clock = _Clock(live=live)
     for frame in container.decode(container.streams.audio[0]):
         now = (frame.sample_rate, frame.layout.nb_channels)
         if now != form or resampler is None:
@@ -102,7 +102,8 @@ def _decoded(container: Any, resampler_class: Any) -> Iterator[Block]:
 class _Clock:
     """Turns time stamps of a stream into time of day; sound that comes in bursts keeps its regular times."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, live: bool) -> None:
+        self._live = live
         self._zero: float | None = None
         self._next = 0.0
 
@@ -111,10 +112,8 @@ class _Clock:
         now = time.time() - seconds
         stamp = self._next if stamp is None else stamp
         self._next = stamp + seconds
-        late = _LATE + 1 if self._zero is None else now - self._zero - stamp
-        if late > _LATE or late < 0:  # it stood still, or never came earlier than now
+        if self._zero is None or (self._live and abs(now - self._zero - stamp) > _LATE):  # it stood still, or jumped
             self._zero = now - stamp
-        assert self._zero is not None
         return self._zero + stamp
 
 

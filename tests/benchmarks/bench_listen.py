@@ -1,0 +1,140 @@
+"""How many machines one computer can listen to: processor time, delay, memory.
+
+``python tests/benchmarks/bench_listen.py --quality fast --machines 64 --seconds 30`` plays generated sound of 48 kHz in
+real time, with a clip a second of each machine. It prints the processor time that a second of all machines takes (that
+of the thread that judges must stay below one second), whether sound waits at the end, and the time from the arrival
+of a clip's last sound to its verdict. ``--days 2`` plays one machine as fast as it is judged, with the memory after
+each simulated hour. Processor time depends little on what else the computer does; the delay does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+import asd
+from asd_listen.listener import Listener
+from asd_listen.settings import settings_from
+
+CLIP = 10.0
+
+
+def write_recordings(folder: Path, rate: int, count: int = 24) -> None:
+    """Write clips of a machine: hum in noise."""
+    rng = np.random.default_rng(0)
+    moment = np.arange(round(CLIP * rate)) / rate
+    for i in range(count):
+        hum = sum(0.1 / order * np.sin(2 * np.pi * 97 * order * moment + i) for order in (1, 2, 3, 5))
+        sound = hum + rng.normal(0, 0.02 * (1 + 0.02 * rng.normal()), len(moment))
+        soundfile.write(folder / f"{i:02d}.wav", sound.astype(np.float32), rate)
+
+
+def memory() -> float:
+    """Return the resident memory in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class Measured(Listener):
+    """A listener that measures the processor time of the thread that judges."""
+
+    cpu = 0.0
+
+    def _pass(self) -> None:
+        began = time.thread_time()
+        super()._pass()
+        self.cpu += time.thread_time() - began
+
+
+def listener_to(model: Path, folder: Path, sources: list[dict[str, Any]], hop: float) -> Measured:
+    """Return a listener to such sources."""
+    settings = settings_from({"model": str(model), "folder": str(folder), "hop": hop, "source": sources})
+    return Measured(settings, lambda path: asd.Model.load(path, cache=False), lambda text, severity: None)
+
+
+def in_real_time(model: Path, sounds: Path, machines: int, seconds: float) -> None:
+    """Listen to many machines, and print what it takes."""
+    source = {"kind": "file", "path": str(sounds), "repeat": 0}
+    folder = sounds.parent / "listen"
+    with listener_to(model, folder, [{**source, "name": f"m{i}"} for i in range(machines)], 1.0) as listener:
+        thread = threading.Thread(target=listener.run)
+        thread.start()
+        time.sleep(CLIP + 5)
+        whole, judging, clips, began = time.process_time(), listener.cpu, listener.clips, time.monotonic()
+        time.sleep(seconds)
+        span = time.monotonic() - began
+        whole, judging = (time.process_time() - whole) / span, (listener.cpu - judging) / span
+        clips = listener.clips - clips
+        waiting = max(machine.feed.held for machine in listener.machines)
+        delays = np.array([each for _, each in listener._slowest])
+        share = machines / max(clips / span, 1e-9)
+        print(
+            f"{machines} machines: {clips / span:.1f} clips a second; processor time for a second of all: "
+            f"{whole * share:.2f} s, judging {judging * share:.2f} s; {waiting:.1f} s of sound wait; from arrival to "
+            f"verdict {np.quantile(delays, 0.5):.2f} s (median), {np.quantile(delays, 0.99):.2f} s (99 %); "
+            f"{memory():.0f} MB",
+            flush=True,
+        )
+        listener.stop()
+        thread.join()
+
+
+def for_days(model: Path, sounds: Path, days: float, hop: float) -> None:
+    """Listen to one machine for simulated days, and print the memory each hour."""
+    count = round(days * 86400 / (24 * CLIP))
+    source = {"kind": "file", "path": str(sounds), "repeat": count, "speed": 0, "name": "m"}
+    with listener_to(model, sounds.parent / "listen", [source], hop) as listener:
+        thread = threading.Thread(target=listener.run)
+        thread.start()
+        first, after, hour = 0.0, [], 0
+        while thread.is_alive():
+            time.sleep(0.05)
+            heard = listener.clips * hop
+            if not first and heard >= 60:
+                first = memory()
+            if heard >= 3600 * (hour + 1):
+                hour = int(heard // 3600)
+                after.append(memory())
+                print(f"{heard / 3600:.1f} h: {after[-1]:.1f} MB", flush=True)
+        thread.join()
+        shown = ", ".join(f"{each:.1f}" for each in after[:: max(1, len(after) // 12)])
+        print(
+            f"{listener.clips} clips, {listener.clips * hop / 86400:.2f} days: {first:.1f} MB after a minute, then "
+            f"{shown} MB; at most {100 * (max(after) / first - 1):+.1f} %"
+        )
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quality", default="fast", help="fast, default, best, or bands: a pipeline without a network")
+    parser.add_argument("--machines", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--days", type=float, default=0)
+    parser.add_argument("--hop", type=float, default=1.0)
+    parser.add_argument("--rate", type=int, default=48000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        sounds = Path(name) / "sounds"
+        sounds.mkdir()
+        write_recordings(sounds, options.rate)
+        bands = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
+        chosen: dict[str, Any] = bands if options.quality == "bands" else {"quality": options.quality}
+        model = Path(name) / "machine.asd"
+        asd.fit(sounds, cache=False, **chosen).save(model)
+        if options.days:
+            for_days(model, sounds, options.days, options.hop)
+        else:
+            in_real_time(model, sounds, options.machines, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
