@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, SourceError
 from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, duration_of, number, time_from, whole_number
+from asd_listen.sources.example import example
 
 _BLOCK = 0.1
 _FAST_BLOCK = 1.0
@@ -48,6 +49,16 @@ class File(Source):
             yield from self._played(paths)
         except AudioError as error:
             raise SourceError(f"file: {error}") from error
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder)), "speed": 0.0}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none.wav")}
 
     def _played(self, paths: list[Path]) -> Iterator[Block]:
         moment = self._first_moment(paths)

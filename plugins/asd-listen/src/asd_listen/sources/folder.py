@@ -11,6 +11,7 @@ import numpy as np
 
 from asd.errors import AudioError, SourceError
 from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, number, time_in_name
+from asd_listen.sources.example import example
 
 _log = logging.getLogger("asd")
 _LONGEST = 1.0
@@ -65,6 +66,16 @@ class Folder(Source):
             yield Block(np.zeros((0, 1), np.float32), 1, time.time())
             if not folder.is_dir():
                 raise SourceError(f"folder {folder}: is gone; is the drive still there?")
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder).parent), "existing": True, "settle": 0.0}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none")}
 
     def _changes(self, folder: Path) -> Iterator[set[Path]]:
         """Yield recordings that were made or changed, often enough for whoever waits."""

@@ -7,12 +7,14 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from asd.errors import SourceError
 from asd.plugin import Block, Float32, Source, one_of, whole_number
+from asd_listen.sources.example import example
 
 Format = Literal["s16le", "s24le", "s32le", "f32le"]
 _BLOCK = 0.1
@@ -66,6 +68,16 @@ class Pcm(Source):
             yield from self._read(descriptor)
         finally:
             os.close(descriptor)
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder, raw=True)), "sample_rate": 16000}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none")}
 
     def _read(self, descriptor: int) -> Iterator[Block]:
         frame = _BYTES[self.format] * self.channels

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from asd.errors import ConfigError, SourceError
 from asd.plugin import Block, Source, number
+from asd_listen.sources.example import example
 
 _LATE = 10.0
 """Seconds by which sound may come later or earlier than its time stamps say: live streams come in segments."""
@@ -67,6 +69,16 @@ class Stream(Source):
             raise SourceError(f"stream {shown}: {_reason(error, self.timeout)}") from error
         if self.endless:
             raise SourceError(f"stream {shown}: has ended (set endless to false where that is no fault)")
+
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"url": str(example(folder)), "endless": False}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"url": str(folder / "none.wav"), "timeout": 1.0}
 
 
 def _decoded(container: Any, resampler_class: Any, *, live: bool) -> Iterator[Block]:
