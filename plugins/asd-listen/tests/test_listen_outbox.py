@@ -284,6 +284,24 @@ def test_an_alarm_gets_out_while_the_history_cannot_be_written(history: History,
     assert len(heap.events) == 1
 
 
+def test_an_alarm_gets_out_although_the_history_is_damaged(history: History, tmp_path: Path, said: Any) -> None:
+    heap = said.heap()
+    outbox = Outbox(history, [Route("heap", heap)], QUICK)
+    outbox.start()
+    history.ask("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = tmp_path / "history.sqlite"
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    history.ask("PRAGMA shrink_memory")
+    tell(history, said.event(0))
+    assert history.trouble is not None
+    assert "damaged, or no history" in history.trouble
+    said.until(lambda: heap.events)
+    outbox.close(1)
+    assert [event.text for event in heap.events] == ["event 0"]
+
+
 def test_the_other_sinks_are_told_of_one_that_is_down_for_long(
     history: History, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

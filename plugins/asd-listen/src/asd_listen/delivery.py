@@ -151,10 +151,11 @@ class Queue:
 
     def _step(self) -> float:
         """Do the next thing, and return the seconds until there may be another."""
-        self._drop_oldest()
         now = self._now()
-        if not self._route.is_quiet(now):
-            self._sum_up("held", "summary", "in quiet hours")
+        with contextlib.suppress(HistoryError):  # events that wait in memory are sent all the same
+            self._drop_oldest()
+            if not self._route.is_quiet(now):
+                self._sum_up("held", "summary", "in quiet hours")
         if (rest := self._not_before - clock.monotonic()) > 0:
             return rest
         event = self._first()
@@ -210,9 +211,11 @@ class Queue:
         self._pause, self._not_before = 0.0, 0.0
         if self._error is not None:
             _log.info("sink %r: events arrive again", self._route.name)
-            self._report(over=True)
+            with contextlib.suppress(HistoryError):
+                self._report(over=True)
             self._error = self._since = None
-        self._sum_up("overflow", "dropped", "were dropped, because too many waited")
+        with contextlib.suppress(HistoryError):
+            self._sum_up("overflow", "dropped", "were dropped, because too many waited")
 
     def _went_wrong(self, event: Event, failure: _Failure) -> float:
         if failure.text != self._error:

@@ -31,6 +31,7 @@ Write = tuple[str, Any]
 """A statement in SQL and its values."""
 _MOST_NOTED = 20_000
 """Statements that wait in memory while the file takes none; some hours of one stream."""
+_MOST_EVENTS = 1000
 _BRIEF = 300
 """Milliseconds that a listener waits for another process's transaction; then it goes on, and writes with the next."""
 _ROOM = 2**16
@@ -408,6 +409,8 @@ class History(Reader):
         while len(self._noted) > _MOST_NOTED:
             self._noted.popleft()
             self.lost += 1
+        while len(self._events) > _MOST_EVENTS:
+            del self._events[next(iter(self._events))]
 
     # ----------------------------------------------------------------------------------------------------- feedback
 
