@@ -15,7 +15,7 @@ _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-framework": {
-        "command": "cache demo diff evaluate fit monitor new-plugin plugins recalibrate score update weights"
+        "command": "cache demo diff embed evaluate fit monitor new-plugin plugins recalibrate score update weights"
     },
     "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
