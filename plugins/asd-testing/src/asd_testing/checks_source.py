@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -189,5 +190,6 @@ def _held() -> set[str]:
         except OSError:  # that of the listing itself
             continue
     for task in Path("/proc/self/task").glob("*/children"):
-        held |= {f"the process {number}" for number in task.read_text().split()}
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            held |= {f"the process {number}" for number in task.read_text().split()}
     return held

@@ -1,21 +1,22 @@
-"""A recording for trials of sources by ``asd check``."""
+"""A second of sound for trials of sources by `asd.testing`."""
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
 
-RATE = 16000
+_RATE = 16000
 
 
-def example(folder: Path) -> Path:
-    """Write two seconds of noise as a WAV file, 16 bit, one channel, and return its path."""
-    path = folder / "noise.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(np.random.default_rng(0).normal(0, 1000, 2 * RATE).astype("<i2").tobytes())
+def example(folder: Path, *, raw: bool = False) -> Path:
+    """Write a second of a tone at 16 kHz into `folder`, as WAV or as raw samples, and return the file."""
+    import soundfile
+
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(_RATE) / _RATE)
+    path = folder / ("tone.raw" if raw else "tone.wav")
+    if raw:
+        path.write_bytes((tone * 32768).astype("<i2").tobytes())
+    else:
+        soundfile.write(path, tone, _RATE)
     return path

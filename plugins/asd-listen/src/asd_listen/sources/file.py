@@ -50,6 +50,16 @@ class File(Source):
         except AudioError as error:
             raise SourceError(f"file: {error}") from error
 
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder)), "speed": 0.0}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none.wav")}
+
     def _played(self, paths: list[Path]) -> Iterator[Block]:
         moment = self._first_moment(paths)
         began, played, round_ = time.monotonic(), 0.0, 0
@@ -74,16 +84,6 @@ class File(Source):
         if self.speed == 1 or not self.repeat:
             return time.time()
         return time.time() - self.repeat * sum(map(duration_of, paths))
-
-    @classmethod
-    def example_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial."""
-        return {"path": str(example(folder)), "speed": 0.0}
-
-    @classmethod
-    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial that lead nowhere."""
-        return {"path": str(folder / "not there.wav")}
 
 
 def recordings_of(text: str) -> list[Path]:

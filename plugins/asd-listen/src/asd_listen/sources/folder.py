@@ -67,6 +67,16 @@ class Folder(Source):
             if not folder.is_dir():
                 raise SourceError(f"folder {folder}: is gone; is the drive still there?")
 
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder).parent), "existing": True, "settle": 0.0}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none")}
+
     def _changes(self, folder: Path) -> Iterator[set[Path]]:
         """Yield recordings that were made or changed, often enough for whoever waits."""
         from watchfiles import Change, watch
@@ -107,16 +117,6 @@ class Folder(Source):
             yield from _parts(path, _begin(path, form, reader.seconds))
         self._done[path] = form
         waiting.pop(path, None)
-
-    @classmethod
-    def example_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial."""
-        return {"path": str(example(folder).parent), "existing": True, "settle": 0.1, "poll": True}
-
-    @classmethod
-    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial that lead nowhere."""
-        return {"path": str(folder / "not there")}
 
 
 class _Waiting:

@@ -14,7 +14,7 @@ import numpy as np
 
 from asd.errors import SourceError
 from asd.plugin import Block, Float32, Source, one_of, whole_number
-from asd_listen.sources.example import RATE, example
+from asd_listen.sources.example import example
 
 Format = Literal["s16le", "s24le", "s32le", "f32le"]
 _BLOCK = 0.1
@@ -69,6 +69,16 @@ class Pcm(Source):
         finally:
             os.close(descriptor)
 
+    @classmethod
+    def example_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters for a trial, with a second of a tone in `folder`."""
+        return {"path": str(example(folder, raw=True)), "sample_rate": 16000}
+
+    @classmethod
+    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
+        """Return parameters of what cannot be reached."""
+        return {"path": str(folder / "none")}
+
     def _read(self, descriptor: int) -> Iterator[Block]:
         frame = _BYTES[self.format] * self.channels
         size = max(1, round(_BLOCK * self.sample_rate)) * frame
@@ -100,13 +110,3 @@ class Pcm(Source):
             bits = 8 * _BYTES[self.format]
             values = np.frombuffer(data, f"<i{bits // 8}").astype(np.float32) / np.float32(2 ** (bits - 1))
         return values.reshape(-1, self.channels)
-
-    @classmethod
-    def example_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial."""
-        return {"path": str(example(folder)), "sample_rate": RATE}
-
-    @classmethod
-    def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial that lead nowhere."""
-        return {"path": str(folder / "not there")}

@@ -72,13 +72,13 @@ class Stream(Source):
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial."""
+        """Return parameters for a trial, with a second of a tone in `folder`."""
         return {"url": str(example(folder)), "endless": False}
 
     @classmethod
     def unreachable_parameters(cls, folder: Path) -> dict[str, object]:
-        """Return parameters for a trial that lead nowhere."""
-        return {"url": str(folder / "not there.wav")}
+        """Return parameters of what cannot be reached."""
+        return {"url": str(folder / "none.wav"), "timeout": 1.0}
 
 
 def _decoded(container: Any, resampler_class: Any, *, live: bool) -> Iterator[Block]:
