@@ -5,9 +5,11 @@ power while it lasts. The top place of the explanation counts as right
 
 - in time if its interval and the true one overlap with an intersection over union of 0.5 or more,
 - in frequency if half of its band or more lies where the fault stands out: in the twelfths of an octave where the
-  power added exceeds the healthy power by at most 10 dB less than where it does most, widened by a sixth of an octave on either
-  side (a tone has no width). Drop-outs take all frequencies away: for them any band is right, so that bands are also
-  given without them.
+  power added exceeds the healthy power by at most 10 dB less than where it does most, widened by a sixth of an octave
+  on either side (a tone has no width). Drop-outs take all frequencies away: for them any band is right, so that bands
+  are also given without them.
+
+A clip of which nothing stands out counts as a miss.
 
 Healthy clips that no model has seen are explained, too: how many have places that stand out?
 
@@ -85,7 +87,7 @@ def true_bands(healthy: Float32, spoiled: Float32, rate: int, kind: AnomalyKind)
     for middle in 1000 * 2 ** (np.arange(-60, 56) / 12):
         low, high = middle * 2 ** (-1 / 24), middle * 2 ** (1 / 24)
         inside = (frequency >= low) & (frequency < high)
-        if 25 < low and high < rate / 2 and inside.any():
+        if low > 25 and high < rate / 2 and inside.any():
             ratios[low * 2**-_TOLERANCE, high * 2**_TOLERANCE] = added[inside].sum() / max(before[inside].sum(), 1e-20)
     least = max(ratios.values()) / 10 ** (_WITHIN / 10)
     found: Bands = []
