@@ -125,42 +125,34 @@ def _table(report: Report, names: dict[Clip, str]) -> Html:
     labelled = any(row.label for row in report.rows)
     pictured = any(row.thumbnail for row in report.rows)
     watched = any(row.status for row in report.rows)
-    columns: list[Column | str] = [
-        "clip",
-        *(["sound"] if pictured else []),
-        "time",
-        *(["known as"] if labelled else []),
-    ]
-    columns += ["verdict", Column("p-value", 3, "about the chance that a healthy clip looks as unusual")]
-    columns += [Column("score", 3)]
+    columns: list[Column | str] = ["clip", *(["known as"] if labelled else []), "verdict"]
+    columns += [Column("p-value", 3, "about the chance that a healthy clip looks as unusual"), "what stands out"]
     columns += [Column("unusual in", None, "branches of the pipeline")] if several else []
-    columns += [Column("evidence", 1, "powers of ten, after this clip")] if watched else []
-    columns += ["what stands out"]
+    columns += [Column("score", 3), *([Column("evidence", 1, "powers of ten, after this clip")] if watched else [])]
+    columns += ["time", *(["sound"] if pictured else [])]
     rows: list[list[Content | Cell]] = []
     for row in report.rows:
         verdict = row.verdict
-        cells: list[Content | Cell] = [names[row.clip]]
-        if pictured:
-            cells.append(Cell(_small(row), None))
-        cells.append(Cell(_date(row.time), row.time))
-        if labelled:
-            cells.append(row.label or "")
-        cells += _verdict_cells(row, verdict)
+        cells: list[Content | Cell] = [names[row.clip], *([row.label or ""] if labelled else []), _word(verdict)]
+        cells += [None if verdict is None else verdict.p_value, _standing_out(row, verdict)]
         if several:
             cells.append("" if verdict is None else ", ".join(verdict.unusual))
+        cells.append(None if verdict is None else verdict.score)
         if watched:
             cells.append(row.status.evidence if row.status else None)
-        cells.append(_standing_out(row, verdict))
+        cells.append(Cell(_date(row.time), row.time))
+        if pictured:
+            cells.append(Cell(_small(row), None))
         rows.append(cells)
     text = f"All {len(rows)} clips, in the order of {report.order}. A click on a heading sorts."
     return section("Clips", table(columns, rows, caption=text, filter_label="Show clips with"), anchor="clips")
 
 
-def _verdict_cells(row: Row, verdict: Verdict | None) -> list[Content | Cell]:
+def _word(verdict: Verdict | None) -> Cell:
     if verdict is None:
-        return ["not read", None, None]
-    word = Html("<strong>ANOMALOUS</strong>") if verdict.anomalous else Html("normal")
-    return [Cell(word, "anomalous" if verdict.anomalous else "normal"), verdict.p_value, verdict.score]
+        return Cell("not read", "not read")
+    word = "anomalous" if verdict.anomalous else "normal"
+    return Cell(Html(f"<strong>{word.upper()}</strong>") if verdict.anomalous else word, word)
 
 
 def _standing_out(row: Row, verdict: Verdict | None) -> Content:
