@@ -210,7 +210,7 @@ def test_a_thousand_clips_are_one_light_page(sounds: Path, tmp_path: Path, brows
     page = tmp_path / "r.html"
     asd("report", sounds / "m.asd", tmp_path / "clips", "-o", page)
     assert page.stat().st_size < 20_000_000
-    loads = [browser.open(page)["loadEventEnd"] for _ in range(3)]
+    loads = [browser.open(page)["loadEventEnd"] for _ in range(5)]
     print(f"\n1,000 clips: {page.stat().st_size / 1e6:.1f} MB, loaded in {min(loads):.0f} to {max(loads):.0f} ms")
     assert min(loads) < 3000
     assert browser.errors == []
