@@ -17,7 +17,7 @@ import pytest
 
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
-os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would wrap the texts that tests look for
+os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a core's: networks with a thread for every core would spend the time waiting for each other.

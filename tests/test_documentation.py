@@ -261,3 +261,14 @@ def test_every_extractor_is_compared() -> None:
 
     table = (ROOT / "docs" / "extractors.md").read_text(encoding="utf-8")
     assert [c.spec.name for c in registry().of_kind("extractor") if f"`{c.spec.name}`" not in table] == []
+
+
+def test_plugins_by_others_are_listed_when_they_say_what_they_are(
+    reference: ModuleType, tmp_path: Path, pages: dict[str, str]
+) -> None:
+    for path in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        assert f"[{path.parent.name}]({path.parent.name}.md)" in pages["plugins/index.md"]
+    (tmp_path / "docs").mkdir()
+    entry = '[[plugin]]\nname = "asd-belt"\nbrings = "squeal"\nurl = "https://example.org/"\nlicence = "MIT"\n'
+    (tmp_path / "docs" / "known-plugins.toml").write_text(entry)
+    assert "| [asd-belt](https://example.org/) | squeal | MIT |" in reference._known_plugins(tmp_path)

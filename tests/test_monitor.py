@@ -19,9 +19,10 @@ import pytest
 from asd.detection import feedback
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.calibration import Calibration
+from asd.detection.change import course
 from asd.detection.dependence import clips_to_a_bet, correlation_time, serial_dependence
-from asd.detection.evidence import healthy_clips_needed, log_bets, shiryaev_roberts
-from asd.detection.monitor import Monitor, Status
+from asd.detection.evidence import BETS, healthy_clips_needed, log_bets, shiryaev_roberts, staked
+from asd.detection.monitor import MARGIN, Monitor, Status
 from asd.detection.monitor_state import RECENT, StateFile, date, hold
 from asd.detection.rate import Rate
 from asd.errors import ConfigError, MonitorError
@@ -131,13 +132,25 @@ def test_the_bets_are_fair() -> None:
 
 
 def test_evidence_is_the_recursion_and_does_not_overflow() -> None:
-    log_e = np.random.default_rng(0).normal(size=(50, 3))
-    evidence, expected = np.zeros(3), []
+    shares = np.exp(staked([0.0] * BETS))
+    assert shares.sum() == pytest.approx(1)
+    log_e = np.random.default_rng(0).normal(size=(50, BETS))
+    evidence, expected = np.zeros(BETS), []
     for each in np.exp(log_e):
         evidence = (1 + evidence) * each
-        expected.append(evidence.mean())
+        expected.append(evidence @ shares)
     np.testing.assert_allclose(shiryaev_roberts(log_e), np.log(expected))
-    assert shiryaev_roberts(np.full((3000, 1), 10.0))[-1] == pytest.approx(30_000, rel=1e-6)
+    assert shiryaev_roberts(np.full((3000, BETS), 10.0))[-1] == pytest.approx(30_000, rel=1e-6)
+
+
+def test_nineteen_of_twenty_periods_are_quiet() -> None:
+    # p-values of exchangeable clips are uniform: the recursion of the evidence is all that there is to simulate.
+    clips, rng, evidence = 300, np.random.default_rng(3), np.zeros((4000, BETS))
+    shares, highest = np.exp(staked([0.0] * BETS)), np.zeros(4000)
+    for _ in range(clips):
+        evidence = (1 + evidence) * np.exp(log_bets(1 - rng.random(4000)))
+        highest = np.maximum(highest, evidence @ shares)
+    assert np.mean(highest < MARGIN * clips) > 0.945  # 0.95, within two standard errors
 
 
 def test_the_monitor_computes_that_recursion(model: Any) -> None:
@@ -192,9 +205,9 @@ def test_a_fault_after_an_hour_is_found_soon(shift: float, most: int) -> None:
 
 def test_it_says_that_it_learns_until_a_fault_can_be_found(model: Any) -> None:
     monitor = Monitor(model)
-    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 23
+    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 22
     phases = [status.phase for status in watch(monitor, model, np.random.default_rng(2).normal(size=60))]
-    assert phases == ["learning"] * 22 + ["watching"] * 38
+    assert phases == ["learning"] * 21 + ["watching"] * 39
 
 
 @pytest.mark.parametrize("shift", [2.0, 6.0])
@@ -204,7 +217,7 @@ def test_sound_that_is_unlike_that_of_the_fit_from_the_start_is_told_apart_from_
     monitor, rng = Monitor(model), np.random.default_rng(3)
     statuses = list(watch(monitor, model, shift + rng.normal(size=200)))
     assert not any(status.alarm for status in statuses)
-    assert [status.phase for status in statuses] == ["learning"] * 22 + ["watching"] * 41 + ["unlike"] * 137
+    assert [status.phase for status in statuses] == ["learning"] * 21 + ["watching"] * 42 + ["unlike"] * 137
     assert monitor.state.history[-1].text.startswith("the clips have been unlike those of the fit, p-values 0.")
     assert list(watch(monitor, model, shift + 4 + rng.normal(size=30)))[-1].alarm  # what changes now is found
 
@@ -229,6 +242,18 @@ def test_a_slow_drift_is_told_from_a_fault(seed: int, model: Any) -> None:
     assert re.fullmatch(r"slowly unlike before since about .*: a drift, or a small fault", drifts[0].text)
     assert monitor.bag.total < 9000 - RECENT  # those before the last drift are forgotten
     assert list(watch(monitor, model, 5 + rng.normal(size=40)))[-1].alarm  # a fault on top of it is one
+
+
+def test_growth_is_told_from_a_change_at_one_moment() -> None:
+    rng, at, state = np.random.default_rng(5), np.arange(600), np.zeros(600, np.int64)
+    changed = [course((1000 * (rng.normal(size=600) + 0.5 * (at >= 450))).astype(int), state) for _ in range(50)]
+    grown = [course((1000 * (rng.normal(size=600) + at / 400)).astype(int), state) for _ in range(50)]
+    assert sum(growing for growing, _ in changed) <= 3
+    assert sum(growing for growing, _ in grown) >= 45
+    assert np.median([since for _, since in changed]) == pytest.approx(150, abs=10)
+    known = np.repeat([0, 1], 300)  # what a state brings along is no change
+    assert np.median([course((1000 * (rng.normal(size=600) + known)).astype(int), known)[1] for _ in range(50)]) != 300
+    assert course(np.zeros(1, np.int64), state[:1]) == (False, 0)
 
 
 def test_feedback_before_a_drift_cannot_be_undone_after_it(model: Any) -> None:
@@ -606,7 +631,7 @@ def test_another_model_and_places_that_cannot_be(model: Any, tmp_path: Path) -> 
 def test_another_rate_is_promised_from_then_on(tmp_path: Path) -> None:
     path, model = written(tmp_path), fake_model()
     with Monitor.open(path, model, "1/day") as monitor:
-        assert monitor.log_threshold == pytest.approx(math.log(20 * 8640))
+        assert monitor.log_threshold == pytest.approx(math.log(14 * 8640))
         assert monitor.state.history[-1].text == "1 false alarm a day promised, 1 false alarm a month before"
 
 

@@ -65,8 +65,8 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(
         monkeypatch.setattr(output.os, "link", refuse)
     check = output._check_target
 
-    def appear(path: Path, overwrite: bool) -> None:
-        check(path, overwrite)
+    def appear(path: Path, overwrite: bool, content: output.Content) -> None:
+        check(path, overwrite, content)
         path.write_bytes(b"other")  # in the last moment
 
     with reserve(tmp_path / "m.asd", overwrite=False) as file:
@@ -150,9 +150,9 @@ def link_to_device(folder: Path) -> Path:
 
 PLACES: list[tuple[Callable[[Path], Path], str]] = [
     (lambda folder: folder, "is a folder; name a file, such as"),
-    (lambda _: Path("/dev/null"), "/dev/null: is a device; a model is written to a regular file"),
-    (link_to_device, "is a device; a model is written to a regular file"),
-    (pipe, "is a pipe; a model is written to a regular file"),
+    (lambda _: Path("/dev/null"), "/dev/null: is a device; the model can be written to a regular file only"),
+    (link_to_device, "is a device; the model can be written to a regular file only"),
+    (pipe, "is a pipe; the model can be written to a regular file only"),
     (lambda folder: folder / "absent" / "m.asd", "absent: no such folder to write the model to; make it first"),
     (lambda folder: folder / ("x" * 300), r"the model cannot be saved here \(File name too long\)"),
     (lambda _: Path(__file__, "m.asd"), r"the model cannot be saved here \(Not a directory\)"),

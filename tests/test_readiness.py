@@ -175,18 +175,38 @@ def test_the_command_says_it_in_the_table_and_in_json(tmp_path: Path) -> None:
     assert (rows["squeezenet1_0"]["state"], rows["squeezenet1_0"]["ready"]) == ("ready", True)
     text = "weights not fetched (46.8 MB): asd weights fetch resnet18"
     assert (rows["resnet18"]["state"], rows["resnet18"]["ready"]) == (text, False)
-    assert text in listed(env={**env, "COLUMNS": "400"})
+    assert "resnet18 [weights not fetched] ResNet-18" in " ".join(listed(env=env).split())
+    assert text in listed("-v", env={**env, "COLUMNS": "400"})
     assert f"state:              {text}" in listed("show", "resnet18", env=env)
     assert "needs --extractor.model" in listed("show", "huggingface", env=env)
 
 
-def test_a_narrow_terminal_gets_a_table_that_breaks_no_word(tmp_path: Path) -> None:
-    text = listed(env={"ASD_CACHE": str(tmp_path), "COLUMNS": "80"})
-    assert max(map(len, text.splitlines())) <= 82  # the last line is a sentence, which wraps where it may
-    words = set(text.split())
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_component_is_one_line_that_breaks_no_name(tmp_path: Path, width: int) -> None:
+    text = listed(env={"ASD_CACHE": str(tmp_path), "COLUMNS": str(width)})
+    lines = [line for line in text.splitlines() if line.startswith("  ")]
+    assert len(lines) == len(registry().of_kind())
+    assert max(map(len, lines)) <= width
     for component in registry().of_kind():
-        assert component.spec.name in words  # folded, it could not be copied
-    assert {"extractor", "state", "summary"} <= words
+        assert [line for line in lines if line.split()[0] == component.spec.name]  # folded, it could not be copied
+    assert "detectors (--detector NAME)" in text
+    assert "ready" not in text.replace("not ready", "").replace("get ready", "")
+    assert "Apache" not in text
+
+
+def test_words_filter_the_list(tmp_path: Path) -> None:
+    env = {"ASD_CACHE": str(tmp_path)}
+    for arguments in (
+        ("openl3", "--kind", "extractor"),
+        ("--kind", "extractor", "openl3"),
+        ("list", "OPENL3", "extractor"),
+    ):
+        lines = [line.split()[0] for line in listed(*arguments, env=env).splitlines() if line.startswith("  ")]
+        assert lines == ["openl3-env", "openl3-music"], arguments
+    assert listed("no-such", "word", env=env) == (
+        "Nothing that is installed matches 'no-such word'; 'asd plugins' lists everything.\n"
+    )
+    assert json.loads(listed("no-such-word", "--json", env=env)) == []
 
 
 def test_listing_imports_nothing_heavy() -> None:

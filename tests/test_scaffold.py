@@ -11,7 +11,9 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
+from asd.scaffold import OFFERS
 from asd_registry import KINDS
 
 ASD = Path(os.environ["ASD_COMMAND"])
@@ -34,7 +36,7 @@ def test_names_are_filled_in_everywhere(tmp_path: Path) -> None:
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["entry-points"] == {"asd.plugins": {"belt-squeal": "asd_belt_squeal.plugin"}}
     written = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(written) == 11
+    assert len(written) == 12
     assert not [path for path in written if "$" in path.read_text().replace("${{", "")]
 
 
@@ -54,6 +56,7 @@ def test_the_distribution_may_be_named_too_and_json_lists_the_files(tmp_path: Pa
         (("gmm", "--kind", "detector"), "detector 'gmm' is offered by asd-sklearn already: choose another name"),
         (("there", "--kind", "detector"), "exists already; choose another name or --output"),
         (("new", "--kind", "detector", "-o", "file"), "cannot write here (Not a directory); choose another --output"),
+        (("score", "--kind", "command"), "command 'score' is offered by asd-framework already: choose another name"),
         (("new", "--kind", "sensor"), "'sensor' is not one of 'frontend', 'extractor', 'detector', 'dataset'"),
     ],
 )
@@ -68,12 +71,12 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, arguments: tuple[str, ..
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with one plugin of each kind, all installed beside the framework in `clean/`: nothing else is."""
     folder = tmp_path_factory.mktemp("scaffold")
-    for kind in KINDS:
+    for kind in OFFERS:
         run(ASD, "new-plugin", f"my-{kind}", "--kind", kind, cwd=folder)
     for source in (ROOT, ROOT / "plugins" / "asd-testing", *folder.glob("asd-*")):
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", cwd=source)
     wheels = sorted((folder / "wheels").glob("*.whl"))
-    assert len(wheels) == len(KINDS) + 2
+    assert len(wheels) == len(OFFERS) + 2
     venv.create(folder / "clean", with_pip=True)
     run(folder / "clean" / "bin" / "python", "-m", "pip", "install", "--quiet", *wheels, "pytest", cwd=folder)
     return folder
@@ -84,6 +87,7 @@ def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
     listed = json.loads(run(clean / "clean" / "bin" / "asd", "plugins", "--json", cwd=clean))
     no_front_end = "its front end: frontend 'mel-patch' is not installed: pip install asd-frontends"
     states = dict.fromkeys(KINDS, "ready") | {"extractor": no_front_end}
+    states |= {kind: f"needs --{kind}.path" for kind in ("source", "sink")}
     assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in KINDS}
 
 
@@ -94,7 +98,28 @@ def test_a_new_plugin_passes_its_tests_and_the_kit(clean: Path, kind: str) -> No
     tested = run(binaries / "python", "-m", "pytest", "-q", cwd=clean / f"asd-my-{kind}")
     assert "passed" in tested
     assert "failed" not in tested
-    run(binaries / "asd", "check", f"my-{kind}", cwd=clean)
+    checked = run(binaries / "asd", "check", f"my-{kind}", cwd=clean)
+    assert "skipped" not in checked
+
+
+@pytest.mark.slow
+def test_a_new_command_passes_its_tests_and_stands_in_the_help(clean: Path) -> None:
+    binaries = clean / "clean" / "bin"
+    assert "3 passed" in run(binaries / "python", "-m", "pytest", "-q", cwd=clean / "asd-my-command")
+    assert "Print the level of recordings." in run(binaries / "asd", "--help", cwd=clean)
+    assert "Print the level of recordings in dB" in run(binaries / "asd", "my-command", "--help", cwd=clean)
+
+
+@pytest.mark.parametrize("kind", ["detector", "command"])
+def test_the_workflows_are_valid_and_publish_without_a_password(tmp_path: Path, kind: str) -> None:
+    run(ASD, "new-plugin", "new-thing", "--kind", kind, cwd=tmp_path)
+    folder = tmp_path / "asd-new-thing" / ".github" / "workflows"
+    ci, publish = (yaml.safe_load((folder / name).read_text()) for name in ("ci.yml", "publish.yml"))
+    trial = "asd new-thing --help" if kind == "command" else "asd check new-thing"
+    assert {"run": trial} in ci["jobs"]["test"]["steps"]
+    assert publish["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert publish["jobs"]["publish"]["needs"] == "build"
+    assert "asd-new-thing" in (folder / "publish.yml").read_text()
 
 
 EXAMPLE = ROOT / "examples" / "asd-example-detector"

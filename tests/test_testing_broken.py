@@ -90,8 +90,23 @@ EXAMPLES = [
     ("works-beside-others", "dying", "beside all other installed components its process ended with exit code 70"),
     ("foreign-folder-is-refused", "welcoming", "finds 0 recordings in a folder that is not this dataset"),
     ("recordings-are-well-formed", "unordered", "recordings are not ordered by path"),
+    ("blocks-are-well-formed", "flat", "samples have shape (500,), expected (n, channels)"),
+    ("blocks-are-well-formed", "integers", "samples have type int16, expected float32, full scale ±1"),
+    ("blocks-are-short", "endless", "a block holds 3 s of sound, at most 1 s is allowed"),
+    ("blocks-are-in-the-order-of-time", "backwards", "a block of time -1000000000.500 comes after one of"),
+    ("blocks-stay-unmodified", "reusing", "a block changes when the next one comes: do not use its buffer again"),
+    ("source-closes", "clinging", "samples.raw ("),
+    ("source-closes", "unclosable", "its blocks cannot be closed: make blocks() a generator"),
+    ("source-unreachable-is-told", "leaking", "raises FileNotFoundError for what cannot be reached, expected Source"),
+    ("source-unreachable-is-told", "wordless", "ends without a word where nothing can be reached: raise asd.errors"),
+    ("events-are-delivered", "losing", "of the events check-0, check-1, check-2 there arrived: check-0, check-2"),
+    ("events-are-delivered", "answering", "send returns True, expected None: what fails raises asd.errors.SinkError"),
+    ("hard-events-are-delivered", "printing", "is not delivered: UnicodeEncodeError"),
+    ("events-stay-unmodified", "enriching", "changes the event that it sends: work on a copy"),
+    ("sink-unreachable-is-told", "escaping", "raises FileNotFoundError for what cannot be delivered, expected Sink"),
+    ("sink-unreachable-is-told", "swallowing", "returns although nothing can be reached: the event is lost"),
 ]
-SOUND = ["soundfrontend", "soundextractor", "asd-broken:sounddetector", "sounddataset"]
+SOUND = ["soundfrontend", "soundextractor", "asd-broken:sounddetector", "sounddataset", "soundsource", "soundsink"]
 
 
 @pytest.fixture(scope="module", autouse=True)

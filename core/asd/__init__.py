@@ -14,29 +14,41 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asd.api import diff, explain, fit, load, recalibrate, score, update
+    from asd.api import diff, embed, explain, fit, fit_features, load, recalibrate, score, score_features, update
     from asd.contract.installed import use_plugin_file
     from asd.contract.interfaces import Dataset, Detector, Extractor, Frontend, Runtime
     from asd.detection.comparison import Comparison
     from asd.detection.config import Branch, Config
+    from asd.detection.evaluation import Evaluation
     from asd.detection.explanation import Explanation, Finding
+    from asd.detection.features import Failure
+    from asd.detection.frame import to_frame
+    from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
     from asd.detection.monitor import Monitor, Status
+    from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.errors import AsdError
+    from asd.progress import quiet
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
 
 _HOMES = {
-    "asd.api": "diff explain fit load recalibrate score update",
+    "asd.api": "diff embed explain fit fit_features load recalibrate score score_features update",
     "asd.contract.installed": "use_plugin_file",
     "asd.contract.interfaces": "Dataset Detector Extractor Frontend Runtime",
     "asd.detection.comparison": "Comparison",
     "asd.detection.config": "Branch Config",
+    "asd.detection.evaluation": "Evaluation",
     "asd.detection.explanation": "Explanation Finding",
+    "asd.detection.features": "Failure",
+    "asd.detection.frame": "to_frame",
+    "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
     "asd.detection.monitor": "Monitor Status",
+    "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.errors": "AsdError",
+    "asd.progress": "quiet",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
 }
 """The public names by the module that defines them."""
@@ -51,10 +63,16 @@ __all__ = [
     "Config",
     "Dataset",
     "Detector",
+    "Embeddings",
+    "Evaluation",
     "Explanation",
     "Extractor",
+    "Failure",
     "Finding",
     "Frontend",
+    "LiveClip",
+    "LiveScorer",
+    "LiveStream",
     "Model",
     "Monitor",
     "Recording",
@@ -65,11 +83,16 @@ __all__ = [
     "Verdict",
     "Windows",
     "diff",
+    "embed",
     "explain",
     "fit",
+    "fit_features",
     "load",
+    "quiet",
     "recalibrate",
     "score",
+    "score_features",
+    "to_frame",
     "update",
     "use_plugin_file",
 ]
@@ -80,7 +103,16 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names.split():
             return getattr(importlib.import_module(home), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("asd-framework")
     raise AttributeError(f"module 'asd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not, and what every module has."""
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})
 
 
 _MOVED = {

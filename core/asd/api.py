@@ -1,8 +1,12 @@
-"""The Python interface: `fit`, `score`, `explain`, `load`; `recalibrate`, `update`, `diff` for a model that goes on."""
+"""The Python interface: `fit`, `score`, `explain`, `load`; `recalibrate`, `update`, `diff` for a model that goes on.
+
+`embed` gives the embeddings themselves; `fit_features` and `score_features` go on from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +14,28 @@ from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_to_calibrate, clips_to_judge, clips_to_learn
+from asd.detection.embedding import check_windows, embed_found
 from asd.detection.explanation import Explanation, most_unusual
 from asd.detection.explanation import explain as explain_clip
+from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
 from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.pipeline import Failure
+from asd.detection.training import new_detector
+from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
+from asd.errors import DataError
 from asd.records import Clip
+from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
 
-Data = str | Path | Iterable[str | Path]
+_log = logging.getLogger("asd")
 
 
 def fit(
     data: Data,
     *,
+    rate: int | None = None,
     runtime: Runtime | None = None,
     workers: int = 1,
     strict: bool = False,
@@ -35,8 +46,12 @@ def fit(
 
     Parameters
     ----------
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests with recordings of the healthy machine.
+    data : str, Path, array, pair (samples, rate), frame, or iterable of these
+        Recordings of the healthy machine: files, folders, globs, CSV manifests; arrays of shape (n,), (n, channels) or
+        (channels, n), full scale ±1 or that of their integer type; a frame (pandas, Polars) with a column ``path``
+        and, if wanted, the others of a manifest (``label``, ``split``, ``start``, ``end``, groups).
+    rate : int, optional
+        Sample rate in Hz of the arrays that come without one.
     runtime : Runtime, optional
         Device, precision and batch size.
     workers : int
@@ -55,7 +70,11 @@ def fit(
     """
     config = Config.from_mapping(options)
     clips = find_clips(
-        _as_list(data), segment=config.segment, label="normal", split="train", group=column_of(config.group)
+        entries_of(data, rate=rate),
+        segment=config.segment,
+        label="normal",
+        split="train",
+        group=column_of(config.group),
     )
     return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
 
@@ -64,6 +83,7 @@ def score(
     model: Model | str | Path,
     data: Data,
     *,
+    rate: int | None = None,
     segment: Segment = "auto",
     workers: int = 1,
     cache: bool = True,
@@ -75,8 +95,8 @@ def score(
     ----------
     model : Model, str or Path
         A fitted model, or its file.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests.
+    data, rate
+        Recordings to judge, as for `fit`; a sequence of `asd.Clip` is judged as it is.
     segment : float, "auto" or None
         Cut recordings into clips of so many seconds; None: judge each as a whole; ``"auto"``: as the model was fitted,
         and what is more than twice as long as its clips into clips of their length.
@@ -88,13 +108,14 @@ def score(
         As for `asd.detection.model.Model.load`.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
-    yield from fitted.score(clips_to_judge(fitted, _as_list(data), segment=segment), workers=workers, cache=cache)
+    yield from fitted.score(data, rate=rate, segment=segment, workers=workers, cache=cache)
 
 
 def explain(
     model: Model | str | Path,
-    clip: str | Path | Clip,
+    clip: Data,
     *,
+    rate: int | None = None,
     healthy: Data = (),
     segment: Segment = "auto",
     trust: bool = False,
@@ -105,8 +126,10 @@ def explain(
     ----------
     model : Model, str or Path
         A fitted model, or its file.
-    clip : str, Path or Clip
+    clip : str, Path, Clip, array or pair (samples, rate)
         A recording, of which the most unusual clip is explained where it is longer than the model's; or one clip.
+    rate : int, optional
+        Sample rate in Hz of an array.
     healthy : str, Path or iterable of them
         Recordings of the healthy machine, those of the fit if possible: the most similar one is found among them, and
         stands for what is unusual. A model of an older version, which keeps no healthy levels, is explained by
@@ -122,15 +145,130 @@ def explain(
         If the clip cannot be read, is silent, or is too short to be explained.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
-    clips = [clip] if isinstance(clip, Clip) else clips_to_judge(fitted, [clip], segment=segment)
-    named = _as_list(healthy)
+    found, named = entries_of_each([clip, healthy], rate=rate)
+    clips = [clip] if isinstance(clip, Clip) else clips_to_judge(fitted, found, segment=segment)
     return explain_clip(fitted, most_unusual(fitted, clips), healthy=clips_to_learn(fitted, named) if named else ())
+
+
+def embed(
+    data: Data,
+    *,
+    rate: int | None = None,
+    branch: str | None = None,
+    windows: bool = False,
+    runtime: Runtime | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    cache: bool = True,
+    **options: Any,
+) -> Embeddings:
+    """Return the embeddings of recordings: what `fit` of the same pipeline learns from, and where they come from.
+
+    Parameters
+    ----------
+    data : str, Path, array, pair (samples, rate), frame, or iterable of these
+        As for `fit`; all recordings, whatever their label.
+    rate : int, optional
+        Sample rate in Hz of arrays without one of their own.
+    branch : str, optional
+        Which branch of a pipeline of several; default: the first. The default pipeline's first is ``timbre``.
+    windows : bool
+        A vector for each window; otherwise one for each clip, pooled by ``embedding_pooling`` (``"mean"`` where the
+        pipeline has none).
+    runtime, workers, cache
+        As for `fit`.
+    strict : bool
+        Raise at the first clip that cannot be used, instead of leaving it out and noting it in `Embeddings.failures`.
+    **options
+        The fields of `asd.Config` that embeddings depend on: ``extractor="yamnet"``, ``frontend``,
+        ``embedding_pooling``, ``quality``, ``branches``, ``channel``, ``segment``, ``short``, ``tail``, ``group``,
+        ``seed``; others do not count.
+
+    Raises
+    ------
+    AsdError
+        If the data or the options do not allow it, or no clip can be used; the text says how to correct it.
+    """
+    check_windows(windows, options.get("embedding_pooling"))
+    how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
+    return embed_found(entries_of(data, rate=rate), Config.from_mapping(options), branch=branch, windows=windows, **how)
+
+
+def fit_features(
+    features: Any,
+    *,
+    groups: Sequence[Any] | None = None,
+    seconds: float | None = None,
+    runtime: Runtime | None = None,
+    **options: Any,
+) -> Model:
+    """Learn what a healthy machine sounds like from features that are computed already.
+
+    Folds, p-values, the alarm and repeated clips are treated as by `fit`. The model takes such features only.
+
+    Parameters
+    ----------
+    features : array of shape (n_clips, dimension), Embeddings, str or Path
+        A row for each clip of the healthy machine; or what `embed` returned, or a file of it.
+    groups : sequence, optional
+        A label for each clip (state, speed, machine), None where it is not known; default: the groups that `embed`
+        found with ``group=``.
+    seconds : float, optional
+        How long a clip lasts, so that alarms can be counted by the hour; only of arrays, default: 10.
+    runtime : Runtime, optional
+        Device and precision of the detector.
+    **options
+        The fields of `asd.Config` that do not concern recordings: ``detector``, ``standardise``, ``deviation_floor``,
+        ``pca``, ``folds``, ``false_alarms_per_hour``, ``seed`` and, of windows, ``embedding_pooling``, ``pooling`` and
+        ``top_fraction``.
+
+    Raises
+    ------
+    AsdError
+        If the features or the options do not allow a model; the text says how to correct it.
+    """
+    taken = given(features, seconds).grouped(groups)
+    if seconds is None and not taken.clips[0].file_rate:
+        _log.warning("arrays do not say how long a clip lasts: %g s is assumed (seconds=…)", taken.clips[0].seconds)
+    config = config_of(options, taken)
+    pipeline = FeaturePipeline(config, runtime or Runtime(), taken.known)
+    new_detector(config, pipeline.runtime).check_saveable()
+    clips, failures = taken.to_learn()
+    model = Model.of_features(pipeline, [[each] for each in clips], taken.contents)
+    model.failures = failures
+    return model
+
+
+def score_features(model: Model | str | Path, features: Any, *, trust: bool = False) -> Iterator[Verdict | Failure]:
+    """Yield a verdict for each clip of `features`, in order.
+
+    Parameters
+    ----------
+    model : Model, str or Path
+        What `fit_features` returned, or its file.
+    features : array of shape (n_clips, dimension), Embeddings, str or Path
+        Features of the same kind as those of the fit.
+    trust : bool
+        As for `asd.detection.model.Model.load`.
+
+    Raises
+    ------
+    DataError
+        If the model takes recordings, or other features.
+    """
+    fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
+    if fitted.known_features is None:
+        raise DataError("this model was fitted on recordings and takes no features; give it recordings (asd.score)")
+    taken = given(features, fitted.calibration.clip_seconds)
+    check_same_kind(fitted.known_features, taken.known)
+    return fitted.judge([[each] for each in taken.clips])
 
 
 def recalibrate(
     model: Model | str | Path,
     data: Data,
     *,
+    rate: int | None = None,
     keep: bool = False,
     false_alarms_per_hour: float | None = None,
     workers: int = 1,
@@ -143,8 +281,8 @@ def recalibrate(
     ----------
     model : Model, str or Path
         A fitted model, or its file; neither is changed.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests; recordings that the model learned from are left out.
+    data, rate
+        Recordings, as for `fit`; those that the model learned from are left out.
     keep, false_alarms_per_hour, workers, strict
         As for `asd.detection.model.Model.recalibrate`.
     trust : bool
@@ -152,7 +290,7 @@ def recalibrate(
     """
     fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
     return fitted.recalibrate(
-        clips_to_calibrate(fitted, _as_list(data)),
+        clips_to_calibrate(fitted, entries_of(data, rate=rate)),
         keep=keep,
         false_alarms_per_hour=false_alarms_per_hour,
         workers=workers,
@@ -165,6 +303,7 @@ def update(
     data: Data,
     *,
     old_data: Data = (),
+    rate: int | None = None,
     workers: int = 1,
     strict: bool = False,
     trust: bool = False,
@@ -175,19 +314,19 @@ def update(
     ----------
     model : Model, str or Path
         A fitted model, or its file; neither is changed.
-    data : str, Path or iterable of them
-        Files, folders, globs or CSV manifests with new recordings.
-    old_data : str, Path or iterable of them
-        Where the recordings are that the model learned from, if the embedding cache has lost them.
+    data, rate
+        New recordings, as for `fit`.
+    old_data
+        The recordings that the model learned from, as `data`, if the embedding cache has lost them.
     workers, strict
         As for `fit`.
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
     fitted = model if isinstance(model, Model) else Model.load(model, trust=trust)
-    old = _as_list(old_data)
+    new, old = entries_of_each([data, old_data], rate=rate)
     return fitted.update(
-        clips_to_learn(fitted, _as_list(data)),
+        clips_to_learn(fitted, new),
         old_clips=clips_to_learn(fitted, old) if old else (),
         workers=workers,
         strict=strict,
@@ -195,7 +334,13 @@ def update(
 
 
 def diff(
-    old: Model | str | Path, new: Model | str | Path, data: Data = (), *, workers: int = 1, trust: bool = False
+    old: Model | str | Path,
+    new: Model | str | Path,
+    data: Data = (),
+    *,
+    rate: int | None = None,
+    workers: int = 1,
+    trust: bool = False,
 ) -> Comparison:
     """Return what differs between two models of one machine.
 
@@ -203,22 +348,18 @@ def diff(
     ----------
     old, new : Model, str or Path
         Fitted models, or their files.
-    data : str, Path or iterable of them
-        Recordings that both are to judge; none: nothing is judged.
+    data, rate
+        Recordings that both are to judge, as for `fit`; none: nothing is judged.
     workers : int
         Threads that decode ahead of the network.
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
     before, after = (model if isinstance(model, Model) else Model.load(model, trust=trust) for model in (old, new))
-    named = _as_list(data)
+    named = entries_of(data, rate=rate)
     return compare(before, after, clips_to_judge(after, named) if named else (), workers=workers)
 
 
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True, trust: bool = False) -> Model:
     """Read a model file; parameters and errors as for `asd.detection.model.Model.load`."""
     return Model.load(path, runtime=runtime, cache=cache, trust=trust)
-
-
-def _as_list(data: Data) -> list[str | Path]:
-    return [data] if isinstance(data, str | Path) else list(data)

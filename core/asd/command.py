@@ -12,15 +12,19 @@ from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.contract.create import create
 from asd.contract.installed import registry
+from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
+from asd.detection.feedback import undo as undo_feedback
 from asd.progress import rendered_by, track
 
 __all__ = [
     "DottedCommand",
     "cli",
+    "clips_were_normal",
     "create",
     "emphasised",
     "given_parameters",
     "json_option",
+    "last_alarm_was_normal",
     "main",
     "offline_option",
     "print_json",
@@ -33,5 +37,6 @@ __all__ = [
     "strict_option",
     "track",
     "trust_option",
+    "undo_feedback",
     "verbose_option",
 ]

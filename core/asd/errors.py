@@ -53,7 +53,19 @@ class SourceError(AsdError):
 
 
 class SinkError(AsdError):
-    """An event that could not be delivered."""
+    """An event that could not be delivered.
+
+    Parameters
+    ----------
+    text : str
+        Where it was to go, and what came instead.
+    permanent : bool
+        Whether the other side refuses this very event, so that trying again cannot help: it is given up. Default: no.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
 
 
 class WeightError(AsdError):

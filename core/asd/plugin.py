@@ -64,6 +64,7 @@ from asd.sound.mel import (
     power_to_db,
 )
 from asd.sound.reading import ClipReader, duration_of
+from asd.sound.times import time_from, time_in_name
 
 __all__ = [
     "ANOMALOUS_LABELS",
@@ -127,6 +128,8 @@ __all__ = [
     "registry",
     "require_space",
     "resolve_weights",
+    "time_from",
+    "time_in_name",
     "track",
     "whole_number",
     "writing",

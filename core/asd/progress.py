@@ -1,13 +1,19 @@
-"""Progress of long loops: silent in a library, drawn where a renderer is installed (the command line installs one)."""
+"""Progress of long loops: a bar on stderr in a terminal, or below the cell of a notebook; nothing elsewhere."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_PATIENCE = 1.0
+"""Seconds before a bar appears: shorter loops need none."""
 
 
 class Renderer(Protocol):
@@ -18,14 +24,37 @@ class Renderer(Protocol):
 
 
 _renderer: ContextVar[Renderer | None] = ContextVar("asd_progress", default=None)
+_is_quiet = False
+
+
+def quiet(silent: bool = True) -> None:
+    """Show no progress bars from now on; ``asd.quiet(False)`` shows them again. Warnings still come.
+
+    Parameters
+    ----------
+    silent : bool
+        Whether to be quiet.
+    """
+    global _is_quiet  # a switch of the process, as the user sees it
+    _is_quiet = silent
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Generator[T, None, None]:
-    """Yield `items`; where a renderer is installed, show `description` with the count and the time left."""
+    """Yield `items`; show `description` with the count and the time left, if it takes longer than a second.
+
+    Parameters
+    ----------
+    items : iterable
+        What the loop goes through.
+    description : str
+        What it does: ``"scoring"``.
+    total : int, optional
+        How many there are; default: their length, if they have one.
+    """
     renderer = _renderer.get()
     if total is None and isinstance(items, Sized):
         total = len(items)
-    yield from items if renderer is None else renderer(items, description, total)
+    yield from (renderer or Bar())(items, description, total)
 
 
 @contextmanager
@@ -36,3 +65,82 @@ def rendered_by(renderer: Renderer) -> Iterator[None]:
         yield
     finally:
         _renderer.reset(token)
+
+
+class Bar:
+    """A bar with counts and the time left, once a loop has taken longer than a second.
+
+    Parameters
+    ----------
+    log : logging.Logger, optional
+        Where to say, after the loop, how long it took.
+    """
+
+    def __init__(self, log: logging.Logger | None = None) -> None:
+        self._log = log
+
+    def __call__(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+        """Yield `items`, drawing the bar meanwhile."""
+        began = time.monotonic()
+        iterator = iter(items)
+        for done, item in enumerate(iterator, start=1):
+            yield item
+            if time.monotonic() - began > _PATIENCE:
+                yield from self._drawn(iterator, description, total, done, began)
+                return
+
+    def _drawn(self, items: Iterator[T], description: str, total: int | None, done: int, began: float) -> Iterator[T]:
+        bar = _started(description, total, done)
+        try:
+            for item in items:
+                yield item
+                done += 1
+                if bar is not None:
+                    bar.advance(bar.task_ids[0])
+        finally:  # also where the user's loop ends before ours
+            if bar is not None:
+                bar.stop()
+        if self._log is not None:
+            self._log.info("%s: %d in %.1f s", description, done, time.monotonic() - began)
+
+
+def _started(description: str, total: int | None, done: int) -> Any:
+    """Return a started `rich.progress.Progress`; None where nobody would see it, or another display is shown."""
+    if _is_quiet or not (sys.stderr.isatty() or _in_notebook()):
+        return None
+    from rich.console import Console
+    from rich.errors import LiveError
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # What is printed meanwhile goes above the bar; into a pipe or a file it goes as it is.
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
+    )
+    bar.add_task(description, total=total, completed=done)
+    try:
+        bar.start()
+    except LiveError:  # an outer loop has its bar, or the user's program one of its own
+        return None
+    return bar
+
+
+def _in_notebook() -> bool:
+    """Return whether this is a notebook's process: IPython is imported there, and its shell is no terminal's."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and type(shell).__name__ not in ("TerminalInteractiveShell", "InteractiveShellEmbed")

@@ -8,13 +8,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-KIND_TITLES = {"frontend": "Front ends", "extractor": "Extractors", "detector": "Detectors", "dataset": "Data sets"}
+KIND_TITLES = {
+    "frontend": "Front ends",
+    "extractor": "Extractors",
+    "detector": "Detectors",
+    "dataset": "Data sets",
+    "source": "Sources",
+    "sink": "Sinks",
+}
 
 ENVIRONMENT = {
     "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder.",
@@ -234,15 +242,36 @@ def decisions() -> str:
 
 
 def plugins() -> dict[str, str]:
-    """Return a page per first-party distribution, its own README, and the list of them."""
+    """Return a page per first-party distribution, its own README, and the list of all known plugins."""
     root = Path(__file__).resolve().parents[2]
     found = {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(root.glob("plugins/*/README.md"))}
-    named = "\n".join(f"- [{name}]({name}.md)" for name in found)
     # Links to files of the repository lead nowhere here.
     texts = {
         f"plugins/{name}.md": re.sub(r"\[([^\]]+)\]\((?![a-z]+:|#)[^)]+\)", r"\1", text) for name, text in found.items()
     }
-    return {"plugins/index.md": _page(["# First-party plugins", named]), **texts}
+    return {"plugins/index.md": _known_plugins(root), **texts}
+
+
+def _known_plugins(root: Path) -> str:
+    ours = [
+        (f"[{path.parent.name}]({path.parent.name}.md)", tomllib.loads(path.read_text())["project"]["description"])
+        for path in sorted(root.glob("plugins/*/pyproject.toml"))
+    ]
+    listed = tomllib.loads((root / "docs" / "known-plugins.toml").read_text()).get("plugin", [])
+    others = [(f"[{each['name']}]({each['url']})", each["brings"], each["licence"]) for each in listed]
+    return _page(
+        [
+            "# Plugins",
+            "`pip install NAME` is all that a plugin needs. `asd plugins` lists what is installed, "
+            "`asd plugins show NAME` one component with its parameters.",
+            "## First-party",
+            _table(("distribution", "what it brings"), ours),
+            "## By others",
+            _table(("distribution", "what it brings", "licence"), others) if others else "None is listed yet.",
+            "[A plugin in fifteen minutes](../tutorial/plugin.md) shows how to make one. To have it listed, add it to "
+            "`docs/known-plugins.toml` in a pull request: name, one line, address, licence. `asd check` must pass.",
+        ]
+    )
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

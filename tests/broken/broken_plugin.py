@@ -1,4 +1,4 @@
-"""Offers what broken_components holds."""
+"""Offers what broken_components and broken_listening hold."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,17 +18,22 @@ _KINDS: dict[Kind, str] = {
         "ProcessBound Calling Littering Hoarding Jealous Dying Isolated"
     ),
     "dataset": "SoundDataset Welcoming Unordered",
+    "source": "SoundSource Flat Integers Endless Backwards Reusing Clinging Unclosable Leaking Wordless",
+    "sink": "SoundSink Losing Answering Printing Enriching Escaping Swallowing",
 }
 _DECLARED: dict[Kind, dict[str, Any]] = {
     "frontend": {"sample_rate": 8000, "shape": (10,)},
     "extractor": {"shape": (10,), "dimension": 5, "frontend": "soundfrontend"},
     "detector": {},
     "dataset": {},
+    "source": {},
+    "sink": {},
 }
 
 
 def _spec(kind: Kind, cls: str, **changed: Any) -> ComponentSpec:
-    usual = {"name": cls.lower(), "target": f"broken_components:{cls}", "summary": "A test's", "licence": "MIT"}
+    module = "broken_listening" if kind in ("source", "sink") else "broken_components"
+    usual = {"name": cls.lower(), "target": f"{module}:{cls}", "summary": "A test's", "licence": "MIT"}
     return ComponentSpec(**{"kind": kind, **usual, **_DECLARED[kind], **changed})
 
 

@@ -39,8 +39,8 @@ def test_list_shows_component_size_licence_and_state(asd: Any, nets: Any, store:
     assert (shown.returncode, shown.stderr) == (0, f"asd: the weight store is {store}\n")
     rows = [line.split() for line in shown.stdout.splitlines() if "net" in line]
     assert rows == [
-        ["both-nets,", "net", "net.pth", "3.4", "MB", "BSD-3-Clause", "absent"],
-        ["both-nets,", "small-net", "small.safetensors", "0.0", "MB", "BSD-2-Clause", "embedded"],
+        ["absent", "both-nets,", "net", "3.4", "MB", "net.pth", "BSD-3-Clause"],
+        ["embedded", "both-nets,", "small-net", "0.0", "MB", "small.safetensors", "BSD-2-Clause"],
     ]
 
 

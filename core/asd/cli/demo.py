@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from asd.cli.evaluate import print_evaluation
-from asd.cli.fit import describe_decision
 from asd.cli.flags import cache_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_table, reporting
+from asd.detection.calibration import describe_decision
 from asd.errors import DataError
 
 # 14 clips of 10 s support 24 alarms an hour at best, and they differ a lot: allow one clip in five.
@@ -49,17 +49,17 @@ def demo(
         click.echo("The rate is high because the clips are few: 360 of them would support one alarm an hour.")
         click.echo("\n2. Score: recordings that were not used for learning.")
         model = Model.load(Path(folder) / "fan.asd", runtime=runtime, cache=fitted.pipeline.cache or False)
+        several = len(model.branches) > 1
         verdicts = [v for v in model.score(healthy + faulty, workers=workers) if isinstance(v, Verdict)]
         print_table(
-            ("recording", "truth", "score", "p-value", "verdict", *(("unusual in",) if fitted.config.branches else ())),
+            ("verdict", "p-value", "recording", "truth", "unusual in" if several else "score"),
             [
                 (
+                    emphasised("ALARM", "bold red") if v.anomalous else emphasised("normal", "green"),
+                    f"{v.p_value:.3f}",
                     v.clip.path.name,
                     "healthy" if v.clip in healthy else "faulty",
-                    f"{v.score:.4g}",
-                    f"{v.p_value:.3f}",
-                    emphasised("ALARM", "bold red") if v.anomalous else emphasised("normal", "green"),
-                    *((", ".join(v.unusual),) if fitted.config.branches else ()),
+                    ", ".join(v.unusual) if several else f"{v.score:.4g}",
                 )
                 for v in verdicts
             ],

@@ -12,7 +12,7 @@ from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
-from asd.detection.calibration import Decision
+from asd.detection.calibration import describe_decision
 from asd.detection.dependence import SerialDependence
 from asd.detection.output import reserve
 from asd.detection.rate import Rate
@@ -27,7 +27,7 @@ _TOLD = 0.9
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
 @force_option
-@pipeline_options
+@pipeline_options()
 @rate_option
 @runtime_options
 @cache_option
@@ -133,20 +133,6 @@ def describe_dependence(dependence: SerialDependence, order: str) -> str:
         f"{dependence.correlation:.2f}, and {dependence.clips:.2g} clips tell as much as one. The promise of single "
         "clips is then an average over a long time: false alarms come in groups. A monitor takes its evidence from "
         "several clips at a time. Record on several days, or name states with --group."
-    )
-
-
-def describe_decision(decision: Decision, clips: int) -> str:
-    """Return what the alarm means, in a sentence."""
-    rate = Rate.from_hourly(decision.false_alarms_per_hour).words
-    if decision.reason:
-        return (
-            f"No promise: {decision.reason}. Alarm: when a clip's p-value is at most {decision.level:.3g}; that "
-            f"healthy sound then causes about {rate} is a guess."
-        )
-    return (
-        f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
-        f"{rate}, judged by {clips} clips held out of training."
     )
 
 

@@ -24,19 +24,26 @@ from asd_registry.renamed import warn_renamed
 from asd_registry.text import printable, text_of
 
 _COMMANDS = {
-    "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
     "fit": ("asd.cli.fit:fit", "Learn the sound of a healthy machine."),
     "score": ("asd.cli.score:score", "Score recordings: normal or anomalous."),
+    "monitor": ("asd.cli.monitor:monitor", "Show what a monitor has seen; tell it what was normal."),
+    "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
     "recalibrate": ("asd.cli.renew:recalibrate", "Calibrate a model's alarm anew; learn nothing."),
     "update": ("asd.cli.renew:update", "Let a model learn from more recordings."),
     "diff": ("asd.cli.diff:diff", "Compare two models of one machine."),
-    "evaluate": ("asd.cli.evaluate:evaluate", "Measure a model on normal and anomalous recordings."),
-    "monitor": ("asd.cli.monitor:monitor", "Show what a monitor has seen; tell it what was normal."),
+    "embed": ("asd.cli.embed:embed", "Write the embeddings of recordings to a file."),
     "demo": ("asd.cli.demo:demo", "Fit, score and evaluate on sample recordings of a fan."),
+    "plugins": ("asd.cli.plugins:plugins", "List the installed components, or show one."),
     "weights": ("asd.cli.weights:weights", "List, fetch, import and verify pretrained weights."),
     "cache": ("asd.cli.cache:cache", "Show and prune the embeddings that are kept between runs."),
     "new-plugin": ("asd.cli.new_plugin:new_plugin", "Write a plugin of your own that works, to start from."),
 }
+_ORDER = (
+    *("demo", "fit", "score", "listen", "monitor", "history", "explain", "report", "evaluate"),
+    *("recalibrate", "update", "diff", "embed", "data", "bench", "export"),
+    *("plugins", "weights", "cache", "check", "new-plugin"),
+)
+"""Commands of ours in the order in which a user needs them; those of other plugins follow."""
 
 
 _RENAMED_OPTIONS = {"--false-alarm-rate": "--false-alarms-per-hour"}
@@ -88,12 +95,18 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their summaries, importing none of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self._summaries().items()))
+        summaries = self._summaries()
+        others = [name for name in summaries if name not in _ORDER]
+        for title, names in (("Commands", [name for name in summaries if name in _ORDER]), ("From plugins", others)):
+            if names:
+                with formatter.section(title):
+                    formatter.write_dl([(name, summaries[name]) for name in names])
 
     def _summaries(self) -> dict[str, str]:
-        from_plugins = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
-        return {**from_plugins, **{name: summary for name, (_, summary) in _COMMANDS.items()}}
+        """Return the summary of each command, by name: ours in `_ORDER`, then others."""
+        found = {name: spec.summary for name, (spec, _) in sorted(registry().commands.items())}
+        found |= {name: summary for name, (_, summary) in _COMMANDS.items()}
+        return {name: found[name] for name in (*(each for each in _ORDER if each in found), *found)}
 
 
 class ReaderGoneError(Exception):
@@ -134,6 +147,7 @@ def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, 
     type=click.Path(path_type=Path),
     metavar="FILE.py",
     multiple=True,
+    is_eager=True,  # --help lists its commands, too
     expose_value=False,
     callback=_use_plugin_files,
     help="Load a plugin that is a single file; may follow any command.",
@@ -169,6 +183,9 @@ def _run(arguments: list[str], *, verbose: bool) -> int:
         return int(cli.main(arguments, standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _fail("interrupted", verbose)
+    except click.exceptions.NoArgsIsHelpError as error:  # 'asd', 'asd weights': whoever asks for nothing wants help
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return _fail(error.format_message(), verbose)
     except AsdError as error:

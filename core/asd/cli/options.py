@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from asd.cli.flags import offline_option
 from asd.contract.create import load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.contract.parameters import describe, parameters_of, present_names
+from asd.contract.parameters import describe, parameters_of, present_names, spoken
 from asd.detection.config import Choice, Config, check_rate, read_toml
 from asd.detection.rate import Rate
 from asd.errors import ConfigError
@@ -26,21 +26,33 @@ _ENGINE = "asd.engine"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def pipeline_options(command: F) -> F:
-    """Add an option for each field of `Config`, and ``--config`` for a TOML file with the same names."""
+def pipeline_options(only: Collection[str] | None = None) -> Callable[[F], F]:
+    """Return a decorator that adds an option for each field of `Config`, and ``--config`` for a TOML file of them.
+
+    Parameters
+    ----------
+    only : collection of str, optional
+        The fields that count for the command.
+    """
+    return partial(_with_pipeline_options, only)
+
+
+def _with_pipeline_options(only: Collection[str] | None, command: F) -> F:
     for parameter in reversed(parameters_of(Config).values()):
-        if parameter.name == "branches":  # tables: a TOML file says them
+        if parameter.name == "branches" or (only and parameter.name not in only):  # tables: a TOML file says them
             continue
         name = parameter.name.replace("_", "-")
         if isinstance(parameter.default, bool):
-            option = click.option(f"--{name}/--no-{name}", parameter.name, default=None, help=parameter.description)
+            option = click.option(
+                f"--{name}/--no-{name}", parameter.name, default=None, help=spoken(parameter.description)
+            )
         elif parameter.name in PIPELINE_KINDS:
             option = click.option(f"--{name}", parameter.name, metavar="NAME", help=f"The {name}.")
         else:
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
             takes = describe(parameter.annotation).upper().replace("A ", "").replace(" OR ", "|")
             option = click.option(
-                f"--{name}", parameter.name, metavar=takes, help=_plain(parameter.description) + default
+                f"--{name}", parameter.name, metavar=takes, help=spoken(parameter.description) + default
             )
         command = option(command)
     return click.option(
@@ -48,14 +60,10 @@ def pipeline_options(command: F) -> F:
     )(command)
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"`+", "", text)
-
-
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:
     """Return the configuration: the file's, overridden by the command line's."""
     given = present_names(Config, "the configuration", read_toml(config_file) if config_file else {})
-    names = {kind: options.pop(kind) for kind in PIPELINE_KINDS}
+    names = {kind: options.pop(kind, None) for kind in PIPELINE_KINDS}
     given |= {key: value for key, value in options.items() if value is not None}
     for kind in PIPELINE_KINDS:
         chosen = given.get(kind)

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
-from asd.progress import rendered_by
+from asd.progress import Bar, rendered_by
 from asd_registry.text import printable
 
-T = TypeVar("T")
-
-_WIDE = 200
-_PATIENCE = 1.0
-"""Seconds before a progress bar appears: shorter loops need none."""
+_USUAL = 80
+"""Characters in a line where no terminal says how many fit."""
 
 
 def print_json(value: Any) -> None:
@@ -32,27 +27,55 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows of text as a table to stdout, without markup; long cells wrap."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    """Write rows of text as a table to stdout, without markup; nothing is cut.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Titles, the most important first: in a narrow terminal, the last columns go below their rows.
+    rows : iterable of sequences
+        A cell for each column: text, what has a text, or what `emphasised` returned.
+    """
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")  # a name that is cut names nothing
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
-    Console(width=line_width(), highlight=False).print(table)
+    from asd.cli.table import as_cell, laid_out
+
+    cells = [[as_cell(cell if isinstance(cell, Text) else printable(str(cell))) for cell in row] for row in rows]
+    rule = "─" if encodes("─") else "-"
+    print_lines([Text(), *laid_out(columns, cells, line_width(), rule), Text()])
+
+
+def print_lines(lines: Iterable[Any]) -> None:
+    """Write lines of `rich.text.Text` to stdout as they are, in colours where a terminal has them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False, markup=False).print(Text("\n").join(lines), soft_wrap=True)
+
+
+def encodes(text: str) -> bool:
+    """Return whether stdout can write `text` as it is."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def line_width() -> int:
     """Return how many characters fit in a line of stdout.
 
-    A pipe has no width: it gets what tables need, so that no word is cut for other programs.
+    ``COLUMNS`` decides; else the terminal, that of another stream where stdout is a pipe (``asd … | less``); else 80.
     """
-    is_limited = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return shutil.get_terminal_size().columns if is_limited else _WIDE
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):
+        # A stream may be closed, no terminal, or replaced by a test.
+        with suppress(AttributeError, ValueError, OSError):
+            if columns := os.get_terminal_size(stream.fileno()).columns:  # type: ignore[union-attr]
+                return columns
+    return _USUAL
 
 
 def emphasised(text: str, style: str) -> Any:
@@ -71,7 +94,7 @@ def reporting(verbose: bool = False) -> Iterator[None]:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
-        with rendered_by(_Bar()):
+        with rendered_by(Bar(logger)):
             yield
     finally:
         logger.removeHandler(handler)
@@ -81,48 +104,3 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         return printable(f"asd: {prefix}{record.getMessage()}")
-
-
-class _Bar:
-    """A bar with counts and the time left, once a loop has taken longer than a second; a plain line off a terminal."""
-
-    def __call__(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        began = time.monotonic()
-        iterator = iter(items)
-        for done, item in enumerate(iterator, start=1):
-            yield item
-            if time.monotonic() - began > _PATIENCE:
-                yield from self._draw(iterator, description, total, done, began)
-                return
-
-    def _draw(self, items: Iterator[T], description: str, total: int | None, done: int, began: float) -> Iterator[T]:
-        if sys.stderr.isatty():
-            items = self._bar(items, description, total, done)
-        for item in items:
-            yield item
-            done += 1
-        click.echo(f"asd: {description}: {done} in {time.monotonic() - began:.1f} s", err=True)
-
-    def _bar(self, items: Iterator[T], description: str, total: int | None, done: int) -> Iterator[T]:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(description, total=total, completed=done)
-            for item in items:
-                yield item
-                progress.advance(task)

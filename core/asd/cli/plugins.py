@@ -3,56 +3,99 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from asd.cli.flags import json_option, verbose_option
-from asd.cli.output import emphasised, line_width, print_json, print_table
+from asd.cli.output import emphasised, encodes, line_width, print_json, print_lines, print_table
 from asd.contract.installed import registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd.files.readiness import READY, state_of
-from asd_registry import KINDS, Component, Plugin
+from asd_registry import KINDS, Component, Kind, Plugin
 from asd_registry.known import distribution_of
+from asd_registry.text import printable
 
-_NARROW = 140
-"""Characters in a line below which the whole table would wrap every cell."""
+_HEADINGS: dict[Kind, str] = {
+    "frontend": "front ends (--frontend NAME)",
+    "extractor": "extractors (--extractor NAME)",
+    "detector": "detectors (--detector NAME)",
+    "dataset": "data sets (asd data, asd bench --data)",
+    "source": "sources (asd listen)",
+    "sink": "sinks (asd listen)",
+}
+_RESTRICTED = re.compile(r"\b(A?GPL|LGPL|NC|ND|SA|non-?commercial|unknown|by (file|model)|see )", re.IGNORECASE)
+"""Licences that ask for more than to be named."""
 
 
-@click.group(invoke_without_command=True)
+class _Filtered(click.Group):
+    """A group where ``asd plugins WORD`` is ``asd plugins list WORD``."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Take what is no command for a word to filter by."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "list", self.commands["list"], args
+
+
+@click.group(cls=_Filtered, invoke_without_command=True, subcommand_metavar="[WORD...] | show NAME")
 @click.option("--kind", type=click.Choice(KINDS), help="Only components of this kind.")
 @json_option
 @verbose_option
 @click.pass_context
 def plugins(ctx: click.Context, kind: Any, as_json: bool, verbose: bool) -> None:
-    """List the installed components with their licences and state, and which are the default.
+    """List the installed components; of several WORDs, those that all of them match.
 
-    State 'ready': runs at once, offline; else it says what to do first. Of weight files the size is compared; 'asd
-    weights verify' hashes them.
-
-    'asd plugins show NAME' gives a component's parameters, dimension and weight files. ASD_PLUGINS limits what loads
-    (comma-separated distributions or entry points).
+    A component that is not ready says so, and a licence that is not permissive is named. -v shows everything, with
+    distributions, versions and states; 'asd plugins show NAME' a component's parameters, dimension and weight files.
+    ASD_PLUGINS limits what loads (comma-separated distributions or entry points).
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    found = registry().of_kind(kind)
-    broken = [plugin for plugin in registry().plugins if plugin.error]
-    rows = [_as_dict(component) for component in found] + [_broken(plugin) for plugin in broken]
+    if ctx.invoked_subcommand is None:
+        _list((), kind, as_json, verbose)
+    elif ctx.invoked_subcommand == "list":
+        ctx.default_map = {"list": {"kind": kind, "as_json": as_json, "verbose": verbose}}
+
+
+@plugins.command("list")
+@click.argument("words", nargs=-1, metavar="[WORD...]")
+@click.option("--kind", type=click.Choice(KINDS), help="Only components of this kind.")
+@json_option
+@verbose_option
+def list_(words: tuple[str, ...], kind: Any, as_json: bool, verbose: bool) -> None:
+    """List components whose name, summary, distribution, licence or state has every WORD in it."""
+    _list(words, kind, as_json, verbose)
+
+
+def _list(words: tuple[str, ...], kind: Kind | None, as_json: bool, verbose: bool) -> None:
+    rows = [_as_dict(component) for component in registry().of_kind(kind)]
+    rows += [_broken(plugin) for plugin in registry().plugins if plugin.error]
+    is_empty = not rows
+    rows = [row for row in rows if _matches(row, words)]
     if as_json:
         print_json(rows)
         return
-    remarks = [f"{plugin.distribution}: {remark}" for plugin in registry().plugins for remark in plugin.remarks]
-    if not rows:
+    if is_empty:
         click.echo("No plugins are installed: pip install 'asd-framework[light]'")
         return
-    if line_width() < _NARROW:
-        _print_narrow(rows)
+    if not rows:
+        click.echo(f"Nothing that is installed matches {printable(' '.join(words))!r}; 'asd plugins' lists everything.")
+        return
+    if verbose:
+        print_table(("kind", "name", "state", "summary", "distribution", "licence"), map(_cells, rows))
     else:
-        print_table(("kind", "name", "summary", "distribution", "licence", "state"), map(_cells, rows))
-    for remark in remarks:
-        click.echo(remark)
+        _print_lines(rows)
+    for plugin in registry().plugins:
+        for remark in plugin.remarks:
+            click.echo(f"{plugin.distribution}: {remark}")
+
+
+def _matches(row: dict[str, Any], words: tuple[str, ...]) -> bool:
+    fields = ("kind", "name", "summary", "distribution", "licence", "state")
+    text = " ".join(str(row.get(field) or "") for field in fields).lower()
+    return all(word.lower() in text for word in words)
 
 
 @plugins.command()
@@ -64,7 +107,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
     """Show a component: parameters with defaults, representation, dimension, weight files."""
     # The parameters are those of the class: only here is it imported, with whatever it needs.
     from asd.contract.create import parameters
-    from asd.contract.parameters import REQUIRED, describe
+    from asd.contract.parameters import REQUIRED, describe, spoken
 
     component = registry().find(kind, name)
     described = _as_dict(component)
@@ -75,7 +118,7 @@ def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
                 "takes": describe(p.annotation),
                 "default": None if p.default is REQUIRED else p.default,
                 "required": p.default is REQUIRED,
-                "description": p.description.replace("`", ""),
+                "description": spoken(p.description),
             }
             for p in parameters(component)
         ]
@@ -103,19 +146,47 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     return (
         row["kind"] or "?",
         _shown_name(row),
+        _shown_state(row),
         row.get("summary", ""),
         f"{row['distribution']} {row['version']}",
         row.get("licence", ""),
-        _shown_state(row),
     )
 
 
-def _print_narrow(rows: list[dict[str, Any]]) -> None:
-    """Print a table for each kind, without what 'asd plugins show' gives."""
-    for kind, its_rows in itertools.groupby(rows, key=lambda row: row["kind"]):
-        cells = [(_shown_name(row), _shown_state(row), row.get("summary", row["distribution"])) for row in its_rows]
-        print_table((kind or "plugin", "state", "summary"), cells)
-    click.echo("Distributions and licences: asd plugins show NAME, or --json, or a wider terminal.")
+def _print_lines(rows: list[dict[str, Any]]) -> None:
+    """Print a line for each component, grouped by kind, and what is broken at the end."""
+    for kind, grouped in itertools.groupby(rows, key=lambda row: row["kind"]):
+        of_kind = list(grouped)
+        if kind is None:
+            print_table(("broken plugin", "error"), [(row["distribution"], _shown_state(row)) for row in of_kind])
+            continue
+        widest = max(len(_shown_name(row)) for row in of_kind)
+        print_lines([emphasised(f"\n{_HEADINGS[kind]}", "bold"), *(_line(row, widest) for row in of_kind)])
+    if any(row["kind"] for row in rows):
+        click.echo("\nDetails, and what to do for one that is not ready: asd plugins show NAME")
+
+
+def _line(row: dict[str, Any], widest: int) -> Any:
+    """Return name, state if not ready, licence if not permissive, and as much of the summary as fits in the line."""
+    name = f"  {_shown_name(row):<{widest}}  "
+    remarks = []
+    if not row["ready"]:
+        remarks.append(_brief(row["state"]))
+    # Of a licence with parts, those that ask for more: not 'Apache-2.0', nor what in brackets says of which part it is.
+    parts = re.split(r"[;,] ", row["licence"])
+    remarks += [part.partition(" (")[0] for part in parts if _RESTRICTED.search(part)]
+    remark = f"[{'; '.join(remarks)}] " if remarks else ""
+    text, left = remark + row["summary"], max(4, line_width() - len(name))
+    if len(text) > left:
+        more = "…" if encodes("…") else "..."
+        text = text[: left - len(more)].rstrip() + more
+    return emphasised(name, "").append(text[: len(remark)], "yellow").append(text[len(remark) :])
+
+
+def _brief(state: str) -> str:
+    """Return what is the matter, without how to mend it."""
+    brief = re.split(r":| \(|;", state)[0]
+    return f"{brief} is not ready" if brief.startswith("its ") else brief
 
 
 def _shown_name(row: dict[str, Any]) -> str:
@@ -186,11 +257,13 @@ def _print_component(described: dict[str, Any]) -> None:
     if "parameters_unknown" in described:
         click.echo(f"  parameters:         unknown here ({described['parameters_unknown']})")
         return
+    from asd.contract.parameters import spoken
+
     rows = [
         (
             f"--{described['kind']}.{p['name']}",
             p["takes"],
-            "(required)" if p["required"] else p["default"],
+            "(required)" if p["required"] else spoken(str(p["default"])),
             p["description"],
         )
         for p in described["parameters"]

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import click
 
 from asd.cli.diff import sentences
-from asd.cli.fit import describe_decision, summarise
+from asd.cli.fit import summarise
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting
+from asd.detection.calibration import describe_decision
 from asd.detection.output import OutputFile, reserve
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, ModelFileError

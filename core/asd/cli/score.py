@@ -85,7 +85,6 @@ def score(
     with reporting(verbose):
         from asd.detection.cutting import clips_to_judge, segment_from
         from asd.detection.model import Model
-        from asd.progress import track
 
         runtime = runtime_from(device, precision, batch_size)
         model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
@@ -97,8 +96,7 @@ def score(
         several = len(model.branches) > 1
         fields = _fields(several, watch, states=model.calibration.states is not None)
         with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
-            results = track(model.score(chosen, workers=workers), "scoring", len(chosen))
-            rows = (_row(result, strict, watch, fields) for result in results)
+            rows = (_row(result, strict, watch, fields) for result in model.score(chosen, workers=workers))
             written = _write_csv(rows, fields) if as_csv else list(rows)
     if as_json:
         _write_json(written, model, watch)
@@ -152,14 +150,14 @@ def _write_json(rows: list[dict[str, Any]], model: Any, watch: Watch | None) -> 
 def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bool) -> None:
     # Fused scores say no more than their p-values: what is unusual takes their place.
     score = () if several else ("score",)
-    unusual = ("unusual in", "at") if several else ("most unusual at",)
+    unusual = ("at", "unusual in") if several else ("most unusual at",)
     titles, cells = watch.columns(rows) if watch and rows else ((), [()] * len(rows))
     rows, folder = _without_folder(rows)
     if folder:
         click.echo(f"Recordings in {folder}:")
     if rows:
         print_table(
-            ("clip", *score, "p-value", "verdict", *unusual, *titles, "notes"),
+            ("verdict", "p-value", "clip", *titles, *score, *unusual, "notes"),
             [_cells(row, several, added) for row, added in zip(rows, cells, strict=True)],
         )
     counts = _counts(rows)
@@ -183,14 +181,13 @@ def _cells(row: dict[str, Any], several: bool, added: tuple[Any, ...]) -> tuple[
     """Return the cells of a row; `added` are those of a monitor."""
     if row["error"]:
         reason = row["error"].rpartition(f"{row['clip']}: ")[2]
-        before, after = (("",), ("", "")) if several else (("", ""), ("",))
-        return (row["clip"], *before, emphasised("left out", "yellow"), *after, *added, reason)
+        return (emphasised("left out", "yellow"), "", row["clip"], *added, "", "", reason)
     verdict = emphasised("ANOMALOUS", "bold red") if row["anomalous"] else emphasised("normal", "green")
     peak = f"{row['peak_seconds']:.1f} s"
     score = () if several else (f"{row['score']:.4g}",)
-    unusual = (", ".join(row["unusual_in"]), peak) if several else (peak,)
+    unusual = (peak, ", ".join(row["unusual_in"])) if several else (peak,)
     notes = "; ".join([*_reasons(row), *row["notes"]])
-    return (row["clip"], *score, f"{row['p_value']:.3f}", verdict, *unusual, *added, notes)
+    return (verdict, f"{row['p_value']:.3f}", row["clip"], *added, *score, *unusual, notes)
 
 
 def _reasons(row: dict[str, Any]) -> list[str]:

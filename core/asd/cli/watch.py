@@ -109,5 +109,5 @@ class Watch:
                 continue
             phase = emphasised(row["phase"].upper(), "bold red") if row["phase"] in LOUD else row["phase"]
             state = (row["state"],) if states else ()
-            cells.append((date(row["time"]), *state, f"{row['evidence']:.1f}", phase))
-        return ("time", *(("state",) if states else ()), "evidence", "monitor"), cells
+            cells.append((phase, f"{row['evidence']:.1f}", date(row["time"]), *state))
+        return ("monitor", "evidence", "time", *(("state",) if states else ())), cells

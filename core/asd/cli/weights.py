@@ -90,7 +90,7 @@ def _show(states: list[tuple[Entry, State]], as_json: bool, none: str) -> None:
     if as_json:
         print_json([_as_dict(entry, state) for entry, state in states])
     elif states:
-        columns = ("component", "file", "size", "licence", "state")
+        columns = ("state", "component", "size", "file", "licence")
         print_table(columns, [_row(entry, state) for entry, state in states])
     else:
         click.echo(none)
@@ -100,7 +100,7 @@ def _show(states: list[tuple[Entry, State]], as_json: bool, none: str) -> None:
 def _row(entry: Entry, state: State) -> tuple[Any, ...]:
     components = ", ".join(component.spec.name for component in entry.components)
     size = "" if entry.size is None else f"{entry.size / MEGABYTE:.1f} MB"
-    return (components, entry.weight.name, size, entry.weight.licence, emphasised(state, _COLOURS[state]))
+    return (emphasised(state, _COLOURS[state]), components, size, entry.weight.name, entry.weight.licence)
 
 
 def _as_dict(entry: Entry, state: State) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend
+from asd.contract.interfaces import Component, Dataset, Detector, Extractor, Frontend, Sink, Source
 from asd.contract.messages import as_array
 from asd.errors import ConfigError, DataError, PluginError
 from asd.records import Float32, Rows
@@ -129,7 +129,7 @@ def one_of(component: Component, parameter: str, value: Choice, choices: Iterabl
 
 def _option(component: Component, parameter: str) -> str:
     """Return the option that sets a parameter, or only its name for what is no component of a known kind."""
-    for interface in (Frontend, Extractor, Detector, Dataset):
+    for interface in (Frontend, Extractor, Detector, Dataset, Source, Sink):
         if isinstance(component, interface):
             return f"--{interface.__name__.lower()}.{parameter}"
     return parameter

@@ -321,9 +321,12 @@ class Dataset(Component, ABC):
 class Source(Component, ABC):
     """Delivers the sound of a machine while it comes: a microphone, a stream, a folder that is being filled."""
 
+    paced: bool = True
+    """Whether sound comes at its own pace, so that a listener which cannot keep up must say so; a property may tell."""
+
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
-        """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's end.
+        """Connect, and yield the sound in the order of time, in blocks of at most a second; the end is the source's.
 
         The listener calls it in a thread of its own, and again after an error, with growing pauses. It may yield an
         empty block where nothing came for a second, so that the listener can stop it. It releases what it holds when

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -170,6 +171,15 @@ def describe(annotation: Any) -> str:
         return f"a comma-separated list of {len(arguments)} values, each {describe(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+_SPOKEN = {"None": "none", "True": "true", "False": "false"}
+
+
+def spoken(text: str) -> str:
+    """Return a parameter's description or default in the words that a user types: no code, ``none`` for ``None``."""
+    plain = re.sub(r"`+", "", text)
+    return re.sub(r"\b(None|True|False)\b", lambda found: _SPOKEN[found[0]], plain)
 
 
 def _descriptions(docstring: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ import numpy.typing as npt
 from asd.contract.parameters import accepts_former_names
 from asd.detection.config import check_rate
 from asd.detection.fusion import BranchScores
+from asd.detection.rate import Rate
 from asd.detection.states import States
 from asd.errors import CalibrationError
 from asd.records import Clip, Float64
@@ -213,3 +214,17 @@ def round_up(rate: float, digits: int = 4) -> str:
     """Return `rate` with few digits, rounded up, so that a user who gives it gets it."""
     scale = 10.0 ** (digits - 1 - math.floor(math.log10(rate)))
     return f"{math.ceil(rate * scale - 1e-9) / scale:.{digits}g}"
+
+
+def describe_decision(decision: Decision, clips: int) -> str:
+    """Return what the alarm means, in a sentence."""
+    rate = Rate.from_hourly(decision.false_alarms_per_hour).words
+    if decision.reason:
+        return (
+            f"No promise: {decision.reason}. Alarm: when a clip's p-value is at most {decision.level:.3g}; that "
+            f"healthy sound then causes about {rate} is a guess."
+        )
+    return (
+        f"Alarm: when a clip's p-value is at most {decision.level:.3g}; healthy sound then causes about "
+        f"{rate}, judged by {clips} clips held out of training."
+    )

@@ -21,7 +21,7 @@ from asd.detection.features import Failure
 from asd.detection.manifest import HistoryEntry
 from asd.detection.model import Model
 from asd.detection.saving import arrays_of
-from asd.records import Clip
+from asd.records import Clip, Float64
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ROUNDING = 1e-5
@@ -214,18 +214,24 @@ def _side(model: Model) -> Side:
         false_alarms_per_hour=decision.false_alarms_per_hour,
         level=decision.level,
         promise=decision.promise,
-        alarm_from=None if calibration.branches else _alarm_from(calibration, decision.level),
+        alarm_from=None if calibration.branches else alarm_from(calibration, decision.level),
         conditions=model.conditions.as_dict(),
         history=model.history,
     )
 
 
-def _alarm_from(calibration: Calibration, level: float) -> float:
-    """Return from which score on a clip is anomalous, in deviations above a usual one."""
-    centres = {k: np.median(calibration.scores[calibration.member == k]) for k in set(calibration.member.tolist())}
-    away = np.sort(calibration.scores - np.array([centres[k] for k in calibration.member.tolist()]))
+def alarm_from(calibration: Calibration, level: float) -> float:
+    """Return from which score on a clip is anomalous, in deviations above a usual one; of several branches, about."""
+    away = np.sort(held_out_deviations(calibration))
     rank = round(level * (len(away) + 1))  # a clip above the rank-th highest is anomalous
-    return float(away[len(away) - rank] / usual(calibration)[1])
+    return float(away[len(away) - rank])
+
+
+def held_out_deviations(calibration: Calibration) -> Float64:
+    """Return how far held-out clips are above the usual score of the member that judged them, float64[n_clips]."""
+    centres = {k: np.median(calibration.scores[calibration.member == k]) for k in set(calibration.member.tolist())}
+    away = calibration.scores - np.array([centres[k] for k in calibration.member.tolist()])
+    return np.asarray(away / usual(calibration)[1])
 
 
 def _change(name: str, old: Model, new: Model, branch: int, *, comparable: bool) -> BranchChange:

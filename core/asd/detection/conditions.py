@@ -78,7 +78,9 @@ class Conditions:
 
     @classmethod
     def of(cls, features: Sequence[ClipFeatures]) -> Conditions:
-        """Return the conditions of training clips, none of which is silent."""
+        """Return the conditions of training clips, none of which is silent; unknown of features without recordings."""
+        if any(not f.file_rate for f in features):
+            return cls()
         rates, channels, levels = zip(*((f.file_rate, f.channels, round(f.level, 2)) for f in features), strict=True)
         return cls((min(rates), max(rates)), (min(channels), max(channels)), (min(levels), max(levels)))
 

@@ -44,6 +44,8 @@ class Choice:
         return {"name": self.name, **self.parameters}
 
 
+GIVEN = Choice("given features")
+"""Stands for the front end and the extractor where features are given; no component may be called so."""
 DEFAULT_DETECTOR = Choice(DEFAULTS["detector"], DEFAULT_DETECTOR_PARAMETERS)
 
 
@@ -296,6 +298,13 @@ class Config(Steps):
         chosen = {"frontend": frontend, "extractor": extractor, "detector": detector, "pca": pca}
         return ResolvedConfig(**{**vars(self), **chosen, "branches": (), "quality": "default"})
 
+    def on_features(self) -> ResolvedConfig:
+        """Return the pipeline of a detector alone, on features that are given."""
+        detector, own = _found("detector", self.detector or DEFAULT_DETECTOR)
+        pca = self.pca if self.pca != "auto" else None if own.spec.extractor else DEFAULT_PCA
+        chosen = {"frontend": GIVEN, "extractor": GIVEN, "detector": detector, "pca": pca}
+        return ResolvedConfig(**{**vars(self), **chosen, "branches": (), "quality": "default"})
+
     def _part(self, branch: Branch) -> Config:
         """Return the pipeline of one branch that a branch is by itself."""
         return Config(**{**vars(self), **branch._steps(), "branches": (), "quality": "default"})
@@ -329,6 +338,11 @@ class ResolvedConfig(Config):
         if not self.branches:
             return (self,)
         return tuple(replace(self, branches=(), **branch._steps()) for branch in self.branches)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of component that it has: a detector alone where features are given."""
+        return ("detector",) if self.extractor == GIVEN else PIPELINE_KINDS
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from asd.detection.groups import column_of
-from asd.detection.model import Model
 from asd.detection.states import in_named_states
 from asd.errors import AudioError, ConfigError
 from asd.records import Clip
+from asd.sound.data import Data, Entry, entries_of
 from asd.sound.finding import find_clips, segments
 from asd.sound.reading import duration_of
+
+if TYPE_CHECKING:
+    from asd.detection.model import Model
 
 Segment = float | Literal["auto"] | None
 """Seconds to cut recordings into; None: not at all; ``"auto"``: long ones into clips as those of the calibration."""
@@ -24,9 +26,16 @@ _LONG = 2.0
 _log = logging.getLogger("asd")
 
 
+def clips_given(model: Model, data: Data, *, rate: int | None, segment: Segment) -> Sequence[Clip]:
+    """Return a sequence of clips as it is, and of other data the clips to judge; all as for `asd.score`."""
+    if isinstance(data, list | tuple) and all(isinstance(each, Clip) for each in data):
+        return data
+    return clips_to_judge(model, entries_of(data, rate=rate), segment=segment)
+
+
 def clips_to_judge(
     model: Model,
-    data: Iterable[str | Path],
+    data: Iterable[Entry],
     *,
     segment: Segment = "auto",
     label: str | None = None,
@@ -61,12 +70,12 @@ def _in_states(model: Model, clips: list[Clip], state: str | None) -> list[Clip]
     return clips if state is None else in_named_states(clips, state, model.calibration.states)
 
 
-def clips_to_calibrate(model: Model, data: Iterable[str | Path]) -> list[Clip]:
+def clips_to_calibrate(model: Model, data: Iterable[Entry]) -> list[Clip]:
     """Return the healthy clips that `data` names, as long as those of the calibration; errors as for `find_clips`."""
     return clips_to_judge(model, data, label="normal", split="train")
 
 
-def clips_to_learn(model: Model, data: Iterable[str | Path]) -> list[Clip]:
+def clips_to_learn(model: Model, data: Iterable[Entry]) -> list[Clip]:
     """Return the healthy clips that `data` names, as a fit of the model's pipeline finds them; errors as above."""
     config = model.config
     return find_clips(data, segment=config.segment, label="normal", split="train", group=column_of(config.group))

@@ -129,6 +129,8 @@ def _copies(features: Sequence[ClipFeatures]) -> dict[int, int]:
     if len(features) < 3:  # no typical distance to compare with
         return {}
     windows = min(len(f.values) for f in features)
+    if windows == 1 and features[0].values.shape[1] < _PROJECTED:  # two clips may have the same few values by chance
+        return {}
     prints = _fingerprints(features, windows)
     sample = prints[:: max(1, len(prints) // 500)]
     pairs = _distances(sample, sample)[np.triu_indices(len(sample), 1)]

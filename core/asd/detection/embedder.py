@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -63,6 +63,18 @@ class Found:
     features: ClipFeatures | None = None
     key: str | None = None
     stamp: tuple[int, ...] = ()
+
+
+class Facts(Protocol):
+    """What is known of a clip that was read: attributes as of `asd.sound.reading.ClipReader`."""
+
+    clip: Clip
+    seconds: float
+    file_rate: int
+    channels: int
+    level: float
+    silent: bool
+    notes: list[str]
 
 
 class Embedder:
@@ -231,7 +243,7 @@ class Embedder:
         reader.notes.append(f"{reason}: {PADDED}")
         return np.resize(samples, length)
 
-    def collect(self, reader: ClipReader, blocks: list[tuple[Float32, Float64]]) -> ClipFeatures:
+    def collect(self, reader: Facts, blocks: list[tuple[Float32, Float64]]) -> ClipFeatures:
         """Return what the embeddings and starts of a clip's blocks, and the reader that read it, say of the clip."""
         values, starts = zip(*blocks, strict=True)
         with component_call(self.extractor):

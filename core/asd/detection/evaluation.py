@@ -16,7 +16,6 @@ from asd.detection.model import Model
 from asd.detection.pipeline import Failure
 from asd.detection.verdict import Verdict
 from asd.errors import DataError
-from asd.progress import track
 from asd.records import Clip
 
 
@@ -65,6 +64,19 @@ class Evaluation:
     def contradicts_promise(self) -> bool:
         """Whether the healthy clips raised more alarms than the model promises and chance explains."""
         return self.promised_false_alarm_rate < self.false_alarm_interval[0]
+
+    def __repr__(self) -> str:
+        low, high = self.auc_interval
+        return (
+            f"<Evaluation of {self.normal} healthy and {self.anomalous} faulty clips: AUC {self.auc:.3f} "
+            f"({low:.3f} – {high:.3f}), pAUC {self.partial_auc:.3f}, alarms on {self.hits} faulty and "
+            f"{self.false_alarms} healthy clips>"
+        )
+
+    def _repr_html_(self) -> str:
+        from asd.detection.notebook import evaluation_html
+
+        return evaluation_html(self)
 
 
 def evaluate(
@@ -120,8 +132,7 @@ def judge(
     _check_contents(normal, anomalous)
     verdicts: list[Verdict] = []
     failures: list[Failure] = []
-    clips = [*normal, *anomalous]
-    for result in track(model.score(clips, workers=workers, cache=cache), "scoring", len(clips)):
+    for result in model.score([*normal, *anomalous], workers=workers, cache=cache):
         if isinstance(result, Verdict):
             verdicts.append(result)
         elif strict:

@@ -199,6 +199,9 @@ class Explanation:
             )
         return [*lines, *(f"Note: {note}." for note in (*verdict.notes, *self.notes))]
 
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
+
     def _nothing(self) -> str:
         if self.verdict.anomalous:
             return "The score is unusual, but no time or band accounts for it."

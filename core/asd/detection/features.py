@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
 
 from asd.errors import AudioError
 from asd.records import Clip, Float32, Float64
@@ -41,7 +44,7 @@ class ClipFeatures:
     seconds : float
         Length of the clip.
     file_rate : int
-        The recording's own rate in Hz.
+        The recording's own rate in Hz; 0: there is none, the features are given.
     channels : int
         The recording's number of channels.
     level : float
@@ -76,14 +79,70 @@ class ClipFeatures:
 
 @dataclass
 class Failure:
-    """A clip that could not be used, and why."""
+    """A clip that could not be used, and why; where verdicts are expected, it has what a `Verdict` has.
+
+    It is neither normal nor anomalous: `anomalous` is None, the numbers are not a number. ``verdict.ok`` tells the two
+    apart.
+
+    Parameters
+    ----------
+    clip : Clip
+        The clip.
+    error : AudioError
+        Why; the text says how to correct it.
+    """
 
     clip: Clip
     error: AudioError
 
+    ok: ClassVar[bool] = False
+    score: ClassVar[float] = math.nan
+    p_value: ClassVar[float] = math.nan
+    peak: ClassVar[float] = math.nan
+    anomalous: ClassVar[None] = None
+    branches: ClassVar[tuple[()]] = ()
+    unusual: ClassVar[tuple[()]] = ()
+    state: ClassVar[None] = None
+    state_p_value: ClassVar[None] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The error's text, without the clip's name."""
+        return (str(self.error).removeprefix(f"{self.clip}: "),)
+
+    @property
+    def window_scores(self) -> Float64:
+        """None: float64 array of shape (0,)."""
+        return np.empty(0)
+
+    @property
+    def window_start(self) -> Float64:
+        """None: float64 array of shape (0,)."""
+        return np.empty(0)
+
     def as_dict(self) -> dict[str, str]:
-        """Return what JSON output says of it."""
+        """Return what JSON output says of a clip that was left out."""
         return {"clip": str(self.clip), "error": str(self.error)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of `Verdict.to_dict`; what is not known is None."""
+        unknown = dict.fromkeys(("score", "p_value", "anomalous", "peak_seconds"))
+        lists: dict[str, Any] = {"notes": list(self.notes), "unusual_in": [], "branches": []}
+        return {"clip": str(self.clip), **unknown, **lists, "error": str(self.error)}
+
+    def __repr__(self) -> str:
+        return f"<Failure: {self.clip}: {self.notes[0]}>"
+
+    def _repr_html_(self) -> str:
+        from asd.detection.notebook import failure_html
+
+        return failure_html(self)
+
+
+def silence(clip: Clip) -> Failure:
+    """Return why a silent clip cannot be learned from."""
+    text = f"{clip}: digital silence: nothing to learn from; is the microphone connected?"
+    return Failure(clip, AudioError(text))
 
 
 PADDED = "padded with its own repetition"

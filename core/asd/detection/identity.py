@@ -27,6 +27,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.detection.config import ResolvedConfig
 from asd.files.digest import digest_of
+from asd.sound.memory import held
 from asd_registry import Kind
 
 _FRAMEWORK = "asd-framework"
@@ -249,23 +250,29 @@ def _folder_state(folder: Path) -> dict[str, Any]:
 def stamp_of(path: Path) -> tuple[int, ...]:
     """Return what changes whenever a file does: device, inode, size in bytes, and both times of change in ns.
 
+    What is held in memory does not change.
+
     Raises
     ------
     OSError
         If the file is not there.
     """
+    if held(path):
+        return ()
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def content_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, read once a process unless the file changes.
+    """Return the SHA-256 of a recording's content; a file is read once a process unless it changes.
 
     Raises
     ------
     OSError
         If it cannot be read.
     """
+    if sound := held(path):
+        return sound.sha256
     stamp = stamp_of(path)
     if abs(time.time() - max(stamp[-2:]) / 1e9) < _SETTLED:  # it may change again without another time
         return digest_of(path)

@@ -75,6 +75,14 @@ class HistoryEntry(TypedDict):
     sha256: Sha256
 
 
+class FeaturesEntry(TypedDict):
+    """The features that a model was fitted on, of a model that takes no recordings."""
+
+    dimension: Annotated[int, Meta(ge=1, le=10**7)]
+    windows: bool
+    provenance: dict[str, Any] | None
+
+
 class Manifest(TypedDict):
     """The manifest of a model file in any format."""
 
@@ -96,6 +104,7 @@ class Manifest(TypedDict):
     training: list[TrainingEntry]
     recalibration: NotRequired[list[TrainingEntry]]
     history: NotRequired[Annotated[list[HistoryEntry], Meta(min_length=1, max_length=HISTORY_LIMIT)]]
+    features: NotRequired[FeaturesEntry]
 
 
 def checked(owner: str, manifest: Mapping[str, Any], arrays: Arrays) -> Manifest:
@@ -117,7 +126,10 @@ def checked(owner: str, manifest: Mapping[str, Any], arrays: Arrays) -> Manifest
     """
     try:
         known = msgspec.convert(manifest, Manifest)
-        _check_config(known["config"])
+        _check_config("config", known["config"])
+        _check_config("features.provenance", known.get("features", {}).get("provenance") or {})
+        if "features" in known and (odd := known["config"].keys() & {"frontend", "extractor", "branch"}):
+            raise ValueError(f"config of a model of features must not have {min(odd)}")
         _check_arrays(known, arrays)
         _check_agreement(known)
     except (msgspec.ValidationError, ValueError) as error:
@@ -151,20 +163,20 @@ def _check_agreement(manifest: Manifest) -> None:
         raise ValueError("decision must have false_alarms_per_hour")
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def _check_config(name: str, config: dict[str, Any]) -> None:
     if odd := config.keys() & {"branches", "quality"}:
-        raise ValueError(f"config must not have {min(odd)}")
-    _check_depth(config, _DEPTH_LIMIT)
+        raise ValueError(f"{name} must not have {min(odd)}")
+    _check_depth(name, config, _DEPTH_LIMIT)
     if len(json.dumps(config)) > _CONFIG_LIMIT:
-        raise ValueError(f"config takes more than {_CONFIG_LIMIT:,} characters")
+        raise ValueError(f"{name} takes more than {_CONFIG_LIMIT:,} characters")
 
 
-def _check_depth(value: Any, left: int) -> None:
+def _check_depth(name: str, value: Any, left: int) -> None:
     if left == 0:
-        raise ValueError(f"config is nested more than {_DEPTH_LIMIT} deep")
+        raise ValueError(f"{name} is nested more than {_DEPTH_LIMIT} deep")
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
-            _check_depth(part, left - 1)
+            _check_depth(name, part, left - 1)
 
 
 def _check_arrays(manifest: Manifest, arrays: Arrays) -> None:

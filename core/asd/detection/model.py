@@ -13,26 +13,29 @@ from typing import Any, Self
 import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
-from asd.detection import consent, modelfile
+from asd.detection import consent, modelfile, saving
 from asd.detection.calibration import LENGTHS, Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
+from asd.detection.cutting import Segment, clips_given
 from asd.detection.duplicates import Duplicate, find_duplicates
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import ClipFeatures, Failure, merge_notes, most_telling
 from asd.detection.fusion import deviations
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
-from asd.detection.saving import arrays_of, check_plugins, pinned, plugins_of, restored_branches, restoring
 from asd.detection.training import (
     FittedBranch,
+    Judged,
     Member,
     clip_row,
     extract,
@@ -42,13 +45,15 @@ from asd.detection.training import (
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
+from asd.progress import track
 from asd.records import Clip, Float64
+from asd.sound.data import Data
 from asd_registry.renamed import former_names_allowed
 
 _log = logging.getLogger("asd")
 
 
-class Model:
+class Model(ShownModel):
     """A pipeline, the members that learned on its features, and their calibration. Made by `fit` or `load`.
 
     As a context manager, it closes itself at the end of the block.
@@ -118,6 +123,11 @@ class Model:
     def members(self) -> list[Member]:
         """The members of all branches, branch by branch."""
         return [member for branch in self.branches for member in branch.members]
+
+    @property
+    def known_features(self) -> KnownFeatures | None:
+        """What it was fitted on, if that was features; None: recordings."""
+        return self.pipeline.known if isinstance(self.pipeline, FeaturePipeline) else None
 
     @property
     def config(self) -> ResolvedConfig:
@@ -198,8 +208,7 @@ class Model:
         model.history = [event("fitted", len(features), model.training)]
         model.clips = len(features)
         model.conditions = Conditions.of(merged)
-        runtimes = [pipeline.embedder(k).runtime for k in range(len(branches))]
-        model.fitted_with = computed_with(pipeline.config.names, runtimes, features[0])
+        model.fitted_with = computed_with(pipeline.config.names, pipeline.runtimes, features[0])
         model.notes = count_notes(merged)
         for each in model.notes:
             _log.warning("%s", each.text(len(features)))
@@ -264,41 +273,41 @@ class Model:
         """
         return updated(self, clips, old_clips=old_clips, workers=workers, strict=strict)
 
-    def score(self, clips: Sequence[Clip], *, workers: int = 1, cache: bool = True) -> Iterator[Verdict | Failure]:
+    def score(
+        self, data: Data, *, rate: int | None = None, segment: Segment = "auto", workers: int = 1, cache: bool = True
+    ) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure for a clip that cannot be read, in order.
 
         Parameters
         ----------
-        clips : sequence of Clip
-            What to judge.
+        data, rate, segment
+            What to judge, as for `asd.score`; a sequence of `Clip` is judged as it is.
         workers : int
             Threads that decode ahead of the network.
         cache : bool
             Whether the embedding cache is used that `fit` or `load` got.
         """
+        clips = clips_given(self, data, rate=rate, segment=segment)
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
         kept = self.pipeline.cache if cache else None
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        for results in self.pipeline.embed_branches(clips, workers=workers, cache=kept):
+        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
+        for results in track(embedded, "scoring", len(clips)):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
-            yield self._judge(results)
+            yield from self.judge([results])
 
-    def _judge(self, results: list[ClipFeatures | Failure]) -> Verdict | Failure:
-        judged: dict[int, tuple[ClipFeatures, Float64, Float64]] = {}
-        failed: dict[int, Failure] = {}
-        for b, (branch, features) in enumerate(zip(self.branches, results, strict=True)):
-            if isinstance(features, Failure):
-                failed[b] = features
-                continue
-            try:
-                with clip_errors(features.clip):
-                    judged[b] = (features, *branch.judge(features))
-            except AudioError as error:
-                failed[b] = Failure(features.clip, error)
+    def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
+        columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]
+        yield from map(self._judged, zip(*columns, strict=True))
+
+    def _judged(self, results: Sequence[Judged | Failure]) -> Verdict | Failure:
+        judged = {b: each for b, each in enumerate(results) if not isinstance(each, Failure)}
+        failed = {b: each for b, each in enumerate(results) if isinstance(each, Failure)}
         if failed and (not judged or self.config.on_branch_error == "refuse"):
             return self._refused(failed, len(judged))
         scores = np.full((len(self.branches[0].members), len(self.branches)), np.nan)
@@ -319,9 +328,7 @@ class Model:
         reason = str(failure.error).removeprefix(f"{failure.clip}: ")
         return f"not judged by branch {self.branches[b].name!r}: {reason}"
 
-    def _verdict(
-        self, features: ClipFeatures, scores: Float64, judged: dict[int, tuple[ClipFeatures, Float64, Float64]]
-    ) -> Verdict:
+    def _verdict(self, features: ClipFeatures, scores: Float64, judged: Mapping[int, Judged]) -> Verdict:
         """Return the verdict on a clip with scores float64[n_members, n_branches]; NaN: a branch cannot judge it."""
         fusing = self.calibration.branches
         own = scores[:, 0] if fusing is None else scores
@@ -352,7 +359,7 @@ class Model:
         reasons: tuple[Reason, ...] = ()
         if anomalous or p_value <= self.decision.level:
             with clip_errors(features.clip):
-                reasons = self.branches[b].reasons(features, lambda: self.pipeline.embedder(b).extractor)
+                reasons = self.branches[b].reasons(features, lambda: self.pipeline.extractor_of(b))
         z = float(deviations(scores[:, b], calibration.scores).mean())
         return BranchVerdict(self.branches[b].name, float(scores[:, b].mean()), z, p_value, reasons)
 
@@ -379,7 +386,7 @@ class Model:
         arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
         if self.reference is not None:
             arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
-        arrays = share_rows(arrays | arrays_of(self.branches, several=calibration.branches is not None))
+        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
@@ -391,20 +398,14 @@ class Model:
 
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
-        described = self.config.as_mapping()
-        tables = described.get("branch", [described])
-        for b, (table, branch) in enumerate(zip(tables, self.branches, strict=True)):
-            table["frontend"] = pinned(branch.config.frontend, "frontend", self.pipeline.parameters("frontend", b))
-            table["extractor"] = pinned(branch.config.extractor, "extractor", self.pipeline.parameters("extractor", b))
-            table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
-        return described
+        return saving.full_config(self.pipeline, self.branches)
 
     def _manifest(self) -> dict[str, Any]:
         return {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "asd_framework": importlib.metadata.version("asd-framework"),
             "config": self.full_config(),
-            "plugins": plugins_of(self.config),
+            "plugins": saving.plugins_of(self.config),
             "weights": self.weights(),
             "members": len(self.branches[0].members),
             "calibration": self.calibration.as_entry(),
@@ -415,7 +416,9 @@ class Model:
             "notes": {each.note: each.count for each in self.notes},
             "training": self.training,
             "history": self.history,
-        } | ({"recalibration": self.recalibration} if self.recalibration else {})
+            **({"recalibration": self.recalibration} if self.recalibration else {}),
+            **({"features": self.known_features.as_entry()} if self.known_features else {}),
+        }
 
     @classmethod
     def load(
@@ -450,14 +453,12 @@ class Model:
         embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
-        check_plugins(Path(path), manifest)
+        saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), restoring(path):
-            config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
-            given = runtime or Runtime()
-            pipeline = Pipeline(config, given, fitted_with=manifest["fitted_with"], cache=embeddings)
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
+            pipeline = saving.restored_pipeline(manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
-            branches = restored_branches(pipeline.config, given, states)
+            branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
             decision = Decision(**decided)
         calibration = Calibration.restored(manifest["calibration"], parts["calibration"])

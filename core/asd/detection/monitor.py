@@ -22,37 +22,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asd.detection.bag import BINS, Bag, usual
-from asd.detection.dependence import FEWEST, clips_to_a_bet
-from asd.detection.evidence import BETS, POWER_BETS, healthy_clips_needed, log_bets, log_mean, log_sum
+from asd.detection.change import is_slow, is_unlike
+from asd.detection.dependence import clips_to_a_bet
+from asd.detection.evidence import (
+    BETS,
+    POWER_BETS,
+    healthy_clips_needed,
+    log_bets,
+    log_mean,
+    log_sum,
+    log_total,
+    staked,
+)
 from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
 from asd.detection.rate import Rate
 from asd.errors import MonitorError
-from asd.records import Float64
 
 if TYPE_CHECKING:
     from asd.detection.model import Model
     from asd.detection.verdict import Verdict
 
 DEFAULT_RATE = "1/month"
-MARGIN = 20
+MARGIN = 14
 """Times the evidence that the promise needs. A mean time to a false alarm of a day lets every second day of a healthy
-machine raise one; with twenty times the evidence, at least 95 of 100 are quiet, and faults are found a fifth later."""
+machine raise one. With fourteen times the evidence 95 of 100 are quiet: p-values of exchangeable clips are uniform, so
+that the chance of a quiet period can be computed, 0.953 for one of 1,000 clips and 0.954 for one of 8,640
+(tests/benchmarks/bench_monitor.py quiet)."""
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
 """Clips after which it is judged again how long neighbours resemble each other."""
 _NOTABLE = 1.5
+_SMALL = POWER_BETS
+"""The bet that rises with the smallest faults."""
 _MIDDLE = 2
-"""Of the bets, one that rises with small faults and with large ones."""
-_UNLIKE = 0.35
-"""Mean of the model's p-values, 0.5 for sound like that of the fit, below which a difference matters."""
-_ERRORS = 3.0
-"""Standard errors of that mean from which it is taken for one."""
-_SLOW = 300
-"""Clips, times those to a bet, for which the evidence rises if the change is slow: it rose for 120 clips or fewer in
-90 % of faults of 0.7 deviations, for 380 or more in 90 % of drifts by 1.5 deviations in eleven hours."""
-_SLOWLY_ON = 100
-"""The same while a drift goes on, of which fewer clips tell."""
+"""One that rises with small and with large ones, and with healthy clips for a short time alone."""
 _NAMED = 5
 _REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
 
@@ -149,6 +153,7 @@ class Monitor:
         self.state = state
         self.now: Callable[[], float] = clock.time
         self._file: StateFile | None = None
+        self._save_each = True
         self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
@@ -163,7 +168,9 @@ class Monitor:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None) -> Iterator[Monitor]:
+    def open(
+        cls, path: str | Path, model: Model, false_alarms: str | Rate | None = None, *, save_each: bool = True
+    ) -> Iterator[Monitor]:
         """Go on with the monitor in a file, or start one there; inside the block, each clip is saved.
 
         Parameters
@@ -174,6 +181,8 @@ class Monitor:
             Whose verdicts will be watched.
         false_alarms : str, Rate or None
             As for `Monitor`; None: the monitor's own, or once a month for a new one.
+        save_each : bool
+            Whether each clip is saved at once; otherwise `keep` saves, by whoever can replay what came since.
 
         Raises
         ------
@@ -193,8 +202,13 @@ class Monitor:
                     )
                 if false_alarms is not None:
                     monitor.change_rate(Rate.of(false_alarms))
-            monitor._file = file
+            monitor._file, monitor._save_each = file, save_each
             yield monitor
+
+    def keep(self) -> None:
+        """Save what it knows now, if it was opened in a file; errors as for `update`."""
+        if self._file:
+            self.save(self._file)
 
     def save(self, file: StateFile) -> None:
         """Write the state; errors as for `asd.detection.monitor_state.StateFile.write`."""
@@ -239,13 +253,13 @@ class Monitor:
         state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
-        if self._file:
-            self.save(self._file)
+        if self._save_each:
+            self.keep()
         evidence = self.state.evidence  # another one, if the alarm is over
         return Status(
             moment,
             p_value,
-            log_sum(0.0, self.log_evidence) / math.log(10),
+            self.evidence,
             self.threshold,
             evidence.phase,
             evidence.since or moment,
@@ -257,6 +271,16 @@ class Monitor:
     def threshold(self) -> float:
         """Evidence at which the alarm is raised, as in `Status`."""
         return log_sum(0.0, self.log_threshold) / math.log(10)
+
+    @property
+    def evidence(self) -> float:
+        """Decimal logarithm of the evidence, as in `Status`."""
+        return log_sum(0.0, self.log_evidence) / math.log(10)
+
+    @property
+    def promise(self) -> str:
+        """The promise in words, such as ``1 false alarm a month``."""
+        return Rate.of(self.state.rate).words
 
     @property
     def needed(self) -> int:
@@ -337,8 +361,8 @@ class Monitor:
         log_clips = math.log(clips)
         evidence.bets = [log_sum(log_clips, r) + e for r, e in zip(evidence.bets, means, strict=True)]
         if self.log_evidence >= self.log_threshold:
-            risen = evidence.rising[int(np.argmax(evidence.bets))]  # for so many clips, says the bet that has won most
-            if risen > (_SLOWLY_ON if evidence.drifting else _SLOW) * self.state.step:
+            risen = evidence.rising[int(np.argmax(staked(evidence.bets)))]  # for so many clips, by the leading bet
+            if is_slow(self.state, risen):
                 self._tell_drift(risen, moment)
             else:
                 self._raise_alarm(risen, moment)
@@ -362,22 +386,21 @@ class Monitor:
     def log_evidence(self) -> float:
         """Natural logarithm of R; in alarm, of what is left of it."""
         evidence = self.state.evidence
-        return evidence.left if evidence.phase == "alarm" else log_mean(evidence.bets)
+        return evidence.left if evidence.phase == "alarm" else log_total(staked(evidence.bets))
 
     def _judge_recent(self, moment: float) -> None:
         """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
-        recent, rising = self.state.recent, self.state.evidence.rising[_MIDDLE]
-        # A fault that has just begun makes clips alike, too: those of the present rise do not count.
-        healthy = [each for each in recent[: len(recent) - rising] if each.counted]
-        step = clips_to_a_bet(np.array([each.p_value for each in healthy]))
+        step = clips_to_a_bet(np.array([each.p_value for each in self._healthy(_SMALL)]))
         if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
             self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
             self.state.step = step
             self._set_threshold()
             if self.needed and self.state.evidence.phase in ("watching", "unlike"):
                 self._turn("learning", moment)
-        of_fit = np.array([each.of_fit for each in healthy])
-        if self.state.evidence.phase == "watching" and self._is_unlike(of_fit):
+        of_fit = np.array([each.of_fit for each in self._healthy(_MIDDLE)])
+        if self.state.evidence.phase != "watching" or self.state.accepted:
+            return
+        if is_unlike(of_fit, self.state.calibration, self.state.step):
             self.note(
                 "unlike",
                 f"the clips have been unlike those of the fit{self._in_states()}, p-values {of_fit.mean():.2f} on "
@@ -386,13 +409,10 @@ class Monitor:
             )
             self._turn("unlike", moment)
 
-    def _is_unlike(self, of_fit: Float64) -> bool:
-        """Return whether clips with these p-values by the model are unlike those of the fit: a rank-sum test."""
-        known = self.state.calibration
-        if not (known and len(of_fit) >= FEWEST) or of_fit.mean() > _UNLIKE or self.state.accepted:
-            return False
-        error = math.sqrt((1 / known + self.state.step / len(of_fit)) / 12)
-        return bool(of_fit.mean() < 0.5 - _ERRORS * error)
+    def _healthy(self, bet: int) -> list[Watched]:
+        """Return the last clips without those of the present rise by a bet: a fault makes clips alike, too."""
+        recent = self.state.recent
+        return [each for each in recent[: len(recent) - self.state.evidence.rising[bet]] if each.counted]
 
     def _in_states(self) -> str:
         names = self.state.states

@@ -6,10 +6,11 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from asd.errors import ModelFileError
+from asd.errors import AsdError, DataError, ModelFileError
 
 try:
     import fcntl
@@ -19,12 +20,36 @@ except ImportError:  # Windows, where no process can delete or rename what anoth
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _OLD = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _DAY = 86400.0
+_SUFFIXES = (".asd", ".npz", ".parquet")
+"""What the files are called as a rule; others' hidden files stay."""
 _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
+
+
+class Content(NamedTuple):
+    """What a file is to hold, for messages.
+
+    Parameters
+    ----------
+    name : str
+        As ``the model``.
+    example : str
+        Name of a file that may hold it.
+    error : type
+        What is raised where it cannot be written.
+    """
+
+    name: str
+    example: str
+    error: type[AsdError]
+
+
+MODEL = Content("the model", "machine.asd", ModelFileError)
+EMBEDDINGS = Content("the embeddings", "machine.npz", DataError)
 
 
 class OutputFile:
@@ -42,41 +67,47 @@ class OutputFile:
         `part`, open.
     overwrite : bool
         Whether a file at `target` may be replaced.
+    content : Content
+        What it is to hold.
     """
 
-    def __init__(self, path: Path, target: Path, part: Path, descriptor: int, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, target: Path, part: Path, descriptor: int, overwrite: bool, content: Content = MODEL
+    ) -> None:
         self.path = path
         self.target = target
         self.part = part
         self.overwrite = overwrite
+        self.content = content
         self._file = os.fdopen(descriptor, "r+b")
 
     def __str__(self) -> str:
         return str(self.path)
 
-    def write(self, content: Iterable[bytes | memoryview]) -> None:
-        """Write the whole content, once, and put the file in its place.
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write the whole content, once, and put the file in its place; errors as for `write_by`."""
+        self.write_by(lambda file: file.writelines(pieces), sum(map(len, pieces)))
+
+    def write_by(self, writer: Callable[[BinaryIO], None], size: int) -> None:
+        """Let `writer` write the whole content, about `size` bytes, once, and put the file in its place.
 
         Raises
         ------
-        ModelFileError
+        ModelFileError, DataError
             If that fails, or there is a file meanwhile that may not be replaced; an old file stays as it was.
         """
-        size = 0
         try:
             if not _is_at(self._file.fileno(), self.part):  # somebody has cleaned up
                 self._file.close()
                 self._file = os.fdopen(_create(self.part), "r+b")
-            for piece in content:
-                size += len(piece)
-                self._file.write(piece)
+            writer(self._file)
             self._file.flush()
             os.fsync(self._file.fileno())
-            _check_target(self.path, self.overwrite)
+            _check_target(self.path, self.overwrite, self.content)
             self._publish()
         except OSError as error:
-            raise ModelFileError(
-                f"{self.path}: the model cannot be saved here ({error.strerror}); nothing was overwritten; "
+            raise self.content.error(
+                f"{self.path}: {self.content.name} cannot be saved here ({error.strerror}); nothing was overwritten; "
                 f"free {size / 1e6:.1f} MB or choose another folder"
             ) from error
 
@@ -97,7 +128,7 @@ class OutputFile:
                 os.close(os.open(self.target, _NEW))
                 self.part.replace(self.target)
         except FileExistsError as error:
-            raise ModelFileError(_exists(self.path)) from error
+            raise self.content.error(_exists(self.path)) from error
 
     def close(self) -> None:
         """Give the reservation back; what was not put in its place is deleted."""
@@ -111,7 +142,7 @@ class OutputFile:
 
 
 @contextlib.contextmanager
-def reserve(path: Path, *, overwrite: bool) -> Iterator[OutputFile]:
+def reserve(path: Path, *, overwrite: bool, content: Content = MODEL) -> Iterator[OutputFile]:
     """Reserve a file inside the block, so that what would hinder the writing shows before the work, not after it.
 
     A file ``.NAME.part`` stands beside it meanwhile, locked: a second process is refused, and what a killed one left
@@ -123,30 +154,32 @@ def reserve(path: Path, *, overwrite: bool) -> Iterator[OutputFile]:
         File to write. A symbolic link is followed: the file that it points to is replaced, the link stays.
     overwrite : bool
         Whether an existing file may be replaced; never a folder, a device, a pipe or a socket.
+    content : Content
+        What it is to hold.
 
     Raises
     ------
-    ModelFileError
+    ModelFileError, DataError
         If the file cannot be written there, exists already, or is being written by another process.
     """
     try:
-        _check_target(path, overwrite)
+        _check_target(path, overwrite, content)
         target = Path(os.path.realpath(path))
         part = target.with_name(f".{target.name}.part")
         if not target.parent.is_dir():
-            raise ModelFileError(f"{target.parent}: no such folder to write the model to; make it first")
+            raise content.error(f"{target.parent}: no such folder to write {content.name} to; make it first")
         descriptor = _create(part)
-        _remove_old_parts(target.parent)
+        _remove_old_parts(target)
     except BlockingIOError as error:
-        raise ModelFileError(
+        raise content.error(
             f"{path}: another process is writing it; wait for it, or choose another name (if there is none, delete "
             f"{part})"
         ) from error
     except OSError as error:
-        raise ModelFileError(
-            f"{path}: the model cannot be saved here ({error.strerror}); choose another folder or name"
+        raise content.error(
+            f"{path}: {content.name} cannot be saved here ({error.strerror}); choose another folder or name"
         ) from error
-    output = OutputFile(path, target, part, descriptor, overwrite)
+    output = OutputFile(path, target, part, descriptor, overwrite, content)
     try:
         yield output
     finally:
@@ -157,18 +190,20 @@ def _exists(path: Path) -> str:
     return f"{path}: exists already; choose another name, or overwrite it with --force"
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
+def _check_target(path: Path, overwrite: bool, content: Content) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
     if stat.S_ISDIR(mode):
-        raise ModelFileError(f"{path}: is a folder; name a file, such as {path / 'machine.asd'}")
+        raise content.error(f"{path}: is a folder; name a file, such as {path / content.example}")
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise ModelFileError(f"{path}: is {kind}; a model is written to a regular file: choose another name")
+        raise content.error(
+            f"{path}: is {kind}; {content.name} can be written to a regular file only: choose another name"
+        )
     if not overwrite:
-        raise ModelFileError(_exists(path))
+        raise content.error(_exists(path))
 
 
 def _create(part: Path) -> int:
@@ -221,12 +256,12 @@ def _remove_stale(part: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_old_parts(folder: Path) -> None:
-    """Remove what killed processes left in `folder` under other names.
+def _remove_old_parts(target: Path) -> None:
+    """Remove what killed processes left beside `target` under other names.
 
     A day must have passed: locks of other hosts do not show on every network mount.
     """
-    for part in folder.glob(".*.asd.part"):
+    for part in (part for suffix in _SUFFIXES for part in target.parent.glob(f".*{suffix}.part")):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _DAY:
                 _remove_stale(part)

@@ -103,6 +103,18 @@ class Pipeline:
         """Return the front end and the extractor of a branch."""
         return self.embedders[self._embedder_of[branch]]
 
+    @property
+    def runtimes(self) -> list[Runtime]:
+        """How each branch's features are computed."""
+        return [self.embedders[index].runtime for index in self._embedder_of]
+
+    def extractor_of(self, branch: int) -> Extractor:
+        """Return the extractor of a branch."""
+        return self.embedder(branch).extractor
+
+    def require_recordings(self) -> None:
+        """Raise a DataError if it cannot take recordings."""
+
     def parameters(self, kind: Literal["frontend", "extractor"], branch: int = 0) -> dict[str, Any]:
         """Return every parameter of a branch's front end or extractor."""
         return self.embedder(branch).parameters(kind)

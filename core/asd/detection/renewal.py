@@ -59,6 +59,7 @@ def recalibrated(
     strict: bool = False,
 ) -> Model:
     """Return the model with another calibration; parameters and errors as for `asd.Model.recalibrate`."""
+    model.pipeline.require_recordings()
     model.check_weights()
     known = {*_digests(model.training), *(_digests(model.recalibration) if keep else ())}
     chosen = _unknown(clips, known, "a calibration needs clips that the model has not heard")
@@ -134,8 +135,7 @@ def _describe(old: Model, new: Model, features: Features, contents: Mapping[Path
     conditions = Conditions.of(merged)
     new.conditions = old.conditions.united(conditions) if keep else conditions
     if not keep:
-        runtimes = [old.pipeline.embedder(k).runtime for k in range(len(old.branches))]
-        new.fitted_with = computed_with(old.config.names, runtimes, features[0])
+        new.fitted_with = computed_with(old.config.names, old.pipeline.runtimes, features[0])
     for each in merged:
         each.notes.extend(old.conditions.notes(each, old.pipeline.sample_rate))
     new.notes = count_notes(merged)
@@ -147,6 +147,7 @@ def updated(
     model: Model, clips: Sequence[Clip], *, old_clips: Sequence[Clip] = (), workers: int = 1, strict: bool = False
 ) -> Model:
     """Return a model that learned more; parameters and errors as for `asd.Model.update`."""
+    model.pipeline.require_recordings()
     model.check_weights()
     chosen = _unknown(clips, set(_digests(model.training)), "there is nothing new to learn from")
     there, elsewhere = _located(model, old_clips)

@@ -10,13 +10,16 @@ from typing import Any
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
-from asd.detection.config import Choice, ResolvedConfig
+from asd.detection.config import Choice, Config, ResolvedConfig
+from asd.detection.embeddings import EmbeddingCache
+from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest
 from asd.detection.modelfile import Arrays
 from asd.detection.packing import detector_state, restored_state
+from asd.detection.pipeline import Pipeline
 from asd.detection.training import FittedBranch, Member, new_detector, new_transform
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
-from asd_registry import PIPELINE_KINDS, Kind
+from asd_registry import Kind
 from asd_registry.files import remedy
 
 _log = logging.getLogger("asd")
@@ -31,9 +34,31 @@ def pinned(choice: Choice, kind: Kind, parameters: dict[str, Any]) -> dict[str, 
     return {"name": registered.qualified_name, **params}
 
 
+def full_config(pipeline: Pipeline, branches: Sequence[FittedBranch]) -> dict[str, Any]:
+    """Return the configuration with every parameter of every component spelled out, as plain data."""
+    described = pipeline.config.as_mapping()
+    tables = described.get("branch", [described])
+    for b, (table, branch) in enumerate(zip(tables, branches, strict=True)):
+        if pipeline.config.kinds == ("detector",):
+            del table["frontend"], table["extractor"]
+        else:
+            table["frontend"] = pinned(branch.config.frontend, "frontend", pipeline.parameters("frontend", b))
+            table["extractor"] = pinned(branch.config.extractor, "extractor", pipeline.parameters("extractor", b))
+        table["detector"] = pinned(branch.config.detector, "detector", branch.members[0].detector.get_params())
+    return described
+
+
+def restored_pipeline(manifest: Manifest, runtime: Runtime, cache: EmbeddingCache | None) -> Pipeline:
+    """Return the pipeline that a model file describes."""
+    config = Config.from_mapping({"tail": "drop", **manifest["config"]})  # the first model files do not say
+    if "features" in manifest:
+        return FeaturePipeline(config.on_features(), runtime, KnownFeatures(**manifest["features"]))
+    return Pipeline(config, runtime, fitted_with=manifest["fitted_with"], cache=cache)
+
+
 def plugins_of(config: ResolvedConfig) -> dict[str, str]:
     """Return the version of each distribution that the components come from."""
-    choices = [(kind, getattr(part, kind).name) for part in config.parts for kind in PIPELINE_KINDS]
+    choices = [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
     found = [registry().find(kind, name).plugin for kind, name in choices]
     return {plugin.distribution: plugin.version for plugin in found}
 

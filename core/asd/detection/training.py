@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,12 @@ from asd.contract.parameters import parameters_of
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
-from asd.detection.features import ClipFeatures, Failure
+from asd.detection.features import ClipFeatures, Failure, silence
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
 from asd.detection.packing import detector_state, restored_state
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
-from asd.detection.results import component_call, fitted, reasons_of, scores_of
+from asd.detection.results import clip_errors, component_call, fitted, reasons_of, scores_of
 from asd.detection.states import States, state_names
 from asd.detection.transform import FeatureTransform
 from asd.errors import AudioError, CalibrationError, DataError
@@ -63,6 +64,10 @@ class Member:
         return self.transform.transform(values)
 
 
+Judged = tuple[ClipFeatures, Float64, Float64]
+"""A clip's features, its score by each member, and the mean scores of its windows."""
+
+
 @dataclass(frozen=True)
 class FittedBranch:
     """What a branch learned.
@@ -85,17 +90,37 @@ class FittedBranch:
         """Return the clip's score by each member, float64[n_members]."""
         return np.array([clip_score(member, features, self.config) for member in self.members])
 
-    def judge(self, features: ClipFeatures) -> tuple[Float64, Float64]:
-        """Return the clip's score by each member, float64[n_members], and the mean scores of its windows.
+    def judge_each(self, clips: Sequence[ClipFeatures | Failure]) -> list[Judged | Failure]:
+        """Return each clip's score by each member, and the mean scores of its windows; failures stay, or are added.
 
         Where the detector gets one vector a clip, a window's score is that of a clip which is like the window
-        throughout.
+        throughout. Detectors score the rows of all clips at once.
         """
-        rows = pooled_as_if(features.values, self.config)
-        windows = np.stack([member.score(rows) for member in self.members])
-        if self.config.embedding_pooling == "none":
-            return np.array([pool_scores(own, self.config) for own in windows]), windows.mean(axis=0)
-        return self.clip_scores(features), windows.mean(axis=0)
+        good = [each for each in clips if isinstance(each, ClipFeatures)]
+        try:
+            with clip_errors(good[0].clip) if good else contextlib.nullcontext():
+                found: Iterator[Judged | Failure] = iter(self._judged(good))
+        except AudioError as error:
+            if len(good) == 1:
+                found = iter([Failure(good[0].clip, error)])
+            else:  # one of them: which?
+                found = (own for each in good for own in self.judge_each([each]))
+        return [next(found) if isinstance(each, ClipFeatures) else each for each in clips]
+
+    def _judged(self, clips: Sequence[ClipFeatures]) -> list[Judged]:
+        if not clips:
+            return []
+        pooled = self.config.embedding_pooling != "none"
+        rows: list[Float32] = []
+        for each in clips:
+            rows += [pooled_as_if(each.values, self.config), *([rows_of(each, self.config)] if pooled else [])]
+        together, ends = np.concatenate(rows), np.cumsum([len(each) for each in rows])[:-1]
+        scores = np.split(np.stack([member.score(together) for member in self.members]), ends, axis=1)
+        of_windows, of_clips = (scores[::2], scores[1::2]) if pooled else (scores, scores)
+        return [
+            (features, np.array([pool_scores(row, self.config) for row in own]), windows.mean(axis=0))
+            for features, own, windows in zip(clips, of_clips, of_windows, strict=True)
+        ]
 
     def reasons(self, features: ClipFeatures, extractor: Callable[[], Extractor]) -> tuple[Reason, ...]:
         """Return why the clip is unusual, as far as the detector can say; `extractor` returns the branch's."""
@@ -185,9 +210,7 @@ def _failure(branches: Sequence[ClipFeatures | Failure], names: Sequence[str]) -
         name, failure = next(iter(failed.items()))
         return Failure(failure.clip, AudioError(f"{failure.error} (branch {name!r}; the others can use it)"))
     if isinstance(branches[0], ClipFeatures) and branches[0].silent:
-        clip = branches[0].clip
-        silent = AudioError(f"{clip}: digital silence: nothing to learn from; is the microphone connected?")
-        return Failure(clip, silent)
+        return silence(branches[0].clip)
     return None
 
 

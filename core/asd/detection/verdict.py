@@ -36,10 +36,13 @@ class BranchVerdict:
     p_value: float
     reasons: tuple[Reason, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what JSON output says of it."""
         reasons = [{"text": text, "contribution": value} for text, value in self.reasons]
         return {"name": self.name, "score": self.score, "z": self.z, "p_value": self.p_value, "reasons": reasons}
+
+    as_dict = to_dict
+    """Its former name."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,17 @@ class Verdict:
         """Start in seconds of the window that sounds most anomalous; 0 if it begins in the silence before the clip."""
         return max(0.0, float(self.window_start[int(np.argmax(self.window_scores))]))
 
-    def as_dict(self) -> dict[str, Any]:
+    @property
+    def ok(self) -> bool:
+        """True: the clip was judged. Of a `Failure` it is False."""
+        return True
+
+    @property
+    def error(self) -> None:
+        """None: there was none. A `Failure` has one."""
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
         """Return what JSON output says of it."""
         return {
             "clip": str(self.clip),
@@ -102,8 +115,25 @@ class Verdict:
             "peak_seconds": self.peak,
             "notes": list(self.notes),
             "unusual_in": list(self.unusual),
-            "branches": [branch.as_dict() for branch in self.branches],
+            "branches": [branch.to_dict() for branch in self.branches],
+            "error": None,
         } | ({} if self.state is None else {"state": self.state, "state_p_value": self.state_p_value})
+
+    as_dict = to_dict
+    """Its former name."""
+
+    def __repr__(self) -> str:
+        said = "ANOMALOUS" if self.anomalous else "normal"
+        unusual = f", unusual in {', '.join(self.unusual)}" if self.unusual else ""
+        return (
+            f"<Verdict {said}: {self.clip}, p = {self.p_value:.3f}, score {self.score:.4g}, "
+            f"most unusual at {self.peak:.1f} s{unusual}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from asd.detection.notebook import verdict_html
+
+        return verdict_html(self)
 
 
 def unusual_branches(branches: tuple[BranchVerdict, ...], level: float) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from asd.sound.layout import Layout, Part, PartFile
 
 _BLOCK_SECONDS = 8.0
 _BLOCK_VALUES = 1 << 22
-_RATES = (100, 10_000_000)
+RATES = (100, 10_000_000)
 """Sample rates in Hz that are plausible; others come from a damaged header."""
 _PREROLL = 0.3
 """Seconds that lossy codecs decode before a position, so that what they carry over from frame to frame is right."""
@@ -199,7 +199,7 @@ class SndfileSound:
                 f"{path}: recordings of different sample rates or channel counts, one after the other; separate them"
             )
         ((self.rate, self.channels),) = kinds
-        if not _RATES[0] <= self.rate <= _RATES[1]:
+        if not RATES[0] <= self.rate <= RATES[1]:
             raise AudioError(
                 f"{path}: damaged: its header states a sample rate of {self.rate} Hz; copy it again from its source"
             )

@@ -7,13 +7,15 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, DataError
 from asd.records import Clip
+from asd.sound.data import Entry, Table
 from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
-from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, read_manifest
+from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, Row, read_manifest
+from asd.sound.memory import ArrayPath, held
 from asd.sound.reading import duration_of
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ _MOST_SEGMENTS = 1_000_000
 
 
 def find_clips(
-    data: Iterable[str | Path],
+    data: Iterable[Entry],
     *,
     segment: float | None = None,
     label: str | None = None,
@@ -57,9 +59,10 @@ def find_clips(
 
     Parameters
     ----------
-    data : iterable of str or Path
+    data : iterable of str, Path, Clip or Table
         Files, folders (searched through, in alphabetical order, linked folders too and hidden ones not), glob patterns,
-        and CSV manifests, see `asd.sound.manifest.read_manifest`.
+        and CSV manifests, see `asd.sound.manifest.read_manifest`; and what `asd.sound.data.entries_of` makes of arrays
+        and frames.
     segment : float or None
         Cut longer recordings into clips of this many seconds; None: each file is one clip.
     label : {"normal", "anomalous"} or None
@@ -79,16 +82,25 @@ def find_clips(
     """
     if segment is not None and not _SHORTEST_SEGMENT <= segment < math.inf:
         raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
-    clips: dict[tuple[str, float, float | None], Clip] = {}
+    clips: dict[tuple[str | Path, float, float | None], Clip] = {}
     for entry in data:
-        for clip in _clips(str(entry), label, split, group):
-            clips.setdefault((os.path.realpath(clip.path), clip.start, clip.duration), clip)
+        for clip in _clips(entry, label, split, group):
+            place = clip.path if held(clip.path) else os.path.realpath(clip.path)
+            clips.setdefault((place, clip.start, clip.duration), clip)
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
     return [part for clip in clips.values() for part in segments(clip, segment)]
 
 
-def _clips(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
+def _clips(entry: Entry, label: str | None, split: str | None, group: str | None) -> list[Clip]:
+    if isinstance(entry, Clip):
+        return [entry]
+    if isinstance(entry, Table):
+        return _of_rows(entry.name, entry.rows, label, split, group)
+    return [Clip(entry)] if isinstance(entry, ArrayPath) else _named(str(entry), label, split, group)
+
+
+def _named(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
     if not entry.strip():
         raise DataError("an empty name was given for recordings; is a variable of the shell unset?")
     path = Path(entry)
@@ -100,7 +112,9 @@ def _clips(entry: str, label: str | None, split: str | None, group: str | None) 
                 f"{entry}: a pipe can be read only once, and recordings are read more often; save it to a file"
             )
         if path.exists():
-            return _in_manifest(path, label, split, group) if path.suffix.lower() in MANIFEST_SUFFIXES else [Clip(path)]
+            if path.suffix.lower() in MANIFEST_SUFFIXES:
+                return _of_rows(str(path), read_manifest(path), label, split, group)
+            return [Clip(path)]
     except PermissionError as error:
         raise DataError(f"{entry}: no permission to read it; check the permissions of its folder") from error
     except OSError as error:
@@ -190,8 +204,7 @@ def _check_labels(folder: Path, found: list[Path]) -> None:
         )
 
 
-def _in_manifest(manifest: Path, label: str | None, split: str | None, group: str | None) -> list[Clip]:
-    rows = read_manifest(manifest)
+def _of_rows(manifest: str, rows: Sequence[Row], label: str | None, split: str | None, group: str | None) -> list[Clip]:
     column = None if group is None else group.strip().lower()
     if column is not None and not any(column in row.columns for row in rows):
         raise DataError(f"{manifest}: has no column {group!r} to group by; it has {', '.join(rows[0].columns)}")

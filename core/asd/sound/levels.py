@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -80,6 +80,18 @@ class Levels:
         self._mixed += float(np.dot(used, used))
         self._power = self._power + np.einsum("ij,ij->j", block, block, dtype=np.float64)
         self._is_clipped = self._is_clipped or _is_clipped(block)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Levels]) -> Levels:
+        """Return the levels of parts of one recording as those of the whole."""
+        whole = cls(parts[0]._is_mix)
+        for each in parts:
+            whole.silent = whole.silent and each.silent
+            whole._frames += each._frames
+            whole._mixed += each._mixed
+            whole._power = whole._power + each._power
+            whole._is_clipped = whole._is_clipped or each._is_clipped
+        return whole
 
     @property
     def level(self) -> float:

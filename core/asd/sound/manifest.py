@@ -6,9 +6,10 @@ import codecs
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from asd.errors import DataError
 
@@ -64,36 +65,57 @@ def read_manifest(manifest: Path) -> list[Row]:
     DataError
         If the manifest cannot be read, lacks what it needs, or a line is wrong.
     """
-    table = _table(manifest)
+    return rows_of(str(manifest), _table(manifest), manifest.parent)
+
+
+def rows_of(owner: str, table: Sequence[tuple[Any, Sequence[str]]], folder: Path, *, place: str = "line") -> list[Row]:
+    """Return the rows of a manifest from its fields.
+
+    Parameters
+    ----------
+    owner : str
+        What the manifest is called in texts.
+    table : sequence of (number, sequence of str)
+        The header, and each row, with the number by which the user finds it.
+    folder : Path
+        What stands before a relative path.
+    place : str
+        What the numbers count.
+
+    Raises
+    ------
+    DataError
+        If a column that is needed is missing, or a row is wrong.
+    """
     header = [name.strip().lower() for name in table[0][1]] if table else []
     path_column = next((name for name in _PATH_COLUMNS if name in header), None)
     if path_column is None or len(table) < 2:
         found = f"found {', '.join(map(repr, header))}" if header else "it is empty"
         raise DataError(
-            f"{manifest}: a manifest needs a header line with a column 'path' and at least one row; {found}"
+            f"{owner}: a manifest needs a header line with a column 'path' and at least one row; {found}"
             + (" and no row" if path_column else "")
         )
-    rows = []
-    for line, fields in table[1:]:
-        row = dict(zip(header, (field.strip() for field in fields), strict=False))
-        where = f"{manifest}, line {line}"
-        if not row.get(path_column):
-            raise DataError(f"{where}: the path is empty")
-        start, end = _seconds(row, "start", where), _seconds(row, "end", where)
-        if end is not None and end <= (start or 0.0):
-            raise DataError(f"{where}: the part ends at {end:g} s, before it begins")
-        rows.append(
-            Row(
-                manifest.parent / row[path_column],
-                _label(row.get("label", ""), where),
-                row.get("split") or None,
-                start or 0.0,
-                None if end is None else end - (start or 0.0),
-                next((row[name] for name in _TIME_COLUMNS if row.get(name)), None),
-                row,
-            )
-        )
-    return rows
+    return [
+        _row(dict(zip(header, (field.strip() for field in fields), strict=False)), path_column, folder, where)
+        for where, fields in ((f"{owner}, {place} {number}", fields) for number, fields in table[1:])
+    ]
+
+
+def _row(row: dict[str, str], path_column: str, folder: Path, where: str) -> Row:
+    if not row.get(path_column):
+        raise DataError(f"{where}: the path is empty")
+    start, end = _seconds(row, "start", where), _seconds(row, "end", where)
+    if end is not None and end <= (start or 0.0):
+        raise DataError(f"{where}: the part ends at {end:g} s, before it begins")
+    return Row(
+        folder / row[path_column],
+        _label(row.get("label", ""), where),
+        row.get("split") or None,
+        start or 0.0,
+        None if end is None else end - (start or 0.0),
+        next((row[name] for name in _TIME_COLUMNS if row.get(name)), None),
+        row,
+    )
 
 
 def _table(manifest: Path) -> list[tuple[int, list[str]]]:

@@ -14,6 +14,7 @@ from asd.errors import AudioError
 from asd.records import Audio, Channel, Clip, Float32
 from asd.sound.decoding import Sound, open_sound
 from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
+from asd.sound.memory import held
 
 T = TypeVar("T")
 
@@ -85,10 +86,20 @@ class ClipReader:
             If the file is missing, empty, not sound, cut off, holds NaN, infinite or implausible samples, or lacks the
             channel or the part.
         """
+        for _, samples in self._read():
+            yield samples if self.gain == 1.0 else samples * np.float32(self.gain)
+
+    def frames(self) -> Iterator[Float32]:
+        """Yield float32 blocks of shape (n, channels) at the file's own rate; errors as for `samples`."""
+        for block, _ in self._read():
+            yield block
+
+    def _read(self) -> Iterator[tuple[Float32, Float32]]:
+        """Yield blocks of shape (n, channels), each with the samples (n,) of the channel that is used."""
         path = self.clip.path
-        with open_sound(path) as sound:
+        with _opened(path) as sound:
             self.file_rate, self.channels = sound.rate, sound.channels
-            channel = _check_channel(self.channel, sound.channels, path)
+            channel = check_channel(self.channel, sound.channels, path)
             scale = INTEGER_SCALE if sound.is_float and _has_integer_scale(path, *_version(path)) else 1.0
             first, count = self._extent(sound)
             levels, read = Levels(channel is None), 0
@@ -103,7 +114,7 @@ class ClipReader:
                 levels.add(block if channel is None else samples[:, np.newaxis], samples)
                 read += len(block)
                 self.silent, self.level, self.seconds = levels.silent, levels.level, read / sound.rate
-                yield samples if self.gain == 1.0 else samples * np.float32(self.gain)
+                yield block, samples
             self._check_length(sound, read, count)
             self.notes += [*levels.notes(), *([SCALED_NOTE] if scale != 1.0 else []), *self._length_notes(sound)]
 
@@ -261,10 +272,14 @@ def duration_of(path: Path) -> float:
     AudioError
         If it cannot be opened or, where only decoding tells the length, decoded.
     """
-    with open_sound(path) as sound:
+    with _opened(path) as sound:
         if sound.frames is not None:
             return sound.frames / sound.rate
     return _decoded_duration(path, *_version(path))
+
+
+def _opened(path: Path) -> Sound:
+    return held(path) or open_sound(path)
 
 
 @lru_cache(maxsize=1024)
@@ -285,7 +300,14 @@ def _version(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_channel(channel: Channel, channels: int, path: Path) -> int | None:
+def check_channel(channel: Channel, channels: int, path: Path) -> int | None:
+    """Return the index of the channel to use of a recording; None: the mean of all.
+
+    Raises
+    ------
+    AudioError
+        If the recording, of so many channels, lacks it.
+    """
     if channel == "mix":
         return None
     if not 1 <= channel <= channels:

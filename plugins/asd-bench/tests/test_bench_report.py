@@ -66,31 +66,22 @@ def test_the_report_is_one_file_with_every_plot_and_every_failure(results: Resul
     assert "knn (n_neighbors 100000): " in page.partition("<h2>No result</h2>")[2]
 
 
-@pytest.mark.parametrize(
-    ("width", "columns"),
-    [
-        (60, ["pipeline", "score", "95 % interval"]),
-        (125, ["pipeline", "score", "95 % interval", "behind the best", "AUC"]),
-    ],
-)
-def test_a_terminal_gets_the_columns_that_fit(
-    width: int,
-    columns: list[str],
-    results: Results,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_columns_that_matter_are_shown_and_the_rest_with_wide(
+    width: int, results: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_results(results)
-    everywhere = capsys.readouterr().out
-    assert "weights" in everywhere.splitlines()[2]
-    assert "Too wide" not in everywhere
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     print_results(results)
     printed = capsys.readouterr().out
-    titles = next(line for line in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", printed).splitlines() if "pipeline" in line)
-    assert re.split(r"\s{3,}", titles.strip()) == columns
-    assert re.search(r"Too wide for this terminal: .*, weights\. The report shows all columns\.", printed)
+    table = printed.split("With --wide")[0].splitlines()[1:]
+    assert max(map(len, table)) <= width
+    titles = next(line for line in table if line.startswith("pipeline"))
+    matter = ["pipeline", "score", "95 % interval", "behind the best"]
+    assert [each for each in matter if each in titles] == matter[: {40: 2, 80: 4, 120: 4}[width]]
+    assert re.search(r"With --wide, and in the report: AUC, pAUC, fit s, .*, weights\.", printed)
+    print_results(results, wide=True)
+    assert "With --wide" not in (everything := capsys.readouterr().out)
+    assert "weights" in everything
 
 
 def test_a_report_that_shows_the_same_is_left_alone(

@@ -54,6 +54,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--max-time", type=float, metavar="SECONDS", help="Limit: computing time per second of sound.")
 @click.option("--max-memory", type=float, metavar="MB", help="Limit: peak memory.")
 @click.option("--permissive", is_flag=True, help="Limit: no licence of the GPL family, non-commercial or unknown.")
+@click.option("--wide", is_flag=True, help="Show all columns of the tables.")
 @runtime_options
 @json_option
 @verbose_option
@@ -69,6 +70,7 @@ def bench(
     max_time: float | None,
     max_memory: float | None,
     permissive: bool,
+    wide: bool,
     device: str,
     precision: str,
     batch_size: str,
@@ -112,7 +114,7 @@ def bench(
     if as_json:
         print_json(export.as_json(results) | ({"recommended": advice.as_dict()} if advice else {}))
     else:
-        show.print_results(results)
+        show.print_results(results, wide=wide)
     if advice and recommend:
         write_config(advice, recommend)
         written.append(recommend)

@@ -115,6 +115,7 @@ def _ranked(results: Results, summary: PipelineSummary) -> dict[str, Any]:
     return {
         "pipeline": summary.label,
         "score": summary.score,
+        "seed_deviation": summary.seed_deviation,
         "low": low,
         "high": high,
         **{name: summary.measures.get(name) for name in MEASURES},

@@ -38,6 +38,8 @@ class PipelineSummary:
         The reasons of its failed trials.
     trials : int
         Number of its trials, failed ones included.
+    seed_scores : tuple of float
+        The score with each seed that has a result.
     """
 
     label: str
@@ -48,6 +50,12 @@ class PipelineSummary:
     costs: dict[str, Any]
     failures: tuple[str, ...]
     trials: int
+    seed_scores: tuple[float, ...] = ()
+
+    @property
+    def seed_deviation(self) -> float | None:
+        """The standard deviation of the score over the seeds; None with fewer than two."""
+        return float(np.std(self.seed_scores, ddof=1)) if len(self.seed_scores) > 1 else None
 
     @property
     def complete(self) -> bool:
@@ -121,6 +129,7 @@ def _summary(metric: Metric, label: str, results: list[TrialResult]) -> Pipeline
         costs=_costs([result.record for result in good]),
         failures=tuple(result.reason for result in results if result.reason),
         trials=len(results),
+        seed_scores=tuple(map(float, scores)),
     )
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import click
@@ -19,7 +16,11 @@ from asd_bench.results import Results
 from asd_bench.trial import TrialResult
 
 _MEGABYTE = 10**6
-_LEAST_COLUMNS = 3
+_MATTER = {
+    "ranking": ("pipeline", "score", "95 % interval", "behind the best"),
+    "comparison": ("published system", "on", "measure", "paper", "ours", "difference"),
+}
+"""The columns that are shown without --wide."""
 
 _COLUMNS = (
     ("AUC source", "auc_source", 3),
@@ -33,25 +34,25 @@ _COLUMNS = (
 """Title, name in the ranking and digits."""
 
 
-def print_results(results: Results) -> None:
-    """Print the ranking, the failures, and the meaning of the numbers."""
+def print_results(results: Results, *, wide: bool = False) -> None:
+    """Print the ranking, the failures, and the meaning of the numbers; `wide`: with all columns."""
     click.echo(f"{results.recipe.name}: {results.recipe.summary}")
-    _print(ranking_table(results))
+    _print(ranking_table(results), None if wide else _MATTER["ranking"])
     for summary in results.ranking:
         for reason, count in Counter(summary.failures).items():
             click.echo(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
     click.echo(caption(results))
-    _print_comparisons(comparisons(results))
+    _print_comparisons(comparisons(results), wide)
 
 
-def _print_comparisons(found: Sequence[Comparison]) -> None:
+def _print_comparisons(found: Sequence[Comparison], wide: bool) -> None:
     """Print published numbers beside ours, and each reason for a missing one once."""
     if not found:
         return
     ours = [each for each in found if each.ours is not None]
     click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
     if ours:
-        _print(comparison_table(ours))
+        _print(comparison_table(ours), None if wide else _MATTER["comparison"])
         covered = sum(bool(each.covered) for each in ours)
         mean = sum(each.difference or 0.0 for each in ours) / len(ours)
         click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
@@ -59,16 +60,12 @@ def _print_comparisons(found: Sequence[Comparison]) -> None:
         click.echo(f"Missing beside {count}: {reason}")
 
 
-def _print(rows: Sequence[dict[str, str]]) -> None:
-    """Print a table; on a terminal its first columns, as many as fit."""
-    columns = list(rows[0])
-    if sys.stdout.isatty():
-        widths = (max(len(name), *(len(row[name]) for row in rows)) + 3 for name in columns)
-        fitting = sum(end <= shutil.get_terminal_size().columns for end in accumulate(widths))
-        columns = columns[: max(_LEAST_COLUMNS, fitting)]
+def _print(rows: Sequence[dict[str, str]], chosen: Sequence[str] | None) -> None:
+    """Print a table of the chosen columns, or of all."""
+    columns = list(chosen or rows[0])
     print_table(columns, [[row[name] for name in columns] for row in rows])
-    if hidden := list(rows[0])[len(columns) :]:
-        click.echo(f"Too wide for this terminal: {', '.join(hidden)}. The report shows all columns.")
+    if hidden := [name for name in rows[0] if name not in columns]:
+        click.echo(f"With --wide, and in the report: {', '.join(hidden)}.")
 
 
 def comparison_table(ours: Sequence[Comparison]) -> list[dict[str, str]]:

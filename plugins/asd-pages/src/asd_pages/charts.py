@@ -70,7 +70,7 @@ def chart(spec: Mapping[str, Any], description: str, caption: Content = None, *,
     spec : mapping
         A Vega-Lite specification with its data. A single view with a width and a height in pixels (not in steps) has
         this width as a static picture; drawn by a script it takes the width that there is. Facets with ``columns`` show
-        as many side by side as fit.
+        as many side by side as fit. With ``"usermeta": {"fixed": True}`` it keeps its width, and scrolls.
     description : str
         What the chart shows, for readers who do not see it.
     caption : str or None
@@ -88,7 +88,7 @@ def chart(spec: Mapping[str, Any], description: str, caption: Content = None, *,
     data = json.dumps(themed_spec, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Html(
         f'<figure class="chart" data-name="{html.escape(name)}">'
-        f'<img class="static" alt="{html.escape(description)}"{box} '
+        f'<img class="static" loading="lazy" alt="{html.escape(description)}"{box} '
         f'src="data:image/svg+xml,{urllib.parse.quote(still, safe=_SAFE)}">'
         f'<div class="drawn" role="img" aria-label="{html.escape(description)}"></div>'
         f'<script type="application/json">{data}</script>{below}</figure>\n'

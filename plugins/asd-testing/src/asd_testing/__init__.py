@@ -11,7 +11,9 @@ Three surfaces, one list of checks:
 
 A component can provide small parameters for a quick check by ``example_parameters`` (see `asd.plugin.Component`). An
 extractor whose parameter ``weights`` accepts ``"random"`` is checked with random weights if its own are missing. A
-dataset can provide a method ``write_example(folder)`` that writes a tiny tree of its layout, of empty files.
+dataset can provide a method ``write_example(folder)`` that writes a tiny tree of its layout, of empty files. A source
+or a sink can provide a class method ``unreachable_parameters(folder)``: parameters that lead nowhere; a sink a method
+``delivered()``, which returns the ids of the events that have arrived at its example, in order.
 """
 
 from __future__ import annotations

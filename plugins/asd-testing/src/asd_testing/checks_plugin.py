@@ -124,7 +124,7 @@ def spec_is_complete(tested: ComponentUnderTest) -> None:
 
 def _undeclared(tested: ComponentUnderTest) -> list[str]:
     """Return which fields of the spec say nothing although the component's own value is fixed."""
-    spec, component = tested.spec, None if tested.kind in ("detector", "dataset") else _with_defaults(tested)
+    spec, component = tested.spec, _with_defaults(tested) if tested.kind in ("frontend", "extractor") else None
     if component is None:
         return []
     is_frontend = tested.kind == "frontend"

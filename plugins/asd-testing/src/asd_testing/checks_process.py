@@ -9,7 +9,7 @@ from asd_testing.processes import clean_process_answer, shared_process_answer
 from asd_testing.under_test import ComponentUnderTest
 
 
-@check(*USERS)
+@check(*USERS, "source", "sink")
 def constructor_touches_nothing(tested: ComponentUnderTest) -> None:
     """The constructor opens no file, starts no process and reaches no network."""
     answer = clean_process_answer(tested)

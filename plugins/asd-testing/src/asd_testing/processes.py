@@ -22,6 +22,7 @@ import numpy as np
 from asd.experiment import end_process, start_python, write_model_file
 from asd.plugin import cache_folder, registry
 from asd_testing.errors import CheckFailedError, SkippedError
+from asd_testing.kit import USERS
 from asd_testing.under_test import ComponentUnderTest
 from asd_testing.use import Array
 
@@ -67,7 +68,8 @@ class CleanProcess:
     def __init__(self, tested: ComponentUnderTest) -> None:
         self._tested = tested
         restore = ["restore"] if tested.kind == "detector" else []
-        self._folder = _write_request(tested, "clean", ["construct", *restore, "use", "memory", "end"], [])
+        steps = ["construct", *restore, "use", "memory", "end"] if tested.kind in USERS else ["construct"]
+        self._folder = _write_request(tested, "clean", steps, [])
         sandbox = self._folder.parent / "sandbox"
         self._empty = (sandbox / "home", sandbox / "work")
         for place in self._empty:
@@ -98,7 +100,7 @@ class CleanProcess:
                 with contextlib.suppress(Exception):
                     state = self._tested.ready.get_state()
                     write_model_file(self._folder / "model.asd", {"made by": "asd.testing"}, state)
-        if self._tested.registered is not None:
+        if self._tested.registered is not None and self._tested.kind in USERS:
             _shared_process().start_imports(_others(self._tested))
 
     def collect(self) -> Answer:
@@ -239,7 +241,8 @@ def _write_request(tested: ComponentUnderTest, name: str, steps: list[str], othe
     except TypeError as error:
         raise SkippedError(f"its parameters cannot be sent to another process: {error}") from error
     (folder / "request.json").write_text(text)
-    inputs = {"values": tested.values} | ({} if tested.training is None else {"training": tested.training})
+    inputs = {"values": tested.values} if tested.kind in USERS else {}
+    inputs |= {} if tested.training is None else {"training": tested.training}
     np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy takes the last one for an option
     return folder
 

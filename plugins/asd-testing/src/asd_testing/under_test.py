@@ -17,7 +17,18 @@ import numpy as np
 
 from asd.errors import AsdError, ConfigError, PluginError, WeightError
 from asd.experiment import REQUIRED, load_class
-from asd.plugin import Component, Dataset, Detector, Extractor, Frontend, create, parameters_of, registry
+from asd.plugin import (
+    Component,
+    Dataset,
+    Detector,
+    Extractor,
+    Frontend,
+    Sink,
+    Source,
+    create,
+    parameters_of,
+    registry,
+)
 from asd_registry import Component as Registered
 from asd_registry import ComponentSpec, Kind
 from asd_testing import sounds
@@ -33,6 +44,8 @@ _INTERFACES: dict[Kind, type[Component]] = {
     "extractor": Extractor,
     "detector": Detector,
     "dataset": Dataset,
+    "source": Source,
+    "sink": Sink,
 }
 
 
@@ -308,7 +321,8 @@ def component_under_test(component: Any, kind: Kind | None = None) -> ComponentU
     cls = component if isinstance(component, type) else type(component)
     kinds = [each for each, interface in _INTERFACES.items() if issubclass(cls, interface)]
     if not kinds:
-        raise ConfigError(f"{cls.__name__} is no component: derive it from Frontend, Extractor, Detector or Dataset")
+        known = ", ".join(interface.__name__ for interface in _INTERFACES.values())
+        raise ConfigError(f"{cls.__name__} is no component: derive it from {known}")
     offered = _registration(cls)
     if offered is None:
         return ComponentUnderTest(kind or kinds[0], cls.__qualname__, given=component)

@@ -63,6 +63,8 @@
       const own = (spec.config[axis] || {}).labelLimit || (spec.config.axis || {}).labelLimit || 180;
       spec.config[axis] = { ...spec.config[axis], labelLimit: Math.min(own, limit) };
     }
+    if (width < 640) spec.config.legend = { ...spec.config.legend, columns: 1 };
+    if (spec.usermeta?.fixed) return spec;
     if (spec.facet && spec.columns) {
       spec.columns = Math.max(1, Math.min(spec.columns, Math.floor((width - 20) / ((spec.spec.width || 200) + 50))));
     } else if (typeof spec.width === "number" && typeof spec.height === "number") {
@@ -95,6 +97,7 @@
         }
       }
     }, { rootMargin: "400px" });
-    for (const figure of document.querySelectorAll(".chart")) seen.observe(figure);
+    // The page is there first.
+    addEventListener("load", () => document.querySelectorAll(".chart").forEach((figure) => seen.observe(figure)));
   }
 })();

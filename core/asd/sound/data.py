@@ -1,0 +1,219 @@
+"""Turn what a Python caller gives as data into what `asd.sound.finding.find_clips` takes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd.errors import DataError
+from asd.records import Clip
+from asd.sound.manifest import Row, rows_of
+from asd.sound.memory import ArrayPath, sound_of
+
+_log = logging.getLogger("asd")
+
+_QUIET = 2.0**-15
+"""Integers of 32 bits that stay below this are probably 16-bit samples in a wider type."""
+
+Data = Any
+"""Files, folders, globs and CSV manifests (`str` or `Path`); arrays with a rate, pairs (samples, rate); lists of these;
+or a frame (pandas, Polars) with a column ``path``."""
+
+_TEXT = "OTU"
+"""NumPy's kinds of arrays that may hold text."""
+_SHOWN = 60
+"""Characters of a refused value that a message shows."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a frame, as those of a manifest; `name` is what messages call it."""
+
+    name: str
+    rows: Sequence[Row]
+
+
+Entry = str | Path | Clip | Table
+"""Something that names recordings."""
+
+
+def entries_of(data: Data, *, rate: Any = None) -> list[Entry]:
+    """Return what `data` names, one by one; arrays become recordings in memory.
+
+    Arrays are copied, so that changing them later changes nothing. They are called by their number in `data`, counted
+    from 1.
+
+    Parameters
+    ----------
+    data : str, Path, array, pair (samples, rate), frame, or iterable of these
+        Paths are those of files, folders, globs and CSV manifests. Arrays are of shape (n,), (n, channels) or
+        (channels, n): the longer axis is time. Integers are divided by the full scale of their type, which is logged.
+        A frame has a column ``path`` and may have the others of a manifest.
+    rate : int, optional
+        Sample rate in Hz of the arrays without one of their own.
+
+    Raises
+    ------
+    DataError
+        If something is none of these, or `rate` is given and nothing needs it.
+    """
+    return entries_of_each([data], rate=rate)[0]
+
+
+def entries_of_each(several: Sequence[Data], *, rate: Any = None) -> list[list[Entry]]:
+    """Return what each of several data names; parameters and errors as for `entries_of`."""
+    reader = _Reader(rate)
+    found = [reader.entries(data) for data in several]
+    reader.finish()
+    return found
+
+
+class _Reader:
+    """Makes entries of what is given, and counts what is to be said of it."""
+
+    def __init__(self, rate: Any) -> None:
+        self._rate = rate
+        self._needed = False
+        self._integers: Counter[str] = Counter()
+        self._peak: dict[str, float] = {}
+
+    def entries(self, data: Data) -> list[Entry]:
+        if paths := _paths(data):
+            return paths
+        if isinstance(data, str | os.PathLike | Clip) or _is_frame(data) or _is_array(data) or _is_pair(data):
+            return [self._entry(data, 1)]
+        return [self._entry(each, number) for number, each in enumerate(_listed(data), start=1)]
+
+    def _entry(self, given: Any, number: int) -> Entry:
+        name = f"array {number}"
+        if isinstance(given, Clip | Path):
+            return given
+        if isinstance(given, str | os.PathLike):
+            return os.fsdecode(given)
+        if _is_frame(given):
+            return _table(given)
+        if _is_pair(given):
+            samples, rate = given
+            if _is_number(samples):
+                raise DataError(f"{name}: got the pair (rate, samples), expected (samples, rate): swap them")
+            return self._array(samples, rate, name)
+        if _is_array(given):
+            self._needed = True
+            return self._array(given, self._rate, name)
+        raise DataError(
+            f"element {number} of the data is {_shown(given)}; expected a path, an array, a pair "
+            "(samples, rate) or a frame with a column 'path'"
+        )
+
+    def _array(self, samples: Any, rate: Any, name: str) -> ArrayPath:
+        sound = sound_of(samples, rate, name)
+        if not sound.given_as.startswith("float"):
+            self._integers[sound.given_as] += 1
+            peak = float(np.abs(sound.samples).max(initial=0.0))
+            self._peak[sound.given_as] = max(peak, self._peak.get(sound.given_as, 0.0))
+        return ArrayPath.of(name, sound)
+
+    def finish(self) -> None:
+        """Say what was done to integers; refuse a rate that nothing needs."""
+        if self._rate is not None and not self._needed:
+            raise DataError(
+                f"rate={self._rate!r} is for arrays without a rate of their own, and there are none: recordings in "
+                "files and (samples, rate) pairs say theirs; leave it out"
+            )
+        for kind, count in self._integers.items():
+            bits = int("".join(filter(str.isdigit, kind)))
+            text = f"{count} arrays of {kind}: divided by {2 ** (bits - 1)}, the full scale of their type"
+            if kind.startswith("u"):
+                text += f", after {2 ** (bits - 1)} was subtracted"
+            if bits == 32 and 0 < self._peak[kind] < _QUIET:
+                text += "; they stay below 16 bits of it: if they are 16-bit samples, give array.astype('int16')"
+            _log.warning("%s", text)
+
+
+def _listed(data: Any) -> Iterable[Any]:
+    if isinstance(data, Mapping) or not isinstance(data, Iterable) or isinstance(data, bytes | bytearray):
+        raise DataError(
+            f"the data is {_shown(data)}; expected paths, arrays, pairs (samples, rate), a list of these, or a frame "
+            "with a column 'path'"
+        )
+    return data
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number | np.generic)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "__array__") and not isinstance(value, np.generic | type)
+
+
+def _is_pair(value: Any) -> bool:
+    """Return whether it is (samples, rate), or these in the wrong order."""
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return False
+    first, second = value
+    if _is_array(first):
+        return second is None or _is_number(second)
+    return _is_number(first) and _is_array(second)
+
+
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "__getitem__") and hasattr(value, "__len__")
+
+
+def _paths(value: Any) -> list[Entry]:
+    """Return the paths that an array, or the column of a frame, holds; none: it holds something else."""
+    if not _is_array(value) or _is_frame(value):
+        return []
+    try:
+        array = np.asarray(value)
+    except Exception:  # reading it as sound says what is wrong
+        return []
+    found = array.ravel().tolist() if array.dtype.kind in _TEXT else []
+    return found if all(isinstance(each, str | os.PathLike) for each in found) else []
+
+
+def _table(frame: Any) -> Table:
+    """Return the rows of a frame of pandas, Polars or PyArrow."""
+    names = [str(name) for name in getattr(frame, "column_names", None) or list(frame.columns)]
+    if len(set(names)) < len(names):
+        raise DataError(f"the frame has columns of one name ({', '.join(names)}); rename them")
+    columns = [frame[name] for name in names]
+    cells = zip(*(column.to_pylist() if hasattr(column, "to_pylist") else column for column in columns), strict=True)
+    rows = [(number, [_text(cell) for cell in row]) for number, row in enumerate(cells)]
+    try:
+        found = rows_of("the frame", [(-1, names), *rows], Path(), place="row")
+    except DataError as error:
+        raise DataError(str(error).replace("a manifest needs a header line with", "it needs")) from None
+    return Table("the frame", found)
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as a manifest would hold it."""
+    if _is_missing(cell):
+        return ""
+    if isinstance(cell, bool | np.bool_):
+        return str(int(cell))
+    if isinstance(cell, float) and cell.is_integer():  # a column of whole numbers in which one is missing
+        return str(int(cell))
+    return str(cell)
+
+
+def _is_missing(cell: Any) -> bool:
+    try:
+        return cell is None or bool(cell != cell)  # NaN and NaT alone differ from themselves
+    except (TypeError, ValueError):  # the missing value of pandas is neither equal nor unequal
+        return True
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"

@@ -1,0 +1,301 @@
+"""Faults of the recording, told apart from those of the machine: while one stands, no sound is judged.
+
+Each has a name, begins and is over. ``gap`` and ``clock`` are moments; the others last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from asd.plugin import Block, Float32, Float64
+from asd_listen.levels import SILENCE, Second, decibels
+
+GAP = 0.5
+"""Seconds by which a block may be later than the end of the one before: times of blocks jitter."""
+_PLAUSIBLE = 16.0
+"""Times full scale beyond which a sample is no sound."""
+_FULL_SCALE = 0.999
+_FLAT = 3
+"""Samples in a row at full scale that make a clipped peak."""
+_CLIPPED = (3, 10)
+"""So many of the last so many seconds must clip; a single knock may."""
+_SILENT = 2
+"""Seconds without any sound, and of sound after it, that make and end silence."""
+_SUSPECT = 0.5
+"""Seconds of zeros that no clip should hold."""
+_QUIET = 20.0
+"""dB below the quietest healthy clip from which no machine is heard: it is off, or the microphone is dead."""
+_QUIET_SECONDS = 10
+_FLOOR_SECONDS = 60
+"""Seconds whose quiet moments are the noise floor."""
+_FLOOR_QUANTILE = 0.1
+LEARNING = 600
+"""Seconds of sound without a condition from which the usual noise floor is known."""
+_GAIN = 6.0
+"""dB by which all bands of the noise floor move together if a gain was changed, …"""
+_TOGETHER = 3.0
+"""… with at most so many dB between the quarters of the bands: a fault of a machine is not the same in all of them."""
+_OTHER = 10.0
+"""dB by which most bands of the noise floor differ from before if the microphone is another one."""
+_MOST = 0.8
+
+
+@dataclass(frozen=True)
+class Change:
+    """A condition that begins or is over.
+
+    Parameters
+    ----------
+    name : str
+        ``"gap"``, ``"clock"``, ``"format"``, ``"garbage"``, ``"silence"``, ``"clipping"``, ``"quiet"``, ``"gain"``,
+        ``"microphone"``, ``"stalled"``, ``"disconnected"`` or ``"behind"``.
+    time : float
+        When, in seconds since 1970.
+    text : str
+        One line for people.
+    over : bool
+        Whether it is over.
+    """
+
+    name: str
+    time: float
+    text: str
+    over: bool = False
+
+
+@dataclass
+class Floor:
+    """The usual noise floor of a microphone: level in dB of each 1/3-octave band that quiet moments have.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    bands : float64 array of shape (n_bands,)
+        In dB of full scale.
+    """
+
+    sample_rate: int
+    bands: Float64
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is kept in a file."""
+        return {"sample_rate": self.sample_rate, "bands": [round(each, 2) for each in self.bands.tolist()]}
+
+
+@dataclass
+class Conditions:
+    """Watches the recording of one source.
+
+    Parameters
+    ----------
+    levels : sequence of float, or None
+        Lowest and highest level in dB of the clips that calibrate the model; None: not known.
+    floor : Floor or None
+        Usual noise floor; None: it is learned from the first ten minutes without a condition.
+
+    Attributes
+    ----------
+    standing : dict of str to str
+        Conditions that stand, with their texts.
+    """
+
+    levels: Sequence[float] | None = None
+    floor: Floor | None = None
+    standing: dict[str, str] = field(default_factory=dict)
+    _form: tuple[int, int] | None = None
+    _next: float | None = None
+    _arrived: float = 0.0
+    _silent: int = 0
+    _sounding: int = 0
+    _quiet: deque[bool] = field(default_factory=lambda: deque(maxlen=_QUIET_SECONDS))
+    _clipped: deque[bool] = field(default_factory=lambda: deque(maxlen=_CLIPPED[1]))
+    _seconds: deque[Float64] = field(default_factory=lambda: deque(maxlen=_FLOOR_SECONDS))
+    _floors: list[Float64] = field(default_factory=list)
+    clips_now: bool = False
+    _zeros: float = 0.0
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether a condition stands in which nothing is judged."""
+        return bool(self.standing.keys() - {"behind"})
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a condition may begin: nothing is judged until that is settled."""
+        return self._zeros >= _SUSPECT
+
+    def begin(self, name: str, time: float, text: str) -> list[Change]:
+        """Begin a condition, if it does not stand."""
+        if name in self.standing:
+            return []
+        self.standing[name] = text
+        return [Change(name, time, text)]
+
+    def end(self, name: str, time: float, text: str = "") -> list[Change]:
+        """End a condition, if it stands."""
+        was = self.standing.pop(name, None)
+        return [] if was is None else [Change(name, time, text or f"over: {was}", over=True)]
+
+    def block(self, block: Block, arrived: float, *, paced: bool) -> tuple[list[Change], bool]:
+        """Look at a block before it is judged; return what changes, and whether the sound before it is cut off.
+
+        Parameters
+        ----------
+        block : Block
+            What came.
+        arrived : float
+            When it came by a clock that nobody sets.
+        paced : bool
+            Whether it comes at its own pace.
+        """
+        changes: list[Change] = []
+        broken = False
+        length = len(block.samples) / block.sample_rate
+        if block.name is None and self._next is not None:
+            changes += self._times(block, arrived, paced)
+            broken = bool(changes)
+        self._next = block.time + length if block.name is None else None
+        self._arrived = arrived
+        form = (block.sample_rate, block.samples.shape[1])
+        self._form = self._form or form
+        if form != self._form:
+            changes += self.begin(
+                "format",
+                block.time,
+                f"{_form(form)} instead of {_form(self._form)}: is another device connected? Start again if that is "
+                "meant",
+            )
+            broken = True
+        else:
+            changes += self.end("format", block.time)
+        with np.errstate(invalid="ignore"):
+            sound = bool((np.abs(block.samples) <= _PLAUSIBLE).all())
+        if not sound:
+            changes += self.begin("garbage", block.time, "holds NaN, or values that no sound has: is the format right?")
+            broken = True
+        else:
+            changes += self.end("garbage", block.time)
+        self.clips_now = self.clips_now or _is_clipped(block.samples)
+        self._zeros = 0.0 if block.samples.any() else self._zeros + length
+        return changes, broken
+
+    def _times(self, block: Block, arrived: float, paced: bool) -> Iterator[Change]:
+        assert self._next is not None
+        late = block.time - self._next
+        if abs(late) <= GAP:
+            return
+        waited = arrived - self._arrived
+        lost = late > 0 and (not paced or waited >= 0.5 * late)
+        if lost:
+            name, text = "gap", f"{late:.3g} s of sound are missing"
+        else:
+            direction = "back" if late < 0 else "forward"
+            name, text = "clock", f"the clock was set {direction} by {_span(abs(late))}"
+        yield Change(name, block.time, text)
+        yield Change(name, block.time, text, over=True)
+
+    def second(self, second: Second) -> list[Change]:
+        """Look at the levels of a second; return what changes."""
+        clipped, self.clips_now = self.clips_now, False
+        changes = [*self._silence(second), *self._clipping(second, clipped), *self._quietness(second)]
+        if not self.standing.keys() & {"silence", "clipping", "quiet", "garbage", "format"}:
+            changes += self._noise_floor(second)
+        return changes
+
+    def _silence(self, second: Second) -> list[Change]:
+        silent = second.peak == 0.0
+        self._silent = self._silent + 1 if silent else 0
+        self._sounding = 0 if silent else self._sounding + 1
+        if self._silent >= _SILENT:
+            return self.begin("silence", second.time, "digital silence: is the microphone connected?")
+        return self.end("silence", second.time) if self._sounding >= _SILENT else []
+
+    def _clipping(self, second: Second, clipped: bool) -> list[Change]:
+        self._clipped.append(clipped)
+        count = sum(self._clipped)
+        if count >= _CLIPPED[0]:
+            text = "clipped: the level reaches full scale; turn the gain down, or move the microphone away"
+            return self.begin("clipping", second.time, text)
+        return [] if count else self.end("clipping", second.time)
+
+    def _quietness(self, second: Second) -> list[Change]:
+        if self.levels is None:
+            return []
+        self._quiet.append(second.level < self.levels[0] - _QUIET)
+        if len(self._quiet) == _QUIET_SECONDS and all(self._quiet):
+            beyond = self.levels[0] - second.level
+            return self.begin(
+                "quiet", second.time,
+                f"the level, {second.level:.0f} dB, is {beyond:.0f} dB below the quietest healthy clip: is the machine "
+                "off, or the microphone dead?",
+            )  # fmt: skip
+        return self.end("quiet", second.time) if not any(list(self._quiet)[-3:]) else []
+
+    def _noise_floor(self, second: Second) -> list[Change]:
+        if self.floor is not None and self.floor.sample_rate != second.sample_rate:
+            return []
+        self._seconds.append(decibels(second.bands))
+        if len(self._seconds) < _FLOOR_SECONDS:
+            return []
+        found: Float64 = np.quantile(np.array(self._seconds), _FLOOR_QUANTILE, axis=0)
+        if self.floor is None:
+            self._floors.append(found)
+            if len(self._floors) >= LEARNING - _FLOOR_SECONDS:
+                self.floor = Floor(second.sample_rate, np.median(np.array(self._floors), axis=0))
+                self._floors.clear()
+            return []
+        usable = (found > SILENCE + 1) & (self.floor.bands > SILENCE + 1)
+        moved = (found - self.floor.bands)[usable]
+        if not len(moved):
+            return []
+        return [*self._gain(moved, second.time), *self._other(moved, second.time)]
+
+    def _gain(self, moved: Float64, time: float) -> list[Change]:
+        middle = float(np.median(moved))
+        together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER
+        if abs(middle) >= _GAIN and together:
+            text = (
+                f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
+                "the gain changed, or the microphone moved?"
+            )
+            return self.begin("gain", time, text)
+        return self.end("gain", time) if abs(middle) < _GAIN - 2 else []
+
+    def _other(self, moved: Float64, time: float) -> list[Change]:
+        share = float(np.mean(np.abs(moved) >= _OTHER))
+        if share >= _MOST and "gain" not in self.standing:
+            text = (
+                f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "
+                "microphone, or a dead one?"
+            )
+            return self.begin("microphone", time, text)
+        return self.end("microphone", time) if share < _MOST - 0.2 else []
+
+
+def _is_clipped(samples: Float32) -> bool:
+    """Return whether samples (n, channels) stay at full scale."""
+    level = np.abs(samples)
+    if len(level) < _FLAT or float(level.max(initial=0.0)) < _FULL_SCALE:
+        return False
+    at_top = level >= _FULL_SCALE
+    flat = at_top[: 1 - _FLAT].copy()
+    for i in range(1, _FLAT):
+        flat &= at_top[i : len(at_top) - _FLAT + 1 + i]
+    return bool(flat.any())
+
+
+def _form(form: tuple[int, int]) -> str:
+    return f"{form[0]} Hz, {form[1]} channel{'s' * (form[1] != 1)}"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

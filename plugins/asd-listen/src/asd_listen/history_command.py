@@ -1,0 +1,230 @@
+"""``asd history``: what a listener kept, and what people say of it."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asd.command import emphasised, json_option, print_json, print_table, reporting, verbose_option
+from asd.errors import ConfigError
+from asd_listen.reader import TABLES, Reader
+from asd_listen.times import local, moment_of
+
+_SHOWN = 20
+_COLUMNS = {
+    "verdicts": ("time", "machine", "phase", "evidence", "p_value", "score", "clip"),
+    "events": ("time", "id", "severity", "kind", "text", "acknowledged"),
+    "conditions": ("began", "over", "machine", "name", "text"),
+    "levels": ("time", "machine", "seconds", "level"),
+    "feedback": ("time", "machine", "kind", "data", "answer"),
+    "evidence": ("began", "machine", "kind", "event", "file", "bytes", "reason"),
+    "deliveries": ("time", "sink", "state", "attempts", "event", "error"),
+    "machines": ("name", "seen", "monitor"),
+}
+_TIMES = {"time", "began", "over", "acknowledged", "seen"}
+_COLOURS = {"alarm": "bold red", "warning": "yellow"}
+
+
+def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose rows."""
+    for option in (
+        click.option("--until", metavar="TIME", help="Only what was before: as --since."),
+        click.option("--since", metavar="TIME", help="Only what is later: 24h, 7d, or 2026-11-26T20:15:00 (local)."),
+        click.option("--machine", metavar="NAME", help="Only one machine."),
+        click.option("--table", type=click.Choice(TABLES), default="events", show_default=True, help="What of it."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+@click.argument("history", type=click.Path(path_type=Path), metavar="HISTORY")
+@click.pass_context
+def history(ctx: click.Context, history: Path) -> None:
+    """Show, export and back up what a listener kept; acknowledge alarms, say what was normal.
+
+    HISTORY is the file, or the folder, that 'asd listen' keeps; it may be running.
+    """
+    ctx.obj = history
+
+
+@history.command()
+@_chosen
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help=f"So many rows.  [default: {_SHOWN}; JSON: all]")
+@json_option
+@verbose_option
+@click.pass_obj
+def show(
+    path: Path,
+    table: str,
+    machine: str | None,
+    since: str | None,
+    until: str | None,
+    last: int | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Show events, or another table; the last rows."""
+    with reporting(verbose), Reader(path) as reader:
+        chosen = _choice(reader, machine, since, until)
+        if as_json:
+            print_json(list(reader.rows(table, **chosen, last=last)))
+            return
+        columns = _COLUMNS[table]
+        rows = list(reader.rows(table, **chosen, last=last or _SHOWN))
+        if table == "events":
+            for line in _standing(reader):
+                click.echo(line)
+        if not rows:
+            click.echo(f"No {table}{' in that time' if since or until else ''}.")
+            return
+        print_table(
+            [name.replace("_", " ") for name in columns], [[_cell(row, name) for name in columns] for row in rows]
+        )
+
+
+@history.command()
+@_chosen
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A new file: .csv or .parquet.")
+@verbose_option
+@click.pass_obj
+def export(
+    path: Path, table: str, machine: str | None, since: str | None, until: str | None, output: Path, verbose: bool
+) -> None:
+    """Write a table to a file, CSV or Parquet by its suffix."""
+    from asd_listen.export import export as write
+
+    with reporting(verbose), Reader(path) as reader:
+        rows = reader.rows(table, **_choice(reader, machine, since, until))
+        count = write(rows, reader.columns(table), output)
+    click.echo(f"{output}: {count} rows.")
+
+
+@history.command()
+@click.argument("event")
+@click.option("--by", default="", metavar="NAME", help="Who has seen it.")
+@verbose_option
+@click.pass_obj
+def ack(path: Path, event: str, by: str, verbose: bool) -> None:
+    """Acknowledge EVENT, by its id or the beginning of it: somebody takes care."""
+    from asd_listen.remarks import acknowledge
+
+    with reporting(verbose):
+        found = acknowledge(path, event, by)
+    click.echo(f"Acknowledged: {found['text']}.")
+    _say_when(path)
+
+
+@history.command()
+@click.argument("machine")
+@click.option("--clip", metavar="NAME", help="A clip by its name, without the folder.")
+@click.option("--from", "since", metavar="TIME", help="The first clip's time, as --since of 'show'.")
+@click.option("--to", "until", metavar="TIME", help="The last clip's time.")
+@verbose_option
+@click.pass_obj
+def normal(path: Path, machine: str, clip: str | None, since: str | None, until: str | None, verbose: bool) -> None:
+    """Say that clips of MACHINE were normal: those of the last alarm, or the ones named."""
+    from asd_listen.remarks import remark
+
+    if clip is not None and (since is not None or until is not None):
+        raise ConfigError("--clip and --from … --to exclude each other; choose one")
+    now = clock.time()
+    data: dict[str, Any] = {}
+    if clip is not None:
+        data = {"clip": clip}
+    elif since is not None or until is not None:
+        first = 0.0 if since is None else moment_of("--from", since, now)
+        last = now if until is None else moment_of("--to", until, now)
+        if first > last:
+            raise ConfigError(f"--from {since} is after --to {until}; exchange them")
+        data = {"since": first, "until": last}
+    with reporting(verbose):
+        remark(path, machine, "normal", data)
+    click.echo(f"Noted: {'the clips named' if data else 'all clips of the last alarm'} of {machine} were normal.")
+    _say_when(path)
+
+
+@history.command()
+@click.argument("machine")
+@verbose_option
+@click.pass_obj
+def undo(path: Path, machine: str, verbose: bool) -> None:
+    """Take the last 'normal' of MACHINE back."""
+    from asd_listen.remarks import remark
+
+    with reporting(verbose):
+        remark(path, machine, "undo", {})
+    click.echo(f"Noted: the last 'normal' of {machine} is taken back.")
+    _say_when(path)
+
+
+@history.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@verbose_option
+@click.pass_obj
+def backup(path: Path, file: Path, verbose: bool) -> None:
+    """Copy the history to FILE; the listener may be running. Evidence is files: copy its folder, too."""
+    from asd_listen.remarks import back_up
+
+    with reporting(verbose):
+        back_up(path, file)
+    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB.")
+
+
+@history.command()
+@verbose_option
+@click.pass_context
+def check(ctx: click.Context, verbose: bool) -> None:
+    """Look for damage in the whole file; exit code 2 if there is any."""
+    with reporting(verbose), Reader(ctx.obj) as reader:
+        found = reader.check()
+    for line in found:
+        click.echo(line)
+    click.echo(f"{len(found)} faults found; put back a backup." if found else "The history is whole.")
+    ctx.exit(2 if found else 0)
+
+
+def _choice(reader: Reader, machine: str | None, since: str | None, until: str | None) -> dict[str, Any]:
+    now = clock.time()
+    chosen: dict[str, Any] = {"machine": machine}
+    if since is not None:
+        chosen["since"] = moment_of("--since", since, now)
+    if until is not None:
+        chosen["until"] = moment_of("--until", until, now)
+    if since is not None and until is not None and chosen["since"] > chosen["until"]:
+        raise ConfigError(f"--since {since} is after --until {until}; exchange them")
+    if machine is not None and machine not in (known := reader.machines()):
+        raise ConfigError(f"--machine {machine!r}: the history knows {', '.join(map(repr, known)) or 'no machine'}")
+    return chosen
+
+
+def _standing(reader: Reader) -> list[str]:
+    """Return what is at fault at present, a line each."""
+    standing = [row for row in reader.rows("conditions") if row["over"] is None]
+    return [f"Since {local(row['began'])}: {row['machine'] or 'listener'}: {row['text']}" for row in standing]
+
+
+def _cell(row: dict[str, Any], name: str) -> Any:
+    value = row[name]
+    if value is None:
+        return ""
+    if name in _TIMES:
+        return local(value)
+    if name == "severity":
+        return emphasised(value, _COLOURS.get(value, ""))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return str(value)
+
+
+def _say_when(path: Path) -> None:
+    from asd_listen.remarks import is_listening
+
+    if not is_listening(path):
+        click.echo("No listener is running: it takes effect when 'asd listen' starts.")

@@ -1,0 +1,329 @@
+"""Listens to machines: sources in threads of their own, one thread that judges what comes from all of them.
+
+A pass takes what has come, at most some seconds of each machine; judges the clips that are complete, of all machines
+together; adds them to the monitors; and writes clip, levels, conditions and events into the history in one transaction.
+A monitor's own file may lag behind the history, from which it catches up at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import asd
+from asd.errors import AsdError, MonitorError
+from asd.plugin import Clip, Event
+from asd_listen.alerts import Alerts
+from asd_listen.conditions import Change
+from asd_listen.cutter import TimedClip
+from asd_listen.evidence import Evidence
+from asd_listen.feed import Arrived, Feed
+from asd_listen.feedback import apply
+from asd_listen.history import History
+from asd_listen.machine import Machine
+from asd_listen.outbox import Outbox
+from asd_listen.settings import Settings, route_of, source_of
+
+_log = logging.getLogger("asd")
+_PASS = 0.05
+"""Least seconds from one pass to the next: clips that are judged together cost less."""
+_TAKEN = 4.0
+"""Seconds of sound of a machine that a pass takes at most, so that none waits for another."""
+_TICK = 1.0
+_SAVED = 60.0
+"""Seconds between two savings of the monitors."""
+_DRAINED = 20.0
+"""Seconds that what came may take at the end; what takes longer is lost."""
+
+
+class Listener:
+    """Listens until all sources have ended, or it is stopped. A context manager, which holds folder and history.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is listened to.
+    load : callable
+        Returns the model in a file.
+    say : callable
+        Takes a line for people, with its severity.
+    explain : callable, optional
+        As for `Evidence`.
+
+    Attributes
+    ----------
+    machines : list of Machine
+        What is known of each.
+    outbox : Outbox
+        The queues of the sinks.
+    latency : float
+        Longest time, in the last minute, from the arrival of a clip's last sound to its verdict, in seconds.
+    clips : int
+        Clips judged.
+
+    Raises
+    ------
+    AsdError
+        If another listener uses the folder, or a model, a source or a sink cannot be made.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[Path], Any],
+        say: Callable[[str, str], None],
+        explain: Any = None,
+    ) -> None:
+        self.settings = settings
+        self.machines: list[Machine] = []
+        self.latency = 0.0
+        self.clips = 0
+        self._load, self._say, self._explain = load, say, explain
+        self._arrived = threading.Event()
+        self._stop = threading.Event()
+        self._stack = ExitStack()
+        self._trouble: str | None = None
+        self._slowest: list[tuple[float, float]] = []
+
+    def __enter__(self) -> Listener:
+        """Open everything; nothing is read before `run`."""
+        folder = Path(self.settings.folder)
+        try:
+            (folder / "monitors").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AsdError(
+                f"{folder}: cannot be used to keep the history ({error.strerror}); choose another folder"
+            ) from error
+        with contextlib.ExitStack() as stack:
+            self.history = stack.enter_context(contextlib.closing(History.open(folder / "history.sqlite")))
+            self.alerts = Alerts(self.settings.alerts, self.history)
+            self.outbox = Outbox(self.history, [route_of(each) for each in self.settings.sink])
+            self.evidence = Evidence(folder / "evidence", self.settings.evidence, self.history, self._explain)
+            stack.callback(self.evidence.close)
+            scorers: dict[tuple[str, float], Any] = {}
+            models: dict[str, Any] = {}
+            for each in self.settings.source:
+                path, hop = each.model or self.settings.model, each.hop or self.settings.hop
+                if not path:
+                    raise AsdError(f'{each.name}: no model; give one to all, or to each source: model = "pump.asd"')
+                if path not in models:
+                    models[path] = self._load(Path(path))
+                    stack.callback(models[path].close)
+                if (path, hop) not in scorers:
+                    seconds = models[path].calibration.clip_seconds
+                    scorers[path, hop] = asd.LiveScorer(models[path], hop=min(hop, seconds))
+                self.machines.append(self._machine(each, scorers[path, hop], folder / "monitors", stack))
+            self.history.commit()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release everything."""
+        self._stack.close()
+
+    def _machine(self, own: Any, scorer: Any, folder: Path, stack: ExitStack) -> Machine:
+        file = folder / f"{quote(own.name, safe=' ')}.monitor"
+        rate = own.false_alarms or self.settings.false_alarms or None
+        monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
+        self._catch_up(own.name, monitor)
+        monitor.keep()
+        self.history.machine(own.name, model=monitor.state.model, monitor=file)
+        feed = Feed(own.name, lambda: source_of(own), self._arrived)
+        return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
+
+    def _catch_up(self, name: str, monitor: Any) -> None:
+        """Let a monitor watch what the history has of it and its own file has not: a kill came between the two."""
+        last = monitor.state.evidence.last_time
+        if last is None:
+            return
+        for row in self.history.verdicts_after(name, last):
+            if row["evidence"] is None:
+                continue
+            names = ("score", "p_value", "state", "state_p_value")
+            verdict: Any = SimpleNamespace(clip=Clip(Path(row["clip"])), **{each: row[each] for each in names})
+            with contextlib.suppress(MonitorError):
+                monitor.update(verdict, row["time"])
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    def stop(self) -> None:
+        """Let `run` judge what has come, save, and end. Safe in signal handlers."""
+        self._stop.set()
+        self._arrived.set()
+
+    def run(self) -> None:
+        """Listen."""
+        self.outbox.start()
+        now = time.time()
+        for machine in self.machines:
+            self._told(machine, self.alerts.said(machine.name, "started", f"{machine.name}: listening", now))
+            machine.feed.start()
+        self.history.commit()
+        ticked = saved = time.monotonic()
+        try:
+            while not (self._stop.is_set() or all(machine.feed.done for machine in self.machines)):
+                self._arrived.wait(_TICK)
+                self._arrived.clear()
+                began = time.monotonic()
+                self._pass()
+                if began - ticked >= _TICK:
+                    ticked = began
+                    self._tick()
+                    if began - saved >= _SAVED:
+                        saved = began
+                        self._save()
+                if not any(machine.feed.held for machine in self.machines):
+                    self._stop.wait(max(0.0, began + _PASS - time.monotonic()))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        until = time.monotonic() + _DRAINED
+        for machine in self.machines:
+            machine.feed.stop()
+        while any(machine.feed.held > 0 for machine in self.machines) and time.monotonic() < until:
+            self._pass()
+        rest = [(machine, clip, time.monotonic()) for machine in self.machines for clip in machine.finish()]
+        self._judge(rest)
+        now = time.time()
+        for machine in self.machines:
+            self._keep_levels(machine)
+            self._told(machine, self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
+        self._save()
+        self.outbox.close()
+
+    def _save(self) -> None:
+        self.history.commit()
+        for machine in self.machines:
+            try:
+                machine.monitor.keep()
+            except MonitorError as error:
+                self._warn(str(error))
+
+    def _tick(self) -> None:
+        now, wall = time.monotonic(), time.time()
+        for machine in self.machines:
+            self._changed(machine, machine.watch(now, wall))
+        self._feedback()
+        for event in self.alerts.tick(wall):
+            machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
+            self._told(machine, [event])
+        self.history.commit()
+        self._warn(self.history.trouble or self.evidence.trouble)
+        self._slowest = [each for each in self._slowest if now - each[0] < 60]
+        self.latency = max((each[1] for each in self._slowest), default=0.0)
+
+    def _feedback(self) -> None:
+        by_name = {machine.name: machine for machine in self.machines}
+        try:
+            pending = self.history.feedback_pending()
+        except AsdError as error:
+            self._warn(str(error))
+            return
+        for each in pending:
+            machine = by_name.get(each["machine"])
+            if machine is not None and each["kind"] in ("normal", "undo"):
+                answer = apply(machine.monitor, each["kind"], each["data"])
+                machine.monitor.keep()
+                self.history.feedback_done(each["id"], answer)
+                self._say(f"{machine.name}: {answer}", "info")
+
+    # ------------------------------------------------------------------------------------------------------- a pass
+
+    def _pass(self) -> None:
+        clips: list[tuple[Machine, TimedClip, float]] = []
+        for machine in self.machines:
+            for item in machine.feed.take(_TAKEN):
+                if isinstance(item, Arrived):
+                    hear = self._heard(machine)
+                    found, changes = machine.take(item.block, item.time, hear)
+                    self._changed(machine, changes)
+                    clips += [(machine, clip, item.time) for clip in found]
+                else:
+                    text = f"{item.text}; tried again in {item.pause:.0f} s"
+                    self._changed(machine, machine.lost(text, time.time()))
+            self._keep_levels(machine)
+        self._judge(clips)
+        self.history.commit()
+        if any(machine.feed.held for machine in self.machines):
+            self._arrived.set()
+
+    def _heard(self, machine: Machine) -> Callable[[Any], None]:
+        return lambda block: self.evidence.sound(machine.name, block)
+
+    def _judge(self, clips: Sequence[tuple[Machine, TimedClip, float]]) -> None:
+        for scorer in {id(machine.scorer): machine.scorer for machine, _, _ in clips}.values():
+            own = [each for each in clips if each[0].scorer is scorer]
+            verdicts = scorer.judge([clip.live for _, clip, _ in own])
+            for (machine, clip, arrived), verdict in zip(own, verdicts, strict=True):
+                self.clips += 1
+                if not isinstance(verdict, asd.Verdict):
+                    self._warn(str(verdict.error))
+                    continue
+                self._judged(machine, clip, verdict)
+                now = time.monotonic()
+                self._slowest.append((now, now - arrived))
+
+    def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
+        machine.verdict = verdict
+        if not clip.live.apart:
+            return
+        monitor, moment = machine.monitor, clip.time
+        last = monitor.state.evidence.last_time
+        if last is not None and moment <= last:
+            if clip.of_file:
+                return  # a file that was watched before, or is older
+            moment = last + 1e-3  # the clock was set back; the sound goes on
+        former = machine.status
+        try:
+            status = machine.status = monitor.update(verdict, moment)
+        except MonitorError as error:
+            self._changed(machine, machine.conditions.begin("clock", moment, str(error)))
+            return
+        self._changed(machine, machine.conditions.end("clock", moment))
+        self.history.verdict(machine.name, moment, verdict, status)
+        drifting = monitor.state.evidence.drifting
+        self._told(machine, self.alerts.judged(machine.name, verdict, status, drifting=drifting))
+        self.evidence.judged(machine.name, verdict, status)
+        if former is None or former.phase != status.phase:
+            self._phase(machine, status, first=former is None)
+
+    def _phase(self, machine: Machine, status: Any, *, first: bool) -> None:
+        self.history.commit()
+        with contextlib.suppress(MonitorError):  # told when all are saved
+            machine.monitor.keep()
+        if not first and status.phase in ("watching", "learning"):
+            self._say(f"{machine.name}: {status.phase}", "info")
+
+    # ------------------------------------------------------------------------------------------------ what is told
+
+    def _changed(self, machine: Machine, changes: Sequence[Change] | Iterator[Change]) -> None:
+        for change in changes:
+            events = self.alerts.condition(machine.name, change.name, change.text, change.time, over=change.over)
+            if change.name not in ("gap", "clock") or not change.over:
+                self._say(f"{machine.name}: {change.text}", "info" if change.over else "warning")
+            self._told(machine, events, said=True)
+
+    def _told(self, machine: Machine, events: Sequence[Event], *, said: bool = False) -> None:
+        for event in events:
+            self.evidence.event(event)
+            if not said:
+                self._say(event.text, event.severity)
+
+    def _keep_levels(self, machine: Machine) -> None:
+        for minute in machine.minutes:
+            self.history.levels(machine.name, minute.time, minute.seconds, minute.bands, minute.level)
+        machine.minutes.clear()
+
+    def _warn(self, text: str | None) -> None:
+        if text is not None and text != self._trouble:
+            self._say(text, "warning")
+        self._trouble = text or self._trouble

@@ -1,0 +1,145 @@
+"""One machine that is listened to: from its blocks to clips that may be judged, levels and conditions."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd.errors import AudioError
+from asd.plugin import Block, Float32
+from asd_listen.conditions import Change, Conditions, Floor
+from asd_listen.cutter import Cutter, TimedClip
+from asd_listen.feed import Feed
+from asd_listen.levels import LevelMeter, Minute, Second
+
+_STALLED = 10.0
+"""Seconds without sound of a source that sends at its own pace."""
+_BEHIND = (5.0, 1.0)
+"""Seconds of sound that wait, from which the listener is behind, and until which it has caught up."""
+
+
+class Machine:
+    """What is known of a machine while it is listened to.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    scorer : asd.LiveScorer
+        What judges its clips.
+    monitor : asd.Monitor
+        What adds up the evidence.
+    feed : Feed
+        Its sound.
+    floor_file : Path
+        Where the usual noise floor of its microphone is kept.
+
+    Attributes
+    ----------
+    verdict, status
+        The latest; None: none yet.
+    second : Second or None
+        The latest levels.
+    """
+
+    def __init__(self, name: str, scorer: Any, monitor: Any, feed: Feed, floor_file: Path) -> None:
+        self.name, self.scorer, self.monitor, self.feed = name, scorer, monitor, feed
+        self.verdict: Any = None
+        self.status: Any = None
+        self.second: Second | None = None
+        self.minutes: list[Minute] = []
+        self._floor_file = floor_file
+        self._cutter = Cutter(scorer.stream(name), name)
+        self._meter = LevelMeter()
+        self._channel = scorer.model.config.channel
+        self.conditions = Conditions(scorer.model.conditions.levels, _kept_floor(floor_file))
+        self._knew_floor = self.conditions.floor is not None
+
+    def take(self, block: Block, arrived: float, hear: Callable[[Block], None]) -> tuple[list[TimedClip], list[Change]]:
+        """Take in a block; return the clips that are complete now, and the conditions that have changed.
+
+        Parameters
+        ----------
+        block : Block
+            What came.
+        arrived : float
+            When, by a clock that nobody sets.
+        hear : callable
+            Called with sound that may be kept.
+        """
+        if not len(block.samples):
+            return (self._cutter.finish() if block.name is None and self._cutter.in_file else []), []
+        changes = self.conditions.end("disconnected", block.time) + self.conditions.end("stalled", block.time)
+        found, broken = self.conditions.block(block, arrived, paced=self.feed.paced)
+        changes += found
+        if "garbage" in self.conditions.standing:
+            self._cutter.restart()
+            return [], changes
+        hear(block)
+        for second in self._meter.add(self._mixed(block), block.sample_rate, block.time):
+            self.second = second
+            changes += self.conditions.second(second)
+            if minute := self._meter.minute(second):
+                self.minutes.append(minute)
+        self._keep_floor()
+        ended = self._cutter.finish() if block.name != self._cutter.file and self._cutter.in_file else []
+        if broken or self.conditions.spoiled or self.conditions.suspect:
+            self._cutter.restart()
+        if self.conditions.spoiled or self.conditions.suspect:
+            return ended, changes
+        try:
+            return [*ended, *self._cutter.add(block)], changes
+        except AudioError as error:
+            return ended, [*changes, *self.conditions.begin("format", block.time, str(error))]
+
+    def lost(self, text: str, time: float) -> list[Change]:
+        """Take that the source failed."""
+        self._cutter.restart()
+        return self.conditions.begin("disconnected", time, text)
+
+    def watch(self, now: float, time: float) -> Iterator[Change]:
+        """Yield what has changed because nothing came, or too much; `now` is by a clock that nobody sets."""
+        feed = self.feed
+        if feed.paced and not feed.ended and "disconnected" not in self.conditions.standing:
+            if now - feed.last >= _STALLED:
+                yield from self.conditions.begin("stalled", time, f"no sound has come for {now - feed.last:.0f} s")
+                self._cutter.restart()
+            if feed.held >= _BEHIND[0]:
+                text = "sound comes faster than it can be judged: listen to fewer machines, or fit with --quality fast"
+                yield from self.conditions.begin("behind", time, text)
+        if feed.held <= _BEHIND[1]:
+            yield from self.conditions.end("behind", time)
+
+    def finish(self) -> list[TimedClip]:
+        """Return what is left at the end."""
+        if minute := self._meter.flush():
+            self.minutes.append(minute)
+        return self._cutter.finish()
+
+    def _mixed(self, block: Block) -> Float32:
+        samples = block.samples
+        if self._channel == "mix" or self._channel > samples.shape[1]:
+            return samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+        return np.ascontiguousarray(samples[:, self._channel - 1])
+
+    def _keep_floor(self) -> None:
+        floor = self.conditions.floor
+        if floor is not None and not self._knew_floor:
+            self._knew_floor = True
+            with contextlib.suppress(OSError):  # it is learned anew after a restart
+                part = self._floor_file.with_suffix(".part")
+                part.write_text(json.dumps(floor.as_dict()))
+                part.replace(self._floor_file)
+
+
+def _kept_floor(path: Path) -> Floor | None:
+    try:
+        kept = json.loads(path.read_text())
+        return Floor(int(kept["sample_rate"]), np.array(kept["bands"], np.float64))
+    except (OSError, ValueError, KeyError, TypeError):  # it is learned anew
+        return None

@@ -1,0 +1,1 @@
+"""Where events can be told: one module for each sink."""

@@ -1,0 +1,1 @@
+"""Where sound comes from: components of the kind ``source``."""

@@ -1,0 +1,159 @@
+"""Source ``folder``: a folder into which a recorder drops clips; only files that are complete are read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from asd.errors import AudioError, SourceError
+from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, number, time_in_name
+
+_log = logging.getLogger("asd")
+_LONGEST = 1.0
+_TICK = 200
+"""Milliseconds between looks at files that are being written."""
+_PATIENCE = 60.0
+"""Seconds without a change after which a file that cannot be read is given up."""
+
+
+class Folder(Source):
+    """Watch a folder, and read each new recording once it is complete.
+
+    A file is complete when nothing has changed it for `settle` seconds, and it holds as much as its header states.
+
+    Parameters
+    ----------
+    path : str
+        The folder; folders below it are watched, too.
+    settle : float
+        Seconds without a change after which a file is taken for complete.
+    existing : bool
+        Whether recordings that are there already are read, too; those that a monitor has watched are left out.
+    poll : bool
+        Look at the folder again and again, for network drives that tell of no changes.
+    """
+
+    paced = False
+    """Recordings come whole."""
+
+    def __init__(self, *, path: str, settle: float = 2.0, existing: bool = False, poll: bool = False) -> None:
+        self.path = path
+        self.settle = number(self, "settle", settle, at_least=0)
+        self.existing = existing
+        self.poll = poll
+        self._done: dict[Path, tuple[int, int]] | None = None
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the recordings as they come; see `asd.plugin.Source.blocks`."""
+        folder = Path(self.path)
+        if not folder.is_dir():
+            raise SourceError(f"folder {folder}: no such folder; make it, or check whether the drive is there")
+        present = _found(folder)
+        if self._done is None:
+            self._done = {} if self.existing else present
+        waiting = {each: _Waiting() for each in present if self._done.get(each) != present[each]}
+        for changed in self._changes(folder):
+            for each in changed:
+                waiting.setdefault(each, _Waiting())
+            ready = sorted(each for each in waiting if waiting[each].is_still(each, self.settle))
+            for each in ready:
+                yield from self._read(each, waiting)
+            yield Block(np.zeros((0, 1), np.float32), 1, time.time())
+            if not folder.is_dir():
+                raise SourceError(f"folder {folder}: is gone; is the drive still there?")
+
+    def _changes(self, folder: Path) -> Iterator[set[Path]]:
+        """Yield recordings that were made or changed, often enough for whoever waits."""
+        from watchfiles import Change, watch
+
+        try:
+            for changes in watch(
+                folder,
+                debounce=_TICK,
+                step=50,
+                rust_timeout=_TICK,
+                yield_on_timeout=True,
+                force_polling=self.poll or None,
+                raise_interrupt=False,
+            ):
+                yield {
+                    Path(name)
+                    for change, name in changes
+                    if change is not Change.deleted and Path(name).suffix.lower() in AUDIO_SUFFIXES
+                }
+        except (OSError, RuntimeError) as error:
+            raise SourceError(f"folder {folder}: cannot be watched ({error}); try poll = true") from error
+
+    def _read(self, path: Path, waiting: dict[Path, _Waiting]) -> Iterator[Block]:
+        assert self._done is not None
+        form = _form(path)
+        if form is None or self._done.get(path) == form:
+            del waiting[path]
+            return
+        reader = ClipReader(Clip(path))
+        try:
+            for _ in reader.frames():  # only the end shows whether a file is whole; it may be longer than memory
+                pass
+        except AudioError as error:
+            if waiting[path].seconds < _PATIENCE:
+                return
+            _log.warning("left out: %s", error)
+        else:
+            yield from _parts(path, _begin(path, form, reader.seconds))
+        self._done[path] = form
+        waiting.pop(path, None)
+
+
+class _Waiting:
+    """A file that may be being written."""
+
+    def __init__(self) -> None:
+        self._form: tuple[int, int] | None = None
+        self._since = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the last change."""
+        return time.monotonic() - self._since
+
+    def is_still(self, path: Path, settle: float) -> bool:
+        """Return whether the file has not changed for so many seconds; gone is still."""
+        form = _form(path)
+        if form != self._form:
+            self._form, self._since = form, time.monotonic()
+        return form is None or (form[0] > 0 and self.seconds >= settle)
+
+
+def _form(path: Path) -> tuple[int, int] | None:
+    """Return size and time of the last change; None: it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _found(folder: Path) -> dict[Path, tuple[int, int]]:
+    found = {each: _form(each) for each in folder.rglob("*") if each.suffix.lower() in AUDIO_SUFFIXES}
+    return {each: form for each, form in found.items() if form is not None}
+
+
+def _begin(path: Path, form: tuple[int, int], seconds: float) -> float:
+    """Return when a recording began: by its name, or by the time of its last change."""
+    stated = time_in_name(path.name)
+    return form[1] / 1e9 - seconds if stated is None else stated
+
+
+def _parts(path: Path, began: float) -> Iterator[Block]:
+    reader, read = ClipReader(Clip(path)), 0
+    for block in reader.frames():
+        rate = reader.file_rate
+        step = round(_LONGEST * rate)
+        for first in range(0, len(block), step):
+            part = block[first : first + step]
+            yield Block(part, rate, began + read / rate, path.name)
+            read += len(part)

@@ -1,0 +1,137 @@
+"""What the tests of the listener's parts share: what a model and a monitor say, small disks, and a broker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asd import Clip, Status, Verdict
+from asd.errors import SinkError
+from asd.plugin import Event, Sink
+
+NOON = 1_800_000_000.0
+"""A time in January 2027."""
+
+
+class Heap(Sink):
+    """A sink that keeps what it gets, after it has failed as often as it is told."""
+
+    def __init__(self, *, failures: int = 0, error: BaseException | None = None) -> None:
+        self.failures, self.error = failures, error
+        self.events: list[Event] = []
+        self.tried = 0
+
+    def send(self, event: Event) -> None:
+        """Keep the event, or raise."""
+        self.tried += 1
+        if self.tried <= self.failures:
+            raise self.error or SinkError("the other side is down")
+        self.events.append(event)
+
+
+class Said:
+    """Makes what a model and a monitor say of a clip."""
+
+    noon = NOON
+    heap = Heap
+
+    def verdict(self, name: str = "clip.wav", **changes: Any) -> Verdict:
+        facts: dict[str, Any] = {"score": 1.0, "p_value": 0.5, "anomalous": False, **changes}
+        nothing = np.zeros(1)
+        return Verdict(clip=Clip(Path(name)), window_scores=nothing, window_start=nothing, **facts)
+
+    def status(self, after: float = 0.0, phase: str = "watching", **changes: Any) -> Status:
+        facts: dict[str, Any] = {"p_value": 0.5, "evidence": 0.0, "threshold": 5.0, "needed": 0, **changes}
+        facts.setdefault("since", NOON + after)
+        return Status(time=NOON + after, phase=phase, **facts)  # type: ignore[arg-type]
+
+    def event(self, number: int = 0, severity: str = "alarm", machine: str = "pump", **changes: Any) -> Event:
+        facts: dict[str, Any] = {"kind": "alarm", "text": f"event {number}", "data": {}, **changes}
+        return Event(f"{number:016x}", NOON + number, machine, severity=severity, **facts)  # type: ignore[arg-type]
+
+    def until(self, holds: Callable[[], object], seconds: float = 10.0) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, "it did not come to pass"
+            time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a disk in memory with such options, as ``size=1m`` and ``ro``."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / "disk"
+        place.mkdir(exist_ok=True)
+        remount = "remount," if place in mounted else ""
+        command = ["mount", "-t", "tmpfs", "-o", remount + options, "tmpfs", str(place)]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("only root can mount a small disk")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in set(mounted):
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port: int = chosen.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Return a function that starts mosquitto with such lines of configuration, and returns its port."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if program is None:
+        pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*lines: str, port: int | None = None) -> int:
+        port = port or free_port()
+        settings = tmp_path / f"mosquitto{port}.conf"
+        user = "user root\n" if not os.geteuid() else ""
+        head = () if any(line.startswith("listener") for line in lines) else (f"listener {port} 127.0.0.1",)
+        body = "\n".join((*head, *lines)).replace("PORT", str(port))
+        open_to_all = "" if any("allow_anonymous" in line for line in lines) else "allow_anonymous true\n"
+        settings.write_text(f"{user}{body}\n{open_to_all}")
+        log = (tmp_path / f"mosquitto{port}.log").open("ab")
+        running.append(subprocess.Popen([program, "-c", str(settings)], stdout=log, stderr=log))
+        log.close()
+        end = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return port
+            except OSError:
+                assert time.monotonic() < end, (tmp_path / f"mosquitto{port}.log").read_text()
+                time.sleep(0.02)
+
+    def stop() -> None:
+        while running:
+            process = running.pop()
+            process.terminate()
+            process.wait(10)
+
+    start.stop = stop  # type: ignore[attr-defined]
+    yield start
+    stop()

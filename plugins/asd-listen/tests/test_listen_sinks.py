@@ -1,0 +1,574 @@
+"""Sinks against real servers: a file, a web server, mosquitto, an SMTP server, and Apprise."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import hashlib
+import hmac
+import http.server
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asd.errors import ConfigError, SinkError
+from asd.plugin import Event, Sink, create
+from asd_listen.history import History
+from asd_listen.keeping import safe_name
+from asd_listen.outbox import Outbox, OutboxLimits, Route
+from asd_listen.sinks.content import message, title
+from asd_listen.sinks.webhook import Webhook
+
+NASTY = 'pump "A" #1/+\r\nBcc: eve@example.org\r\n\r\n<script>alert(1)</script>\u202e'
+
+
+def made(name: str, **parameters: Any) -> Sink:
+    return create("sink", name, parameters)
+
+
+# ---------------------------------------------------------------------------------------------------------- jsonl
+
+
+def test_a_line_for_each_event(tmp_path: Path, said: Any) -> None:
+    sink = made("jsonl", path=tmp_path / "events.jsonl")
+    for number in range(3):
+        sink.send(said.event(number, machine=NASTY, data={"evidence": 5.2}))
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["text"] for event in events] == ["event 0", "event 1", "event 2"]
+    assert events[0]["machine"] == NASTY
+    assert events[0]["utc"] == "2027-01-15T08:00:00.000Z"
+    assert set(events[0]) == {"id", "time", "utc", "machine", "kind", "severity", "text", "data"}
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path, said: Any) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "cut o')
+    made("jsonl", path=path).send(said.event(1))
+    assert path.read_text().splitlines()[1:2] == ['{"id": "cut o']
+    assert json.loads(path.read_text().splitlines()[2])["text"] == "event 1"
+
+
+def test_a_large_file_is_begun_anew(tmp_path: Path, said: Any) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = made("jsonl", path=path, max_mb=0.001)
+    for number in range(12):
+        sink.send(said.event(number))
+    assert path.stat().st_size <= 1000
+    assert (tmp_path / "events.jsonl.1").stat().st_size <= 1000
+    assert json.loads(path.read_text().splitlines()[-1])["text"] == "event 11"
+
+
+def test_a_full_disk_keeps_the_lines_whole(small_disk: Callable[[str], Path], said: Any) -> None:
+    path = small_disk("size=16k") / "events.jsonl"
+    sink = made("jsonl", path=path)
+    sent = 0
+    with contextlib.suppress(SinkError):
+        while sent < 1000:
+            sink.send(said.event(sent))
+            sent += 1
+    assert 0 < sent < 1000
+    with pytest.raises(SinkError, match=r"events.jsonl: cannot be written \(No space left on device\); free space"):
+        sink.send(said.event(sent, text="x" * 5000))
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+    with pytest.raises(SinkError, match="cannot be written"):
+        made("jsonl", path=path / "below" / "a.jsonl").send(said.event(0))
+    with pytest.raises(SinkError, match="No space left"):
+        made("jsonl", path=Path("/dev/full")).send(said.event(0))
+
+
+# -------------------------------------------------------------------------------------------------------- webhook
+
+
+class Web(http.server.ThreadingHTTPServer):
+    """A web server that answers as it is told and keeps what it gets."""
+
+    daemon_threads = True
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.answers: list[Any] = []
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that leave."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook/very-secret-token"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    server: Web
+
+    def do_POST(self) -> None:
+        """Answer the next thing: a status, or bytes in place of an answer, or a number of seconds of silence."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answer = self.server.answers.pop(0) if self.server.answers else 200
+        if isinstance(answer, float):
+            time.sleep(answer)
+            answer = 200
+        if isinstance(answer, bytes):
+            self.wfile.write(answer)
+            self.close_connection = True
+            return
+        self.server.got.append((dict(self.headers), body))
+        self.send_response(answer)
+        self.send_header("Location", "https://elsewhere.example.org/") if 300 <= answer < 400 else None
+        self.end_headers()
+        self.wfile.write(b"<html>\xff garbage" * 1000)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    server = Web()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    sink = made("webhook", url=web.url, secret_env="HOOK_SECRET")
+    sink.send(said.event(7, machine=NASTY))
+    ((headers, body),) = web.got
+    assert json.loads(body)["machine"] == NASTY
+    assert headers["Idempotency-Key"] == f"{7:016x}"
+    moment, signature = (part.partition("=")[2] for part in headers["X-Asd-Signature"].split(","))
+    assert abs(int(moment) - time.time()) < 5
+    assert signature == hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    assert "s3cret" not in repr(sink)
+    assert "very-secret" not in repr(sink)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "permanent"),
+    [
+        (500, "answered 500", False),
+        (429, "answered 429", False),
+        (401, "answered 401", False),
+        (422, "answered 422", True),
+        (302, "answered 302; name the address to which it redirects", False),
+        (b"\x00\xffthis is no HTTP\r\n\r\n", r"cannot be reached \(ConnectionError\)", False),
+        (0.5, "no answer within 0.2 s", False),
+    ],
+)
+def test_what_a_web_server_may_do(web: Web, said: Any, answer: Any, expected: str, permanent: bool) -> None:
+    web.answers.append(answer)
+    with pytest.raises(SinkError, match=expected) as raised:
+        made("webhook", url=web.url, timeout=0.2).send(said.event())
+    assert raised.value.permanent is permanent
+    assert "very-secret" not in str(raised.value)
+    assert str(raised.value).startswith("http://127.0.0.1: ")
+
+
+def test_a_web_server_that_is_down_for_a_while(web: Web, tmp_path: Path, said: Any) -> None:
+    """Refused, 500, slow and garbage, then well again: each event arrives once, in order."""
+    web.answers += [500, 503, b"garbage", 0.5]
+    with History.open(tmp_path) as history:
+        outbox = Outbox(history, [Route("hook", Webhook(url=web.url, timeout=0.2))], OutboxLimits(first_pause=0.01))
+        outbox.start()
+        for number in range(5):
+            history.event(said.event(number))
+        history.commit()
+        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        outbox.close()
+        content = (tmp_path / "history.sqlite").read_bytes() + (tmp_path / "history.sqlite-wal").read_bytes()
+    assert b"very-secret" not in content
+    arrived = [json.loads(body)["text"] for headers, body in web.got]
+    assert arrived[-5:] == [f"event {n}" for n in range(5)]
+    answered = {json.loads(body)["id"] for _, body in web.got}
+    assert len(answered) == 5
+
+
+def test_addresses_may_be_secret(web: Web, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "address"
+    file.write_text(f"{web.url}\n")
+    made("webhook", url_file=file).send(said.event())
+    assert len(web.got) == 1
+    for parameters, expected in (
+        ({}, "give url, or url_env, or url_file: one of them"),
+        ({"url": web.url, "url_file": file}, "give url, or url_env, or url_file: one of them"),
+        ({"url": "file:///etc/passwd"}, "must begin with https:// or http:// and name a host"),
+        ({"url_env": "NO_SUCH"}, "the environment variable NO_SUCH, for the url, is not set; set it"),
+        ({"url_env": "A", "url_file": file}, "url_env and url_file exclude each other; name one"),
+        ({"url": web.url, "secret_file": tmp_path / "no"}, r"for the secret, cannot be read \(No such file"),
+        ({"url": web.url, "timeout": 0}, "timeout must be a number above 0, got 0"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            made("webhook", **parameters)
+    with pytest.raises(SinkError, match=r"http://127.0.0.1: cannot be reached \(ConnectionError\)"):
+        made("webhook", url="http://127.0.0.1:9/secret").send(said.event())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a certificate for 127.0.0.1 that no authority has signed, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    made_, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made_)]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return made_, key
+
+
+def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def test_a_certificate_must_be_trusted(certificate: tuple[Path, Path], said: Any) -> None:
+    server = Web(tls(certificate))
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(SinkError, match="its certificate is not trusted; name it by ca_file"):
+        made("webhook", url=url).send(said.event())
+    made("webhook", url=url, ca_file=certificate[0]).send(said.event())
+    assert len(server.got) == 1
+    server.shutdown()
+    server.server_close()
+
+
+# ----------------------------------------------------------------------------------------------------------- mqtt
+
+
+class Listener:
+    """A client that keeps what it gets, by topic."""
+
+    def __init__(self, port: int) -> None:
+        import paho.mqtt.client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.got: dict[str, list[tuple[Any, bool]]] = {}
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        self.client.on_message = self._keep
+        ready = threading.Event()
+        self.client.on_subscribe = lambda *_: ready.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("#", qos=1)
+        self.client.loop_start()
+        assert ready.wait(10)
+
+    def _keep(self, _: object, __: object, found: Any) -> None:
+        text = found.payload.decode()
+        self.got.setdefault(found.topic, []).append((json.loads(text) if text[:1] == "{" else text, found.retain))
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[int], Listener]]:
+    found: list[Listener] = []
+
+    def start(port: int) -> Listener:
+        found.append(Listener(port))
+        return found[-1]
+
+    yield start
+    for each in found:
+        each.close()
+
+
+def test_home_assistant_finds_machines_and_their_state(
+    broker: Callable[..., int], listening: Callable[[int], Listener], said: Any
+) -> None:
+    port = broker()
+    sink = made("mqtt", host="127.0.0.1", port=port)
+    standing = {"phase": "alarm", "conditions": [], "acknowledged": False, "evidence": 5.4, "threshold": 5.0}
+    sink.send(said.event(1, data=standing))
+    late = listening(port)  # what is retained is there for who comes later
+    said.until(lambda: "asd/listener.status" in late.got and len(late.got) == 5)
+    assert late.got["asd/listener.status"] == [("online", True)]
+    ((state, retained),) = late.got["asd/pump/state"]
+    assert (state["alarm"], state["phase"], state["machine"], retained) == (True, "alarm", "pump", True)
+    configs = {topic: content[0][0] for topic, content in late.got.items() if topic.endswith("/config")}
+    assert set(configs) == {
+        "homeassistant/binary_sensor/asd_pump/alarm/config",
+        "homeassistant/binary_sensor/asd_pump/recording/config",
+        "homeassistant/sensor/asd_pump/phase/config",
+    }
+    alarm = configs["homeassistant/binary_sensor/asd_pump/alarm/config"]
+    assert alarm["device"]["name"] == "pump"
+    assert (alarm["state_topic"], alarm["availability_topic"]) == ("asd/pump/state", "asd/listener.status")
+    assert alarm["unique_id"] == "asd_pump_alarm"
+    sink.send(said.event(2, "info", kind="cleared", data={**standing, "phase": "cleared"}))
+    said.until(lambda: len(late.got["asd/pump/state"]) == 2 and "asd/pump/event" in late.got)
+    assert late.got["asd/pump/state"][1][0]["alarm"] is False
+    (event,) = late.got["asd/pump/event"]  # the first one was before the listener, and is not retained
+    assert (event[0]["kind"], event[1]) == ("cleared", False)
+    sink.close()
+    said.until(lambda: late.got["asd/listener.status"][-1][0] == "offline")
+
+
+def test_a_killed_listener_is_offline(
+    broker: Callable[..., int], listening: Callable[[int], Listener], said: Any
+) -> None:
+    port = broker()
+    sink: Any = made("mqtt", host="127.0.0.1", port=port)
+    sink.send(said.event(1))
+    late = listening(port)
+    sink._client.socket().shutdown(socket.SHUT_RDWR)  # as a kill does
+    said.until(lambda: late.got.get("asd/listener.status", [("", True)])[-1][0] == "offline")
+
+
+def test_a_broker_that_goes_and_comes(
+    broker: Any, listening: Callable[[int], Listener], said: Any, tmp_path: Path
+) -> None:
+    port = broker()
+    sink = made("mqtt", host="127.0.0.1", port=port, timeout=2)
+    with History.open(tmp_path) as history:
+        outbox = Outbox(history, [Route("broker", sink)], OutboxLimits(first_pause=0.05, longest_pause=0.2))
+        outbox.start()
+        history.event(said.event(0))
+        history.commit()
+        said.until(lambda: [row["state"] for row in history.rows("deliveries")] == ["delivered"])
+        broker.stop()
+        for number in (1, 2):
+            history.event(said.event(number))
+        history.commit()
+        said.until(lambda: outbox.states()[0].error)
+        assert outbox.states()[0].error == f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
+        broker(port=port)
+        late = listening(port)
+        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        said.until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
+        outbox.close()
+    assert [event["text"] for event, _ in late.got["asd/pump/event"]] == ["event 1", "event 2"]
+
+
+# paho leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_login_and_encryption(
+    broker: Callable[..., int], certificate: tuple[Path, Path], said: Any, tmp_path: Path
+) -> None:
+    passwords = tmp_path / "passwords"
+    try:
+        subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ann", "s3cret"], check=True)
+    except FileNotFoundError:
+        pytest.skip("mosquitto_passwd is not installed")
+    port = broker(
+        "listener PORT 127.0.0.1", f"certfile {certificate[0]}", f"keyfile {certificate[1]}",
+        "allow_anonymous false", f"password_file {passwords}",
+    )  # fmt: skip
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("s3cret\n")
+    wrong.write_text("guessed\n")
+    common: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "ann", "timeout": 3}
+    sink = made("mqtt", **common, password_file=right, ca_file=certificate[0])
+    sink.send(said.event())
+    assert "s3cret" not in repr(sink)
+    sink.close()
+    with pytest.raises(SinkError, match="refuses the connection: Not authorized; check user and password") as raised:
+        made("mqtt", **common, password_file=wrong, ca_file=certificate[0]).send(said.event())
+    assert "guessed" not in str(raised.value)
+    with pytest.raises(SinkError, match=r"cannot be reached \(.*certificate verify failed"):
+        made("mqtt", **common, password_file=right, tls=True).send(said.event())
+
+
+def test_a_broker_that_does_not_speak_is_given_up(said: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SinkError, match=f"MQTT broker 127.0.0.1:{port}: does not answer"):
+            made("mqtt", host="127.0.0.1", port=port, timeout=0.3).send(said.event())
+
+
+@pytest.mark.parametrize("topic", ["", "/", "a/#", "+", "a\0b", "$SYS"])
+def test_topics_are_checked(topic: str) -> None:
+    with pytest.raises(ConfigError, match="mqtt: topic must be the beginning of a topic, such as 'asd' or 'plant/asd'"):
+        made("mqtt", host="127.0.0.1", topic=topic)
+
+
+def test_a_name_has_no_way_into_a_topic(
+    broker: Callable[..., int], listening: Callable[[int], Listener], said: Any
+) -> None:
+    port = broker()
+    late = listening(port)
+    sink = made("mqtt", host="127.0.0.1", port=port, discovery="")
+    sink.send(said.event(1, machine=NASTY))
+    said.until(lambda: len(late.got) == 2)
+    topic = f"asd/{safe_name(NASTY)}/event"
+    assert late.got[topic][0][0]["machine"] == NASTY
+    sink.close()
+
+
+# ----------------------------------------------------------------------------------------------------------- mail
+
+
+class Post:
+    """What an SMTP server has got, and how it answers."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        self.answers: list[str] = []
+
+    async def handle_DATA(self, _: Any, __: Any, envelope: Any) -> str:  # noqa: N802  # aiosmtpd's name
+        answer = self.answers.pop(0) if self.answers else "250 OK"
+        if answer.startswith("250"):
+            self.got.append(envelope)
+        return answer
+
+
+@pytest.fixture
+def post() -> Iterator[Callable[..., tuple[Post, int]]]:
+    controllers: list[Any] = []
+
+    def start(**options: Any) -> tuple[Post, int]:
+        from aiosmtpd.controller import Controller
+
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            port = chosen.getsockname()[1]
+        handler = Post()
+        controllers.append(Controller(handler, hostname="127.0.0.1", port=port, **options))
+        controllers[-1].start()
+        return handler, port
+
+    yield start
+    for each in controllers:
+        each.stop()
+
+
+ADDRESSES = {"host": "127.0.0.1", "sender": "asd@example.org", "to": "ann@example.org, bob@example.org"}
+
+
+def test_a_message_of_plain_text(post: Callable[..., tuple[Post, int]], said: Any) -> None:
+    handler, port = post()
+    event = said.event(3, machine=NASTY, text=f"{NASTY}: the sound has changed")
+    made("email", **ADDRESSES, port=port, security="none").send(event)
+    (envelope,) = handler.got
+    assert envelope.rcpt_tos == ["ann@example.org", "bob@example.org"]
+    mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+    assert mail["Subject"].startswith('[alarm] pump "A" #1/+ Bcc: eve@example.org <script>')
+    assert mail["Bcc"] is None
+    assert mail["From"] == "asd@example.org"
+    assert mail["Message-ID"] == f"<{3:016x}@asd.invalid>"
+    assert mail.get_content_type() == "text/plain"
+    assert "eve@example.org" not in envelope.rcpt_tos
+    assert f"Event: {3:016x}" in mail.get_content()
+
+
+@given(text=st.text(st.characters(codec=None), max_size=100), machine=st.text(st.characters(codec=None), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_no_text_adds_a_header(text: str, machine: str) -> None:
+    from asd_listen.sinks.mail import Email
+
+    sink = Email(host="127.0.0.1", sender="asd@example.org", to="ann@example.org", security="none", port=25)
+    mail = sink._message(Event("id", 1.8e9, machine, "alarm", "alarm", f"{machine}: {text}"))
+    back = email.message_from_bytes(mail.as_bytes(), policy=email.policy.default)
+    assert sorted(back.keys()) == sorted(mail.keys())
+    assert "\n" not in title(Event("id", 1.8e9, machine, "alarm", "alarm", text))
+    assert "\r" not in message(Event("id", 1.8e9, machine, "alarm", "alarm", text))
+
+
+def test_a_summary_lists_its_events(said: Any) -> None:
+    events = [{"time": said.noon, "severity": "alarm", "text": f"pump {n}: changed"} for n in range(2)]
+    text = message(said.event(machine="", data={"events": events}, text="2 events in quiet hours"))
+    assert text.splitlines()[0] == "2 events in quiet hours"
+    assert "[alarm] pump 1: changed" in text
+    assert "Machine: (the listener itself)" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "permanent"), [("451 try later", False), ("554 this is spam", True), ("552 too large", True)]
+)
+def test_a_refused_message(post: Callable[..., tuple[Post, int]], said: Any, answer: str, permanent: bool) -> None:
+    handler, port = post()
+    handler.answers.append(answer)
+    with pytest.raises(
+        SinkError, match=rf"mail server 127.0.0.1:{port}: refuses the message \({answer[:3]}\)"
+    ) as error:
+        made("email", **ADDRESSES, port=port, security="none").send(said.event())
+    assert error.value.permanent is permanent
+
+
+def test_login_after_encryption(
+    post: Callable[..., tuple[Post, int]], certificate: tuple[Path, Path], said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiosmtpd.smtp import AuthResult, LoginPassword
+
+    def check(_: Any, __: Any, ___: Any, ____: Any, given: Any) -> Any:
+        return AuthResult(success=given == LoginPassword(b"ann", b"s3cret"))
+
+    handler, port = post(tls_context=tls(certificate), require_starttls=True, authenticator=check, auth_required=True)
+    monkeypatch.setenv("MAIL_PASSWORD", "s3cret")
+    monkeypatch.setenv("WRONG_PASSWORD", "guessed")
+    common: dict[str, Any] = {**ADDRESSES, "port": port, "user": "ann", "timeout": 5}
+    sink = made("email", **common, password_env="MAIL_PASSWORD", ca_file=certificate[0])
+    sink.send(said.event())
+    assert len(handler.got) == 1
+    assert "s3cret" not in repr(sink)
+    with pytest.raises(SinkError, match="refuses the login of 'ann'; check user and password") as raised:
+        made("email", **common, password_env="WRONG_PASSWORD", ca_file=certificate[0]).send(said.event())
+    assert "guessed" not in str(raised.value)
+    with pytest.raises(SinkError, match="its certificate is not trusted; name it by ca_file"):
+        made("email", **common, password_env="MAIL_PASSWORD").send(said.event())
+
+
+def test_a_mail_server_that_is_down_or_mute(said: Any) -> None:
+    with pytest.raises(SinkError, match=r"mail server 127.0.0.1:9: cannot be reached \(Connection refused\)"):
+        made("email", **ADDRESSES, port=9, security="none").send(said.event())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SinkError, match="has broken the connection off, or does not answer"):
+            made("email", **ADDRESSES, port=port, security="none", timeout=0.3).send(said.event())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"to": " , "}, "to names nobody; give at least one address"),
+        ({"to": "ann@example.org\nBcc: eve@example.org"}, "to must be an address such as plant@example.org, got"),
+        ({"sender": "nobody"}, "sender must be an address such as plant@example.org, got 'nobody'"),
+        ({"user": "ann"}, "user and a password .* belong together; give both"),
+        ({"user": "ann", "password_env": "HOME", "security": "none"}, "a password is not sent unencrypted"),
+        ({"security": "maybe"}, "security"),
+        ({"port": 0}, "port must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_mail_settings_are_checked(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        made("email", **{**ADDRESSES, **changes})
+
+
+# -------------------------------------------------------------------------------------------------------- apprise
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # imported by Apprise
+def test_apprise_sends_to_its_services(web: Web, said: Any, tmp_path: Path) -> None:
+    pytest.importorskip("apprise")
+    file = tmp_path / "urls"
+    file.write_text(f"json://127.0.0.1:{web.server_address[1]}/very-secret-token\n")
+    sink = made("apprise", urls_file=file)
+    sink.send(said.event(1))
+    assert json.loads(web.got[0][1])["title"] == "[alarm] event 1"
+    web.answers.append(500)
+    with pytest.raises(SinkError, match="apprise: not all of 1 services took the event") as raised:
+        sink.send(said.event(2))
+    assert "very-secret" not in str(raised.value) + repr(sink)
+    file.write_text("nonsense\n")
+    with pytest.raises(SinkError, match="address 1 of 1 is none that it knows; correct it"):
+        made("apprise", urls_file=file).send(said.event(3))
+    with pytest.raises(ConfigError, match="give urls_env or urls_file"):
+        made("apprise")
