@@ -330,7 +330,7 @@ def test_the_largest_interval_bridges_gaps() -> None:
 def test_a_rectangle_is_found_where_it_is(direction: scan.Direction) -> None:
     rng = np.random.default_rng(1)
     clips = [rng.normal(-60, 1, (300, 20)).astype(np.float32) for _ in range(5)]
-    usual = scan.usual_of(clips)
+    usual = scan.usual_of([scan.sampled(clip) for clip in clips])
     odd = rng.normal(-60, 1, (300, 20)).astype(np.float32)
     odd[100:180, 5:8] += 15 if direction == "louder" else -15
     for which in scan.MAPS:
