@@ -198,9 +198,12 @@ def _rows(model: asd.Model, wish: Wish) -> tuple[list[Row], str]:
 
 
 def _watch(model: asd.Model, rows: Sequence[Row], monitor: asd.Monitor | None, notes: list[str]) -> asd.Monitor | None:
-    """Let a monitor watch the clips in the order of time; none for a single clip, unless there is a state."""
+    """Let a monitor watch the clips in the order of time.
+
+    Without a state none watches a single clip, or labelled ones: these are no course of events.
+    """
     if monitor is None:
-        if len(rows) < 2:
+        if len(rows) < 2 or any(row.label for row in rows):
             return None
         monitor = asd.Monitor(model)
     last, missed = monitor.state.evidence.last_time, 0
