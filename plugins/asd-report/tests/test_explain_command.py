@@ -125,3 +125,14 @@ def test_of_a_folder_the_most_unusual_clip_is_explained(sounds: Path, tmp_path: 
     hum(tmp_path / "a.wav", seed=60)
     hum(tmp_path / "b.wav", seed=61, whine=0.02)
     assert asd("explain", sounds / "m.asd", tmp_path).stdout.startswith(f"{tmp_path / 'b.wav'}: anomalous")
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_a_model_of_features_takes_no_recordings(command: str, sounds: Path, tmp_path: Path) -> None:
+    from asd import fit_features
+
+    features = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    fit_features(features, detector="knn", seconds=4.0).save(tmp_path / "features.asd")
+    output = ("-o", tmp_path / "r.html") if command == "report" else ()
+    text = error(command, tmp_path / "features.asd", sounds / "fine.wav", *output)
+    assert text.startswith("this model was fitted on features and takes no recordings; ")
