@@ -12,6 +12,8 @@ from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
 from asd.detection.calibration import Calibration
 from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
+from asd.detection.cutting import clips_to_judge
+from asd.detection.describe import describe_pipeline
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.fusion import LARGEST as LARGEST_DEVIATION
@@ -28,6 +30,7 @@ from asd.detection.metrics import (
 from asd.detection.model import Model
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
+from asd.detection.monitor_copy import WatchedClip, copy_of_monitor, watched_clips
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.pooling import pool_embeddings, pool_scores
 from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
@@ -39,6 +42,7 @@ from asd.records import Clip
 from asd.sound.finding import find_clips
 from asd.sound.machines import ANOMALY_KINDS, Anomaly, AnomalyKind, Machine, Sound, spoil, write_recordings
 from asd.sound.reading import ClipReader, read
+from asd.sound.times import TimedClip, in_time_order
 
 __all__ = [
     "ANOMALY_KINDS",
@@ -67,20 +71,26 @@ __all__ = [
     "Pipeline",
     "ResolvedConfig",
     "Sound",
+    "TimedClip",
     "Verdict",
+    "WatchedClip",
     "auc",
     "bootstrap_interval",
     "clip_score",
+    "clips_to_judge",
     "content_of",
     "contradictions",
     "convert_all",
+    "copy_of_monitor",
     "create",
+    "describe_pipeline",
     "duplicates",
     "embed_all",
     "end_process",
     "evaluate",
     "find_clips",
     "identity_of",
+    "in_time_order",
     "isolated",
     "learn",
     "learn_branches",
@@ -106,6 +116,7 @@ __all__ = [
     "spoil",
     "start_python",
     "track",
+    "watched_clips",
     "write_model_file",
     "write_recordings",
 ]

@@ -5,9 +5,11 @@ power while it lasts. The top place of the explanation counts as right
 
 - in time if its interval and the true one overlap with an intersection over union of 0.5 or more,
 - in frequency if half of its band or more lies where the fault stands out: in the twelfths of an octave where the
-  power added exceeds the healthy power by at most 10 dB less than where it does most, widened by a sixth of an octave on either
-  side (a tone has no width). Drop-outs take all frequencies away: for them any band is right, so that bands are also
-  given without them.
+  power added exceeds the healthy power by at most 10 dB less than where it does most, widened by a sixth of an octave
+  on either side (a tone has no width). Drop-outs take all frequencies away: for them any band is right, so that bands
+  are also given without them.
+
+A clip of which nothing stands out counts as a miss.
 
 Healthy clips that no model has seen are explained, too: how many have places that stand out?
 

@@ -5,6 +5,9 @@ For 20 clips of 10 s at 16 kHz it takes 14 kB, for 400, the most that are looked
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy.typing as npt
 from asd.detection import scan
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.scan import DIRECTIONS, MAPS, Direction, Map, Region
-from asd.detection.spectra import HOP, LONGEST, Spectra, kept_spectra
+from asd.detection.spectra import DESCRIBED, HOP, LONGEST, Spectra, kept_spectra
 from asd.errors import AudioError
 from asd.progress import track
 from asd.records import Channel, Clip, Float32, Float64
@@ -33,8 +36,6 @@ LENGTHS = (1, round(1.0 / HOP))
 
 _TOTAL = 4000.0
 """Seconds of sound that are looked at: bounds time and memory."""
-_STEP = 4
-"""Of so many frames one is looked at to find how unlike the usual healthy clips get."""
 _PARTS = 5
 """The clips of each part are compared with those of the others."""
 _LEAST_STRENGTH = 20.0
@@ -98,6 +99,10 @@ class Reference:
             Where levels are kept; it is asked for those whose recordings are not there.
         """
         chosen = _evenly(clips, MOST_CLIPS)
+        places = [[contents[clip.path], clip.start, clip.duration] for clip in chosen]
+        key = hashlib.sha256(json.dumps(["healthy levels 1", places, channel]).encode()).hexdigest()
+        if cache and (kept := cache.load(key)):
+            return cls(**_unpacked(*kept))
         longest = min(LONGEST, _TOTAL / max(len(chosen), 1))
         found: dict[Clip, Spectra] = {}
         for clip in track(chosen, "healthy levels", len(chosen)):
@@ -107,13 +112,19 @@ class Reference:
                 continue
             if spectra is not None and len(spectra.levels) >= scan.WIDTH:
                 found[clip] = spectra
-        return cls._of(found, contents) if len(found) >= LEAST_CLIPS else None
+        if len(found) < LEAST_CLIPS:
+            return None
+        reference = cls._of(found, contents)
+        if cache and len(found) == len(chosen):
+            cache.store(key, DESCRIBED, *_packed(reference.arrays()))
+        return reference
 
     @classmethod
     def _of(cls, found: Mapping[Clip, Spectra], contents: Mapping[Path, str]) -> Reference:
         bands = min(each.levels.shape[1] for each in found.values())
         edges = next(iter(found.values())).edges[: bands + 1]
         levels = [each.levels[:, :bands] for each in found.values()]
+        samples = [scan.sampled(each) for each in levels]
         digests = [contents[clip.path] for clip in found]
         place = [[clip.start, _TO_ITS_END if clip.duration is None else clip.duration] for clip in found]
         return cls(
@@ -122,8 +133,8 @@ class Reference:
             place=np.array(place, np.float64),
             mean=np.array([each.mean(axis=0) for each in levels], np.float16),
             extremes=np.array([_extremes(each) for each in levels], np.float16),
-            usual=scan.usual_of(levels),
-            strengths=_held_out(levels, digests),
+            usual=scan.usual_of(samples),
+            strengths=_held_out(samples, digests),
         )
 
     def __len__(self) -> int:
@@ -297,19 +308,36 @@ def _length_index(frames: int, whole: int) -> int:
     return len(LENGTHS) if frames >= whole else max(i for i, length in enumerate(LENGTHS) if length <= max(frames, 1))
 
 
-def _held_out(levels: list[Float32], digests: list[str]) -> Float32:
-    """Return how unlike the clips of other recordings each clip is, float32[n_clips, 2]."""
+def _held_out(clips: list[Float32], digests: list[str]) -> Float32:
+    """Return how unlike the clips of other recordings each clip, as `sampled`, is, float32[n_clips, 2]."""
     recordings = sorted(set(digests))
     parts = min(_PARTS, len(recordings))
     part_of = {digest: index % parts for index, digest in enumerate(recordings)}
-    strengths = np.zeros((len(levels), len(MAPS)), np.float32)
+    strengths = np.zeros((len(clips), len(MAPS)), np.float32)
     for part in range(parts):
-        others = [each for each, digest in zip(levels, digests, strict=True) if part_of[digest] != part]
-        usual = scan.usual_of(others or levels)
+        others = [each for each, digest in zip(clips, digests, strict=True) if part_of[digest] != part]
+        usual = scan.usual_of(others or clips)
         for index, digest in enumerate(digests):
             if part_of[digest] == part:
-                strengths[index] = [scan.strongest(levels[index], which, usual, _STEP) for which in MAPS]
+                strengths[index] = [scan.strongest(clips[index], which, usual) for which in MAPS]
     return strengths
+
+
+def _packed(arrays: Arrays) -> tuple[Float32, Float64, dict[str, Any]]:
+    """Return arrays as the cache takes them: their bytes as one array, a start that means nothing, and their layout."""
+    content = b"".join(array.tobytes() for array in arrays.values())
+    content += bytes(-len(content) % 4)
+    layout = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    return np.frombuffer(content, np.float32)[np.newaxis], np.zeros(1), {"layout": layout}
+
+
+def _unpacked(values: Float32, _: Float64, facts: Mapping[str, Any]) -> Arrays:
+    content, place, arrays = values.tobytes(), 0, {}
+    for name, dtype, shape in facts["layout"]:
+        count = math.prod(shape)
+        arrays[name] = np.frombuffer(content, dtype, count, place).reshape(shape)
+        place += arrays[name].nbytes
+    return arrays
 
 
 def _overlap(one: Region, other: Region) -> bool:

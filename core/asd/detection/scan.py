@@ -39,6 +39,8 @@ _SPREAD = 0.1
 _LEAST_DEVIATION = 1.0
 """In dB; few healthy clips show by chance too little of what a band does."""
 _QUANTILE, _NORMAL_QUANTILE = 0.95, 1.645
+_STEP = 4
+"""Of so many frames, an eighth of a second, one is looked at to find what is usual: the envelope changes slowly."""
 _SIDE = 4
 """Bands on each side whose deviations are no guide less than a band's own."""
 
@@ -90,13 +92,18 @@ def envelope(levels: Float32, direction: Direction) -> Float32:
     return np.asarray(sign * running)
 
 
+def sampled(levels: Float32) -> Float32:
+    """Return the envelopes of a clip in each of `DIRECTIONS`, every few frames, float32[2, n_frames / 4, n_bands]."""
+    return np.array([envelope(levels, direction)[::_STEP] for direction in DIRECTIONS])
+
+
 def usual_of(clips: list[Float32]) -> Float64:
     """Return what is usual in healthy clips.
 
     Parameters
     ----------
-    clips : list of float32 array of shape (n_frames, n_bands)
-        Levels in dB.
+    clips : list of float32 array of shape (2, n, n_bands)
+        What `sampled` returns of each.
 
     Returns
     -------
@@ -104,13 +111,12 @@ def usual_of(clips: list[Float32]) -> Float64:
         For each of `DIRECTIONS` the median, the deviation of the ``"level"`` and that of the ``"change"``.
     """
     found = []
-    for direction in DIRECTIONS:
-        envelopes = [envelope(levels, direction) for levels in clips]
-        median = np.median(np.concatenate(envelopes), axis=0).astype(np.float64)
-        own = [each - _offset(each, median) for each in envelopes]
-        found.append(
-            [median, _deviation(np.concatenate(envelopes), direction), _deviation(np.concatenate(own), direction)]
-        )
+    for index, direction in enumerate(DIRECTIONS):
+        envelopes = [clip[index] for clip in clips]
+        together = np.concatenate(envelopes)
+        median = np.median(together, axis=0).astype(np.float64)
+        own = np.concatenate([each - _offset(each, median) for each in envelopes])
+        found.append([median, _deviation(together, direction), _deviation(own, direction)])
     return np.array(found, np.float64)
 
 
@@ -144,15 +150,22 @@ def differences(levels: Float32, direction: Direction, which: Map, usual: Float6
     usual : float64 array of shape (2, 3, n_bands)
         As `usual_of` returns it.
     """
-    own, median = envelope(levels, direction), usual[DIRECTIONS.index(direction), 0]
+    return _beyond(envelope(levels, direction), direction, which, usual)
+
+
+def _beyond(own: Float32, direction: Direction, which: Map, usual: Float64) -> Float64:
+    median = usual[DIRECTIONS.index(direction), 0]
     offset = _offset(own, median) if which == "change" else 0.0
     return np.asarray((own - offset - median) * (1.0 if direction == "louder" else -1.0))
 
 
-def strongest(levels: Float32, which: Map, usual: Float64, step: int = 1) -> float:
-    """Return the strength of the region that is most unlike the usual, of every `step`-th frame; 0: there is none."""
-    cells = [_cells(differences(levels, each, which, usual), each, which, usual)[::step] for each in DIRECTIONS]
-    return step * max(_largest(own, each).strength for own, each in zip(cells, DIRECTIONS, strict=True))
+def strongest(clip: Float32, which: Map, usual: Float64) -> float:
+    """Return the strength of the region of a clip, as `sampled`, that is most unlike the usual; 0: there is none."""
+    found = []
+    for own, direction in zip(clip, DIRECTIONS, strict=True):
+        cells = _cells(_beyond(own, direction, which, usual), direction, which, usual)
+        found.append(_largest(cells, direction).strength)
+    return _STEP * max(found)
 
 
 def regions(levels: Float32, which: Map, usual: Float64, *, most: int = 1, least: float = 0.0) -> list[Region]:

@@ -6,6 +6,7 @@ window does not resolve finer. All is in dB of full scale, so that people can re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -136,7 +137,8 @@ def kept_spectra(
     cache : EmbeddingCache, optional
         Where levels are kept.
     """
-    key = json.dumps(["band levels 1", content, clip.start, clip.duration, channel, longest])
+    asked = json.dumps(["band levels 1", content, clip.start, clip.duration, channel, longest])
+    key = hashlib.sha256(asked.encode()).hexdigest()
     found = cache.load(key) if cache else None
     if found:
         return Spectra(found[0], band_edges(_HIGHEST)[: found[0].shape[1] + 1])
@@ -145,11 +147,11 @@ def kept_spectra(
     spectra = read_spectra(clip, channel=channel, longest=longest)
     if cache:
         start = np.arange(len(spectra.levels), dtype=np.float64) * HOP
-        cache.store(key, _DESCRIBED, spectra.levels, start, {})
+        cache.store(key, DESCRIBED, spectra.levels, start, {})
     return spectra
 
 
-_DESCRIBED = json.dumps(
+DESCRIBED = json.dumps(
     {
         "frontend": {"name": "asd-framework:(explanations)"},
         "extractor": {"name": "asd-framework:band levels"},
