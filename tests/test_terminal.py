@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -282,8 +283,34 @@ def test_a_notebook_shows_a_bar_below_its_cell() -> None:
     nbformat = pytest.importorskip("nbformat", reason="runs a notebook")
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LOOP)])
     nbclient.NotebookClient(book).execute()
-    shown = [output for output in book.cells[0].outputs if output.output_type == "display_data"]
-    assert any("counting" in output["data"].get("text/html", "") for output in shown) or shown
+    outputs = book.cells[0].outputs
+    assert [each.name for each in outputs if each.output_type == "stream"] == [
+        "stdout"
+    ]  # no warning, no bar of a terminal
+    (bar,) = (each.data["text/plain"] for each in outputs if each.output_type == "display_data")
+    assert bar == ""  # the line goes when the loop ends
+
+
+def test_the_line_of_a_notebook_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asd import progress
+
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, data: dict[str, str], **_: object) -> None:
+            shown.append(data["text/plain"])
+
+    def display(data: dict[str, str], **_: object) -> Handle:
+        shown.append(data["text/plain"])
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=SimpleNamespace(display=display)))
+    monkeypatch.setattr(progress, "_REDRAWN", -1.0)
+    bar = progress._NotebookBar("scoring", 3, 1)
+    bar.advance()
+    bar.advance()
+    bar.stop()
+    assert shown == ["scoring: 1 of 3, 0 s", "scoring: 2 of 3, 0 s", "scoring: 3 of 3, 0 s", ""]
 
 
 def test_a_bar_inside_a_bar_goes_on() -> None:

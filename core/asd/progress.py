@@ -8,12 +8,14 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
 _PATIENCE = 1.0
 """Seconds before a bar appears: shorter loops need none."""
+_REDRAWN = 0.2
+"""Seconds from one drawing of a notebook's line to the next."""
 
 
 class Renderer(Protocol):
@@ -96,7 +98,7 @@ class Bar:
                 yield item
                 done += 1
                 if bar is not None:
-                    bar.advance(bar.task_ids[0])
+                    bar.advance()
         finally:  # also where the user's loop ends before ours
             if bar is not None:
                 bar.stop()
@@ -104,39 +106,83 @@ class Bar:
             self._log.info("%s: %d in %.1f s", description, done, time.monotonic() - began)
 
 
-def _started(description: str, total: int | None, done: int) -> Any:
-    """Return a started `rich.progress.Progress`; None where nobody would see it, or another display is shown."""
-    if _is_quiet or not (sys.stderr.isatty() or _in_notebook()):
+def _started(description: str, total: int | None, done: int) -> _TerminalBar | _NotebookBar | None:
+    """Return a bar; None where nobody would see it, or another display is shown."""
+    if _is_quiet:
         return None
-    from rich.console import Console
-    from rich.errors import LiveError
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    if _in_notebook():
+        return _NotebookBar(description, total, done)
+    return _TerminalBar.started(description, total, done) if sys.stderr.isatty() else None
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        # What is printed meanwhile goes above the bar; into a pipe or a file it goes as it is.
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=sys.stderr.isatty(),
-    )
-    bar.add_task(description, total=total, completed=done)
-    try:
-        bar.start()
-    except LiveError:  # an outer loop has its bar, or the user's program one of its own
-        return None
-    return bar
+
+class _TerminalBar:
+    """A bar of rich, on stderr."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+
+    @classmethod
+    def started(cls, description: str, total: int | None, done: int) -> Self | None:
+        """Return a bar that is shown; None where an outer loop, or the user's program, has a display of its own."""
+        from rich.console import Console
+        from rich.errors import LiveError
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            # What is printed meanwhile goes above the bar; into a pipe or a file it goes as it is.
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        progress.add_task(description, total=total, completed=done)
+        try:
+            progress.start()
+        except LiveError:
+            return None
+        return cls(progress)
+
+    def advance(self) -> None:
+        self._progress.advance(self._progress.task_ids[0])
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class _NotebookBar:
+    """A line below a notebook's cell. The bar of rich needs ipywidgets there, and warns without."""
+
+    def __init__(self, description: str, total: int | None, done: int) -> None:
+        self._description, self._total, self._done = description, total, done
+        self._began = self._shown = time.monotonic()
+        display: Any = sys.modules["IPython"].display.display
+        self._handle: Any = display(self._text(), raw=True, display_id=True)
+
+    def advance(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._shown > _REDRAWN:
+            self._shown = time.monotonic()
+            self._handle.update(self._text(), raw=True)
+
+    def stop(self) -> None:
+        self._handle.update({"text/plain": ""}, raw=True)
+
+    def _text(self) -> dict[str, str]:
+        seconds = time.monotonic() - self._began
+        of = "" if self._total is None else f" of {self._total}"
+        return {"text/plain": f"{self._description}: {self._done}{of}, {seconds:.0f} s"}
 
 
 def _in_notebook() -> bool:

@@ -37,6 +37,7 @@ def main() -> None:
     draw_explanation()
     draw_clip_report()
     draw_report()
+    draw_notebook()
 
 
 def draw_pipeline() -> None:
@@ -244,6 +245,21 @@ def draw_explanation() -> None:
         found = asd.explain(asd.fit(DATA / "train"), clip)
     print("\n".join(found.sentences()), file=sys.stderr)
     (FOLDER / "explain.png").write_bytes(draw(found, "png"))
+
+
+def draw_notebook() -> None:
+    """Draw the notebook of the documentation, run anew, as a browser shows it."""
+    import subprocess
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import Browser
+
+    with tempfile.TemporaryDirectory() as folder, Browser() as browser:
+        source = ROOT / "docs" / "tutorial" / "notebook.ipynb"
+        convert = [sys.executable, "-m", "nbconvert", "--to", "html", "--execute", str(source), "--output-dir", folder]
+        subprocess.run(convert, check=True)
+        browser.open(Path(folder) / "notebook.html", width=1050, height=1720)
+        browser.screenshot(FOLDER / "notebook.png")
 
 
 def draw_clip_report() -> None:
