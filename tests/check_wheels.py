@@ -27,8 +27,11 @@ def main() -> None:
         ready = {component["name"] for component in listing if component["ready"]}
         assert {"squeezenet1_0", "efficientat-mn04", "efficientat-mel", "knn"} <= ready, ready
         waiting = {c["name"]: c["state"] for c in listing if "pip install" in c["state"]}
-        # Essentia is an extra: AGPL and 290 MB.
-        assert all("pip install 'essentia-tensorflow" in state for state in waiting.values()), waiting
+        # Extras: Essentia (AGPL and 290 MB), and what only some listeners connect to.
+        extras = {"microphone": "sounddevice", "stream": "av", "mqtt": "paho-mqtt", "apprise": "apprise"}
+        lines = {name: f"pip install '{extras.get(name, 'essentia-tensorflow')}>=" for name in waiting}
+        assert all(lines[name] in state for name, state in waiting.items()), waiting
+        assert extras.keys() <= waiting.keys(), waiting
         demo = run(bin_folder / "asd", "demo", cwd=folder)
         assert "AUC" in demo, demo
         print(f"{len(wheels)} wheels built and installed into a clean environment; the demo runs there.")

@@ -284,9 +284,7 @@ def test_a_notebook_shows_a_bar_below_its_cell() -> None:
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LOOP)])
     nbclient.NotebookClient(book).execute()
     outputs = book.cells[0].outputs
-    assert [each.name for each in outputs if each.output_type == "stream"] == [
-        "stdout"
-    ]  # no warning, no bar of a terminal
+    assert {each.name for each in outputs if each.output_type == "stream"} == {"stdout"}  # no warning
     (bar,) = (each.data["text/plain"] for each in outputs if each.output_type == "display_data")
     assert bar == ""  # the line goes when the loop ends
 
