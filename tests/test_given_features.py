@@ -108,6 +108,11 @@ def test_a_saved_model_gives_the_same_verdicts(model: asd.Model, tmp_path: Path)
     assert asd.load(tmp_path / "again.asd").known_features == model.known_features
 
 
+def test_the_recordings_of_embeddings_are_not_read_again(of_embeddings: asd.Model) -> None:
+    assert of_embeddings.training
+    assert of_embeddings.reference is None
+
+
 def test_a_saved_model_of_embeddings_still_knows_their_kind(of_embeddings: asd.Model, tmp_path: Path) -> None:
     of_embeddings.save(tmp_path / "m.asd")
     with pytest.raises(DataError, match="not of the kind that the model was fitted on: channel 1, not 'mix'"):
@@ -204,6 +209,13 @@ def holed() -> Features:
     return rows
 
 
+class Tracked:
+    """Refuses to be an array, as a tensor with a gradient does."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("cannot be read:\ncall detach() first")
+
+
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (np.zeros(5), {}, DataError, "features takes float[n_clips, dimension], a row for each clip, got shape (5,)"),
     (np.zeros((20, 3, 4)), {}, DataError, "got shape (20, 3, 4); of windows give what asd.embed returns"),
@@ -212,6 +224,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ([["a", "b"]], {}, DataError, "features takes numbers, got <U1"),
     (np.zeros((20, 2), complex), {}, DataError, "features takes numbers, got complex128"),
     (None, {}, DataError, "got shape ()"),
+    (Tracked(), {}, DataError, "a row for each clip: cannot be read: call detach() first"),
     (holed(), {}, DataError, "features takes finite numbers, got nan in row 3, column 2; leave such rows out"),
     (np.full((20, 2), 1e300), {}, DataError, "features takes finite numbers, got 1e+300 in row 0, column 0"),
     (cloud(4), {}, CalibrationError, "4 clips: at least 5 clips of the healthy machine are needed"),

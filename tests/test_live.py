@@ -153,6 +153,13 @@ def test_what_is_no_sound_is_refused(healthy: Path) -> None:
     garbage[7] = np.nan
     with pytest.raises(AudioError, match="pump: holds the value nan, which is no sound"):
         stream.push(garbage, RATE)
+    with pytest.raises(AudioError, match=r"pump: a block is float32\[n, channels\].* got float32\[5\]; of one channel"):
+        stream.push(np.zeros(5, np.float32), RATE)
+    with pytest.raises(AudioError, match=r"got int16\[5, 1\]"):
+        stream.push(np.zeros((5, 1), np.int16), RATE)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="pump: a sample rate of 0 Hz; expected 100 to 10,000,000 Hz"):
+        stream.push(machine(1.0), 0)
+    assert stream.heard == 0.0
 
 
 def test_a_clip_that_cannot_be_judged_leaves_the_others(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +187,7 @@ def test_a_clip_that_cannot_be_judged_leaves_the_others(healthy: Path, monkeypat
         ({"hop": 7.0}, "a hop of 7 s: expected 0.05 s to 6 s"),
         ({"hop": float("nan")}, "a hop of nan s"),
         ({"seconds": -1.0}, "clips of -1 s cannot be judged; give seconds above 0"),
+        ({"seconds": float("inf")}, "clips of inf s cannot be judged; give seconds above 0"),
     ],
 )
 def test_bad_lengths(options: dict[str, Any], message: str, healthy: Path) -> None:

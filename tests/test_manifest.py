@@ -75,7 +75,7 @@ CHANGES: dict[str, Change] = {
     "Expected float > 0.0 - at decision.false_alarm_rate": put(-1, "decision", "false_alarm_rate"),
     "decision must have false_alarms_per_hour": put({"level": 0.5}, "decision"),
     "Expected object, got array - at config": put([], "config"),
-    "config is nested more than 8 deep": put(nested(20), "config", "detector", "seed"),
+    "config is nested more than 16 deep": put(nested(20), "config", "detector", "seed"),
     "config takes more than 100,000 characters": put("x" * 130_000, "config", "detector", "name"),
     "at plugins[...]": put("0.1\x1b[31m", "plugins", "asd-sklearn"),
     "at key in plugins": put("1", "plugins", "x\nasd: error"),

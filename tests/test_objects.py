@@ -16,7 +16,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 import asd
@@ -63,6 +63,7 @@ ESTIMATORS = {
     "table": {"name": IsolationForest, "n_estimators": 5},
     "mixture": GaussianMixture(2, random_state=3),
     "steps": make_pipeline(StandardScaler(), QuantileTransformer(n_quantiles=10), OneClassSVM(nu=0.1)),
+    "nested": make_pipeline(make_pipeline(RobustScaler(quantile_range=(10.0, 90.0))), OneClassSVM(nu=0.1)),
 }
 
 
@@ -116,6 +117,24 @@ def test_nothing_is_imported_without_consent(
     with pytest.raises(asd.AsdError, match=said):
         asd.load(tmp_path / "forged.asd")
     assert not (tmp_path / "was here").exists()
+
+
+@pytest.mark.parametrize("forged", ["subprocess:Popen", "sklearn.neighbors:LocalOutlierFactor"])
+def test_consent_names_the_classes_of_parameters_too_and_nothing_but_estimators_is_called(
+    forged: str, healthy: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(healthy, detector=ESTIMATORS["steps"]).save(tmp_path / "model.asd")
+    manifest, arrays = modelfile.read(tmp_path / "model.asd")
+    steps = manifest["config"]["detector"]["steps"]
+    parameters = {"args": ["touch", f"{tmp_path}/was here"]} if forged == "subprocess:Popen" else {}
+    steps[0]["tuple"][1] = {"estimator": forged, "parameters": parameters}
+    modelfile.write(tmp_path / "forged.asd", manifest, arrays)
+    with pytest.raises(asd.AsdError, match=f"imports sklearn.pipeline:Pipeline, {forged}, sklearn.preprocessing"):
+        asd.load(tmp_path / "forged.asd")
+    if forged == "subprocess:Popen":
+        with pytest.raises(asd.AsdError, match="subprocess:Popen is no class of estimators"):
+            asd.load(tmp_path / "forged.asd", trust=True)
+        assert not (tmp_path / "was here").exists()
 
 
 OWN = {

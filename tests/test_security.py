@@ -143,6 +143,8 @@ SENTENCES = {
         f"{LISTEN}/test_listen_history.py::test_a_damaged_history_is_told",
     ],
     "A model file holds what a detector learned": [f"{HERE}::test_a_model_file_holds_no_sound_and_no_folders"],
+    "For explanations it holds how loud": [f"{HERE}::test_levels_in_a_model_file_do_not_tell_when"],
+    "With `--group` it holds the names of the groups": [f"{HERE}::test_groups_in_a_model_file_are_ends_of_paths"],
 }
 """The beginning of each sentence of SECURITY.md's lists, and the tests that show it."""
 
@@ -691,8 +693,39 @@ def test_a_model_file_holds_no_sound_and_no_folders(tmp_path: Path, sounds: Path
     assert str(sounds) not in json.dumps(manifest)
     assert {entry["name"] for entry in manifest["training"]} == {file.name for file in sounds.iterdir()}
     assert all(set(entry) == {"name", "sha256"} for entry in manifest["training"])
-    assert all(re.match(r"calibration\.|\d\.(transform|detector)\.", name) for name in arrays)
+    assert all(re.match(r"(calibration|reference)\.|\d\.(transform|detector)\.", name) for name in arrays)
     for file in sounds.iterdir():
         for dtype in ("int16", "float32", "float64"):
             samples, _ = soundfile.read(file, dtype=dtype)
             assert samples[1000:1100].tobytes() not in path.read_bytes()
+
+
+def test_levels_in_a_model_file_do_not_tell_when(tmp_path: Path, sounds: Path) -> None:
+    path = tmp_path / "m.asd"
+    asd.fit(sounds, frontend="mel-stack", extractor="identity", detector="knn", false_alarms_per_hour=500.0).save(path)
+    _, arrays = modelfile.read(path)
+    shapes = {name: array.shape for name, array in arrays.items() if name.startswith("reference.")}
+    bands = len(arrays["reference.edges"]) - 1
+    by_clip = {
+        "content": (6, 32),
+        "place": (6, 2),
+        "mean": (6, bands),
+        "extremes": (6, 2, 3, bands),
+        "strengths": (6, 2),
+    }
+    of_all = {"edges": (bands + 1,), "usual": (2, 3, bands)}
+    assert shapes == {f"reference.{name}": shape for name, shape in (by_clip | of_all).items()}
+    assert bands < 60
+
+
+def test_groups_in_a_model_file_are_ends_of_paths(tmp_path: Path) -> None:
+    for name in ("plant/a", "plant/b"):
+        (tmp_path / name).mkdir(parents=True)
+        for i in range(4):
+            samples = np.random.default_rng(i + 10 * (name == "plant/b")).normal(0, 0.1, 2 * 16000)
+            soundfile.write(tmp_path / name / f"{i}.wav", samples, 16000)
+    how: dict[str, Any] = {"frontend": "mel-stack", "extractor": "identity", "detector": "knn", "group": "folder"}
+    asd.fit(tmp_path / "plant", false_alarms_per_hour=900.0, **how).save(tmp_path / "m.asd")
+    manifest, _ = modelfile.read(tmp_path / "m.asd")
+    assert {group for entry in manifest["training"] for group in entry["groups"]} == {"a", "b"}
+    assert "plant" not in json.dumps(manifest)

@@ -203,6 +203,13 @@ def test_the_model_is_saved_as_any_other(fitted: AnomalousSoundDetector, tmp_pat
     assert [each.anomalous for each in verdicts] == (fitted.predict(FAULTY) == -1).tolist()  # type: ignore[union-attr]
 
 
+class Tracked:
+    """Refuses to be an array, as a tensor with a gradient does."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("call detach() first")
+
+
 BAD: list[tuple[dict[str, Any], Any, Any, str]] = [
     ({}, np.zeros((10, 100), np.float32), None, "its sample rate is not known; give rate=16000 (in Hz)"),
     ({"rate": 8000}, np.zeros((10, 100), np.int64), None, "int64 has no full scale of sound"),
@@ -214,6 +221,7 @@ BAD: list[tuple[dict[str, Any], Any, Any, str]] = [
     ({}, [], None, "there are no clips; give paths, arrays or pairs (samples, rate)"),
     ({}, "train", None, "X takes a list with an element for each clip, got the path 'train'; list its files"),
     ({}, 5, None, "the data is int 5"),
+    ({"rate": 8000}, Tracked(), None, "NumPy cannot read this Tracked (call detach() first)"),
     ({}, HEALTHY, [1, -1], f"y has 2 labels, X {len(HEALTHY)} clips"),
     ({}, HEALTHY, [-1] * len(HEALTHY), "0 clips: at least 5 clips of the healthy machine are needed"),
     ({"detector": "knnn"}, HEALTHY, None, "knn"),

@@ -216,7 +216,10 @@ def _is_table(X: Any) -> bool:  # noqa: N803
     if isinstance(X, list | tuple):
         return bool(X) and all(isinstance(row, list) for row in X)
     if hasattr(X, "__array__") and not hasattr(X, "columns"):
-        array = np.asarray(X)
+        try:
+            array = np.asarray(X)
+        except Exception:  # reading it as sound says what is wrong
+            return False
         numbers = array.dtype.kind in "fiubc" or (array.ndim == 2 and not isinstance(array.flat[0], str | Path))
         return numbers and array.ndim < 3
     return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,21 @@ def to_plain(value: Any) -> Any:
         return {"dict": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
     if hasattr(value, "get_params") and hasattr(value, "fit") and not isinstance(value, type):
         cls = type(value)
+        if cls.__module__ == "__main__" or getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls:
+            raise UnplainError(f"holds a {cls.__name__}, whose class cannot be imported: put it at the top of a module")
         parameters = {name: to_plain(item) for name, item in value.get_params(deep=False).items()}
         return {"estimator": f"{cls.__module__}:{cls.__qualname__}", "parameters": parameters}
     raise UnplainError(f"holds a {type(value).__name__}, which a model file cannot keep")
 
 
 def from_plain(value: Any) -> Any:
-    """Return what `to_plain` was given. Estimators are imported: the caller has the user's consent."""
+    """Return what `to_plain` was given. Estimators are imported: the caller has the user's consent.
+
+    Raises
+    ------
+    TypeError
+        If what is to be imported is no class of estimators: nothing else is called.
+    """
     if isinstance(value, list):
         return [from_plain(item) for item in value]
     if not isinstance(value, dict):
@@ -51,6 +60,8 @@ def from_plain(value: Any) -> Any:
     if "estimator" in value:
         module, _, name = value["estimator"].partition(":")
         cls = getattr(importlib.import_module(module), name)
+        if not (isinstance(cls, type) and hasattr(cls, "get_params") and hasattr(cls, "fit")):
+            raise TypeError(f"{module}:{name} is no class of estimators")
         return cls(**{key: from_plain(item) for key, item in value["parameters"].items()})
     ((kind, content),) = value.items()
     if kind == "float":
@@ -58,6 +69,17 @@ def from_plain(value: Any) -> Any:
     if kind == "tuple":
         return tuple(from_plain(item) for item in content)
     return {from_plain(key): from_plain(item) for key, item in content}
+
+
+def imported_by(value: Any) -> Iterator[str]:
+    """Yield the classes that `from_plain` imports for a value, as ``module:Class``."""
+    if isinstance(value, dict):
+        if isinstance(name := value.get("estimator"), str):
+            yield name
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from imported_by(item)
 
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ So an alarm at ``p <= a`` on clips of ``s`` seconds gives about ``a * 3600 / s``
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -200,6 +200,16 @@ class Calibration:
         parts = f"the {n} held-out clips are parts of {recordings} recording{'s' if recordings > 1 else ''}"
         reason = f"{parts}; make {MINIMUM_RECORDINGS} recordings or more, on several days"
         return replace(decision, promise="guess", reason=reason)
+
+    def notes_on_length(self, seconds: float) -> Iterator[str]:
+        """Yield what is to be said of a clip that is not as long as those of the calibration."""
+        usual = self.clip_seconds
+        if not LENGTHS[0] <= seconds / usual <= LENGTHS[1]:
+            mend = f", or score with --segment {usual:.3g}" if seconds > usual else ""
+            yield (
+                f"lasts {seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
+                f"the p-value is a guess (record clips of that length{mend})"
+            )
 
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds

@@ -9,6 +9,7 @@ from typing import Any
 
 from asd.contract.create import create
 from asd.contract.permissions import check_parameters, model_file_rules
+from asd.contract.plain import imported_by
 from asd.detection.manifest import branches_of
 from asd.detection.modelfile import Arrays, content_digest
 from asd.errors import ModelFileError
@@ -64,9 +65,10 @@ def remember_fitted(path: str | Path, manifest: Manifest, arrays: Arrays) -> Non
 
 def _check(path: str | Path, manifest: Manifest) -> None:
     if classes := manifest.get("classes"):
+        everything = dict.fromkeys([*classes, *imported_by(manifest["config"])])
         raise ModelFileError(
-            f"{path}: imports {', '.join(classes)}, which no plugin offers: if you trust whoever made this file, add "
-            "--trust (in Python: trust=True), which is remembered for its very content"
+            f"{path}: imports {', '.join(everything)}, which no plugin offers: if you trust whoever made this file, "
+            "add --trust (in Python: trust=True), which is remembered for its very content"
         )
     for branch in (manifest["config"], *_branches(manifest)):
         for kind in PIPELINE_KINDS:

@@ -196,8 +196,9 @@ def _rows(features: Any) -> Float32:
     """Return an array of features, checked, as float32[n, dimension]."""
     try:
         array = np.asarray(features)
-    except (TypeError, ValueError) as error:  # lists of unequal lengths
-        raise DataError(f"features takes float[n_clips, dimension], a row for each clip: {error}") from error
+    except Exception as error:  # lists of unequal lengths; a tensor with a gradient raises what it likes
+        reason = " ".join(str(error).split())
+        raise DataError(f"features takes float[n_clips, dimension], a row for each clip: {reason}") from error
     if array.ndim != 2 or 0 in array.shape:
         hint = "; of windows give what asd.embed returns, or pool them to a row for each clip" if array.ndim > 2 else ""
         raise DataError(f"features takes float[n_clips, dimension], a row for each clip, got shape {array.shape}{hint}")

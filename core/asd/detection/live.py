@@ -8,6 +8,7 @@ sound and a file has none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from asd.detection.features import PADDED, ClipFeatures, Failure
 from asd.detection.results import clip_errors, embeddings_of, windows_of
 from asd.errors import AudioError, ConfigError
 from asd.records import Audio, Clip, Float32, Float64
+from asd.sound.decoding import RATES
 from asd.sound.levels import Levels, first_implausible
 from asd.sound.reading import check_channel
 
@@ -116,7 +118,7 @@ class LiveScorer:
         self.model = model
         self.hop = float(hop)
         self.seconds = model.calibration.clip_seconds if seconds is None else float(seconds)
-        if not self.seconds > 0:
+        if not 0 < self.seconds < math.inf:
             raise ConfigError(f"clips of {self.seconds:g} s cannot be judged; give seconds above 0")
         if not _SHORTEST_HOP <= self.hop <= self.seconds:
             raise ConfigError(
@@ -271,8 +273,16 @@ class LiveStream:
         Raises
         ------
         AudioError
-            If a sample is no sound, or the pipeline's channel is not there; nothing is taken in.
+            If shape, type, rate or a sample is not that of sound, or the pipeline's channel is not there; nothing is
+            taken in.
         """
+        if samples.ndim != 2 or samples.dtype.kind != "f":
+            raise AudioError(
+                f"{self.name}: a block is float32[n, channels] of full scale ±1, got "
+                f"{samples.dtype}{list(samples.shape)}; of one channel give samples[:, np.newaxis]"
+            )
+        if not RATES[0] <= sample_rate <= RATES[1]:
+            raise AudioError(f"{self.name}: a sample rate of {sample_rate} Hz; expected {RATES[0]} to {RATES[1]:,} Hz")
         channels = samples.shape[1]
         channel = check_channel(self._channel, channels, Path(self.name))
         at = first_implausible(samples)

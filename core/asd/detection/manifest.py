@@ -24,7 +24,8 @@ from asd.errors import ModelFileError
 MEMBERS_LIMIT = 1000
 BRANCHES_LIMIT = 50
 HISTORY_LIMIT = 100
-_DEPTH_LIMIT = 8
+_DEPTH_LIMIT = 16
+"""A pipeline of estimators with parameters of their own takes 10."""
 _CONFIG_LIMIT = 100_000
 _SHOWN_LIMIT = 300
 
@@ -135,7 +136,7 @@ def checked(owner: str, manifest: Mapping[str, Any], arrays: Arrays) -> Manifest
             raise ValueError(f"config of a model of features must not have {min(odd)}")
         _check_arrays(known, arrays)
         _check_agreement(known)
-    except (msgspec.ValidationError, ValueError) as error:
+    except (msgspec.ValidationError, TypeError, ValueError) as error:  # a single number has no length
         reason = str(error).replace("`", "").replace("$.", "")[:_SHOWN_LIMIT]
         raise ModelFileError(f"{owner}: does not hold a model ({reason}); copy it again or fit anew") from error
     return known

@@ -14,7 +14,7 @@ import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile, saving
-from asd.detection.calibration import LENGTHS, Calibration, Decision
+from asd.detection.calibration import Calibration, Decision
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.cutting import Segment, clips_given
@@ -216,8 +216,9 @@ class Model(ShownModel):
             _log.warning("%s", each.text(len(features)))
         model.duplicates = duplicates
         model.unsaveable = saving.why_unsaveable(pipeline, branches)
-        clips = [each.clip for each in merged]
-        model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
+        if model.known_features is None:  # where features are given, their recordings are nobody's business
+            clips = [each.clip for each in merged]
+            model.reference = Reference.learned(clips, contents, channel=pipeline.config.channel, cache=pipeline.cache)
         return model
 
     def recalibrate(
@@ -373,14 +374,7 @@ class Model(ShownModel):
 
     def _condition_notes(self, features: ClipFeatures) -> Iterator[str]:
         yield from self.conditions.notes(features, self.pipeline.sample_rate)
-        usual = self.calibration.clip_seconds
-        shortest, longest = LENGTHS
-        if not shortest <= features.seconds / usual <= longest:
-            mend = f", or score with --segment {usual:.3g}" if features.seconds > usual else ""
-            yield (
-                f"lasts {features.seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
-                f"the p-value is a guess (record clips of that length{mend})"
-            )
+        yield from self.calibration.notes_on_length(features.seconds)
 
     def save(self, path: str | Path | OutputFile) -> None:
         """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.

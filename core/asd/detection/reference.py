@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from asd.detection import scan
 from asd.detection.embeddings import EmbeddingCache
-from asd.detection.scan import DIRECTIONS, MAPS, Direction, Map, Region
+from asd.detection.scan import DIRECTIONS, MAPS, Region
 from asd.detection.spectra import DESCRIBED, HOP, LONGEST, Spectra, kept_spectra
 from asd.errors import AudioError
 from asd.progress import track
@@ -347,6 +347,3 @@ def _overlap(one: Region, other: Region) -> bool:
     shorter = min(one.last - one.first, other.last - other.first)
     narrower = min(one.high - one.low, other.high - other.low)
     return one.direction == other.direction and 2 * time > shorter and 2 * bands > narrower
-
-
-__all__ = ["LENGTHS", "MOST_CLIPS", "Direction", "Map", "Reference"]

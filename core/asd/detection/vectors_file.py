@@ -105,16 +105,7 @@ def read(path: Path) -> dict[str, Any]:
         return _restored(arrays, described)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file of embeddings; make one with 'asd embed DATA -o {path}'") from error
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
             f"{path}: holds no embeddings that 'asd embed' wrote, or is damaged ({reason}); make it anew"
