@@ -445,3 +445,11 @@ def test_a_folder_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
     words = ("listen", model, "--source", "file", "--source.path", "x.wav", "--folder", "L")
     done = command(*words, cwd=tmp_path, code=2)
     assert "L: cannot be used to keep the history" in done.stderr
+
+
+def test_nothing_is_held_once_all_was_taken() -> None:
+    sound = Script(lambda: (block(np.zeros(RATE // 10, np.float32), 0.1 * i) for i in range(3)))
+    feed = feed_module.Feed("pump", lambda: sound, threading.Event())
+    feed.run()
+    feed.take(60.0)
+    assert feed.held == 0.0  # three times 0.1 less three times 0.1 is 3e-17: the listener would never pause
