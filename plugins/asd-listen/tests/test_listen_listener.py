@@ -20,12 +20,14 @@ import pytest
 import soundfile
 
 import asd
-from asd.errors import SourceError
+from asd.errors import MonitorError, SourceError
 from asd.plugin import Block, Float32, Source
 from asd_listen import feed as feed_module
 from asd_listen import listener as listener_module
 from asd_listen.listener import Listener
 from asd_listen.reader import Reader
+from asd_listen.remarks import remark
+from asd_listen.schema import HistoryFullError
 from asd_listen.settings import settings_from
 
 RATE = 16000
@@ -453,3 +455,27 @@ def test_nothing_is_held_once_all_was_taken() -> None:
     feed.run()
     feed.take(60.0)
     assert feed.held == 0.0  # three times 0.1 less three times 0.1 is 3e-17: the listener would never pause
+
+
+def test_feedback_is_heeded_once_although_neither_file_can_be_written(
+    hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = hear(pump=lambda: blocks_of(healthy(1), NOW))
+    with heard.listener as listener:
+        listener.history.commit()
+        remark(listener.history.path, "pump", "normal", {})
+        monkeypatch.setattr(listener.history, "_write_once", refuse(HistoryFullError("the disk is full")))
+        monkeypatch.setattr(listener.machines[0].monitor, "keep", refuse(MonitorError("the disk is full")))
+        for _ in range(3):
+            listener._tick()  # at night nothing may end the listening
+        monkeypatch.undo()
+        listener._tick()
+        (row,) = listener.history.rows("feedback")
+    assert [text for _, text in heard.said if text.startswith("pump: nothing changed")] == [f"pump: {row['answer']}"]
+
+
+def refuse(error: Exception) -> Callable[..., None]:
+    def write(*_: object, **__: object) -> None:
+        raise error
+
+    return write

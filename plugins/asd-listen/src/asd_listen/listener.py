@@ -94,6 +94,7 @@ class Listener:
         self._stack = ExitStack()
         self._trouble: str | None = None
         self._slowest: list[tuple[float, float]] = []
+        self._answered: set[int] = set()
 
     def __enter__(self) -> Listener:
         """Open everything; nothing is read before `run`."""
@@ -238,9 +239,11 @@ class Listener:
             return
         for each in pending:
             machine = by_name.get(each["machine"])
-            if machine is not None and each["kind"] in ("normal", "undo"):
+            if machine is not None and each["kind"] in ("normal", "undo") and each["id"] not in self._answered:
+                self._answered.add(each["id"])  # it stays pending while the history cannot be written
                 answer = apply(machine.monitor, each["kind"], each["data"])
-                machine.monitor.keep()
+                with contextlib.suppress(MonitorError):  # told when all are saved
+                    machine.monitor.keep()
                 self.history.feedback_done(each["id"], answer)
                 self._say(f"{machine.name}: {answer}", "info")
 
