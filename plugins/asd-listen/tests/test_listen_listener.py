@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -24,6 +25,7 @@ from asd.errors import MonitorError, SourceError
 from asd.plugin import Block, Float32, Source
 from asd_listen import feed as feed_module
 from asd_listen import listener as listener_module
+from asd_listen import view
 from asd_listen.listener import Listener
 from asd_listen.reader import Reader
 from asd_listen.remarks import remark
@@ -479,3 +481,28 @@ def refuse(error: Exception) -> Callable[..., None]:
         raise error
 
     return write
+
+
+def test_a_clock_that_was_far_ahead_does_not_silence_a_machine_for_good(hear: Callable[..., Heard]) -> None:
+    def give() -> Iterator[Block]:
+        yield from blocks_of(healthy(5.2), NOW + 3 * 86400)
+        yield from blocks_of(healthy(20.2, start=70), NOW)
+
+    listening = hear(pump=give)
+    said = listening.run()
+    assert any("in the future" in text for text in said)
+    assert "clock" not in listening.listener.machines[0].conditions.standing
+    assert listening.watched["pump"] == 20
+
+
+def test_lines_that_nobody_can_write_do_not_end_the_listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    tell = view.Said(echo=True)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        tell("pump: the sound has changed", "alarm")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert tell.last()[0][1] == "pump: the sound has changed"

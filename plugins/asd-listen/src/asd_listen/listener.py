@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -286,6 +287,9 @@ class Listener:
     def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
         machine.verdict = verdict
         if not clip.live.apart:
+            return
+        if not math.isfinite(verdict.score):
+            self._warn(f"{verdict.clip}: its score is {verdict.score!r}, which says nothing; fit the model again")
             return
         monitor, moment = machine.monitor, clip.time
         last = monitor.state.evidence.last_time
