@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -20,12 +21,15 @@ import pytest
 import soundfile
 
 import asd
-from asd.errors import SourceError
+from asd.errors import MonitorError, SourceError
 from asd.plugin import Block, Float32, Source
 from asd_listen import feed as feed_module
 from asd_listen import listener as listener_module
+from asd_listen import view
 from asd_listen.listener import Listener
 from asd_listen.reader import Reader
+from asd_listen.remarks import remark
+from asd_listen.schema import HistoryFullError
 from asd_listen.settings import settings_from
 
 RATE = 16000
@@ -445,3 +449,60 @@ def test_a_folder_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
     words = ("listen", model, "--source", "file", "--source.path", "x.wav", "--folder", "L")
     done = command(*words, cwd=tmp_path, code=2)
     assert "L: cannot be used to keep the history" in done.stderr
+
+
+def test_nothing_is_held_once_all_was_taken() -> None:
+    sound = Script(lambda: (block(np.zeros(RATE // 10, np.float32), 0.1 * i) for i in range(3)))
+    feed = feed_module.Feed("pump", lambda: sound, threading.Event())
+    feed.run()
+    feed.take(60.0)
+    assert feed.held == 0.0  # three times 0.1 less three times 0.1 is 3e-17: the listener would never pause
+
+
+def test_feedback_is_heeded_once_although_neither_file_can_be_written(
+    hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = hear(pump=lambda: blocks_of(healthy(1), NOW))
+    with heard.listener as listener:
+        listener.history.commit()
+        remark(listener.history.path, "pump", "normal", {})
+        monkeypatch.setattr(listener.history, "_write_once", refuse(HistoryFullError("the disk is full")))
+        monkeypatch.setattr(listener.machines[0].monitor, "keep", refuse(MonitorError("the disk is full")))
+        for _ in range(3):
+            listener._tick()  # at night nothing may end the listening
+        monkeypatch.undo()
+        listener._tick()
+        (row,) = listener.history.rows("feedback")
+    assert [text for _, text in heard.said if text.startswith("pump: nothing changed")] == [f"pump: {row['answer']}"]
+
+
+def refuse(error: Exception) -> Callable[..., None]:
+    def write(*_: object, **__: object) -> None:
+        raise error
+
+    return write
+
+
+def test_a_clock_that_was_far_ahead_does_not_silence_a_machine_for_good(hear: Callable[..., Heard]) -> None:
+    def give() -> Iterator[Block]:
+        yield from blocks_of(healthy(5.2), NOW + 3 * 86400)
+        yield from blocks_of(healthy(20.2, start=70), NOW)
+
+    listening = hear(pump=give)
+    said = listening.run()
+    assert any("in the future" in text for text in said)
+    assert "clock" not in listening.listener.machines[0].conditions.standing
+    assert listening.watched["pump"] == 20
+
+
+def test_lines_that_nobody_can_write_do_not_end_the_listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    tell = view.Said(echo=True)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        tell("pump: the sound has changed", "alarm")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert tell.last()[0][1] == "pump: the sound has changed"

@@ -126,7 +126,7 @@ class Conditions:
     @property
     def spoiled(self) -> bool:
         """Whether a condition stands in which nothing is judged."""
-        return bool(self.standing.keys() - {"behind"})
+        return bool(self.standing.keys() - {"behind", "clock"})  # only a clip that is judged shows that a clock is right
 
     @property
     def suspect(self) -> bool:

@@ -107,6 +107,8 @@ class Feed(threading.Thread):
                     self._seconds -= length
                     self._bytes -= item.block.samples.nbytes
                 found.append(item)
+            if not self._items:
+                self._seconds = 0.0  # sums of floats leave a rest, which would never wait less
             self._room.notify_all()
         return list(_joined(found))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +95,7 @@ class Listener:
         self._stack = ExitStack()
         self._trouble: str | None = None
         self._slowest: list[tuple[float, float]] = []
+        self._answered: set[int] = set()
 
     def __enter__(self) -> Listener:
         """Open everything; nothing is read before `run`."""
@@ -238,9 +240,11 @@ class Listener:
             return
         for each in pending:
             machine = by_name.get(each["machine"])
-            if machine is not None and each["kind"] in ("normal", "undo"):
+            if machine is not None and each["kind"] in ("normal", "undo") and each["id"] not in self._answered:
+                self._answered.add(each["id"])  # it stays pending while the history cannot be written
                 answer = apply(machine.monitor, each["kind"], each["data"])
-                machine.monitor.keep()
+                with contextlib.suppress(MonitorError):  # told when all are saved
+                    machine.monitor.keep()
                 self.history.feedback_done(each["id"], answer)
                 self._say(f"{machine.name}: {answer}", "info")
 
@@ -283,6 +287,9 @@ class Listener:
     def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
         machine.verdict = verdict
         if not clip.live.apart:
+            return
+        if not math.isfinite(verdict.score):
+            self._warn(f"{verdict.clip}: its score is {verdict.score!r}, which says nothing; fit the model again")
             return
         monitor, moment = machine.monitor, clip.time
         last = monitor.state.evidence.last_time

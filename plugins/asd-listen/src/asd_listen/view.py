@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 import time
@@ -49,7 +50,8 @@ class Said:
             self._lines.append((time.time(), text, severity))
         if self._echo:
             mark = {"alarm": "ALARM: ", "warning": "warning: "}.get(severity, "")
-            click.echo(f"{_clock(time.time(), date=True)} {mark}{printable(text)}")
+            with contextlib.suppress(OSError):  # a full disk or a closed pipe must not end the listening
+                click.echo(f"{_clock(time.time(), date=True)} {mark}{printable(text)}")
 
     def last(self) -> list[tuple[float, str, str]]:
         """Return the last lines, the oldest first."""
