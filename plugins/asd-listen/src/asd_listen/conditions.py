@@ -126,7 +126,8 @@ class Conditions:
     @property
     def spoiled(self) -> bool:
         """Whether a condition stands in which nothing is judged."""
-        return bool(self.standing.keys() - {"behind", "clock"})  # only a clip that is judged shows that a clock is right
+        # A wrong clock spoils nothing: only a clip that is judged shows that it is right again.
+        return bool(self.standing.keys() - {"behind", "clock"})
 
     @property
     def suspect(self) -> bool:
