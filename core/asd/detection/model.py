@@ -86,7 +86,8 @@ class Model(ShownModel):
     unsaveable : str or None
         Why no model file can keep it; None: `save` works.
     reference : Reference or None
-        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none,
+        nor does a model of features or of very short clips.
     """
 
     def __init__(
