@@ -14,7 +14,7 @@ import soundfile
 import asd
 from asd.detection import modelfile, scan
 from asd.detection.occlusion import Occluder, Patch, shared_out
-from asd.detection.reference import Reference
+from asd.detection.reference import MOST_CLIPS, Reference
 from asd.detection.spectra import HOP, band_edges, kept_spectra, levels_of, read_spectra
 from asd.errors import AudioError, ModelFileError
 from asd.experiment import ANOMALY_KINDS, AnomalyKind, EmbeddingCache, Machine, spoil
@@ -232,6 +232,16 @@ def test_a_saved_model_explains_the_same(model: asd.Model, faulty: Path, tmp_pat
     saved, found = asd.explain(tmp_path / "m.asd", faulty), asd.explain(model, faulty)
     assert saved.findings == found.findings
     assert saved.sentences() == found.sentences()
+
+
+def test_levels_of_many_calibrations_stay_as_small(model: asd.Model) -> None:
+    own = model.reference
+    assert own is not None
+    many = own
+    for _ in range(25):
+        many = many.united(own)
+    assert len(own.united(own)) == 2 * CLIPS
+    assert len(many) == len(Reference.restored(many.arrays())) == MOST_CLIPS
 
 
 def test_an_old_model_explains_less_and_says_so(healthy: Path, tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ UNSAVEABLE = {
                "file keeps numbers and arrays of them"),
     "estimator": (make_pipeline(StandardScaler(), OneClassSVM(kernel=lambda a, b: a @ b.T)), "detector Pipeline: its "
                   "parameter 'steps' holds a function, which a model file cannot keep"),
+    "step": (make_pipeline(type("Step", (StandardScaler,), {})(), OneClassSVM(nu=0.1)), "detector Pipeline: its "
+             "parameter 'steps' holds a Step, whose class cannot be imported: put it at the top of a module"),
 }  # fmt: skip
 
 

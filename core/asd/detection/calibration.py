@@ -201,18 +201,18 @@ class Calibration:
         reason = f"{parts}; make {MINIMUM_RECORDINGS} recordings or more, on several days"
         return replace(decision, promise="guess", reason=reason)
 
-    def notes_on_length(self, seconds: float) -> Iterator[str]:
-        """Yield what is to be said of a clip that is not as long as those of the calibration."""
-        usual = self.clip_seconds
-        if not LENGTHS[0] <= seconds / usual <= LENGTHS[1]:
-            mend = f", or score with --segment {usual:.3g}" if seconds > usual else ""
-            yield (
-                f"lasts {seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
-                f"the p-value is a guess (record clips of that length{mend})"
-            )
-
     def _rate(self, level: float) -> float:
         return level * 3600 / self.clip_seconds
+
+
+def notes_on_length(seconds: float, usual: float) -> Iterator[str]:
+    """Yield what is to be said of a clip that is not as long as is usual for those of the calibration."""
+    if not LENGTHS[0] <= seconds / usual <= LENGTHS[1]:
+        mend = f", or score with --segment {usual:.3g}" if seconds > usual else ""
+        yield (
+            f"lasts {seconds:.3g} s, the model was calibrated on clips of {usual:.3g} s: "
+            f"the p-value is a guess (record clips of that length{mend})"
+        )
 
 
 def with_mean(scores: Float64) -> Float64:

@@ -313,8 +313,8 @@ def _reference(model: Model, healthy: Sequence[Clip]) -> tuple[Reference | None,
     if learned is not None:
         return learned, ["the model keeps no healthy levels: compared with the healthy clips that were named"]
     return None, [
-        "the model file is of an older version and keeps no healthy levels: only its score is explained; name healthy "
-        "clips (--healthy), or fit again"
+        "the model keeps no healthy levels: only its score is explained; name healthy clips (--healthy), or fit again "
+        "on clips of half a second or more"
     ]
 
 

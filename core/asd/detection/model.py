@@ -14,7 +14,7 @@ import numpy as np
 
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile, saving
-from asd.detection.calibration import Calibration, Decision
+from asd.detection.calibration import Calibration, Decision, notes_on_length
 from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.cutting import Segment, clips_given
@@ -86,7 +86,8 @@ class Model(ShownModel):
     unsaveable : str or None
         Why no model file can keep it; None: `save` works.
     reference : Reference or None
-        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none.
+        Levels of the healthy clips, which explanations compare with; None: an older model file keeps none,
+        nor does a model of features or of very short clips.
     """
 
     def __init__(
@@ -374,7 +375,7 @@ class Model(ShownModel):
 
     def _condition_notes(self, features: ClipFeatures) -> Iterator[str]:
         yield from self.conditions.notes(features, self.pipeline.sample_rate)
-        yield from self.calibration.notes_on_length(features.seconds)
+        yield from notes_on_length(features.seconds, self.calibration.clip_seconds)
 
     def save(self, path: str | Path | OutputFile) -> None:
         """Write the model file, whole or not at all; errors as for `asd.detection.modelfile.write`.

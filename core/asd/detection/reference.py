@@ -158,7 +158,10 @@ class Reference:
         )
 
     def united(self, other: Reference) -> Reference:
-        """Return what the clips of both are; what is usual becomes the mean of both, as wide as both."""
+        """Return what the clips of both are; what is usual becomes the mean of both, as wide as both.
+
+        Of more than `MOST_CLIPS` clips, so many are kept, evenly chosen.
+        """
         bands = min(self.bands, other.bands)
         a, b = self.up_to(bands), other.up_to(bands)
         share = len(a) / (len(a) + len(b))
@@ -166,8 +169,9 @@ class Reference:
         between = np.abs(a.usual[:, 0] - b.usual[:, 0]) / 2
         usual[:, 1:] = np.maximum(a.usual[:, 1:], b.usual[:, 1:])
         usual[:, 1] += between
+        kept = np.linspace(0, len(a) + len(b) - 1, min(len(a) + len(b), MOST_CLIPS)).round().astype(int)
         rows = {
-            name: np.concatenate([getattr(a, name), getattr(b, name)])
+            name: np.concatenate([getattr(a, name), getattr(b, name)])[kept]
             for name in ("content", "place", "mean", "extremes", "strengths")
         }
         return Reference(edges=a.edges, usual=usual, **rows)

@@ -83,7 +83,7 @@ def _limits(model: asd.Model) -> Iterator[str]:
     if model.calibration.states is not None:
         yield f"It knows the operating states {', '.join(model.calibration.states.names)}, and no others."
     if model.reference is None:
-        yield "Its file is of an older version and keeps no healthy levels: explanations say less."
+        yield "It keeps no healthy levels, as models of older versions: explanations say less."
 
 
 def _licences(model: asd.Model) -> Iterator[str]:
