@@ -53,7 +53,7 @@ class Change:
     ----------
     name : str
         ``"gap"``, ``"clock"``, ``"format"``, ``"garbage"``, ``"silence"``, ``"clipping"``, ``"quiet"``, ``"gain"``,
-        ``"microphone"``, ``"stalled"``, ``"disconnected"`` or ``"behind"``.
+        ``"microphone"``, ``"stalled"``, ``"disconnected"``, ``"unjudged"`` or ``"behind"``.
     time : float
         When, in seconds since 1970.
     text : str
@@ -126,7 +126,7 @@ class Conditions:
     @property
     def spoiled(self) -> bool:
         """Whether a condition stands in which nothing is judged."""
-        return bool(self.standing.keys() - {"behind", "clock"})  # only a clip that is judged shows that a clock is right
+        return bool(self.standing.keys() - {"behind", "clock", "unjudged"})  # a clip that is judged ends the last two
 
     @property
     def suspect(self) -> bool:

@@ -220,8 +220,9 @@ class Listener:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        for machine in self.machines:
-            self._changed(machine, machine.watch(now, wall))
+        if not all(machine.feed.done for machine in self.machines):
+            for machine in self.machines:
+                self._changed(machine, machine.watch(now, wall))
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
@@ -286,10 +287,11 @@ class Listener:
 
     def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
         machine.verdict = verdict
-        if not clip.live.apart:
-            return
         if not math.isfinite(verdict.score):
             self._warn(f"{verdict.clip}: its score is {verdict.score!r}, which says nothing; fit the model again")
+            return
+        self._changed(machine, machine.judged(time.monotonic(), clip.time))
+        if not clip.live.apart:
             return
         monitor, moment = machine.monitor, clip.time
         last = monitor.state.evidence.last_time
