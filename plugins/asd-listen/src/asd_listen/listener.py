@@ -168,6 +168,7 @@ class Listener:
     def run(self) -> None:
         """Listen."""
         self.outbox.start()
+        self._feedback()  # a listener that judges a short recording ends before its first tick
         now = time.time()
         for machine in self.machines:
             self._told(machine, self.alerts.said(machine.name, "started", f"{machine.name}: listening", now))
@@ -220,9 +221,9 @@ class Listener:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        if not all(machine.feed.done for machine in self.machines):
-            for machine in self.machines:
-                self._changed(machine, machine.watch(now, wall))
+        go_on = not all(machine.feed.done for machine in self.machines)
+        for machine in self.machines:
+            self._changed(machine, machine.watch(now, wall, others_go_on=go_on))
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])

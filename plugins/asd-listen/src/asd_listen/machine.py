@@ -108,12 +108,12 @@ class Machine:
         self._cutter.restart()
         return self.conditions.begin("disconnected", time, text)
 
-    def watch(self, now: float, time: float) -> Iterator[Change]:
+    def watch(self, now: float, time: float, *, others_go_on: bool) -> Iterator[Change]:
         """Yield what has changed because nothing came, or too much; `now` is by a clock that nobody sets."""
         feed = self.feed
-        if feed.paced and feed.done:
+        if feed.paced and feed.done and others_go_on:
             yield from self.conditions.begin("disconnected", time, "the source has ended: start the listener again")
-        elif feed.paced:
+        elif feed.paced and not feed.ended:
             yield from self._miss(now, time)
         if feed.paced and not feed.ended and "disconnected" not in self.conditions.standing:
             if now - feed.last >= _STALLED:
