@@ -388,3 +388,8 @@ def test_tables_are_those_that_are_offered(tmp_path: Path) -> None:
         with pytest.raises(HistoryError, match="no table 'sqlite_master' in a history; there are verdicts, events"):
             list(reader.rows("sqlite_master"))
         assert json.dumps(reader.columns("events"))
+
+
+def test_the_writer_keeps_few_pages_in_memory(tmp_path: Path) -> None:
+    with History.open(tmp_path / "h.sqlite") as history:
+        assert history.ask("PRAGMA cache_size") == [(-256,)]

@@ -506,3 +506,36 @@ def test_lines_that_nobody_can_write_do_not_end_the_listening(monkeypatch: pytes
         with contextlib.suppress(OSError):
             full.close()
     assert tell.last()[0][1] == "pump: the sound has changed"
+
+
+def test_a_machine_whose_every_clip_is_broken_off_is_told(
+    hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asd_listen.machine._UNJUDGED", 0.2)
+    monkeypatch.setattr(listener_module, "_TICK", 0.1)
+    monkeypatch.setattr(Script, "paced", True)
+
+    def give() -> Iterator[Block]:
+        for i in range(18):  # a gap in each clip of a second: each gap is over at once, and nobody would be told
+            yield from blocks_of(healthy(0.8), NOW + 2 * i)
+            time.sleep(0.25)
+        yield from blocks_of(healthy(5, start=100), NOW + 60)
+
+    said = hear(pump=give).run()
+    assert any(text.startswith("pump: no clip could be judged for") for text in said)
+    assert any(text.startswith("pump: over: no clip could be judged for") for text in said)
+
+
+def test_a_source_that_ends_while_others_go_on_is_told(
+    hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "_TICK", 0.1)
+    monkeypatch.setattr(Script, "paced", True)
+
+    def slowly() -> Iterator[Block]:
+        for each in blocks_of(healthy(5), NOW):
+            yield each
+            time.sleep(0.1)
+
+    said = hear(short=lambda: blocks_of(healthy(2), NOW), long=slowly).run()
+    assert [text for text in said if "has ended" in text] == ["short: the source has ended: start the listener again"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import soundfile
 
 from asd.errors import AsdError, ConfigError, SourceError
 from asd.plugin import Block, Float32, Source, create
+from asd_listen.conditions import GAP
 
 RATE = 16000
 
@@ -77,6 +79,26 @@ def test_raw_samples_through_a_pipe(name: str, dtype: str, tmp_path: Path) -> No
     blocks = list(source.blocks())
     writer.join()
     assert joined([b for b in blocks if len(b.samples)]) == pytest.approx(sound, abs=1e-4)
+
+
+def test_samples_that_come_in_bursts_have_regular_times(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            for _ in range(3):  # as FFmpeg does at 16 kHz
+                file.write(bytes(2 * RATE))
+                time.sleep(1.0)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    source = create("source", "pcm", {"path": str(pipe), "sample_rate": RATE})
+    blocks = [each for each in source.blocks() if len(each.samples)]
+    writer.join()
+    steps = [after.time - before.time - len(before.samples) / RATE for before, after in itertools.pairwise(blocks)]
+    assert sum(len(each.samples) for each in blocks) == 3 * RATE
+    assert max(map(abs, steps)) < GAP / 5
 
 
 def test_standard_input_of_the_command(tmp_path: Path) -> None:
@@ -212,6 +234,20 @@ def test_a_folder_that_another_process_fills(tmp_path: Path) -> None:
         assert own[0].time == time.mktime(stated)
     recorder.wait()
     blocks.close()  # type: ignore[attr-defined]
+
+
+def test_a_folder_source_forgets_files_that_are_deleted(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1.0), RATE)
+    source = create("source", "folder", {"path": str(tmp_path), "existing": True, "settle": 0.0})
+    deleted = False
+    end = time.monotonic() + 10
+    for _ in source.blocks():
+        assert time.monotonic() < end, "the file is still remembered"
+        if source._done and not deleted:
+            (tmp_path / "a.wav").unlink()
+            deleted = True
+        if deleted and not source._done:
+            break
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

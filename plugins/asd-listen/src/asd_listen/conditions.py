@@ -53,7 +53,7 @@ class Change:
     ----------
     name : str
         ``"gap"``, ``"clock"``, ``"format"``, ``"garbage"``, ``"silence"``, ``"clipping"``, ``"quiet"``, ``"gain"``,
-        ``"microphone"``, ``"stalled"``, ``"disconnected"`` or ``"behind"``.
+        ``"microphone"``, ``"stalled"``, ``"disconnected"``, ``"unjudged"`` or ``"behind"``.
     time : float
         When, in seconds since 1970.
     text : str
@@ -126,8 +126,8 @@ class Conditions:
     @property
     def spoiled(self) -> bool:
         """Whether a condition stands in which nothing is judged."""
-        # A wrong clock spoils nothing: only a clip that is judged shows that it is right again.
-        return bool(self.standing.keys() - {"behind", "clock"})
+        # A wrong clock, and that nothing was judged, spoil nothing: a clip that is judged ends both.
+        return bool(self.standing.keys() - {"behind", "clock", "unjudged"})
 
     @property
     def suspect(self) -> bool:

@@ -168,6 +168,7 @@ class Listener:
     def run(self) -> None:
         """Listen."""
         self.outbox.start()
+        self._feedback()  # a listener that judges a short recording ends before its first tick
         now = time.time()
         for machine in self.machines:
             self._told(machine, self.alerts.said(machine.name, "started", f"{machine.name}: listening", now))
@@ -220,8 +221,9 @@ class Listener:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
+        go_on = not all(machine.feed.done for machine in self.machines)
         for machine in self.machines:
-            self._changed(machine, machine.watch(now, wall))
+            self._changed(machine, machine.watch(now, wall, others_go_on=go_on))
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
@@ -286,10 +288,11 @@ class Listener:
 
     def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
         machine.verdict = verdict
-        if not clip.live.apart:
-            return
         if not math.isfinite(verdict.score):
             self._warn(f"{verdict.clip}: its score is {verdict.score!r}, which says nothing; fit the model again")
+            return
+        self._changed(machine, machine.judged(time.monotonic(), clip.time))
+        if not clip.live.apart:
             return
         monitor, moment = machine.monitor, clip.time
         last = monitor.state.evidence.last_time

@@ -19,6 +19,10 @@ from asd_listen.levels import LevelMeter, Minute, Second
 
 _STALLED = 10.0
 """Seconds without sound of a source that sends at its own pace."""
+_UNJUDGED = 60.0
+"""Seconds, beside three clips, in which no clip of such a source was judged, for no reason that stood and was told."""
+_REASON = 10.0
+"""Seconds from which a condition that stands is such a reason."""
 _BEHIND = (5.0, 1.0)
 """Seconds of sound that wait, from which the listener is behind, and until which it has caught up."""
 
@@ -59,6 +63,8 @@ class Machine:
         self._channel = scorer.model.config.channel
         self.conditions = Conditions(scorer.model.conditions.levels, _kept_floor(floor_file))
         self._knew_floor = self.conditions.floor is not None
+        self._judged: float | None = None
+        self._stood: dict[str, float] = {}
 
     def take(self, block: Block, arrived: float, hear: Callable[[Block], None]) -> tuple[list[TimedClip], list[Change]]:
         """Take in a block; return the clips that are complete now, and the conditions that have changed.
@@ -102,9 +108,13 @@ class Machine:
         self._cutter.restart()
         return self.conditions.begin("disconnected", time, text)
 
-    def watch(self, now: float, time: float) -> Iterator[Change]:
+    def watch(self, now: float, time: float, *, others_go_on: bool) -> Iterator[Change]:
         """Yield what has changed because nothing came, or too much; `now` is by a clock that nobody sets."""
         feed = self.feed
+        if feed.paced and feed.done and others_go_on:
+            yield from self.conditions.begin("disconnected", time, "the source has ended: start the listener again")
+        elif feed.paced and not feed.ended:
+            yield from self._miss(now, time)
         if feed.paced and not feed.ended and "disconnected" not in self.conditions.standing:
             if now - feed.last >= _STALLED:
                 yield from self.conditions.begin("stalled", time, f"no sound has come for {now - feed.last:.0f} s")
@@ -114,6 +124,25 @@ class Machine:
                 yield from self.conditions.begin("behind", time, text)
         if feed.held <= _BEHIND[1]:
             yield from self.conditions.end("behind", time)
+
+    def judged(self, now: float, time: float) -> list[Change]:
+        """Take that a clip was judged."""
+        self._judged = now
+        return self.conditions.end("unjudged", time)
+
+    def _miss(self, now: float, time: float) -> list[Change]:
+        """Look whether clips are judged: what begins and is over again and again is told by no other condition."""
+        spoiling = self.conditions.standing.keys() - {"behind", "unjudged"}
+        self._stood = {name: self._stood.get(name, now) for name in spoiling}
+        if self._judged is None or any(now - since >= _REASON for since in self._stood.values()):
+            self._judged = now
+        if now - self._judged < _UNJUDGED + 3 * self.scorer.seconds:
+            return []
+        text = (
+            f"no clip could be judged for {now - self._judged:.0f} s; what the listener says, and the table "
+            "'conditions' of 'asd history', tell why"
+        )
+        return self.conditions.begin("unjudged", time, text)
 
     def finish(self) -> list[TimedClip]:
         """Return what is left at the end."""

@@ -91,6 +91,9 @@ class Folder(Source):
                 force_polling=self.poll or None,
                 raise_interrupt=False,
             ):
+                for change, name in changes:
+                    if change is Change.deleted and self._done:
+                        self._done.pop(Path(name), None)  # in a year, millions
                 yield {
                     Path(name)
                     for change, name in changes

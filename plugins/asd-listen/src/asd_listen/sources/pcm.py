@@ -20,10 +20,16 @@ Format = Literal["s16le", "s24le", "s32le", "f32le"]
 _BLOCK = 0.1
 _BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _PATIENCE = 1.0
+_LATE = 2.0
+"""Seconds by which samples may come earlier or later than their number says: FFmpeg writes 32 kB at a time."""
+_FOLLOWED = 30.0
+"""Seconds in which the times follow such a difference: sample clocks and clocks drift apart."""
 
 
 class Pcm(Source):
     """Read raw PCM from standard input or a named pipe.
+
+    Nothing in the data tells of lost samples: only where they come more than two seconds late is a gap seen.
 
     Parameters
     ----------
@@ -83,6 +89,7 @@ class Pcm(Source):
         frame = _BYTES[self.format] * self.channels
         size = max(1, round(_BLOCK * self.sample_rate)) * frame
         rest = b""
+        clock = _Clock()
         while True:
             ready, _, _ = select.select([descriptor], [], [], _PATIENCE)
             if not ready:
@@ -96,7 +103,7 @@ class Pcm(Source):
             if whole:
                 samples = self._samples(rest[:whole])
                 rest = rest[whole:]
-                yield Block(samples, self.sample_rate, time.time() - len(samples) / self.sample_rate)
+                yield Block(samples, self.sample_rate, clock.time_of(len(samples) / self.sample_rate))
 
     def _samples(self, data: bytes) -> Float32:
         if self.format == "f32le":
@@ -110,3 +117,18 @@ class Pcm(Source):
             bits = 8 * _BYTES[self.format]
             values = np.frombuffer(data, f"<i{bits // 8}").astype(np.float32) / np.float32(2 ** (bits - 1))
         return values.reshape(-1, self.channels)
+
+
+class _Clock:
+    """Gives samples regular times, although they come in bursts."""
+
+    def __init__(self) -> None:
+        self._next: float | None = None
+
+    def time_of(self, seconds: float) -> float:
+        """Return when sound of so many seconds, which has just come, began."""
+        began = time.time() - seconds
+        if self._next is not None and abs(late := began - self._next) <= _LATE:
+            began = self._next + late * min(1.0, seconds / _FOLLOWED)
+        self._next = began + seconds
+        return began
