@@ -177,7 +177,7 @@ def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -
     assert len(kept) == 1
 
     command("history", "L", "normal", name, cwd=tmp_path)
-    write(tmp_path / "later.wav", faulty(100, start=100))
+    write(tmp_path / "later.wav", faulty(15, start=100))
     again = command(
         "listen", model, *first, *told, "--source.path", "later.wav", "--source.start", "2026-11-01T01:00:00",
         cwd=tmp_path,
