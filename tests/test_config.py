@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import asd
 from asd.contract.create import create
 from asd.detection.config import Choice, Config, read_toml
 from asd.detection.transform import FeatureTransform
@@ -146,3 +147,8 @@ def test_the_deviation_floor_spares_what_hardly_varies() -> None:
     np.testing.assert_allclose(plain.transform(features).std(axis=0), 1, rtol=1e-3)
     median = np.median(features.std(axis=0))
     np.testing.assert_allclose(floored.scale, np.maximum(features.std(axis=0), median), rtol=1e-3)
+
+
+def test_a_sample_rate_is_called_rate() -> None:
+    with pytest.raises(ConfigError, match="no parameter 'sample_rate'; give the rate of arrays as rate="):
+        asd.fit([], sample_rate=16000)

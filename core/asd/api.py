@@ -24,7 +24,7 @@ from asd.detection.pipeline import Failure
 from asd.detection.saving import say, why_unsaveable
 from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
-from asd.errors import DataError
+from asd.errors import ConfigError, DataError
 from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
@@ -68,6 +68,8 @@ def fit(
     AsdError
         If the data or the options do not allow a model; the text says how to correct it.
     """
+    if "sample_rate" in options:
+        raise ConfigError("asd.fit has no parameter 'sample_rate'; give the rate of arrays as rate=")
     config = Config.from_mapping(options)
     clips = find_clips(
         entries_of(data, rate=rate),
