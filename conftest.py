@@ -95,3 +95,14 @@ def rumble() -> Callable[[int], npt.NDArray[np.float64]]:
         return np.asarray(0.005 * fade * (1 + 0.5 * np.sin(2 * np.pi * 7 * time)) * sound)
 
     return at
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_classes_are_forgotten() -> Iterator[None]:
+    """Take from the registry, after each module of tests, the classes that its tests gave in Python."""
+    yield
+    installed = sys.modules.get("asd.contract.installed")
+    own = sys.modules.get("asd.contract.own")
+    if installed is not None and own is not None:
+        components = installed.registry().components
+        components[:] = [each for each in components if not isinstance(each.spec, own.OwnSpec)]

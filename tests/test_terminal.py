@@ -125,11 +125,14 @@ def run(folder: Path, *arguments: str | Path, width: int | None, codes: tuple[in
 
 
 def tables_of(said: str) -> list[list[str]]:
-    """Return the lines of each table: from its titles, which a rule is below, to the next blank line."""
+    """Return the lines of each table: from its titles, which a rule is below, to the next blank line.
+
+    The titles of a narrow table may be one blank title.
+    """
     lines = said.splitlines()
     rules = [number for number, line in enumerate(lines) if line and set(line) <= {"─", " "}]
     assert rules, said
-    return [[*itertools.takewhile(bool, lines[rule - 1 :])] for rule in rules]
+    return [[*itertools.takewhile(bool, lines[rule - bool(lines[rule - 1]) :])] for rule in rules]
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -143,7 +146,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cache": ("cache", "show"),
     "data": ("data", "list"),
     "bench": ("bench", "--list"),
-    "check": ("check", "folder"),
+    "check": ("check", "asd-data:folder"),
 }
 
 
@@ -315,3 +318,8 @@ def test_a_bar_inside_a_bar_goes_on() -> None:
     from asd.progress import Bar
 
     assert list(Bar()(range(3), "outer", 3)) == [0, 1, 2]
+
+
+def test_times_and_decimals_are_not_broken() -> None:
+    assert wrapped("2026-11-27 02:05:50+00:00", 20) == ["2026-11-27", "02:05:50+00:00"]
+    assert wrapped("the evidence is 6.6: alarm", 18) == ["the evidence is", "6.6: alarm"]

@@ -17,8 +17,8 @@ from rich.text import Text
 _GAP = "  "
 _NARROWEST = 20
 """To how many characters a column is narrowed before what follows it goes below."""
-_PIECE = re.compile(r"[^\s/_.,:;=&|-]*[/_.,:;=&|-]|[^\s/_.,:;=&|-]+|\s+")
-"""What a line may end with: a word, or a part of a name with the sign behind it."""
+_PIECE = re.compile(r"(?:[^\s/_.,:;=&|-]|[.:](?=\d))*(?:[/_,;=&|-]|[.:](?!\d))|(?:[^\s/_.,:;=&|-]|[.:](?=\d))+|\s+")
+"""What a line may end with: a word, or a part of a name with the sign behind it; times and decimals stay whole."""
 
 
 @dataclass(frozen=True)
