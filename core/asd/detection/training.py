@@ -274,15 +274,21 @@ def learn_branches(
         counts = [len(each) for each in values]
         rows = Rows(np.repeat(learned, counts), None if groups is None else np.repeat(groups[learned], counts))
         branches[b].members.append(_trained(branches[b].config, np.concatenate(values), rows, runtime))
-    scores = np.array(
-        [
-            [clip_score(own.members[fold[i]], features[i][b], own.config) for i in held_out]
-            for b, own in enumerate(branches)
-        ]
-    ).T.copy()
+    scores = _held_out_scores(branches, features, fold, held_out)
     if not config.branches:
         return branches, replace(plain, scores=scores[:, 0].copy())
     return branches, fused_calibration(plain, scores, config)
+
+
+def _held_out_scores(
+    branches: Sequence[FittedBranch], features: Sequence[Sequence[ClipFeatures]], fold: Int64, held_out: Int64
+) -> Float64:
+    """Return the scores, float64[n_held_out, n_branches], of clips by the members that have not seen them."""
+    scores = [
+        [clip_score(own.members[fold[i]], features[i][b], own.config) for i in held_out]
+        for b, own in enumerate(branches)
+    ]
+    return np.array(scores).T.copy()
 
 
 def _states(config: ResolvedConfig, features: Sequence[Sequence[ClipFeatures]], held_out: Int64) -> States | None:
