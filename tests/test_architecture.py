@@ -25,8 +25,8 @@ HEAVY = {
 }
 BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing", "asd.sklearn"}
 """What a plugin, an example or a page may import of ``asd``; asd.testing in tests alone."""
-LIBRARIES = {"asd_pages", "asd_torch"}
-"""Plain libraries among the distributions: no components, so that whoever writes a plugin may use them."""
+LIBRARIES = {"asd_listen", "asd_pages", "asd_torch"}
+"""Distributions with an interface for other plugins, which whoever writes one may use."""
 
 
 def imports(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -54,6 +54,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     },
     "asd-openl3": {"frontend": "openl3-mel", "extractor": "openl3-env openl3-music"},
     "asd-report": {"command": "explain report"},
+    "asd-serve": {"command": "mcp serve"},
     "asd-sklearn": {
         "detector": "bayesian-gmm deviation ensemble gmm isolation-forest kde knn mahalanobis ocsvm pca-residual",
     },

@@ -1,0 +1,1 @@
+"""A page to watch machines, and an interface over HTTP."""

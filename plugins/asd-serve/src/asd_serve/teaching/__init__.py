@@ -1,0 +1,1 @@
+"""Part of the interface over HTTP; its paths are in `routes`."""
