@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from asd.detection.bag import BINS, Bag
 from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import Feedback, Watched, date
 from asd.errors import MonitorError
@@ -78,11 +79,16 @@ def reset(monitor: Monitor, *, forget: bool = False) -> None:
     forget : bool
         Forget the healthy clips that were watched, too: the machine has changed for good.
     """
-    counts = monitor.bag.counts
-    change = {number: -int(counts[number]) for number in counts.nonzero()[0].tolist()} if forget else {}
+    change = _taken_out(monitor.bag) if forget else {}
     moved = [each for each in monitor.state.recent if each.counted] if forget else []
+    sounds: dict[int, dict[int, int]] = {}
+    if forget:
+        for number, (sound, bag) in monitor.accepted.bags.items():
+            sounds[number] = {bin_ + sound.state * BINS: count for bin_, count in _taken_out(bag).items()}
+            for bin_, count in sounds[number].items():
+                monitor.accepted.add(number, bin_, count)
     text = f"the evidence was restarted{', and all clips watched were forgotten' if forget else ''}"
-    _change(monitor, "reset", change, moved, text)
+    _change(monitor, "reset", change, moved, text, sounds)
     evidence = monitor.state.evidence
     evidence.last_time, evidence.set_aside, evidence.aside_since = None, {}, None
 
@@ -101,10 +107,17 @@ def undo(monitor: Monitor) -> str:
     last = state.undoable.pop()
     for number, count in last.change.items():
         monitor.bag.add(number, -count)
+    for sound, own in last.sounds.items():
+        for number, count in own.items():
+            monitor.accepted.add(sound, number, -count)
+    for sound in last.opened:
+        monitor.accepted.drop(sound)
     moved = set(last.moved)
     for each in state.recent:
         if each.time in moved:
-            each.counted = last.kind != "normal"
+            each.counted, each.taken = last.kind != "normal", False
+        elif each.sound in last.opened:
+            each.counted = False
     later = state.evidence.last_time
     state.evidence, state.accepted = last.evidence, last.accepted
     if last.kind == "normal":
@@ -119,16 +132,37 @@ def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched
     of_alarm = Counter(each.number for each in moved if since is not None and each.time >= since)
     left = {} if what == "the last alarm" else monitor.state.evidence.set_aside
     left = {number: count - of_alarm[number] for number, count in left.items()}
-    _change(monitor, "normal", change, moved, f"{count} clip{'s' * (count != 1)} taken for healthy: {what}")
+    sounds, opened = monitor.accepted.accept(change)
+    sound_of = {number: sound for sound, own in sounds.items() for number in own}
+    for each in moved:
+        each.sound, each.taken = sound_of.get(each.number, 0), True
+    text = f"{count} clip{'s' * (count != 1)} taken for healthy: {what}"
+    _change(monitor, "normal", {}, moved, text, sounds, opened)
+    monitor.state.accepted |= bool(count)
     monitor.state.evidence.set_aside = {number: count for number, count in left.items() if count > 0}
     return count
 
 
-def _change(monitor: Monitor, kind: str, change: Mapping[int, int], moved: Sequence[Watched], text: str) -> None:
-    """Change the bag, restart the evidence, and remember how to take that back."""
+def _taken_out(bag: Bag) -> dict[int, int]:
+    """Return the change that empties a bag."""
+    filled = bag.counts.nonzero()[0]
+    return dict(zip(filled.tolist(), (-bag.counts[filled]).tolist(), strict=True))
+
+
+def _change(
+    monitor: Monitor,
+    kind: str,
+    change: Mapping[int, int],
+    moved: Sequence[Watched],
+    text: str,
+    sounds: Mapping[int, dict[int, int]] | None = None,
+    opened: Sequence[int] = (),
+) -> None:
+    """Change the bag, restart the evidence, and remember how to take that back, and the changes of accepted sounds."""
     state = monitor.state
+    times = [each.time for each in moved]
     state.undoable.append(
-        Feedback(kind, text, dict(change), [each.time for each in moved], state.evidence, state.accepted)
+        Feedback(kind, text, dict(change), times, state.evidence, state.accepted, dict(sounds or {}), list(opened))
     )
     for number, count in change.items():
         monitor.bag.add(number, count)
