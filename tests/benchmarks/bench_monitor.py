@@ -14,7 +14,7 @@ The figures of docs/explanation/alarms.md:
 - drifts: what a slow drift, and a small fault, come out as.
 - cost: time of an update after a million clips, and size of the file.
 
-    python tests/benchmarks/bench_monitor.py [lengths quiet months delays members dependence states accepted drifts cost]
+    python tests/benchmarks/bench_monitor.py [WHAT ...]
 """
 
 from __future__ import annotations
@@ -336,8 +336,8 @@ def accepted(runs: int, clips: int = 8640) -> None:
                 again.append(_further(monitor, model, shift + rng.normal(size=clips)))
             found = [int(each) for each in again if each < math.inf]
             print(
-                f"{healthy} healthy clips, a change of {shift:g}, answered {waited} clips after the alarm: in {clips:,} "
-                f"clips of it after the answer {len(found)} of {runs} raised the alarm again {found or ''}",
+                f"{healthy} healthy clips, a change of {shift:g}, answered {waited} clips after the alarm: in "
+                f"{clips:,} clips of it after the answer {len(found)} of {runs} raised the alarm again {found or ''}",
                 flush=True,
             )
     for shift, goes_on, fault in (
@@ -354,8 +354,9 @@ def accepted(runs: int, clips: int = 8640) -> None:
             if _further(monitor, model, shift * goes_on + rng.normal(size=100)) == math.inf:
                 found.append(_further(monitor, model, fault + rng.normal(size=360)))
         print(
-            f"taken for healthy: {shift}; watched then: {shift * goes_on}; fault: {fault}: median {np.median(found):g}, "
-            f"90 % {np.quantile(found, 0.9, method='higher'):g} clips, {np.mean(np.isinf(found)):.0%} missed in an hour",
+            f"taken for healthy: {shift}; watched then: {shift * goes_on}; fault: {fault}: median "
+            f"{np.median(found):g}, 90 % {np.quantile(found, 0.9, method='higher'):g} clips, "
+            f"{np.mean(np.isinf(found)):.0%} missed in an hour",
             flush=True,
         )
 
