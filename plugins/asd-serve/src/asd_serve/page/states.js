@@ -13,12 +13,15 @@ export function standing({ phase, conditions }) {
   return conditions?.length && CALM.includes(phase) ? "condition" : phase;
 }
 
-/** Sort: the most urgent first, then the latest change, then by name. */
+/** Sort: the most urgent first, then the latest change or the most evidence, then by name. */
 export function urgency(one, other) {
   const rank = (machine) => URGENCY.indexOf(standing(machine));
   return rank(one) - rank(other) || (rank(one) < 3 ? (since(other) ?? 0) - (since(one) ?? 0) : 0)
-    || one.name.localeCompare(other.name);
+    || steps(other) - steps(one) || one.name.localeCompare(other.name);
 }
+
+/** Quarters of the way to the alarm: in steps, so that machines do not change places with every clip. */
+const steps = ({ evidence, threshold }) => (threshold > 0 ? Math.floor((4 * (evidence ?? 0)) / threshold) : 0);
 
 /** Since when it stands so. */
 export function since(machine) {
