@@ -64,8 +64,9 @@ export function eventList(filter, { named = false, toast }) {
     const at = events.findIndex((each) => each.id === event.id);
     if (at >= 0) events[at] = { ...events[at], ...event };
     else {
-      events.unshift(event);
-      if (element.scrollTop > 0) element.scrollTop += ROW; // what is read stays in place
+      const before = events.findIndex((each) => each.time <= event.time); // an event may be told after later ones
+      events.splice(before < 0 ? events.length : before, 0, event);
+      if (element.scrollTop > 0 && before * ROW <= element.scrollTop) element.scrollTop += ROW; // what is read stays in place
     }
     forget();
     soon();
@@ -112,7 +113,7 @@ export function eventList(filter, { named = false, toast }) {
       h("a.event", { href: link("events", event.id), class: `event ${event.severity}` },
         shape({ alarm: "alarm", warning: event.kind === "condition" ? "condition" : "unlike" }[event.severity] ?? "info"),
         h("div.text", {},
-          h("div.line", {}, h("strong", {}, named ? `${event.machine || texts.name}: ${kind}` : kind),
+          h("div.line", {}, h("strong", {}, kind, named && h("span", {}, ` · ${event.machine || texts.name}`)),
             h("time.muted", { title: wholly(event.time) }, moment(event.time))),
           h("div.line.muted", {}, h("span.cut", {}, without(event.text, event.machine)),
             marks.length > 0 && h("span.marks", {}, marks.join(" · "))))));

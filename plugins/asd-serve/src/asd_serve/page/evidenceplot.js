@@ -5,8 +5,9 @@ import { colour, h } from "./dom.js";
 import { ticks } from "./format.js";
 import { texts, write } from "./texts.js";
 
+const SEVERITIES = ["info", "warning", "alarm"];
 const MARK = 7;
-const MANY = 150; // so many events in sight are lines without a mark
+const APART = 13; // pixels that a mark needs: where events are denser, only the grave ones have one
 
 /**
  * Make the plot.
@@ -133,7 +134,9 @@ export function evidencePlot({ clicked, pointed }) {
     const seen = shown.events.filter(({ time }) => time >= span.since && time <= span.until);
     const scale = devicePixelRatio;
     ctx.save();
-    for (const severity of ["info", "warning", "alarm"]) { // the grave ones on top
+    for (const [rank, severity] of SEVERITIES.entries()) { // the grave ones on top
+      const many = seen.filter((each) => SEVERITIES.indexOf(each.severity) >= rank).length;
+      const room = many * APART * scale < bbox.width;
       ctx.strokeStyle = ctx.fillStyle = tones[severity];
       for (const event of seen) {
         if (event.severity !== severity) continue;
@@ -145,7 +148,7 @@ export function evidencePlot({ clicked, pointed }) {
           ctx.lineTo(x, bbox.top + bbox.height);
           ctx.stroke();
         }
-        if (seen.length <= MANY || severity === "alarm") sign(ctx, severity, x, bbox.top, MARK * scale);
+        if (room) sign(ctx, severity, x, bbox.top, MARK * scale);
       }
     }
     ctx.restore();

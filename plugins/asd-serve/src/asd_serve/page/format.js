@@ -55,7 +55,8 @@ export function ticks(times, step) {
       return started && started.getFullYear() === at.getFullYear() ? month.format(at) : `${month.format(at)}\n${at.getFullYear()}`;
     }
     if (step >= 86400) {
-      return started && started.getFullYear() === at.getFullYear() ? day.format(at) : `${day.format(at)}\n${at.getFullYear()}`;
+      const year = (started ?? new Date()).getFullYear();
+      return year === at.getFullYear() ? day.format(at) : `${day.format(at)}\n${at.getFullYear()}`;
     }
     const written = (step < 60 ? seconds : clock).format(at);
     return started && started.toDateString() === at.toDateString() ? written : `${written}\n${day.format(at)}`;

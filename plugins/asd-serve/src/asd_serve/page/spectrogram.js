@@ -12,6 +12,10 @@ const FREQUENCIES = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 5000
 const COLOURS = [[9, 7, 24], [40, 17, 89], [93, 24, 111], [152, 44, 103], [208, 72, 77], [243, 118, 43], [251, 180, 50],
   [252, 236, 150]];
 const PALETTE = palette();
+const NOTHING = -1; // where nothing was heard
+const [DARKEST, BRIGHTEST] = [0.02, 0.998]; // parts of the values between which colours are spread …
+const LEAST = 40; // … at least so many values apart, so that silence is not drawn as noise
+const COARSE = 8; // … in steps of so many, so that colours do not flicker
 
 const SCALES = {
   linear: (frequency) => frequency,
@@ -27,6 +31,7 @@ export function spectrogram() {
     texts.machine.pause);
   const frame = h("div.spectrogram", {}, canvas, notice);
   const sound = document.createElement("canvas");
+  let heard = new Int16Array(0);
   let form = null; // low, high, bands, step, scale, columns: the layout of `sound`
   let end = 0;
   let paused = false;
@@ -38,42 +43,46 @@ export function spectrogram() {
 
   function take(message) {
     if (paused) return;
-    const columns = bytes(message.data);
+    const values = bytes(message.data);
     if (!form || ["low", "high", "bands", "step", "scale"].some((each) => form[each] !== message[each])) begin(message);
-    const width = Math.floor(columns.length / form.bands);
+    const columns = Math.min(form.columns, Math.floor(values.length / form.bands));
     const missing = end ? Math.round((message.time - end) / form.step) : 0;
     if (missing > 1) shift(Math.min(missing, form.columns));
-    if (width) paint(columns, Math.min(width, form.columns));
-    end = message.time + width * form.step;
-    draw();
+    shift(columns);
+    heard.set(values.subarray(values.length - columns * form.bands), heard.length - columns * form.bands);
+    end = message.time + (values.length / form.bands) * form.step;
+    if (!document.hidden) draw();
   }
 
   function begin({ low, high, bands, step, scale = "linear" }) {
     form = { low, high, bands, step, scale, columns: Math.ceil(SECONDS.wide / step) };
     [sound.width, sound.height, end] = [form.columns, bands, 0];
+    heard = new Int16Array(form.columns * bands).fill(NOTHING);
     notice.hidden = true;
     pause.hidden = false;
   }
 
+  /** Make room for columns at the right, in which nothing was heard yet. */
   function shift(columns) {
-    const pen = sound.getContext("2d");
-    pen.globalCompositeOperation = "copy";
-    pen.drawImage(sound, -columns, 0);
-    pen.globalCompositeOperation = "source-over";
+    heard.copyWithin(0, columns * form.bands);
+    heard.fill(NOTHING, heard.length - columns * form.bands);
   }
 
-  function paint(values, width) {
-    shift(width);
+  /** Draw what was heard on a canvas of one pixel a value, from the quietest to the loudest of what is seen. */
+  function paint() {
+    const [low, high] = range(heard);
     const pen = sound.getContext("2d");
-    const image = pen.createImageData(width, form.bands);
-    const first = values.length - width * form.bands;
-    for (let column = 0; column < width; column++) {
-      for (let band = 0; band < form.bands; band++) {
-        const value = values[first + column * form.bands + band];
-        image.data.set(PALETTE.subarray(4 * value, 4 * value + 4), 4 * ((form.bands - 1 - band) * width + column));
+    const image = pen.createImageData(form.columns, form.bands);
+    const colours = new Uint32Array(image.data.buffer);
+    for (let column = 0, at = 0; column < form.columns; column++) {
+      for (let band = 0; band < form.bands; band++, at++) {
+        const value = heard[at];
+        if (value === NOTHING) continue;
+        const part = Math.min(255, Math.max(0, Math.round((255 * (value - low)) / (high - low))));
+        colours[(form.bands - 1 - band) * form.columns + column] = PALETTE[part];
       }
     }
-    pen.putImageData(image, form.columns - width, 0);
+    pen.putImageData(image, 0, 0);
   }
 
   function draw() {
@@ -91,6 +100,7 @@ export function spectrogram() {
     const [across, down] = [width - LEFT, height - BOTTOM];
     pen.fillStyle = colour("--sunken"); // where nothing was heard
     pen.fillRect(LEFT, 0, across, down);
+    paint();
     pen.drawImage(sound, form.columns - shown, 0, shown, form.bands, LEFT, 0, across, down);
     pen.font = `12px ${getComputedStyle(frame).fontFamily}`;
     pen.fillStyle = pen.strokeStyle = colour("--muted");
@@ -147,6 +157,25 @@ export function spectrogram() {
 
 const bytes = (text) => Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
 
+/** The values that are drawn darkest and brightest. */
+function range(heard) {
+  const counts = new Uint32Array(256);
+  let all = 0;
+  for (const value of heard) {
+    if (value === NOTHING) continue;
+    counts[value] += 1;
+    all += 1;
+  }
+  const quantile = (part) => {
+    let [sum, value] = [0, 0];
+    while (value < 255 && (sum += counts[value]) < part * all) value += 1;
+    return value;
+  };
+  const low = Math.floor(quantile(DARKEST) / COARSE) * COARSE;
+  return [low, Math.max(low + LEAST, Math.ceil(quantile(BRIGHTEST) / COARSE) * COARSE)];
+}
+
+/** The colours as pixels of an image in memory: bytes red, green, blue, opacity. */
 function palette() {
   const found = new Uint8ClampedArray(256 * 4);
   for (let value = 0; value < 256; value++) {
@@ -156,5 +185,5 @@ function palette() {
     COLOURS[from].forEach((low, at) => { found[4 * value + at] = low + part * (COLOURS[from + 1][at] - low); });
     found[4 * value + 3] = 255;
   }
-  return found;
+  return new Uint32Array(found.buffer);
 }
