@@ -41,3 +41,11 @@ export function span(length) {
   }
   return days(Math.round(minutes / 1440));
 }
+
+/** "80 to 120 Hz", "2.1 to 2.6 kHz". */
+export function frequencies(low, high) {
+  const { hertz, kilohertz } = texts.frequencies;
+  const kilo = high >= 1000;
+  const number = (value) => new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 }).format(kilo ? value / 1000 : value);
+  return (kilo ? kilohertz : hertz)(number(low), number(high));
+}
