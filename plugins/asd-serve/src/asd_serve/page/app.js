@@ -24,8 +24,6 @@ const context = {
   get user() { return user; },
 };
 
-start();
-
 async function start() {
   prepare();
   watchConnection();
@@ -131,3 +129,5 @@ function watchConnection() {
     wasLost = lost !== null;
   });
 }
+
+start();

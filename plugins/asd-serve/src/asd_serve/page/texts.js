@@ -84,6 +84,31 @@ export const texts = {
     day: (n) => count(n, "day"),
   },
 
+  evidence: {
+    label: "Evidence that the sound has changed",
+    words: {
+      none: "No sign of a change",
+      little: "Little evidence of a change",
+      growing: "Some evidence of a change",
+      near: "Much evidence of a change",
+      enough: "Enough evidence for an alarm",
+    },
+    learning: "No alarm is possible yet",
+    unknown: "Nothing is known",
+    figure: (value, threshold) => `${value} of ${threshold}`,
+  },
+
+  overview: {
+    title: "Machines",
+    /** `counts`: a Map from state to how many machines are in it, the most urgent first. */
+    summary: (counts) => [...counts].map(([state, n]) => words(state, n)).join(" · "),
+    empty: "No machine is listened to yet. Start the server with your machines:",
+    command: "asd serve --listen plant.toml",
+    thisAlarm: "See this alarm",
+    lastAlarm: (time) => `Last alarm ${time}`,
+    noAlarm: "No alarm so far",
+  },
+
   cancel: "Cancel",
   frequencies: { hertz: (low, high) => `${low} to ${high} Hz`, kilohertz: (low, high) => `${low} to ${high} kHz` },
 
@@ -190,6 +215,19 @@ export const texts = {
     withdrawn: "The note was taken back.",
   },
 };
+
+function words(state, n) {
+  const named = {
+    alarm: count(n, "alarm"),
+    unlike: `${number.format(n)} unlike before`,
+    condition: `${number.format(n)} disturbed`,
+    "not listened to": `${number.format(n)} not listened to`,
+    cleared: `${number.format(n)} cleared`,
+    learning: `${number.format(n)} learning`,
+    watching: `${number.format(n)} watching`,
+  };
+  return named[state] ?? `${number.format(n)} ${state}`;
+}
 
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
