@@ -49,3 +49,8 @@ export function frequencies(low, high) {
   const number = (value) => new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 }).format(kilo ? value / 1000 : value);
   return (kilo ? kilohertz : hertz)(number(low), number(high));
 }
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A text in whose numbers and units no line breaks. */
+export const together = (text) => text.replace(/(\d) (s|dB|Hz|kHz|%)(?![a-z])/g, "$1\u00a0$2");

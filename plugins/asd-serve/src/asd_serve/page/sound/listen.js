@@ -1,7 +1,7 @@
 // Listening to one recording, or to two of them in turn: transport, spectrograms, and the places that stand out.
 
 import { h, say } from "../dom.js";
-import { frequencies } from "../format.js";
+import { capital, frequencies, together } from "../format.js";
 import { levelsOf, Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { decode, spectrogram } from "./reading.js";
@@ -60,10 +60,10 @@ export class Listening {
     const louder = h("select", { change: () => (this.player.louder = Number(louder.value)) },
       LOUDER.map((each) => h("option", { value: each }, words.louder(each))));
     this.figures = this.#tracks.map((each) => h("figure", { "data-track": each.name },
-      h("figcaption", {}, each.label, h("span.heard", {}, words.heard)), each.picture.element));
+      h("figcaption", {}, each.label, h("span.heard", {}, words.heard)), each.picture.element,
+      each === this.#tracks[0] && this.slider));
     this.element = h("div.listening", {},
       h("div.pictures", {}, this.figures),
-      this.slider,
       h("div.transport", {}, this.button, this.clock,
         this.#tracks.length > 1 && h("div.segments", { role: "group", "aria-label": words.compare }, this.choices),
         h("label.volume", {}, h("span.hidden", {}, words.volume), louder)),
@@ -78,7 +78,7 @@ export class Listening {
       click: () => this.#only(each) }, texts.listen.only(frequencies(each.low, each.high))));
     return h("ol.places", {}, places.map((each, index) => h("li", {},
       h("span.number", { "aria-hidden": "true" }, index + 1),
-      h("p", {}, capital(each.text), each.contribution != null && h("span.muted", {}, ` ${texts.listen.share(write.percent(each.contribution))}`)),
+      h("p", {}, together(capital(each.text)), each.contribution != null && h("span.muted", {}, ` ${texts.listen.share(write.percent(each.contribution))}`)),
       h("div.actions", {},
         h("button.quiet", { type: "button", click: () => this.#hear(each) }, texts.listen.hear(write.one(each.start))),
         this.bands[index]))));
@@ -150,5 +150,3 @@ export class Listening {
     if (player.playing) this.#frame = requestAnimationFrame(() => this.#move());
   }
 }
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

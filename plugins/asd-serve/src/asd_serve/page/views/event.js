@@ -1,7 +1,7 @@
 // One event: what was heard, and what people say it was.
 
 import { h, put } from "../dom.js";
-import { moment, span, wholly } from "../format.js";
+import { capital, moment, span, together, wholly } from "../format.js";
 import { keysOn, shortcuts, turnKeys } from "../keys.js";
 import { shape } from "../shapes.js";
 import { Listening } from "../sound/listen.js";
@@ -85,9 +85,10 @@ class EventView {
     const about = { from: Math.floor(event.time - HOUR), to: Math.ceil(event.time + HOUR) };
     const sentence = event.explanation?.findings?.[0]?.text;
     return h("header.event-head", {},
-      h("p", {}, h("a.machine", { href: context.link("machines", event.machine, about) }, words.machine(event.machine))),
-      h("h1", {}, sentence ? `${capital(sentence)}.` : `${capital(bare(event))}.`),
-      sentence && h("p.muted", {}, `${capital(bare(event))}.`),
+      h("p", {}, h("a.up", { href: context.link("machines", event.machine, about) }, words.machine(event.machine))),
+      h("h1", {}, together(`${capital(sentence ?? bare(event))}.`)),
+      sentence && event.data?.evidence != null &&
+        h("p.muted", {}, words.why(write.one(event.data.evidence), write.one(event.data.threshold))),
       this.chips);
   }
 
@@ -140,10 +141,11 @@ class EventView {
         said
           ? h("button", { type: "button", click: () => this.takeBack() }, words.undo)
           : [
-            h("button.fault", { type: "button", click: () => this.judge("fault") }, words.fault),
-            h("button", { type: "button", click: () => this.normal() }, words.normal),
+            h("button.answer", { type: "button", click: () => this.judge("fault") }, h("span.state.alarm", {}, shape("alarm")), words.fault),
+            h("button.answer", { type: "button", click: () => this.normal() },
+              h("span.state.watching", {}, shape("watching")), words.normal),
           ],
-        !event.acknowledged && h("button", { type: "button", click: () => this.acknowledge() }, words.acknowledge)),
+        !event.acknowledged && h("button.quiet", { type: "button", click: () => this.acknowledge() }, words.acknowledge)),
       !this.may && h("p.small.muted", {}, words.mayNot),
       event.judgements?.length > 1 && h("details", {}, h("summary", {}, words.allJudgements),
         h("ul.small", {}, event.judgements.map((each) =>
@@ -229,6 +231,5 @@ class EventView {
 }
 
 const isJudged = (event) => event.kind === "alarm";
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 /** The text of an event without the machine's name, which stands above it. */
 const bare = ({ text, machine }) => (text.startsWith(`${machine}: `) ? text.slice(machine.length + 2) : text).replace(/\.$/, "");
