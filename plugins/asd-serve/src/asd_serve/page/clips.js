@@ -36,7 +36,7 @@ export function clipTable(machine) {
     put(body, clips.slice(0, SHOWN).map((clip) => h("tr", {},
       h("td", { title: wholly(clip.time) }, isToday(clip.time) ? exactly(clip.time) : moment(clip.time, { exact: true })),
       h("td.number", { class: clip.anomalous ? "number unusual" : "number" }, clip.anomalous && unusual(), rarity(clip.p_value)),
-      h("td.number.wide", {}, clip.score == null ? "–" : write.digits(clip.score)),
+      h("td.number.wide", {}, clip.score == null ? "–" : write.short(clip.score)),
       h("td.number", {}, clip.evidence == null ? "–" : write.one(clip.evidence)))));
   }
 }
@@ -47,7 +47,7 @@ const unusual = () => h("span.state.warning", { title: texts.machine.clips.unusu
 
 /** How rare a clip that scores like this is among healthy ones: "1 in 50". */
 function rarity(p) {
-  return p > 0 ? texts.machine.clips.oneIn(write.rounded(p > 0.1 ? Math.round(1 / p) : 1 / p)) : "–";
+  return p > 0 ? texts.machine.clips.oneIn(write.p(p > 0.1 ? Math.round(1 / p) : 1 / p)) : "–";
 }
 
 const isToday = (time) => new Date(time * 1000).toDateString() === new Date().toDateString();

@@ -42,6 +42,7 @@ export function span(length) {
   return days(Math.round(minutes / 1440));
 }
 
+<<<<<<< HEAD
 const month = format({ month: "short" });
 
 /** Labels of a time axis whose ticks lie `step` seconds apart: local times, and the day wherever it changes. */
@@ -62,3 +63,17 @@ export function ticks(times, step) {
     return started && started.toDateString() === at.toDateString() ? written : `${written}\n${day.format(at)}`;
   });
 }
+=======
+/** "80 to 120 Hz", "2.1 to 2.6 kHz". */
+export function frequencies(low, high) {
+  const { hertz, kilohertz } = texts.frequencies;
+  const kilo = high >= 1000;
+  const number = (value) => new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 }).format(kilo ? value / 1000 : value);
+  return (kilo ? kilohertz : hertz)(number(low), number(high));
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A text in whose numbers and units no line breaks. */
+export const together = (text) => text.replace(/(\d) (s|dB|Hz|kHz|%)(?![a-z])/g, "$1\u00a0$2");
+>>>>>>> h-pageb

@@ -2,16 +2,14 @@
 
 import { colour, h, put } from "./dom.js";
 import { exactly } from "./format.js";
+import { COLOURS } from "./sound/colours.js";
 import { texts } from "./texts.js";
 
 const SECONDS = { wide: 60, narrow: 30 };
 const NARROW = 600;
 const [LEFT, BOTTOM] = [58, 24];
 const FREQUENCIES = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000];
-/** Colours from quiet to loud, interpolated: dark violet to light yellow, as readers of spectrograms know them. */
-const COLOURS = [[9, 7, 24], [40, 17, 89], [93, 24, 111], [152, 44, 103], [208, 72, 77], [243, 118, 43], [251, 180, 50],
-  [252, 236, 150]];
-const PALETTE = palette();
+const PALETTE = new Uint32Array(COLOURS.buffer);
 const NOTHING = -1; // where nothing was heard
 const [DARKEST, BRIGHTEST] = [0.02, 0.998]; // parts of the values between which colours are spread …
 const LEAST = 40; // … at least so many values apart, so that silence is not drawn as noise
@@ -173,17 +171,4 @@ function range(heard) {
   };
   const low = Math.floor(quantile(DARKEST) / COARSE) * COARSE;
   return [low, Math.max(low + LEAST, Math.ceil(quantile(BRIGHTEST) / COARSE) * COARSE)];
-}
-
-/** The colours as pixels of an image in memory: bytes red, green, blue, opacity. */
-function palette() {
-  const found = new Uint8ClampedArray(256 * 4);
-  for (let value = 0; value < 256; value++) {
-    const place = (value / 255) * (COLOURS.length - 1);
-    const from = Math.min(COLOURS.length - 2, Math.floor(place));
-    const part = place - from;
-    COLOURS[from].forEach((low, at) => { found[4 * value + at] = low + part * (COLOURS[from + 1][at] - low); });
-    found[4 * value + 3] = 255;
-  }
-  return new Uint32Array(found.buffer);
 }

@@ -4,8 +4,6 @@
 export const locale = "en-GB";
 
 const number = new Intl.NumberFormat(locale);
-const digits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 });
-const two = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
 const one = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 /** "1 clip", "2,000 clips". */
@@ -170,9 +168,231 @@ export const texts = {
     severity: "Severity",
     severities: { "": "All", warning: "Warnings and alarms", alarm: "Alarms" },
   },
+
+  cancel: "Cancel",
+  frequencies: { hertz: (low, high) => `${low} to ${high} Hz`, kilohertz: (low, high) => `${low} to ${high} kHz` },
+
+  listen: {
+    play: "Play",
+    pause: "Pause",
+    position: "Position in the recording",
+    compare: "Which recording is heard",
+    heard: "you hear this",
+    volume: "Volume",
+    louder: (decibels) => (decibels ? `${decibels} dB louder` : "As recorded"),
+    clock: (at, all) => `${at} / ${all} s`,
+    at: (seconds) => `${seconds} seconds`,
+    hear: (seconds) => `Hear it from ${seconds} s`,
+    only: (band) => `Hear only ${band}`,
+    share: (percent) => `(${percent} of the unusual score)`,
+  },
+
+  event: {
+    title: "Event",
+    machine: (name) => `‹ ${name}`,
+    why: (evidence, threshold) => `The evidence that the sound has changed reached ${evidence}; the alarm is at ${threshold}.`,
+    sound: "What was heard",
+    thisSound: (time) => `This alarm, ${time}`,
+    thisShort: "This alarm",
+    healthySound: (time) => `Nearest healthy clip, ${time}`,
+    healthyShort: "Healthy",
+    raised: "alarm raised",
+    download: "Download (FLAC)",
+    picture: "Spectrogram of the recording",
+    plain: "This browser cannot decode the recording for comparing; here it is as it was kept.",
+    noSound: "No sound of this alarm is kept: it was deleted by age or size, or is still being written.",
+    somebody: "somebody",
+    acknowledgedBy: (name) => `Acknowledged by ${name}`,
+    what: "What was it?",
+    ask: "Compare it with the healthy clip. Nothing is learned from it before you confirm.",
+    notYet: "Nobody has said what it was.",
+    mayNot: "Your key may look only. Ask for one with the role feedback to answer.",
+    judgements: { normal: "that was normal", fault: "it was a fault", undo: "taken back" },
+    judged: (what, name, time) => `${name} said: ${what}, ${time}.`,
+    judgedBare: (what) => `Somebody said: ${what}.`,
+    allJudgements: "All that was said",
+    fault: "It was a fault",
+    normal: "That was normal…",
+    acknowledge: "Acknowledge",
+    undo: "Undo",
+    done: {
+      normal: "Kept as normal: its clips are healthy from now on, and the evidence begins anew.",
+      fault: "Kept as a fault.",
+      acknowledge: "Acknowledged.",
+      undo: "Taken back.",
+    },
+    details: "Figures and explanation",
+    explanation: "All that stands out",
+    facts: {
+      evidence: "Evidence",
+      evidenceText: (value, threshold) => `${value}; the alarm is at ${threshold}`,
+      p: "Clip that raised it",
+      pText: (share) => `about ${share} of healthy clips are as unusual`,
+      since: "Since",
+      kept: "Sound kept",
+      keptText: (seconds) => `${seconds} s`,
+      id: "Number",
+    },
+    keysTitle: "Keys",
+    keysOn: "Use these keys",
+    keys: {
+      Space: ["play, pause"],
+      "← →": ["a second back, on"],
+      X: ["change between this alarm and the healthy clip"],
+      F: ["it was a fault", "feedback"],
+      N: ["that was normal", "feedback"],
+      A: ["acknowledge", "feedback"],
+      W: ["write a note", "feedback"],
+    },
+  },
+
+  normal: {
+    title: "Was that normal?",
+    computing: "Working out what would change…",
+    later: "It can be undone. To teach the model itself what was marked, open the machine.",
+    yes: "Yes, that was normal",
+    what: "What changes",
+    before: "Now",
+    after: "Then",
+    yesShort: "yes",
+    noShort: "no",
+    spared: (n) => `${count(n, "earlier alarm")} would not have been raised:`,
+    keys: {
+      clips: "Healthy clips known",
+      healthy_clips: "Healthy clips known",
+      evidence: "Evidence",
+      threshold: "Evidence of an alarm",
+      phase: "State",
+    },
+  },
+
+  notes: {
+    title: "Notes",
+    none: "No notes yet.",
+    label: "Note",
+    placeholder: "What did you find at the machine?",
+    add: "Add note",
+    withdraw: "Take back",
+    withdrawn: "The note was taken back.",
+  },
+
+  microphone: {
+    insecure: "The browser lends its microphone only to pages that come over HTTPS, or from this very computer. " +
+      "Start asd serve with --certificate and --key-file, or open the page where it runs.",
+    failed: (text) => `The microphone cannot be used: ${text}`,
+    ended: "The microphone was unplugged, or is no longer allowed.",
+    errors: {
+      NotAllowedError: "The microphone is not allowed. Allow it for this page beside the address, and try again.",
+      NotFoundError: "There is no microphone. Plug one in, and try again.",
+      NotReadableError: "The microphone cannot be opened; another program may hold it.",
+    },
+  },
+
+  meter: { label: "Level", value: (level) => `${level} dB` },
+
+  judge: {
+    lead: "How does it sound? Files are judged, and not kept.",
+    noModels: "This server has no model. Record healthy sound and fit one under Record, or start it with one:",
+    noModelsCommand: "asd serve pump.asd",
+    model: "Model",
+    state: "State of the machine",
+    anyState: "any",
+    about: (clips, seconds) => `Learned from ${count(clips, "healthy clip")} of ${number.format(seconds)} s.`,
+    choose: "Choose recordings",
+    drop: "or drop them here",
+    record: "Record with this microphone",
+    stop: "Stop, and judge it",
+    recorded: (seconds, wanted) => `${seconds} of ${wanted} s`,
+    recording: (time) => `Microphone ${time}`,
+    summary: (done, all, unusual, failed) =>
+      `${number.format(done)} of ${count(all, "file")} judged: ${number.format(unusual)} unusual` +
+      (failed ? `, ${number.format(failed)} not readable.` : "."),
+  },
+
+  result: {
+    waiting: "waits",
+    sending: (name) => `Sending ${name}`,
+    sent: (share) => `${share} sent`,
+    judging: "is judged…",
+    failed: "Cannot be judged",
+    nothing: "The recording holds no clip.",
+    remove: (name) => `Take ${name} off this page`,
+    verdicts: { usual: "Sounds healthy", unusual: "Unusual" },
+    unusual: (share, p) => `About ${share} of healthy clips sound as unusual as this (p = ${p}).`,
+    usual: (share, p) => `About ${share} of healthy clips are at least as unusual (p = ${p}).`,
+    several: (unusual, all, p) => `${number.format(unusual)} of ${count(all, "clip")} unusual; the smallest p-value is ${p}.`,
+    note: (text) => `Note: ${text}.`,
+    picture: "The recording",
+    tooLarge: "The file is too large to be drawn and played here.",
+    notDrawn: "This browser cannot decode the file; the server could.",
+    table: (n) => `All ${count(n, "clip")}`,
+    more: (n) => `And ${count(n, "further clip")}.`,
+    from: "From",
+    verdict: "Verdict",
+    p: "p-value",
+    seconds: (n) => `${n} s`,
+  },
+
+  record: {
+    title: "Record and fit",
+    lead: "Record the machine while it is healthy; a model then learns what healthy sounds like.",
+    mayNot: "Recording and fitting need a key with the role administer.",
+    first: "1. Record healthy sound",
+    name: "Machine",
+    namePlaceholder: "pump 1",
+    nameHelp: "What the recording, and later the model, is called.",
+    source: "Where the sound comes from",
+    browser: "The microphone of this device",
+    machine: "A machine that is listened to:",
+    whichMachine: "Machine to record",
+    hints: [
+      "Put the microphone where it will stay, and do not move it.",
+      "Let the machine run as it does from day to day, in all its states.",
+      "Ten clips are the least; ten minutes or more make a better model.",
+    ],
+    start: "Start recording",
+    fromMachine: (name) => `Recording ${name}`,
+    fromBrowser: (label) => (label ? `Recording from ${label}` : "Recording"),
+    enough: "Towards ten minutes",
+    clips: (n) => `${count(n, "clip")} recorded`,
+    stop: "Stop and go on",
+    discard: "Discard",
+    discardTitle: "Discard the recording?",
+    discardText: "What was recorded is deleted.",
+    slow: "The network is too slow for the sound. What came before is kept; stop and go on, or begin again.",
+    cut: "The connection broke. What came before is kept; stop and go on, or begin again.",
+    second: "2. Fit a model",
+    recorded: (clips, time) => `${clips} clips, ${time} of sound.`,
+    noProblems: "No silence, no clipping, nothing broken was found.",
+    modelName: "Name of the model",
+    fit: "Fit the model",
+    fitting: "The model learns…",
+    cancelFit: "Cancel",
+    cancelled: "Fitting was cancelled. The recording is kept.",
+    done: (name) => `Model ${name} is ready`,
+    next: "To watch the machine day and night with it, name it in the settings of a listener:",
+    nextCommand: "asd listen plant.toml",
+    judgeWith: "Judge a file with it",
+    again: "Record another",
+    failed: "No model came of it",
+    tryAgain: "Try again",
+    gone: "This is no longer known",
+  },
 };
 
-/** Numbers as they are written: whole ones, with one decimal, with three digits that count, with two. */
+const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
+const twoDigits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
+const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
+
 export const write = {
-  number: (n) => number.format(n), one: (n) => one.format(n), digits: (n) => digits.format(n), rounded: (n) => two.format(n), count,
+  number: (n) => number.format(n),
+  one: (n) => one.format(n),
+  short: (n) => short.format(n),
+  percent: (n) => percent.format(n),
+  /** A small share with two digits: "0.25%". */
+  share: (n) => fine.format(n),
+  /** A p-value. */
+  p: (n) => twoDigits.format(n),
+  count,
 };
