@@ -42,7 +42,6 @@ export function span(length) {
   return days(Math.round(minutes / 1440));
 }
 
-<<<<<<< HEAD
 const month = format({ month: "short" });
 
 /** Labels of a time axis whose ticks lie `step` seconds apart: local times, and the day wherever it changes. */
@@ -63,7 +62,7 @@ export function ticks(times, step) {
     return started && started.toDateString() === at.toDateString() ? written : `${written}\n${day.format(at)}`;
   });
 }
-=======
+
 /** "80 to 120 Hz", "2.1 to 2.6 kHz". */
 export function frequencies(low, high) {
   const { hertz, kilohertz } = texts.frequencies;
@@ -76,4 +75,3 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** A text in whose numbers and units no line breaks. */
 export const together = (text) => text.replace(/(\d) (s|dB|Hz|kHz|%)(?![a-z])/g, "$1\u00a0$2");
->>>>>>> h-pageb

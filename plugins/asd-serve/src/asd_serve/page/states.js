@@ -1,7 +1,7 @@
 // What state a machine is in, for people, and how urgent it is.
 
 import { h } from "./dom.js";
-import { moment, span, wholly } from "./format.js";
+import { capital, moment, span, wholly } from "./format.js";
 import { shape } from "./shapes.js";
 import { texts } from "./texts.js";
 
@@ -44,5 +44,5 @@ export function sinceWhen(time) {
 /** An event's text without the machine's name, where that stands beside it already. */
 export const without = (text, machine) => {
   const rest = text.startsWith(`${machine}: `) ? text.slice(machine.length + 2) : text;
-  return rest.charAt(0).toUpperCase() + rest.slice(1);
+  return capital(rest);
 };
