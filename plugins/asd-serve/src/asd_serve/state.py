@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -30,6 +31,11 @@ class State:
     models: dict[str, Path]
     history: Path | None = None
     listener: Any = None
+    listen: Path | None = None
+    load: Any = None
+    plant: Any = None
+    stack: ExitStack = field(default_factory=ExitStack)
+    ready: dict[str, Any] = field(default_factory=dict)
 
 
 def _of(connection: HTTPConnection) -> State:
