@@ -18,6 +18,7 @@ from asd.detection.accepted import MOST, Accepted
 from asd.detection.calibration import Calibration
 from asd.detection.monitor import Monitor, Status
 from asd.detection.monitor_state import StateFile, hold
+from asd.errors import MonitorError
 from asd.records import Clip
 
 SECONDS = 10.0
@@ -188,3 +189,21 @@ def test_many_accepted_sounds_are_put_together_with_the_nearest() -> None:
     assert len(accepted.bags) == MOST
     assert accepted.bags[4][1].total == 15
     assert accepted.accept({bins[0]: 2})[0] == {1: {bins[0]: 2}}  # within a known one
+
+
+def test_feedback_with_a_mark_is_taken_back_by_it() -> None:
+    model = fake_model()
+    monitor, rng = alarmed(model), np.random.default_rng(8)
+    held = monitor.bag.total
+    feedback.last_alarm_was_normal(monitor, mark="first")
+    list(watch(monitor, model, rng.normal(size=100)))
+    assert list(watch(monitor, model, 9 + rng.normal(size=30)))[-1].alarm
+    feedback.last_alarm_was_normal(monitor, mark="second")
+    assert len(monitor.accepted.bags) == 2
+    with pytest.raises(MonitorError, match=r"^nothing to undo"):
+        feedback.undo(monitor, mark="third")
+    feedback.undo(monitor, mark="first")  # not the last: the evidence goes on
+    assert (list(monitor.accepted.bags), monitor.state.evidence.phase) == ([2], "watching")
+    feedback.undo(monitor, mark="second")
+    assert (monitor.accepted.bags, monitor.state.evidence.phase) == ({}, "alarm")
+    assert monitor.bag.total >= held

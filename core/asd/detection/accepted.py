@@ -109,6 +109,12 @@ class Accepted:
         while len(own.waiting) > min(_WAIT, max(bag.total, _FEWEST)):
             bag.add(own.waiting.pop(0))
 
+    def settle(self, sound: int) -> None:
+        """Put the clips that wait into the bag of a sound."""
+        own, bag = self.bags[sound]
+        while own.waiting:
+            bag.add(own.waiting.pop(0))
+
     def unwatch(self, sound: int, number: int) -> None:
         """Take a clip of a bin, a late one, out of a sound again."""
         if sound not in self.bags:

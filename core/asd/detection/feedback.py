@@ -12,12 +12,20 @@ from asd.errors import MonitorError
 
 Span = tuple[float, float]
 """First and last time, in seconds since 1970."""
+_LAST = "the last alarm"
 
 
-def last_alarm_was_normal(monitor: Monitor) -> int:
+def last_alarm_was_normal(monitor: Monitor, *, mark: str = "") -> int:
     """Take all clips of the last alarm for healthy, restart the evidence, and return their number.
 
     Sound that is unlike that of the fit is then healthy, too.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Whose alarm it is.
+    mark : str
+        What `undo` can name it by, such as the id of the alarm.
 
     Raises
     ------
@@ -26,17 +34,17 @@ def last_alarm_was_normal(monitor: Monitor) -> int:
     """
     evidence = monitor.state.evidence
     if evidence.phase == "unlike":
-        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy")
+        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy", mark=mark)
         monitor.state.accepted = True
         return 0
     if not evidence.set_aside:
         raise MonitorError("no alarm was raised, or its clips were taken for healthy already: nothing to change")
     since = evidence.aside_since or 0.0
     moved = [each for each in monitor.state.recent if each.time >= since and not each.counted]
-    return _accept(monitor, evidence.set_aside, moved, "the last alarm")
+    return _accept(monitor, evidence.set_aside, moved, _LAST, mark)
 
 
-def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span | None = None) -> int:
+def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span | None = None, mark: str = "") -> int:
     """Take clips for healthy, restart the evidence, and return how many the monitor had not taken for healthy before.
 
     Parameters
@@ -47,6 +55,8 @@ def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span |
         Name of a clip, without its folder.
     span : tuple of float, optional
         First and last time, instead of a name.
+    mark : str
+        As for `last_alarm_was_normal`.
 
     Raises
     ------
@@ -66,7 +76,7 @@ def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span |
             f"no clip {meant} is remembered one by one, only {known}; --last-alarm means all clips of the last alarm"
         )
     moved = [each for each in found if not each.counted]
-    return _accept(monitor, Counter(each.number for each in moved), moved, clip or f"those {meant}")
+    return _accept(monitor, Counter(each.number for each in moved), moved, clip or f"those {meant}", mark)
 
 
 def reset(monitor: Monitor, *, forget: bool = False) -> None:
@@ -84,6 +94,7 @@ def reset(monitor: Monitor, *, forget: bool = False) -> None:
     sounds: dict[int, dict[int, int]] = {}
     if forget:
         for number, (sound, bag) in monitor.accepted.bags.items():
+            monitor.accepted.settle(number)
             sounds[number] = {bin_ + sound.state * BINS: count for bin_, count in _taken_out(bag).items()}
             for bin_, count in sounds[number].items():
                 monitor.accepted.add(number, bin_, count)
@@ -93,8 +104,16 @@ def reset(monitor: Monitor, *, forget: bool = False) -> None:
     evidence.last_time, evidence.set_aside, evidence.aside_since = None, {}, None
 
 
-def undo(monitor: Monitor) -> str:
+def undo(monitor: Monitor, *, mark: str | None = None) -> str:
     """Take the last feedback or reset back, and return what it was; clips watched since then stay watched.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        To whom it was given.
+    mark : str, optional
+        Take back the feedback with this mark. If it is not the last, the evidence stays as it is, which others have
+        restarted since.
 
     Raises
     ------
@@ -102,9 +121,11 @@ def undo(monitor: Monitor) -> str:
         If there is none.
     """
     state = monitor.state
-    if not state.undoable:
+    marked = [i for i, each in enumerate(state.undoable) if mark is None or each.mark == mark]
+    if not marked:
         raise MonitorError("nothing to undo: no feedback was given, or all of it was undone")
-    last = state.undoable.pop()
+    is_last = marked[-1] == len(state.undoable) - 1
+    last = state.undoable.pop(marked[-1])
     for number, count in last.change.items():
         monitor.bag.add(number, -count)
     for sound, own in last.sounds.items():
@@ -119,25 +140,26 @@ def undo(monitor: Monitor) -> str:
         elif each.sound in last.opened:
             each.counted = False
     later = state.evidence.last_time
-    state.evidence, state.accepted = last.evidence, last.accepted
+    if is_last:
+        state.evidence, state.accepted = last.evidence, last.accepted
     if last.kind == "normal":
         state.evidence.last_time = later
     monitor.note("undo", f"taken back: {last.text}", monitor.now())
     return last.text
 
 
-def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched], what: str) -> int:
+def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched], what: str, mark: str) -> int:
     count = sum(change.values())
     since = monitor.state.evidence.aside_since
     of_alarm = Counter(each.number for each in moved if since is not None and each.time >= since)
-    left = {} if what == "the last alarm" else monitor.state.evidence.set_aside
+    left = {} if what == _LAST else monitor.state.evidence.set_aside
     left = {number: count - of_alarm[number] for number, count in left.items()}
     sounds, opened = monitor.accepted.accept(change)
     sound_of = {number: sound for sound, own in sounds.items() for number in own}
     for each in moved:
         each.sound, each.taken = sound_of.get(each.number, 0), True
     text = f"{count} clip{'s' * (count != 1)} taken for healthy: {what}"
-    _change(monitor, "normal", {}, moved, text, sounds, opened)
+    _change(monitor, "normal", {}, moved, text, sounds, opened, mark)
     monitor.state.accepted |= bool(count)
     monitor.state.evidence.set_aside = {number: count for number, count in left.items() if count > 0}
     return count
@@ -157,12 +179,14 @@ def _change(
     text: str,
     sounds: Mapping[int, dict[int, int]] | None = None,
     opened: Sequence[int] = (),
+    mark: str = "",
 ) -> None:
     """Change the bag, restart the evidence, and remember how to take that back, and the changes of accepted sounds."""
     state = monitor.state
     times = [each.time for each in moved]
+    given = dict(sounds or {})
     state.undoable.append(
-        Feedback(kind, text, dict(change), times, state.evidence, state.accepted, dict(sounds or {}), list(opened))
+        Feedback(kind, text, dict(change), times, state.evidence, state.accepted, given, list(opened), mark)
     )
     for number, count in change.items():
         monitor.bag.add(number, count)

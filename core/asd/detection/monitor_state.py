@@ -136,7 +136,8 @@ class Evidence(msgspec.Struct):
 class Feedback(msgspec.Struct):
     """What undo needs: what was done, its change of the bag and of clips, and the evidence before it.
 
-    `sounds` holds the changes of accepted sounds by their numbers, `opened` the numbers of those that were new.
+    `sounds` holds the changes of accepted sounds by their numbers, `opened` the numbers of those that were new; `mark`
+    names it.
     """
 
     kind: str
@@ -147,6 +148,7 @@ class Feedback(msgspec.Struct):
     accepted: bool
     sounds: dict[int, dict[Bin, int]] = {}
     opened: list[int] = []
+    mark: str = ""
 
 
 class State(msgspec.Struct, kw_only=True):
