@@ -15,7 +15,7 @@ const APART = 13; // pixels that a mark needs: where events are denser, only the
  * @returns `element`, `area()`, `draw({times, evidence, threshold, events, conditions}, span)`, `move(span)`, `end()`
  */
 export function evidencePlot({ clicked, pointed }) {
-  const element = h("div.plot", { tabindex: 0, role: "img", "aria-label": texts.machine.plot });
+  const element = h("div.curve", { tabindex: 0, role: "img", "aria-label": texts.machine.plot });
   let shown = { times: [], evidence: [], threshold: null, events: [], conditions: [] };
   let span = { since: 0, until: 1 };
   let tones = colours();

@@ -78,7 +78,7 @@ function panel({ texts, link }) {
   const remarks = h("div.remarks");
   const fact = (label, place) => h("div", {}, h("dt.muted.small", {}, label), place);
   const element = h("section.card.panel", { "aria-label": words.state }, evidence.element,
-    h("dl.facts", {}, fact(words.since, when), fact(words.lastAlarm, alarm), fact(words.level, level), fact(words.model, model)),
+    h("dl.keyfacts", {}, fact(words.since, when), fact(words.lastAlarm, alarm), fact(words.level, level), fact(words.model, model)),
     remarks);
   let shown = "";
   return { element, state: phase, update };
