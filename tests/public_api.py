@@ -27,6 +27,7 @@ MODULES = (
     "asd.plugin",
     "asd.sklearn",
     "asd.testing",
+    "asd_listen",
     "asd_registry",
 )
 """Every public name of these."""

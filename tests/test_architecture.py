@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import asd_listen
 from asd.scaffold import OFFERS, Offer, write_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,6 +145,30 @@ def test_plugins_import_no_other_plugin(plugin: Path) -> None:
     others = {package_of(other) for other in PLUGINS} - {package_of(plugin)} - LIBRARIES
     wrong = [(str(path), module) for path, module in imports(plugin / "src") if module in others]
     assert wrong == []
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_of_the_listener_others_import_the_top_level_alone(plugin: Path) -> None:
+    if package_of(plugin) == "asd_listen":
+        return
+    for path in sorted((plugin / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = {alias.name for alias in node.names} if node.module == "asd_listen" else set()
+                assert names <= set(asd_listen.__all__), path
+                assert not str(node.module).startswith("asd_listen."), path
+            elif isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("asd_listen.") for alias in node.names), path
+
+
+def test_the_listeners_door_is_light_and_every_name_is_there() -> None:
+    script = (
+        "import sys, asd_listen\n"
+        "light = not {name for name in sys.modules if name.split('.')[0] in ('asd', 'numpy', 'msgspec')}\n"
+        "assert light and all(getattr(asd_listen, name) is not None for name in asd_listen.__all__)\n"
+        "assert set(asd_listen.__all__) <= set(dir(asd_listen))\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import asd
 from asd.errors import AsdError, MonitorError
-from asd.plugin import Clip, Event
+from asd.plugin import Block, Clip, Event
 from asd_listen.alerts import Alerts
 from asd_listen.conditions import Change
 from asd_listen.cutter import TimedClip
@@ -68,7 +68,8 @@ class Listener:
     outbox : Outbox
         The queues of the sinks.
     latency : float
-        Longest time, in the last minute, from the arrival of a clip's last sound to its verdict, in seconds.
+        Longest time, in the last minute, from the arrival of the sound after which a clip may be judged to its verdict,
+        in seconds: of its own last sound, unless a fault of the recording was suspected.
     clips : int
         Clips judged.
 
@@ -96,6 +97,7 @@ class Listener:
         self._trouble: str | None = None
         self._slowest: list[tuple[float, float]] = []
         self._answered: set[int] = set()
+        self._watchers: tuple[Callable[[str, Block], None], ...] = ()
 
     def __enter__(self) -> Listener:
         """Open everything; nothing is read before `run`."""
@@ -165,6 +167,19 @@ class Listener:
         self._stop.set()
         self._arrived.set()
 
+    def watch(self, hear: Callable[[str, Block], None]) -> Callable[[], None]:
+        """Let `hear` be called with each block of sound, and the name of its machine; return what ends that.
+
+        It is called by the thread that judges, before the clip is judged: it must return at once, and copy what it
+        keeps. What is judged, and what happens, is read from the history. Any thread may call this.
+        """
+        self._watchers = (*self._watchers, hear)
+
+        def end() -> None:
+            self._watchers = tuple(each for each in self._watchers if each is not hear)
+
+        return end
+
     def run(self) -> None:
         """Listen."""
         self.outbox.start()
@@ -202,9 +217,13 @@ class Listener:
             machine.feed.stop()
         while any(machine.feed.held > 0 for machine in self.machines) and time.monotonic() < until:
             self._pass()
-        rest = [(machine, clip, time.monotonic()) for machine in self.machines for clip in machine.finish()]
-        self._judge(rest)
         now = time.time()
+        rest: list[tuple[Machine, TimedClip, float]] = []
+        for machine in self.machines:
+            clips, changes = machine.finish(now)
+            self._changed(machine, changes)
+            rest += [(machine, clip, time.monotonic()) for clip in clips]
+        self._judge(rest)
         for machine in self.machines:
             self._keep_levels(machine)
             self._told(machine, self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
@@ -222,8 +241,13 @@ class Listener:
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
         go_on = not all(machine.feed.done for machine in self.machines)
+        settled: list[tuple[Machine, TimedClip, float]] = []
         for machine in self.machines:
             self._changed(machine, machine.watch(now, wall, others_go_on=go_on))
+            clips, changes = machine.settle(now, wall)
+            self._changed(machine, changes)
+            settled += [(machine, clip, now) for clip in clips]
+        self._judge(settled)
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
@@ -270,8 +294,19 @@ class Listener:
         if any(machine.feed.held for machine in self.machines):
             self._arrived.set()
 
-    def _heard(self, machine: Machine) -> Callable[[Any], None]:
-        return lambda block: self.evidence.sound(machine.name, block)
+    def _heard(self, machine: Machine) -> Callable[[Block], None]:
+        if not self._watchers:
+            return lambda block: self.evidence.sound(machine.name, block)
+
+        def hear(block: Block) -> None:
+            self.evidence.sound(machine.name, block)
+            for each in self._watchers:
+                try:
+                    each(machine.name, block)
+                except Exception as error:  # who only looks on must not end the listening
+                    self._warn(f"sound cannot be shown: {type(error).__name__}: {error}")
+
+        return hear
 
     def _judge(self, clips: Sequence[tuple[Machine, TimedClip, float]]) -> None:
         for scorer in {id(machine.scorer): machine.scorer for machine, _, _ in clips}.values():

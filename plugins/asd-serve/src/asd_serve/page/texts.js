@@ -90,23 +90,83 @@ export const texts = {
       none: "No sign of a change",
       little: "Little evidence of a change",
       growing: "Some evidence of a change",
-      near: "Much evidence of a change",
-      enough: "Enough evidence for an alarm",
+      near: "Close to an alarm",
+      enough: "Enough for an alarm",
     },
     learning: "No alarm is possible yet",
-    unknown: "Nothing is known",
-    figure: (value, threshold) => `${value} of ${threshold}`,
+    unlike: "No further change",
+    unknown: "No evidence: nothing is heard",
+    figure: (value, threshold) => `${value} · alarm at ${threshold}`,
   },
 
   overview: {
     title: "Machines",
-    /** `counts`: a Map from state to how many machines are in it, the most urgent first. */
-    summary: (counts) => [...counts].map(([state, n]) => words(state, n)).join(" · "),
+    summary: (alarms, attention, fine) =>
+      [alarms && count(alarms, "alarm"), attention && `${number.format(attention)} to look at`, fine && `${number.format(fine)} fine`]
+        .filter(Boolean).join(" · "),
     empty: "No machine is listened to yet. Start the server with your machines:",
     command: "asd serve --listen plant.toml",
     thisAlarm: "See this alarm",
     lastAlarm: (time) => `Last alarm ${time}`,
     noAlarm: "No alarm so far",
+  },
+
+  machine: {
+    state: "State",
+    since: "In this state",
+    lastAlarm: "Last alarm",
+    level: "Level",
+    model: "Model",
+    decibel: (level) => `${one.format(level)} dB`,
+    sound: "Sound now",
+    spectrogram: "Spectrogram of the sound of the last minute: time across, frequency upwards, louder is brighter",
+    waiting: "Waiting for sound…",
+    pause: "Pause",
+    go: "Go on",
+    frequency: (hertz) => (hertz < 1000 ? `${hertz} Hz` : `${number.format(hertz / 1000)} kHz`),
+    evidence: "Evidence of a change",
+    plot: "Evidence over time against the alarm threshold. Arrow keys move, plus and minus zoom, End shows the present.",
+    threshold: (value) => `alarm at ${value}`,
+    reading: (time, value) => `${time}: evidence ${value}`,
+    noHistory: "Nothing was judged in this time.",
+    span: "Span shown",
+    presets: { hour: "Hour", day: "Day", week: "Week", month: "Month", year: "Year" },
+    earlier: "Earlier",
+    later: "Later",
+    zoomIn: "Zoom in",
+    zoomOut: "Zoom out",
+    now: "Now",
+    clips: {
+      title: "Last clips",
+      time: "Time",
+      rarity: "Rarity if healthy",
+      score: "Score",
+      evidence: "Evidence",
+      oneIn: (n) => `1 in ${n}`,
+      unusual: "Unusual",
+      none: "No clip was judged yet.",
+    },
+    meaning: {
+      title: "What the evidence means",
+      text: [
+        "Every clip is compared with those before it. One unusual clip says little; the evidence adds up many. It is a logarithm: one more means that the evidence is ten times as strong. It falls again while the machine sounds as usual.",
+        "The alarm is raised at the dashed line. It is so high that a healthy machine reaches it no more often than the model promises.",
+        "Triangles are alarms, diamonds warnings, dots other events; click one to open it. Shaded times were disturbed: nothing was judged in them. Where the curve breaks, nobody listened.",
+        "Drag to move. To zoom, pinch, turn the wheel with Ctrl held, or use + and −.",
+      ],
+    },
+  },
+
+  events: {
+    list: "Events, the newest first",
+    none: "No events.",
+    judged: { normal: "was normal", fault: "was a fault" },
+    acknowledged: "acknowledged",
+    notes: (n) => count(n, "note"),
+    machine: "Machine",
+    allMachines: "All machines",
+    severity: "Severity",
+    severities: { "": "All", warning: "Warnings and alarms", alarm: "Alarms" },
   },
 
   cancel: "Cancel",
@@ -388,19 +448,6 @@ export const texts = {
     },
   },
 };
-
-function words(state, n) {
-  const named = {
-    alarm: count(n, "alarm"),
-    unlike: `${number.format(n)} unlike before`,
-    condition: `${number.format(n)} disturbed`,
-    "not listened to": `${number.format(n)} not listened to`,
-    cleared: `${number.format(n)} cleared`,
-    learning: `${number.format(n)} learning`,
-    watching: `${number.format(n)} watching`,
-  };
-  return named[state] ?? `${number.format(n)} ${state}`;
-}
 
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
