@@ -266,6 +266,18 @@ export const texts = {
     },
   },
 
+  teach: {
+    summary: "Teach the model",
+    text: "Clips that were marked as normal are known to the monitor at once. Here they go into the model itself.",
+    title: "Teach the model?",
+    teach: "Teach the model",
+    learning: "The model learns…",
+    later: "The model of before is kept; it can be taken back.",
+    done: "The model has learned.",
+    undo: "Take back the last teaching",
+    mayNot: "Teaching the model needs a key with the role administer.",
+  },
+
   notes: {
     title: "Notes",
     none: "No notes yet.",
