@@ -125,8 +125,8 @@ export function evidencePlot({ clicked, pointed }) {
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.font = `600 ${12 * scale}px ${getComputedStyle(document.documentElement).fontFamily}`;
-    [ctx.textAlign, ctx.textBaseline] = ["right", "bottom"];
-    ctx.fillText(texts.machine.threshold(write.one(shown.threshold)), bbox.left + bbox.width - 4 * scale, y - 3 * scale);
+    [ctx.textAlign, ctx.textBaseline] = ["left", "bottom"];
+    ctx.fillText(texts.machine.threshold(write.one(shown.threshold)), bbox.left + 6 * scale, y - 3 * scale);
     ctx.restore();
   }
 
