@@ -15,6 +15,7 @@ from asd_serve.access import Access
 from asd_serve.bounds import Bounds
 from asd_serve.headers import Place, SafeAnswers
 from asd_serve.judging import routes as judging
+from asd_serve.judging.metrics import Counted
 from asd_serve.plant import routes as plant
 from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
@@ -78,6 +79,7 @@ def application(state: State) -> FastAPI:
     app.add_middleware(Access, state=state)
     app.add_middleware(Place, state=state)
     app.add_middleware(errors.Unexpected)
+    app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -137,14 +138,17 @@ def _run(folder: Path, sockets: Any, host: str, tls: Any, proxies: Sequence[str]
     port = sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{_shown(host)}:{port}{state.root_path}/"
 
+    out = sys.stdout  # models load in the background: while a plugin is imported, what it prints goes to stderr
+
     with opened(state) as app:
 
         def answering() -> None:
-            click.echo(f"Serving at {url}   (Ctrl-C ends it)")
+            click.echo(f"Serving at {url}   (Ctrl-C ends it)", file=out)
             if not any(each.revoked is None for each in state.keys.all()):
                 _, text = state.keys.create("first", "administer")
-                click.echo(f"First start. This link has the first key; it is shown this once:\n\n  {url}#key={text}\n")
-                click.echo(f"More keys: asd serve key create NAME --role look --folder {folder}")
+                link = f"{url}#key={text}"
+                click.echo(f"First start. This link has the first key; it is shown this once:\n\n  {link}\n", file=out)
+                click.echo(f"More keys: asd serve key create NAME --role look --folder {folder}", file=out)
 
         server.Server(server.configured(app, state.limits, tls, proxies), answering).serve_on(sockets)
     click.echo("Ended; what was under way was answered.")
