@@ -1,4 +1,4 @@
-"""Three invented machines with a past, to try ``asd serve`` on: one healthy, one with an alarm, one still learning.
+"""Three invented machines with a past, to try ``asd serve`` on: one healthy, one with an alarm, one heard for a minute.
 
 python demo_plant.py demo
 asd serve --listen demo/plant.toml

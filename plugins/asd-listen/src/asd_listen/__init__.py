@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from asd_listen.conditions import Change as Change
     from asd_listen.conditions import Conditions as Conditions
     from asd_listen.explaining import explainer as explainer
+    from asd_listen.kept import Kept as Kept
+    from asd_listen.kept import healthy_clips as healthy_clips
+    from asd_listen.kept import kept_of as kept_of
     from asd_listen.levels import LevelMeter as LevelMeter
     from asd_listen.levels import Second as Second
     from asd_listen.listener import Listener as Listener
+    from asd_listen.overview import MachineState as MachineState
+    from asd_listen.overview import machine_states as machine_states
+    from asd_listen.pages import Said as Said
+    from asd_listen.pages import event_page as event_page
+    from asd_listen.pages import event_with_id as event_with_id
+    from asd_listen.pages import events_after as events_after
+    from asd_listen.pages import said_of as said_of
     from asd_listen.reader import Point as Point
     from asd_listen.reader import Reader as Reader
     from asd_listen.record import Recorder as Recorder
@@ -34,21 +44,31 @@ _NAMES = {
     "Change": "conditions",
     "Conditions": "conditions",
     "HistoryError": "schema",
+    "Kept": "kept",
     "LevelMeter": "levels",
     "Listener": "listener",
+    "MachineState": "overview",
     "Point": "reader",
     "Reader": "reader",
     "Recorder": "record",
+    "Said": "pages",
     "Second": "levels",
     "Settings": "settings",
     "SinkSettings": "settings",
     "SourceSettings": "settings",
     "acknowledge": "remarks",
     "back_up": "remarks",
+    "event_page": "pages",
+    "event_with_id": "pages",
+    "events_after": "pages",
     "explainer": "explaining",
+    "healthy_clips": "kept",
     "is_listening": "remarks",
+    "kept_of": "kept",
+    "machine_states": "overview",
     "read_settings": "settings",
     "remark": "remarks",
+    "said_of": "pages",
     "settings_from": "settings",
     "source_of": "settings",
 }

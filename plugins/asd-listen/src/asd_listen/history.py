@@ -24,7 +24,7 @@ import msgspec
 
 from asd.plugin import Event
 from asd_listen.reader import Reader, Row
-from asd_listen.schema import SLOT, HistoryError, HistoryFullError, explained, located, open_to_write
+from asd_listen.schema import SUMS, HistoryError, HistoryFullError, explained, located, open_to_write
 
 _log = logging.getLogger("asd")
 Write = tuple[str, Any]
@@ -39,8 +39,8 @@ _CACHE = 256
 _ROOM = 2**16
 """Bytes that are asked for at a time when the disk is full."""
 
-_SLOT_UPDATE = (
-    "INSERT INTO slots VALUES ((SELECT id FROM machines WHERE name = ?), ?, 1, ?, ?, ?, ?, ?, ?) "
+_SUM_UPDATE = (
+    "INSERT INTO {table} VALUES ((SELECT id FROM machines WHERE name = ?), ?, 1, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (machine, slot) DO UPDATE SET clips = clips + 1, anomalous = anomalous + excluded.anomalous, "
     "score_sum = score_sum + excluded.score_sum, score_max = max(score_max, excluded.score_max), "
     "p_value_min = min(p_value_min, excluded.p_value_min), "
@@ -207,14 +207,10 @@ class History(Reader):
                 *(verdict.state, verdict.state_p_value, *watched),
             ),
         )
+        sums = (int(verdict.anomalous), verdict.score, verdict.score, verdict.p_value, watched[1])
         alarm = int(watched[3] == "alarm")
-        self._note(
-            _SLOT_UPDATE,
-            (
-                *(machine, int(time // SLOT), int(verdict.anomalous), verdict.score, verdict.score, verdict.p_value),
-                *(watched[1], alarm),
-            ),
-        )
+        for table, seconds in SUMS.items():
+            self._note(_SUM_UPDATE.format(table=table), (machine, int(time // seconds), *sums, alarm))
 
     def levels(
         self,
@@ -439,7 +435,9 @@ class History(Reader):
                 f"DELETE FROM {table} WHERE {column} < ? AND machine IN (SELECT id FROM machines)",
                 (before,),
             )
-        self._note("DELETE FROM slots WHERE slot < ? AND machine IN (SELECT id FROM machines)", (int(before // SLOT),))
+        for table, seconds in SUMS.items():
+            mine = "machine IN (SELECT id FROM machines)"
+            self._note(f"DELETE FROM {table} WHERE slot < ? AND {mine}", (int(before // seconds),))
         self._note("DELETE FROM conditions WHERE over < ?", (before,))
 
 

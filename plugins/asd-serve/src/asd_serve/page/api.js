@@ -83,6 +83,34 @@ export function whenSignedOut(action) {
   signedOut = action;
 }
 
+/**
+ * Send a file and tell how much of it has arrived, which `fetch` cannot.
+ * @param {string} address
+ * @param {Blob|FormData} body
+ * @param {{query?: object, type?: string, progress?: function(number), signal?: AbortSignal}} options  `progress` is
+ *   given the fraction that is sent
+ */
+export function upload(address, body, { query, type, progress, signal } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", url(address, query));
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("X-CSRF-Token", csrf);
+    if (type) request.setRequestHeader("Content-Type", type);
+    request.upload.onprogress = ({ loaded, total }) => progress?.(total ? loaded / total : 0);
+    request.onerror = () => reject(new ApiError(texts.errors.connection, 0));
+    request.onabort = () => reject(new DOMException("", "AbortError"));
+    request.onload = () => {
+      const answer = parsed(request.responseText);
+      if (request.status < 300) return resolve(answer);
+      if (request.status === 401) signedOut();
+      reject(new ApiError(answer?.error ?? texts.errors.status(request.status), request.status));
+    };
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(body);
+  });
+}
+
 function parsed(text) {
   try {
     return text ? JSON.parse(text) : null;

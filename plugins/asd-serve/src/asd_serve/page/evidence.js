@@ -12,6 +12,11 @@ export function strength(evidence, threshold) {
   return part >= 1 ? enough : part >= 0.75 ? near : part >= 0.5 ? growing : part >= 0.25 ? little : none;
 }
 
+function wording(phase, evidence, threshold) {
+  if (phase === "learning") return texts.evidence.learning;
+  return phase === "unlike" && evidence < threshold / 4 ? texts.evidence.unlike : strength(evidence, threshold);
+}
+
 /** Make a bar; `update(machine)` shows another state of it. */
 export function bar() {
   const fill = h("div.fill");
@@ -35,8 +40,8 @@ export function bar() {
     fill.style.width = `${Math.min(100, Math.max(0, (100 * part) / BEYOND))}%`;
     meter.setAttribute("aria-valuenow", Math.max(0, evidence).toFixed(2));
     meter.setAttribute("aria-valuemax", (threshold * BEYOND).toFixed(2));
-    meter.setAttribute("aria-valuetext", `${strength(evidence, threshold)}: ${texts.evidence.figure(value, limit)}`);
-    say(word, phase === "learning" ? texts.evidence.learning : strength(evidence, threshold));
+    meter.setAttribute("aria-valuetext", `${wording(phase, evidence, threshold)}: ${texts.evidence.figure(value, limit)}`);
+    say(word, wording(phase, evidence, threshold));
     say(figure, texts.evidence.figure(value, limit));
   }
 }

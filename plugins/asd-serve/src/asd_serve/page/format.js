@@ -41,3 +41,37 @@ export function span(length) {
   }
   return days(Math.round(minutes / 1440));
 }
+
+const month = format({ month: "short" });
+
+/** Labels of a time axis whose ticks lie `step` seconds apart: local times, and the day wherever it changes. */
+export function ticks(times, step) {
+  let before = null;
+  return times.map((time) => {
+    const at = date(time);
+    const started = before;
+    before = at;
+    if (step >= 28 * 86400) {
+      return started && started.getFullYear() === at.getFullYear() ? month.format(at) : `${month.format(at)}\n${at.getFullYear()}`;
+    }
+    if (step >= 86400) {
+      const year = (started ?? new Date()).getFullYear();
+      return year === at.getFullYear() ? day.format(at) : `${day.format(at)}\n${at.getFullYear()}`;
+    }
+    const written = (step < 60 ? seconds : clock).format(at);
+    return started && started.toDateString() === at.toDateString() ? written : `${written}\n${day.format(at)}`;
+  });
+}
+
+/** "80 to 120 Hz", "2.1 to 2.6 kHz". */
+export function frequencies(low, high) {
+  const { hertz, kilohertz } = texts.frequencies;
+  const kilo = high >= 1000;
+  const number = (value) => new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 }).format(kilo ? value / 1000 : value);
+  return (kilo ? kilohertz : hertz)(number(low), number(high));
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A text in whose numbers and units no line breaks. */
+export const together = (text) => text.replace(/(\d) (s|dB|Hz|kHz|%)(?![a-z])/g, "$1\u00a0$2");

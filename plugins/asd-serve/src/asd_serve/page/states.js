@@ -1,7 +1,7 @@
 // What state a machine is in, for people, and how urgent it is.
 
 import { h } from "./dom.js";
-import { moment, span, wholly } from "./format.js";
+import { capital, moment, span, wholly } from "./format.js";
 import { shape } from "./shapes.js";
 import { texts } from "./texts.js";
 
@@ -13,12 +13,15 @@ export function standing({ phase, conditions }) {
   return conditions?.length && CALM.includes(phase) ? "condition" : phase;
 }
 
-/** Sort: the most urgent first, then the latest change, then by name. */
+/** Sort: the most urgent first, then the latest change or the most evidence, then by name. */
 export function urgency(one, other) {
   const rank = (machine) => URGENCY.indexOf(standing(machine));
   return rank(one) - rank(other) || (rank(one) < 3 ? (since(other) ?? 0) - (since(one) ?? 0) : 0)
-    || one.name.localeCompare(other.name);
+    || steps(other) - steps(one) || one.name.localeCompare(other.name);
 }
+
+/** Quarters of the way to the alarm: in steps, so that machines do not change places with every clip. */
+const steps = ({ evidence, threshold }) => (threshold > 0 ? Math.floor((4 * (evidence ?? 0)) / threshold) : 0);
 
 /** Since when it stands so. */
 export function since(machine) {
@@ -41,5 +44,5 @@ export function sinceWhen(time) {
 /** An event's text without the machine's name, where that stands beside it already. */
 export const without = (text, machine) => {
   const rest = text.startsWith(`${machine}: `) ? text.slice(machine.length + 2) : text;
-  return rest.charAt(0).toUpperCase() + rest.slice(1);
+  return capital(rest);
 };

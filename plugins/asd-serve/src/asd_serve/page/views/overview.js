@@ -30,7 +30,7 @@ export async function show(container, parameters, context) {
   };
   const arrange = () => {
     const sorted = [...cards.values()].sort((one, other) => urgency(one.machine, other.machine));
-    say(summary, words.summary(counts(sorted)));
+    say(summary, words.summary(...counts(sorted.map((each) => standing(each.machine)))));
     if (!sorted.length) return put(list, h("li.card.empty", {}, words.empty, " ", h("code", {}, words.command)));
     const elements = sorted.map((each) => each.element);
     if (elements.some((each, at) => list.children[at] !== each) || list.children.length !== elements.length) {
@@ -54,14 +54,14 @@ export async function show(container, parameters, context) {
   };
 
   function card() {
-    const mark = h("div.mark");
+    const mark = h("div");
     const name = h("a.title");
     const model = h("span.muted.small");
     const when = h("span.small");
     const evidence = bar();
     const notes = h("div.notes.small");
-    const element = h("li.card.machine", {}, mark,
-      h("div.what", {}, name, h("div.since", {}, when, model)), evidence.element, notes);
+    const element = h("li.card.machine", {}, h("div.state-since", {}, mark, when),
+      h("div.what", {}, name, model), evidence.element, notes);
     const each = { element, machine: {}, update };
     return each;
 
@@ -91,10 +91,11 @@ export async function show(container, parameters, context) {
   }
 }
 
-function counts(cards) {
-  const found = new Map();
-  for (const { machine } of cards) found.set(standing(machine), (found.get(standing(machine)) ?? 0) + 1);
-  return found;
+/** How many raise an alarm, want somebody to look, and are fine. */
+function counts(states) {
+  const alarms = states.filter((each) => each === "alarm").length;
+  const attention = states.filter((each) => ["unlike", "condition", "not listened to"].includes(each)).length;
+  return [alarms, attention, states.length - alarms - attention];
 }
 
 /** Moving an element takes the focus from it; give it back. */
