@@ -196,6 +196,21 @@ class Embedder:
             self._load()
         return self._obstacle
 
+    def share(self, known: dict[str, Component]) -> None:
+        """Use front end and extractor of `known` that compute the same; those that it has not are added to it."""
+        if self._is_own:
+            return
+        frontend, extractor = self._load()
+        how = asdict(self.runtime)
+        keys = [
+            to_json([kind, choice.name, part.get_params(), how, part.weight_hashes() if kind == "extractor" else {}])
+            for kind, choice, part in (
+                ("frontend", self.config.frontend, frontend),
+                ("extractor", self.config.extractor, extractor),
+            )
+        ]
+        self._components = known.setdefault(keys[0], frontend), known.setdefault(keys[1], extractor)
+
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
         for part in self._components or ():

@@ -68,7 +68,8 @@ class Listener:
     outbox : Outbox
         The queues of the sinks.
     latency : float
-        Longest time, in the last minute, from the arrival of a clip's last sound to its verdict, in seconds.
+        Longest time, in the last minute, from the arrival of the sound after which a clip may be judged to its verdict,
+        in seconds: of its own last sound, unless a fault of the recording was suspected.
     clips : int
         Clips judged.
 
@@ -216,9 +217,13 @@ class Listener:
             machine.feed.stop()
         while any(machine.feed.held > 0 for machine in self.machines) and time.monotonic() < until:
             self._pass()
-        rest = [(machine, clip, time.monotonic()) for machine in self.machines for clip in machine.finish()]
-        self._judge(rest)
         now = time.time()
+        rest: list[tuple[Machine, TimedClip, float]] = []
+        for machine in self.machines:
+            clips, changes = machine.finish(now)
+            self._changed(machine, changes)
+            rest += [(machine, clip, time.monotonic()) for clip in clips]
+        self._judge(rest)
         for machine in self.machines:
             self._keep_levels(machine)
             self._told(machine, self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
@@ -236,8 +241,13 @@ class Listener:
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
         go_on = not all(machine.feed.done for machine in self.machines)
+        settled: list[tuple[Machine, TimedClip, float]] = []
         for machine in self.machines:
             self._changed(machine, machine.watch(now, wall, others_go_on=go_on))
+            clips, changes = machine.settle(now, wall)
+            self._changed(machine, changes)
+            settled += [(machine, clip, now) for clip in clips]
+        self._judge(settled)
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])

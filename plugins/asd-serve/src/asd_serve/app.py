@@ -19,8 +19,9 @@ from asd_serve.plant import routes as plant
 from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
 
-_PARTS: tuple[Any, ...] = (judging, plant, teaching)
-"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request."""
+_PARTS: tuple[Any, ...] = (judging, teaching, plant)
+"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request. Names of machines may
+hold a slash: the path of a machine, which is the last, takes what no other has."""
 _SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key of this server: asd_…"},
     "session": {"type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "With the session's cookie."},
