@@ -87,7 +87,9 @@ def level_series(reader: Reader, machine: str, since: float, until: float, point
     np.add.at(counts[:, -1], row_of[known], 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         decibels = 10 * np.log10(powers / counts)
-    table: list[list[float | None]] = np.where(np.isfinite(decibels), np.round(decibels, 1), None).tolist()
+    rounded = np.round(decibels, 1).astype(object)
+    rounded[~np.isfinite(decibels)] = None
+    table: list[list[float | None]] = rounded.tolist()
     return LevelSeries(
         names,
         [since + point * step for point in held.tolist()],
