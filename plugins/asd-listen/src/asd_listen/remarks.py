@@ -8,10 +8,11 @@ import time as clock
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from asd_listen.pages import Said, said_of
 from asd_listen.reader import Reader
-from asd_listen.schema import HistoryError, explained, located, open_to_write
+from asd_listen.schema import HistoryError, explained, located
 
 Kind = Literal["normal", "fault", "undo", "acknowledge", "unacknowledge", "note", "withdraw"]
 Judgement = Literal["normal", "fault"]
@@ -252,9 +253,13 @@ def _write(
 ) -> list[int]:
     """Write remarks and changes in one transaction, and return the numbers of the remarks."""
     file = located(Path(path))
-    connection = open_to_write(file)
     now, numbers = clock.time(), []
+    try:  # a reader has seen that it is a history of the present version
+        connection = sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=rw", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise explained(error, file) from error
     try:
+        connection.execute("PRAGMA busy_timeout = 5000")
         connection.execute("BEGIN IMMEDIATE")
         for machine, kind, data in remarks:
             is_kept = kind in _KEPT or (kind == "undo" and data.get("of") == "fault")

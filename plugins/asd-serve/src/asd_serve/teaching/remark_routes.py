@@ -33,8 +33,8 @@ _LATER = " No listener is running: it takes effect when one starts."
 class Answer(BaseModel):
     """What was done.
 
-    `event` is the event it was said of (of a reminder: the alarm), `running` whether a listener runs that heeds it within
-    a second, and `text` says all of that in a sentence.
+    `event` is the event it was said of (of a reminder: the alarm), `running` whether a listener runs that heeds it
+    within a second, and `text` says all of that in a sentence.
     """
 
     event: str
