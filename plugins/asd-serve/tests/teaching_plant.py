@@ -1,4 +1,4 @@
-"""A small plant whose past the tests of teaching share: a fan with an alarm, a pump without, and a listener's history."""
+"""A small plant whose past the tests of teaching share: a fan with an alarm, a pump without, a listener's history."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from asd_listen.pages import said_of as said_of
     from asd_listen.reader import Point as Point
     from asd_listen.reader import Reader as Reader
+    from asd_listen.record import ClipWriter as ClipWriter
     from asd_listen.record import Recorder as Recorder
     from asd_listen.remarks import RemarkError as RemarkError
     from asd_listen.remarks import acknowledge as acknowledge
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Change": "conditions",
+    "ClipWriter": "record",
     "Conditions": "conditions",
     "HistoryError": "schema",
     "Kept": "kept",
