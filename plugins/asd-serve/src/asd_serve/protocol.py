@@ -75,7 +75,7 @@ class HttpConnection(H11Protocol):
         """Take a connection, or refuse it."""
         super().connection_made(transport)
         self._unread = _Unread(transport, self.loop, self.limits)
-        everybody: set[Any] = self.connections  # type: ignore[assignment]
+        everybody: set[Any] = self.connections
         address = self.client[0] if self.client else ""
         own = sum(each.client is not None and each.client[0] == address for each in everybody)
         is_one_too_many = own > self.limits.connections_each and address not in self.proxies
