@@ -33,6 +33,10 @@ def trial_routes() -> APIRouter:
     """Return paths that do what the tests of the gate need: repeat, wait, fail, send much."""
     router = APIRouter(prefix="/api/trial", include_in_schema=False)
 
+    @router.post("/ignores")
+    async def ignores(caller: Looking) -> dict[str, str]:
+        return {"read": "nothing"}
+
     @router.post("/echo")
     async def echo(request: Request, caller: Looking) -> dict[str, int]:
         return {"bytes": len(await request.body())}
@@ -55,8 +59,8 @@ def trial_routes() -> APIRouter:
         raise RuntimeError("secret inside: /home/somebody")
 
     @router.get("/large")
-    def large(caller: Looking, bytes: int) -> StreamingResponse:
-        return StreamingResponse((b"x" * 65536 for _ in range(bytes // 65536)), media_type="audio/flac")
+    def large(caller: Looking, size: int) -> StreamingResponse:
+        return StreamingResponse((b"x" * 65536 for _ in range(size // 65536)), media_type="audio/flac")
 
     @router.get("/named")
     def named(caller: Looking, name: str) -> Response:

@@ -89,11 +89,11 @@ class HttpConnection(H11Protocol):
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self._forget_head()
-        elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
+        elif self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:  # no WebSocket has it now
             self._await_head()
 
     def _await_head(self) -> None:
-        if self._head is None:
+        if self._head is None and not self.transport.is_closing():
             self._head = self.loop.call_later(self.limits.header_seconds, self._late)
 
     def _forget_head(self) -> None:
