@@ -30,7 +30,8 @@ def safe_name(text: str) -> str:
     if not _NAME.fullmatch(name) or ".." in name:
         raise RequestError(
             422,
-            f"name: expected up to 60 letters, digits, spaces and - + . _, the first a letter or digit, got {text[:60]!r}",
+            "name: expected up to 60 letters, digits, spaces and - + . _, the first a letter or digit, got "
+            f"{text[:60]!r}",
         )
     return name
 
@@ -61,9 +62,9 @@ def fit(teaching: Teaching, job: Job, recording: Recording, name: str, quality: 
             path.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise AsdError(f"{path.name}: cannot be saved ({error.strerror}); free some space in the server's folder") from error
+        text = f"{path.name}: cannot be saved ({error.strerror}); free some space in the server's folder"
+        raise AsdError(text) from error
     finally:
-        teaching.release(name)
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return {

@@ -110,7 +110,14 @@ class Jobs:
         self._jobs: OrderedDict[str, tuple[Job, Future[None]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, kind: str, by: str, work: Callable[[Job], Mapping[str, Any]]) -> Job:
+    def start(
+        self,
+        kind: str,
+        by: str,
+        work: Callable[[Job], Mapping[str, Any]],
+        *,
+        after: Callable[[], None] = lambda: None,
+    ) -> Job:
         """Let a job begin, at once or after those before it.
 
         Parameters
@@ -119,6 +126,8 @@ class Jobs:
             As for `Job`.
         work : callable
             Takes the job, says how it goes by its methods, and returns the result.
+        after : callable
+            Called once when the job has ended, though it never began, or cannot begin.
 
         Raises
         ------
@@ -129,9 +138,12 @@ class Jobs:
         with self._lock:
             unfinished = sum(not future.done() for _, future in self._jobs.values())
             if unfinished > _WAITING:
+                after()
                 text = f"{unfinished} jobs wait or run already, which is the most; try again when one is done"
                 raise RequestError(503, text, {"Retry-After": "30"})
-            self._jobs[job.id] = (job, self._pool.submit(self._run, job, work))
+            future = self._pool.submit(self._run, job, work)
+            future.add_done_callback(lambda _: after())
+            self._jobs[job.id] = (job, future)
             while len(self._jobs) > _REMEMBERED:
                 self._jobs.popitem(last=False)
         return job
@@ -174,7 +186,7 @@ class Jobs:
         job.state, job.began = "running", time.time()
         try:
             job.say("begins")
-            with rendered_by(job.track):  # type: ignore[arg-type]  # a bound method is generic in each call
+            with rendered_by(job.track):
                 job.result = dict(work(job))
             job.state, job.text = "done", job.result.get("text", "done")
         except CancelledError as error:

@@ -56,7 +56,7 @@ class FitWanted(BaseModel):
 async def begin_recording(state: Serving, teaching: Taught, caller: Administering, body: Wanted) -> dict[str, Any]:
     """Begin a recording of healthy sound."""
     if body.browser == (body.machine is not None):
-        raise RequestError(422, "either machine, which is listened to here, or browser, which sends its own sound: give one")
+        raise RequestError(422, "give either machine, which is listened to here, or browser: true, which sends sound")
     name = body.name.strip()
     if not name or not name.isprintable():
         raise RequestError(422, f"name: expected 1 to 60 characters that can be shown, got {body.name[:60]!r}")
@@ -65,11 +65,11 @@ async def begin_recording(state: Serving, teaching: Taught, caller: Administerin
     if body.machine is not None:
         plant = state.plant
         if plant is None or plant.listener is None:
-            raise RequestError(409, "no listener runs in this server; record with a browser, or use 'asd serve --listen'")
+            raise RequestError(409, "no listener runs in this server: record with a browser, or start it with --listen")
         await asked(plant, known, body.machine)
         listened = {each.name: each for each in plant.listener.machines}
         if body.machine not in listened:
-            raise RequestError(409, f"{body.machine!r} is not listened to at present; it is none of the settings' sources")
+            raise RequestError(409, f"{body.machine!r} is not listened to at present: the settings have no such source")
         length = body.clip_seconds or listened[body.machine].scorer.seconds
         hear = body.machine
     facts = {"name": name, "machine": body.machine, "by": caller.name, "wanted": body.seconds, "clip_seconds": length}
@@ -165,11 +165,12 @@ async def begin_fit(state: Serving, teaching: Taught, caller: Administering, bod
     if not found.clips:
         raise RequestError(409, "this recording has no clip; record again")
     teaching.reserve(name)
-    try:
-        job = teaching.jobs.start("fit", caller.name, lambda job: fit(teaching, job, found, name, body.quality))
-    except RequestError:
-        teaching.release(name)
-        raise
+    job = teaching.jobs.start(
+        "fit",
+        caller.name,
+        lambda job: fit(teaching, job, found, name, body.quality),
+        after=lambda: teaching.release(name),
+    )
     return job.to_dict()
 
 
@@ -183,5 +184,3 @@ async def job(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
 async def cancel(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
     """End a job before its time; nothing is left of it."""
     return teaching.jobs.cancel(number).to_dict()
-
-

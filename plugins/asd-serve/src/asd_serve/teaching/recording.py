@@ -25,7 +25,7 @@ from asd_serve.errors import RequestError
 
 _log = logging.getLogger("asd")
 RATES = (8_000, 192_000)
-FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 LONGEST = 4 * 3600.0
 """Seconds of a recording at most."""
 _AT_ONCE = 8
@@ -175,7 +175,8 @@ class Recording:
         *former, last = self._writer.levels
         if len(former) >= 5 and abs(last - statistics.median(former[-50:])) > _JUMP:
             difference = last - statistics.median(former[-50:])
-            self._tell(f"the level jumped by {difference:+.0f} dB in clip {len(former) + 1}: did the machine change?", "")
+            text = f"the level jumped by {difference:+.0f} dB in clip {len(former) + 1}: did the machine change?"
+            self._tell(text, "warning")
 
     def _finish(self, why: str) -> None:
         self.done, self.why = True, why
@@ -218,8 +219,7 @@ class Recordings:
         Raises
         ------
         RequestError
-            409 if too many are under way or kept, 507 if the disk or the recordings' share of it is full, or nothing can
-            be written.
+            409 if too many are under way or kept, 507 if the disk, or the recordings' share of it, is full.
         """
         with self._lock:
             under_way = sum(not each.done for each in self._all.values())

@@ -1,10 +1,12 @@
-"""Paths of this part: what people say of events, models that learn, recordings, fits and settings."""
+"""Paths of this part: what people say of events, recordings, fits and jobs."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from asd_serve.teaching import remark_routes
+from asd_serve.teaching import record_routes, remark_routes
+from asd_serve.teaching.teaching import begin as begin
 
 router = APIRouter()
-router.include_router(remark_routes.router)
+for part in (remark_routes, record_routes):
+    router.include_router(part.router)

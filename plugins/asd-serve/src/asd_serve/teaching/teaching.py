@@ -14,6 +14,8 @@ from asd_serve.state import State
 from asd_serve.teaching.jobs import Jobs
 from asd_serve.teaching.recording import Recordings
 
+_beginning = threading.Lock()
+
 
 class Teaching:
     """What teaches models for a server.
@@ -89,18 +91,17 @@ class Teaching:
 
 def teaching_of(state: State) -> Teaching:
     """Return what teaches for a server; it begins at the first call."""
-    found = state.extra.get("teaching")
-    if found is None:
-        found = state.extra["teaching"] = Teaching(state)
-        state.stack.callback(found.close)
-    return cast(Teaching, found)
+    with _beginning:
+        if state.teaching is None:
+            state.teaching = Teaching(state)
+            state.stack.callback(state.teaching.close)
+    return cast(Teaching, state.teaching)
 
 
 def begin(state: State) -> None:
-    """Serve the models that were made here before."""
+    """Serve the models that were made here before; to be called before models are loaded."""
     folder = state.folder / "models"
     known = {name.casefold() for name in state.models}
     for path in sorted(folder.glob("[!.]*.asd")) if folder.is_dir() else ():
         if path.stem.casefold() not in known:
             state.models[path.stem] = path
-    teaching_of(state)
