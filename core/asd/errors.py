@@ -14,6 +14,7 @@ __all__ = [
     "MonitorError",
     "PluginError",
     "RenamedWarning",
+    "ServerError",
     "SinkError",
     "SourceError",
     "WeightError",
@@ -49,7 +50,36 @@ class MonitorError(AsdError):
 
 
 class SourceError(AsdError):
-    """Sound that cannot be reached while it comes, or that breaks off."""
+    """Sound that cannot be reached while it comes, or that breaks off.
+
+    Parameters
+    ----------
+    text : str
+        What was tried, and how to correct it.
+    permanent : bool
+        Whether it can never be reached, by the settings and this computer alone: a listener that meets it at its start
+        ends, in place of trying again. What depends on another side, or may yet be plugged in, is not. Default: no.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+
+
+class ServerError(AsdError):
+    """A server that cannot be reached, or that does not do what it is asked.
+
+    Parameters
+    ----------
+    text : str
+        Which server, and what came instead.
+    status : int, optional
+        Code of its answer, as 404; None: there was none.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class SinkError(AsdError):

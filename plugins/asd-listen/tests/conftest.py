@@ -1,4 +1,5 @@
-"""What the tests of the listener's parts share: what a model and a monitor say, small disks, and a broker."""
+"""What the tests of the listener's parts share: what a model and a monitor say, a model of a
+machine and a listener to it, small disks, and a broker."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listening import Heard, Script, fitted
 
 from asd import Clip, Status, Verdict
 from asd.errors import SinkError
 from asd.plugin import Event, Sink
+from asd_listen import feed
 
 NOON = 1_800_000_000.0
 """A time in January 2027."""
@@ -69,6 +72,21 @@ class Said:
 @pytest.fixture(scope="session")
 def said() -> Said:
     return Said()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a model of clips of a second."""
+    return fitted(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def hear(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Heard]:
+    """Return a function that listens to scripts, by the names of their machines."""
+    monkeypatch.setattr(feed, "_FIRST_PAUSE", 0.02)
+    return lambda **sources: Heard(
+        model, tmp_path / "L", monkeypatch, **{name: Script(give) for name, give in sources.items()}
+    )
 
 
 @pytest.fixture

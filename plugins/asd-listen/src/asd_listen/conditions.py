@@ -14,6 +14,7 @@ import numpy as np
 
 from asd.plugin import Block, Float32, Float64
 from asd_listen.levels import SILENCE, Second, decibels
+from asd_listen.times import span
 
 GAP = 0.5
 """Seconds by which a block may be later than the end of the one before: times of blocks jitter."""
@@ -30,7 +31,12 @@ _SUSPECT = 0.5
 """Seconds of zeros that no clip should hold."""
 _QUIET = 20.0
 """dB below the quietest healthy clip from which no machine is heard: it is off, or the microphone is dead."""
+_PIECE = 0.1
+"""Seconds to which it is known since when the level is so low."""
+_OFF = "is the machine off, or the microphone dead?"
 _QUIET_SECONDS = 10
+_QUIET_AT_END = 3.0
+"""Seconds of it that are enough where the sound ends: no more will come that decides."""
 _FLOOR_SECONDS = 60
 """Seconds whose quiet moments are the noise floor."""
 _FLOOR_QUANTILE = 0.1
@@ -122,6 +128,8 @@ class Conditions:
     clips_now: bool = False
     _clipped_second: bool = False
     _zeros: float = 0.0
+    _low: float = 0.0
+    _low_run: float = 0.0
 
     @property
     def spoiled(self) -> bool:
@@ -133,6 +141,33 @@ class Conditions:
     def suspect(self) -> bool:
         """Whether a condition may begin: nothing is judged until that is settled."""
         return self._zeros >= _SUSPECT
+
+    def doubt(self, waiting: float) -> float:
+        """Return how many of the last seconds of sound may turn out to be at fault; 0: none.
+
+        Silence, quietness and clipping are told by several seconds; what was heard since the first of them must not be
+        judged before it is settled whether one of them begins.
+
+        Parameters
+        ----------
+        waiting : float
+            Seconds of sound since the last one that `second` has seen.
+        """
+        clipped = waiting if self._clipped_second else 0.0
+        if True in self._clipped:
+            clipped = len(self._clipped) - self._clipped.index(True) + waiting
+        return max(self._zeros, self._low, clipped)
+
+    def settle(self, time: float) -> list[Change]:
+        """Decide what is in doubt because no more sound comes for now; return what changes."""
+        changes: list[Change] = []
+        if self._low >= _QUIET_AT_END and self.levels is not None:
+            text = f"the level is {_QUIET:.0f} dB or more below the quietest healthy clip: {_OFF}"
+            changes = self.begin("quiet", time, text)
+        self._zeros = self._low = self._low_run = 0.0
+        self._clipped_second = False
+        self._clipped.clear()
+        return changes
 
     def begin(self, name: str, time: float, text: str) -> list[Change]:
         """Begin a condition, if it does not stand."""
@@ -201,9 +236,21 @@ class Conditions:
             name, text = "gap", f"{late:.3g} s of sound are missing"
         else:
             direction = "back" if late < 0 else "forward"
-            name, text = "clock", f"the clock was set {direction} by {_span(abs(late))}"
+            name, text = "clock", f"the clock was set {direction} by {span(abs(late))}"
         yield Change(name, block.time, text)
         yield Change(name, block.time, text, over=True)
+
+    def heard(self, samples: Float32, sample_rate: int) -> None:
+        """Look at the samples (n,) that are judged, before their seconds are complete."""
+        if self.levels is None:
+            return
+        size = max(1, round(_PIECE * sample_rate))
+        for first in range(0, len(samples), size):
+            piece = samples[first : first + size]
+            length = len(piece) / sample_rate
+            low = float(decibels(float(np.dot(piece, piece)) / len(piece))) < self.levels[0] - _QUIET
+            self._low_run = self._low_run + length if low else 0.0
+            self._low = self._low + length if low or self._low else 0.0
 
     def second(self, second: Second) -> list[Change]:
         """Look at the levels of a second; return what changes."""
@@ -232,13 +279,14 @@ class Conditions:
     def _quietness(self, second: Second) -> list[Change]:
         if self.levels is None:
             return []
-        self._quiet.append(second.level < self.levels[0] - _QUIET)
+        quiet = second.level < self.levels[0] - _QUIET
+        self._quiet.append(quiet)
+        self._low = max(self._low, 1.0) if quiet else self._low_run
         if len(self._quiet) == _QUIET_SECONDS and all(self._quiet):
             beyond = self.levels[0] - second.level
             return self.begin(
                 "quiet", second.time,
-                f"the level, {second.level:.0f} dB, is {beyond:.0f} dB below the quietest healthy clip: is the machine "
-                "off, or the microphone dead?",
+                f"the level, {second.level:.0f} dB, is {beyond:.0f} dB below the quietest healthy clip: {_OFF}",
             )  # fmt: skip
         return self.end("quiet", second.time) if not any(list(self._quiet)[-3:]) else []
 
@@ -297,10 +345,3 @@ def _is_clipped(samples: Float32) -> bool:
 
 def _form(form: tuple[int, int]) -> str:
     return f"{form[0]} Hz, {form[1]} channel{'s' * (form[1] != 1)}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

@@ -12,11 +12,24 @@ from asd_listen.times import utc
 
 @dataclass(frozen=True)
 class TimedClip:
-    """A clip, when it began, in seconds since 1970, and whether it is of a file with a name of its own."""
+    """A clip.
+
+    Parameters
+    ----------
+    live : asd.LiveClip
+        The clip.
+    time : float
+        When it began, in seconds since 1970.
+    of_file : bool
+        Whether it is of a file with a name of its own.
+    ago : float
+        Seconds of sound that came after its end.
+    """
 
     live: Any
     time: float
     of_file: bool
+    ago: float
 
 
 class Cutter:
@@ -65,7 +78,8 @@ class Cutter:
         time = self._zero + live.offset
         if self.file is None:  # seconds since the listening began would name nothing
             live.clip = Clip(Path(f"{self.name} {utc(time)}"))
-        return TimedClip(live, time, self.file is not None)
+        ago = max(0.0, self._stream.heard - live.offset - live.seconds)  # nothing, once a stream has finished
+        return TimedClip(live, time, self.file is not None, ago)
 
     def restart(self) -> None:
         """Forget the sound so far."""

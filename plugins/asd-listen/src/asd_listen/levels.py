@@ -134,6 +134,11 @@ class LevelMeter:
     _rate: int = 0
     _minute: list[Second] = field(default_factory=list)
 
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound since the last second that is complete."""
+        return self._held / self._rate if self._rate else 0.0
+
     def add(self, samples: Float32, sample_rate: int, time: float) -> list[Second]:
         """Take in samples (n,), the first of them of `time`, and return the seconds that are complete."""
         if sample_rate != self._rate:

@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import quote
 
 import asd
-from asd.errors import AsdError, MonitorError
-from asd.plugin import Clip, Event
+from asd.errors import AsdError, MonitorError, SourceError
+from asd.plugin import Block, Clip, Event
 from asd_listen.alerts import Alerts
 from asd_listen.conditions import Change
 from asd_listen.cutter import TimedClip
@@ -68,7 +68,8 @@ class Listener:
     outbox : Outbox
         The queues of the sinks.
     latency : float
-        Longest time, in the last minute, from the arrival of a clip's last sound to its verdict, in seconds.
+        Longest time, in the last minute, from the arrival of the sound after which a clip may be judged to its verdict,
+        in seconds: of its own last sound, unless a fault of the recording was suspected.
     clips : int
         Clips judged.
 
@@ -96,6 +97,7 @@ class Listener:
         self._trouble: str | None = None
         self._slowest: list[tuple[float, float]] = []
         self._answered: set[int] = set()
+        self._watchers: tuple[Callable[[str, Block], None], ...] = ()
 
     def __enter__(self) -> Listener:
         """Open everything; nothing is read before `run`."""
@@ -165,8 +167,27 @@ class Listener:
         self._stop.set()
         self._arrived.set()
 
+    def watch(self, hear: Callable[[str, Block], None]) -> Callable[[], None]:
+        """Let `hear` be called with each block of sound, and the name of its machine; return what ends that.
+
+        It is called by the thread that judges, before the clip is judged: it must return at once, and copy what it
+        keeps. What is judged, and what happens, is read from the history. Any thread may call this.
+        """
+        self._watchers = (*self._watchers, hear)
+
+        def end() -> None:
+            self._watchers = tuple(each for each in self._watchers if each is not hear)
+
+        return end
+
     def run(self) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises
+        ------
+        SourceError
+            If a source can never be reached, as its first attempt shows.
+        """
         self.outbox.start()
         self._feedback()  # a listener that judges a short recording ends before its first tick
         now = time.time()
@@ -177,7 +198,7 @@ class Listener:
         ticked = saved = time.monotonic()
         forgotten = -_FORGOTTEN
         try:
-            while not (self._stop.is_set() or all(machine.feed.done for machine in self.machines)):
+            while not (self._stop.is_set() or self._refused() or all(machine.feed.done for machine in self.machines)):
                 self._arrived.wait(_TICK)
                 self._arrived.clear()
                 began = time.monotonic()
@@ -195,6 +216,16 @@ class Listener:
                     self._stop.wait(max(0.0, began + _PASS - time.monotonic()))
         finally:
             self._end()
+        if refused := self._refused():
+            raise refused
+
+    def _refused(self) -> SourceError | None:
+        """Return why a source can never be reached."""
+        for machine in self.machines:
+            if machine.feed.refused is not None:
+                several = f"{machine.name}: " if len(self.machines) > 1 else ""
+                return SourceError(f"{several}{machine.feed.refused}", permanent=True)
+        return None
 
     def _end(self) -> None:
         until = time.monotonic() + _DRAINED
@@ -202,9 +233,13 @@ class Listener:
             machine.feed.stop()
         while any(machine.feed.held > 0 for machine in self.machines) and time.monotonic() < until:
             self._pass()
-        rest = [(machine, clip, time.monotonic()) for machine in self.machines for clip in machine.finish()]
-        self._judge(rest)
         now = time.time()
+        rest: list[tuple[Machine, TimedClip, float]] = []
+        for machine in self.machines:
+            clips, changes = machine.finish(now)
+            self._changed(machine, changes)
+            rest += [(machine, clip, time.monotonic()) for clip in clips]
+        self._judge(rest)
         for machine in self.machines:
             self._keep_levels(machine)
             self._told(machine, self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
@@ -222,8 +257,13 @@ class Listener:
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
         go_on = not all(machine.feed.done for machine in self.machines)
+        settled: list[tuple[Machine, TimedClip, float]] = []
         for machine in self.machines:
             self._changed(machine, machine.watch(now, wall, others_go_on=go_on))
+            clips, changes = machine.settle(now, wall)
+            self._changed(machine, changes)
+            settled += [(machine, clip, now) for clip in clips]
+        self._judge(settled)
         self._feedback()
         for event in self.alerts.tick(wall):
             machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
@@ -262,16 +302,26 @@ class Listener:
                     self._changed(machine, changes)
                     clips += [(machine, clip, item.time) for clip in found]
                 else:
-                    text = f"{item.text}; tried again in {item.pause:.0f} s"
-                    self._changed(machine, machine.lost(text, time.time()))
+                    self._changed(machine, machine.lost(str(item), time.time()))
             self._keep_levels(machine)
         self._judge(clips)
         self.history.commit()
         if any(machine.feed.held for machine in self.machines):
             self._arrived.set()
 
-    def _heard(self, machine: Machine) -> Callable[[Any], None]:
-        return lambda block: self.evidence.sound(machine.name, block)
+    def _heard(self, machine: Machine) -> Callable[[Block], None]:
+        if not self._watchers:
+            return lambda block: self.evidence.sound(machine.name, block)
+
+        def hear(block: Block) -> None:
+            self.evidence.sound(machine.name, block)
+            for each in self._watchers:
+                try:
+                    each(machine.name, block)
+                except Exception as error:  # who only looks on must not end the listening
+                    self._warn(f"sound cannot be shown: {type(error).__name__}: {error}")
+
+        return hear
 
     def _judge(self, clips: Sequence[tuple[Machine, TimedClip, float]]) -> None:
         for scorer in {id(machine.scorer): machine.scorer for machine, _, _ in clips}.values():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from asd_listen.conditions import Change, Conditions, Floor
 from asd_listen.cutter import Cutter, TimedClip
 from asd_listen.feed import Feed
 from asd_listen.levels import LevelMeter, Minute, Second
+from asd_listen.times import span
 
 _STALLED = 10.0
 """Seconds without sound of a source that sends at its own pace."""
@@ -23,6 +26,8 @@ _UNJUDGED = 60.0
 """Seconds, beside three clips, in which no clip of such a source was judged, for no reason that stood and was told."""
 _REASON = 10.0
 """Seconds from which a condition that stands is such a reason."""
+_SETTLED = 10.0
+"""Seconds without sound after which clips in doubt are decided upon: a recorder may drop one recording an hour."""
 _BEHIND = (5.0, 1.0)
 """Seconds of sound that wait, from which the listener is behind, and until which it has caught up."""
 
@@ -65,9 +70,13 @@ class Machine:
         self._knew_floor = self.conditions.floor is not None
         self._judged: float | None = None
         self._stood: dict[str, float] = {}
+        self._heard = 0.0
+        self._held: deque[tuple[float, TimedClip]] = deque()
 
     def take(self, block: Block, arrived: float, hear: Callable[[Block], None]) -> tuple[list[TimedClip], list[Change]]:
-        """Take in a block; return the clips that are complete now, and the conditions that have changed.
+        """Take in a block; return the clips that may be judged now, and the conditions that have changed.
+
+        Clips that overlap sound in which a condition may have begun are held back until that is settled.
 
         Parameters
         ----------
@@ -78,6 +87,15 @@ class Machine:
         hear : callable
             Called with sound that may be kept.
         """
+        clips, changes = self._complete(block, arrived, hear)
+        self._held.extend((self._heard - clip.ago, clip) for clip in clips)
+        if self.conditions.spoiled or self.conditions.suspect:
+            self._held.clear()
+        return self._settled(), changes
+
+    def _complete(
+        self, block: Block, arrived: float, hear: Callable[[Block], None]
+    ) -> tuple[list[TimedClip], list[Change]]:
         if not len(block.samples):
             return (self._cutter.finish() if block.name is None and self._cutter.in_file else []), []
         changes = self.conditions.end("disconnected", block.time) + self.conditions.end("stalled", block.time)
@@ -87,7 +105,10 @@ class Machine:
             self._cutter.restart()
             return [], changes
         hear(block)
-        for second in self._meter.add(self._mixed(block), block.sample_rate, block.time):
+        mixed = self._mixed(block)
+        self._heard += len(mixed) / block.sample_rate
+        self.conditions.heard(mixed, block.sample_rate)
+        for second in self._meter.add(mixed, block.sample_rate, block.time):
             self.second = second
             changes += self.conditions.second(second)
             if minute := self._meter.minute(second):
@@ -103,9 +124,30 @@ class Machine:
         except AudioError as error:
             return ended, [*changes, *self.conditions.begin("format", block.time, str(error))]
 
+    def _settled(self) -> list[TimedClip]:
+        """Return the clips that are held, up to the first that may yet turn out to be at fault."""
+        doubt = self.conditions.doubt(self._meter.waiting)
+        found: list[TimedClip] = []
+        while self._held and (not doubt or self._held[0][0] <= self._heard - doubt):
+            found.append(self._held.popleft()[1])
+        return found
+
+    def settle(self, now: float, time: float) -> tuple[list[TimedClip], list[Change]]:
+        """Decide upon clips in doubt once no sound comes that would: return those that may be judged, and changes."""
+        if not self._held or self.feed.held or not (self.feed.ended or now - self.feed.last >= _SETTLED):
+            return [], []
+        return self._decided(time)
+
+    def _decided(self, time: float) -> tuple[list[TimedClip], list[Change]]:
+        changes = self.conditions.settle(time)
+        if self.conditions.spoiled:
+            self._held.clear()
+        return self._settled(), changes
+
     def lost(self, text: str, time: float) -> list[Change]:
         """Take that the source failed."""
         self._cutter.restart()
+        self._held.clear()
         return self.conditions.begin("disconnected", time, text)
 
     def watch(self, now: float, time: float, *, others_go_on: bool) -> Iterator[Change]:
@@ -115,15 +157,24 @@ class Machine:
             yield from self.conditions.begin("disconnected", time, "the source has ended: start the listener again")
         elif feed.paced and not feed.ended:
             yield from self._miss(now, time)
-        if feed.paced and not feed.ended and "disconnected" not in self.conditions.standing:
-            if now - feed.last >= _STALLED:
-                yield from self.conditions.begin("stalled", time, f"no sound has come for {now - feed.last:.0f} s")
-                self._cutter.restart()
-            if feed.held >= _BEHIND[0]:
+        if not feed.ended and "disconnected" not in self.conditions.standing:
+            yield from self._waits(now, time)
+            if feed.paced and feed.held >= _BEHIND[0]:
                 text = "sound comes faster than it can be judged: listen to fewer machines, or fit with --quality fast"
                 yield from self.conditions.begin("behind", time, text)
         if feed.held <= _BEHIND[1]:
             yield from self.conditions.end("behind", time)
+
+    def _waits(self, now: float, time: float) -> list[Change]:
+        feed = self.feed
+        patience = feed.source.patience or (_STALLED if feed.paced else math.inf)
+        waited = now - feed.last
+        if feed.held or waited < patience:
+            return []
+        self._cutter.restart()
+        self._held.clear()
+        usual = "" if feed.paced else f"; {span(patience)} is the longest it may take: is the recorder running?"
+        return self.conditions.begin("stalled", time, f"no sound has come for {span(waited)}{usual}")
 
     def judged(self, now: float, time: float) -> list[Change]:
         """Take that a clip was judged."""
@@ -144,11 +195,13 @@ class Machine:
         )
         return self.conditions.begin("unjudged", time, text)
 
-    def finish(self) -> list[TimedClip]:
-        """Return what is left at the end."""
+    def finish(self, time: float) -> tuple[list[TimedClip], list[Change]]:
+        """Return what is left at the end, and the conditions that have changed."""
         if minute := self._meter.flush():
             self.minutes.append(minute)
-        return self._cutter.finish()
+        if not self.conditions.spoiled:
+            self._held.extend((self._heard, clip) for clip in self._cutter.finish())
+        return self._decided(time)
 
     def _mixed(self, block: Block) -> Float32:
         samples = block.samples
