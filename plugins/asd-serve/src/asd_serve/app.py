@@ -20,8 +20,8 @@ from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
 
 _PARTS: tuple[Any, ...] = (judging, teaching, plant)
-"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request. Names of machines may
-hold a slash: the path of a machine, which is the last, takes what no other has."""
+"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request. The last has paths
+that take what no other has: names of machines may hold slashes."""
 _SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key of this server: asd_…"},
     "session": {"type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "With the session's cookie."},
