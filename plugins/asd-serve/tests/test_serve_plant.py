@@ -64,6 +64,8 @@ def test_machines_of_a_history_that_nobody_writes(shown: Shown, plant_history: P
     assert fan["since"] < fan["seen"] <= time.time()
     assert -40 < fan["level"] < 0
     assert not fan["listening"]
+    assert fan["model"] == "fan"
+    assert len(fan["digest"]) == 12
     assert get(client, f"/api/machines/{quote('pump 1')}") == pump
     wrong = get(client, "/api/machines/none", 404)
     assert wrong == {"error": "no machine 'none' was listened to; GET /api/machines lists those that were"}
