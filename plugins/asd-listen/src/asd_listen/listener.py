@@ -143,7 +143,8 @@ class Listener:
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
         self._catch_up(own.name, monitor)
         monitor.keep()
-        self.history.machine(own.name, model=monitor.state.model, monitor=file)
+        name = Path(own.model or self.settings.model).stem
+        self.history.machine(own.name, model=monitor.state.model, monitor=file, model_name=name)
         feed = Feed(own.name, lambda: source_of(own), self._arrived)
         return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
 
