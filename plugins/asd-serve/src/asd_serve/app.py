@@ -22,7 +22,7 @@ from asd_serve.plant import routes as plant
 from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
 
-_PARTS: tuple[Any, ...] = (judging, teaching, plant)
+_PARTS: tuple[Any, ...] = (teaching, judging, plant)
 """Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request.
 
 The plant's paths are the last: names of machines may hold slashes, so that its paths take what others leave."""
