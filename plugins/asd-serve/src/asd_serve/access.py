@@ -70,6 +70,7 @@ def needed(role: Role) -> Callable[[HTTPConnection], Caller]:
             )
         return caller
 
+    find.role = role  # type: ignore[attr-defined]  # for the test that no path forgets it
     return find
 
 

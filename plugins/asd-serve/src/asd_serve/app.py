@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 import asd
 from asd_serve import errors, login
 from asd_serve.access import Access, is_open
+from asd_serve.bodies import Bodies
 from asd_serve.bounds import Bounds
 from asd_serve.headers import Place, SafeAnswers
 from asd_serve.judging import routes as judging
@@ -82,6 +83,7 @@ def application(state: State) -> FastAPI:
     app.add_middleware(Access, state=state)
     app.add_middleware(Place, state=state)
     app.add_middleware(errors.Unexpected)
+    app.add_middleware(Bodies, state=state)
     app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
     return app
