@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
@@ -122,6 +123,14 @@ def chromium(microphone: Path | None = None) -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds; the page's policy forbids what Playwright's own `wait_for_function` needs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
 
 
 @dataclass

@@ -310,6 +310,7 @@ export const texts = {
     state: "State of the machine",
     anyState: "any",
     about: (clips, seconds) => `Learned from ${count(clips, "healthy clip")} of ${number.format(seconds)} s.`,
+    promise: (text) => `For single clips it promises ${text}.`,
     choose: "Choose recordings",
     drop: "or drop them here",
     record: "Record with this microphone",
