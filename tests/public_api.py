@@ -21,6 +21,7 @@ from asd_registry.discovery import import_target
 
 MODULES = (
     "asd",
+    "asd.client",
     "asd.command",
     "asd.errors",
     "asd.experiment",

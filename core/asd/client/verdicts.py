@@ -85,7 +85,7 @@ def verdict_of(row: Any, sent: Clip) -> Verdict | Failure:
             state=row.get("state"),
             state_p_value=row.get("state_p_value"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ServerError(
             f"the server's answer about {sent} is no verdict ({type(error).__name__}: {error}); is it an 'asd serve' "
             "of this version?"

@@ -11,16 +11,20 @@ from fastapi.responses import JSONResponse
 
 import asd
 from asd_serve import errors, login
-from asd_serve.access import Access
+from asd_serve.access import Access, is_open
 from asd_serve.bounds import Bounds
 from asd_serve.headers import Place, SafeAnswers
 from asd_serve.judging import routes as judging
+from asd_serve.judging.metrics import Counted
+from asd_serve.page.files import router as page
 from asd_serve.plant import routes as plant
 from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
 
-_PARTS: tuple[Any, ...] = (judging, plant, teaching)
-"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request."""
+_PARTS: tuple[Any, ...] = (judging, teaching, plant)
+"""Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request.
+
+The plant's paths are the last: names of machines may hold slashes, so that its paths take what others leave."""
 _SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key of this server: asd_…"},
     "session": {"type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "With the session's cookie."},
@@ -71,13 +75,14 @@ def application(state: State) -> FastAPI:
     for part in _PARTS:
         app.include_router(part.router)
     _probes(app, state)
-    _page(app)
+    app.include_router(page)
     _describe(app)
     # The last that is added is the outermost.
     app.add_middleware(Bounds, state=state)
     app.add_middleware(Access, state=state)
     app.add_middleware(Place, state=state)
     app.add_middleware(errors.Unexpected)
+    app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
     return app
 
@@ -95,14 +100,6 @@ def _probes(app: FastAPI, state: State) -> None:
         return JSONResponse(
             {"status": "ready" if is_ready else "not ready", "api": 1, **parts}, 200 if is_ready else 503
         )
-
-
-def _page(app: FastAPI) -> None:
-    try:
-        from asd_serve.page.files import router
-    except ImportError:
-        return
-    app.include_router(router)
 
 
 def _describe(app: FastAPI) -> None:
@@ -133,8 +130,6 @@ _ERROR = {
 
 
 def _describe_one(path: str, method: dict[str, Any]) -> None:
-    from asd_serve.access import is_open
-
     answers = method["responses"]
     answers.pop("422", None)
     answers["default"] = _ERROR

@@ -29,6 +29,31 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
+@contextmanager
+def only_server(folder: Path) -> Iterator[None]:
+    """Hold the folder of a server; commands that manage keys may use it meanwhile.
+
+    Raises
+    ------
+    ConfigError
+        If another server holds it, or it cannot be used.
+    """
+    import filelock
+
+    lock = filelock.FileLock(folder / ".serve.sqlite.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise ConfigError(f"{folder}: another 'asd serve' uses this folder; stop it, or give --folder") from error
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be used ({error.strerror}); choose another --folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Database:
     """A SQLite file that the server and its commands share. Several threads may use it.
 

@@ -75,8 +75,10 @@ class HttpConnection(H11Protocol):
         """Take a connection, or refuse it."""
         super().connection_made(transport)
         self._unread = _Unread(transport, self.loop, self.limits)
-        own = sum(each.client is not None and each.client[:1] == (self.client or ())[:1] for each in self.connections)
-        is_one_too_many = own > self.limits.connections_each and (self.client or ("",))[0] not in self.proxies
+        everybody: set[Any] = self.connections  # type: ignore[assignment]
+        address = self.client[0] if self.client else ""
+        own = sum(each.client is not None and each.client[0] == address for each in everybody)
+        is_one_too_many = own > self.limits.connections_each and address not in self.proxies
         if len(self.connections) > self.limits.connections or is_one_too_many:
             self._say(503, "too many connections; close one, or try again in 5 s", "Retry-After: 5")
             return

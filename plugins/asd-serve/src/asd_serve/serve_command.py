@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
+import socket
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +105,9 @@ def serve(
     """
     with reporting(verbose):
         from asd_serve import server
+        from asd_serve.database import only_server
+        from asd_serve.limits import Limits
+        from asd_serve.state import State
 
         tls = server.check_tls(certificate, key_file)
         if not server.is_loopback(host) and tls is None:
@@ -117,36 +124,44 @@ def serve(
 
             return Model.load(path, runtime=runtime, cache=False, trust=trust)
 
-        place = _folder(folder, listen, history)
-        sockets = server.listen_at(host, port)
-        try:
-            facts = {"models": _named(models), "history": history, "listen": listen, "load": load, "hosts": hosts}
-            _run(place, sockets, host, tls, checked_proxies, {**facts, "root_path": _root(root_path)})
-        finally:
+        with ExitStack() as stack:
+            sockets = server.listen_at(host, port)
             for each in sockets:
-                each.close()
+                stack.callback(each.close)
+            place = _folder(folder, listen, history)
+            stack.enter_context(only_server(place))
+            state = State(
+                place,
+                _named(models),
+                history=history,
+                listen=listen,
+                limits=Limits.read(place / "serve.toml"),
+                load=load,
+                hosts=hosts,
+                root_path=_root(root_path),
+            )
+            _run(state, sockets, f"{'https' if tls else 'http'}://{_shown(host)}", tls, checked_proxies)
 
 
-def _run(folder: Path, sockets: Any, host: str, tls: Any, proxies: Sequence[str], facts: dict[str, Any]) -> None:
-    from asd_serve import server
+def _run(state: Any, sockets: Sequence[socket.socket], host: str, tls: Any, proxies: Sequence[str]) -> None:
     from asd_serve.app import opened
-    from asd_serve.limits import Limits
-    from asd_serve.state import State
+    from asd_serve.server import Server, configured
 
-    state = State(folder, limits=Limits.read(folder / "serve.toml"), **facts)
-    port = sockets[0].getsockname()[1]
-    url = f"{'https' if tls else 'http'}://{_shown(host)}:{port}{state.root_path}/"
-
+    url = f"{host}:{sockets[0].getsockname()[1]}{state.root_path}/"
+    out = sys.stdout  # models load in the background: while a plugin is imported, what it prints goes to stderr
     with opened(state) as app:
 
         def answering() -> None:
-            click.echo(f"Serving at {url}   (Ctrl-C ends it)")
+            click.echo(f"Serving at {url}   (Ctrl-C ends it)", file=out)
             if not any(each.revoked is None for each in state.keys.all()):
                 _, text = state.keys.create("first", "administer")
-                click.echo(f"First start. This link has the first key; it is shown this once:\n\n  {url}#key={text}\n")
-                click.echo(f"More keys: asd serve key create NAME --role look --folder {folder}")
+                click.echo(
+                    f"First start. This link has the first key; it is shown this once:\n\n  {url}#key={text}\n",
+                    file=out,
+                )
+                click.echo(f"More keys: asd serve key create NAME --role look --folder {state.folder}", file=out)
 
-        server.Server(server.configured(app, state.limits, tls, proxies), answering).serve_on(sockets)
+        Server(configured(app, state.limits, tls, proxies), answering).serve_on(sockets)
     click.echo("Ended; what was under way was answered.")
 
 
@@ -186,8 +201,6 @@ def _root(path: str) -> str:
 
 
 def _address(text: str) -> str:
-    import ipaddress
-
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError as error:
@@ -198,8 +211,6 @@ def _address(text: str) -> str:
 
 
 def _shown(host: str) -> str:
-    import socket
-
     if host in ("0.0.0.0", "::", ""):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
@@ -267,8 +278,6 @@ def _row(each: Key) -> tuple[str, ...]:
 
 
 def _keys(folder: Path | None, *, make: bool = False) -> Any:
-    from contextlib import contextmanager
-
     from asd_serve.database import Database
     from asd_serve.keys import Keys
 

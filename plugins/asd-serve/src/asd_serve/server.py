@@ -71,7 +71,7 @@ def configured(app: Any, limits: Limits, tls: tuple[Path, Path] | None, proxies:
     return uvicorn.Config(
         app,
         http=http,
-        ws=websocket,  # type: ignore[arg-type]
+        ws=websocket,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,  # sound does not become smaller by it
         proxy_headers=bool(proxies),

@@ -465,12 +465,15 @@ export const texts = {
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
 const twoDigits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
+const three = new Intl.NumberFormat(locale, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
 
 export const write = {
   number: (n) => number.format(n),
   one: (n) => one.format(n),
   short: (n) => short.format(n),
+  /** Three digits, so that a column of them is even: "1.20". */
+  three: (n) => three.format(n),
   percent: (n) => percent.format(n),
   /** A small share with two digits: "0.25%". */
   share: (n) => fine.format(n),
