@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 PICTURES = ROOT / "docs" / "pictures" / "serve"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ROLES = ("look", "feedback", "administer")
+NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
+"""Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
 _PATIENCE = 60_000.0
@@ -74,10 +75,11 @@ def plant(folder: Path) -> Path:
 def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
     """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
     asd = os.environ["ASD_COMMAND"]
+    again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
     keys = {}
-    for role in ROLES:
+    for role, name in NAMES.items():
         made = subprocess.run(
-            [asd, "serve", "key", "create", role, "--role", role, "--folder", str(keys_in)],
+            [asd, "serve", "key", "create", name + again, "--role", role, "--folder", str(keys_in)],
             capture_output=True, text=True, cwd=folder, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr

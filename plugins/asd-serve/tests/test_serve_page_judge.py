@@ -118,7 +118,7 @@ def test_the_spectrogram_is_that_of_the_reports(look: Open, sounds: Path) -> Non
     theirs = analyse(samples[: 4 * rate], rate, rows=24, columns=100).levels.mean(axis=1)
     loud = theirs > -70
     assert loud.sum() > 10
-    np.testing.assert_allclose(ours[loud], theirs[loud], atol=1.0)
+    np.testing.assert_allclose(ours[loud], theirs[loud], atol=2.0)  # dB; of noise, in a band of a single bin
 
 
 def test_a_machine_s_model_is_chosen_by_its_address(look: Open, plant_server: Server) -> None:
