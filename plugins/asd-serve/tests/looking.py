@@ -180,8 +180,12 @@ class Look:
         from PIL import Image
 
         size = self.page.viewport_size
+        if whole:  # in a window that holds all of it, so that what sticks to an edge of the window does
+            tall = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**size, "height": max(tall, size["height"])})
         dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        content = self.page.screenshot(full_page=whole, animations="disabled", caret="hide")
+        content = self.page.screenshot(animations="disabled", caret="hide")
+        self.page.set_viewport_size(size)
         out = io.BytesIO()
         with Image.open(io.BytesIO(content)) as image:
             image.convert("RGB").save(out, "WEBP", quality=70, method=6)

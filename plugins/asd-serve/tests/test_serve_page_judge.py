@@ -95,7 +95,7 @@ def test_what_is_played_moves(look: Open, sounds: Path) -> None:
     before = page.locator(".clock").inner_text()
     page.wait_for_timeout(300)
     assert page.locator(".clock").inner_text() == before
-    only = page.get_by_role("button", name=re.compile("Hear only"))
+    only = page.get_by_role("button", name=re.compile("Only this band"))
     only.first.click()
     assert only.first.get_attribute("aria-pressed") == "true"
 
