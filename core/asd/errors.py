@@ -50,7 +50,20 @@ class MonitorError(AsdError):
 
 
 class SourceError(AsdError):
-    """Sound that cannot be reached while it comes, or that breaks off."""
+    """Sound that cannot be reached while it comes, or that breaks off.
+
+    Parameters
+    ----------
+    text : str
+        What was tried, and how to correct it.
+    permanent : bool
+        Whether it can never be reached, by the settings and this computer alone: a listener that meets it at its start
+        ends, in place of trying again. What depends on another side, or may yet be plugged in, is not. Default: no.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
 
 
 class ServerError(AsdError):

@@ -323,6 +323,9 @@ class Source(Component, ABC):
 
     paced: bool = True
     """Whether sound comes at its own pace, so that a listener which cannot keep up must say so; a property may tell."""
+    patience: float | None = None
+    """Seconds without sound after which a listener tells that something is wrong; None: ten seconds for a source
+    that is paced, never for another; a property may tell."""
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
@@ -335,7 +338,8 @@ class Source(Component, ABC):
         Raises
         ------
         SourceError
-            If the sound cannot be reached, or breaks off; the text says what was tried and how to correct it.
+            If the sound cannot be reached, or breaks off; the text says what was tried and how to correct it, and
+            `permanent` whether trying again can never help.
         """
 
 

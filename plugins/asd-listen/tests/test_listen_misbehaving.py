@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, healthy
+from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, command, healthy
 
 from asd.errors import SourceError
 from asd.plugin import Block
@@ -33,6 +34,58 @@ def test_a_source_that_fails_is_connected_again(hear: Callable[..., Heard]) -> N
     assert any("connection refused; is it running?; tried again in" in text for text in said)
     assert any(text.startswith("pump: over: pump.example: connection refused") for text in said)
     assert listening.watched["pump"] == 20
+
+
+def test_a_source_that_can_never_be_reached_ends_the_listening(hear: Callable[..., Heard]) -> None:
+    def give() -> Iterator[Block]:
+        raise SourceError("pump.example: no such recording; check the path", permanent=True)
+        yield
+
+    with pytest.raises(SourceError, match=r"^pump: pump\.example: no such recording; check the path$"):
+        hear(pump=give, other=lambda: blocks_of(healthy(200), NOW)).run()
+
+
+def test_what_can_never_be_reached_later_is_tried_again(hear: Callable[..., Heard]) -> None:
+    attempts: list[int] = []
+
+    def give() -> Iterator[Block]:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise SourceError("no such rate", permanent=len(attempts) == 2)
+        yield from blocks_of(healthy(5.2), NOW)
+
+    listening = hear(pump=give)
+    listening.run()
+    assert listening.watched["pump"] == 5
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_wrong_path_ends_the_command_with_one_line(recorded: bool, model: Path, tmp_path: Path) -> None:
+    what = ("--record-healthy", "10s", "-o", "out") if recorded else (model, "--folder", "L")
+    done = command("listen", *what, "--source", "file", "--source.path", "none.wav", cwd=tmp_path, code=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert line == "asd: error: file: none.wav: no such recording, nor a folder of recordings; check the path"
+
+
+def test_a_recorder_that_drops_no_recordings_any_more_is_told(
+    hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "_TICK", 0.1)
+    monkeypatch.setattr(Script, "patience", 0.5)
+
+    def give() -> Iterator[Block]:
+        yield block(healthy(CLIP), NOW, name="1.wav")
+        for _ in range(20):
+            time.sleep(0.1)
+            yield block(np.zeros((0, 1), np.float32), NOW)
+        yield block(healthy(CLIP, start=80), NOW + 60, name="2.wav")
+
+    said = hear(pump=give).run()
+    told = [text for text in said if "no sound has come" in text]
+    assert re.fullmatch(
+        r"pump: no sound has come for .* s; 0\.5 s is the longest it may take: is the recorder running\?", told[0]
+    )
+    assert told[1].startswith("pump: over: no sound has come for")
 
 
 def test_a_plugin_that_raises_does_not_end_the_others(hear: Callable[..., Heard]) -> None:

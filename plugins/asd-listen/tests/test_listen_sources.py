@@ -31,6 +31,12 @@ def tone(seconds: float, channels: int = 1, rate: int = RATE) -> Float32:
     return np.stack([one * (1 - 0.5 * i) for i in range(channels)], axis=1)
 
 
+def data_of(seconds: float) -> Float32:
+    """Return a tone that rises, so that each part of it is another."""
+    moment = np.arange(round(seconds * RATE)) / RATE
+    return (0.25 * np.sin(2 * np.pi * (200 + 50 * moment) * moment)).astype(np.float32)
+
+
 def taken(source: Source, seconds: float, limit: float = 30.0) -> list[Block]:
     """Return blocks with so many seconds of sound."""
     found: list[Block] = []
@@ -76,9 +82,9 @@ def test_raw_samples_through_a_pipe(name: str, dtype: str, tmp_path: Path) -> No
     writer = threading.Thread(target=write)
     writer.start()
     source = create("source", "pcm", {"path": str(pipe), "format": name, "channels": 2, "sample_rate": RATE})
-    blocks = list(source.blocks())
+    blocks = taken(source, 1.0)
     writer.join()
-    assert joined([b for b in blocks if len(b.samples)]) == pytest.approx(sound, abs=1e-4)
+    assert joined(blocks) == pytest.approx(sound, abs=1e-4)
 
 
 def test_samples_that_come_in_bursts_have_regular_times(tmp_path: Path) -> None:
@@ -94,25 +100,59 @@ def test_samples_that_come_in_bursts_have_regular_times(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     source = create("source", "pcm", {"path": str(pipe), "sample_rate": RATE})
-    blocks = [each for each in source.blocks() if len(each.samples)]
+    blocks = taken(source, 3.0)
     writer.join()
     steps = [after.time - before.time - len(before.samples) / RATE for before, after in itertools.pairwise(blocks)]
     assert sum(len(each.samples) for each in blocks) == 3 * RATE
     assert max(map(abs, steps)) < GAP / 5
 
 
+def test_a_named_pipe_waits_for_the_next_writer(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    data = (tone(0.5) * 32768).astype("<i2").tobytes()
+
+    def write() -> None:
+        for _ in range(3):
+            pipe.write_bytes(data)
+            time.sleep(0.3)
+
+    source = create("source", "pcm", {"path": str(pipe), "sample_rate": RATE})
+    empty = source.blocks()
+    assert len(next(empty).samples) == 0  # nobody writes yet, and the listener can end it
+    empty.close()  # type: ignore[attr-defined]
+    writer = threading.Thread(target=write)
+    writer.start()
+    blocks = taken(source, 1.5)
+    writer.join()
+    assert joined(blocks) == pytest.approx(np.concatenate([tone(0.5)] * 3), abs=1e-3)
+
+
+@pytest.mark.parametrize("pause", [0.0, 2.5])
+def test_samples_that_waited_in_a_pipe_have_regular_times(pause: float, tmp_path: Path) -> None:
+    """Who reads late, or a recording as fast as it is read, makes neither a gap nor a clock that was set."""
+    (tmp_path / "raw").write_bytes((tone(8.0) * 32768).astype("<i2").tobytes())
+    source = create("source", "pcm", {"path": str(tmp_path / "raw"), "sample_rate": RATE})
+    blocks = []
+    for each in source.blocks():
+        blocks.append(each)
+        if len(blocks) == 10:
+            time.sleep(pause)
+    steps = [after.time - before.time - len(before.samples) / RATE for before, after in itertools.pairwise(blocks)]
+    assert max(map(abs, steps)) < 1e-6
+
+
 def test_standard_input_of_the_command(tmp_path: Path) -> None:
     words = [os.environ["ASD_COMMAND"], "listen", "--record-healthy", "3s", "--clip", "1", "-o", "out"]
     options = ["--source", "pcm", "--source.sample_rate", str(RATE)]
-    data = (tone(3.2) * 32768).astype("<i2").tobytes()
+    data = (data_of(3.2) * 32768).astype("<i2").tobytes()
     done = subprocess.run([*words, *options], cwd=tmp_path, input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"3 clips of 1 s in out, 0 left out." in done.stdout
     files = sorted((tmp_path / "out").iterdir())
-    assert len(files) == 3
-    samples, rate = soundfile.read(files[0])
-    assert (rate, len(samples)) == (RATE, RATE)
-    assert samples == pytest.approx(tone(1.0)[:, 0], abs=1e-3)
+    assert [soundfile.info(each).samplerate for each in files] == [RATE] * 3
+    together = np.concatenate([soundfile.read(each)[0] for each in files])
+    assert together == pytest.approx(data_of(3.0), abs=1e-3)  # in the order of their names
 
 
 # --------------------------------------------------------------------------------------------------------------- stream
@@ -250,6 +290,57 @@ def test_a_folder_source_forgets_files_that_are_deleted(tmp_path: Path) -> None:
             break
 
 
+def test_a_recorder_that_is_dead_is_told_by_the_times_of_its_recordings(tmp_path: Path) -> None:
+    for minute in range(8):
+        soundfile.write(tmp_path / f"20261126_20{10 * minute // 2:02d}00.wav", tone(1.0), RATE)
+    source = create("source", "folder", {"path": str(tmp_path)})
+    assert source.patience == 86400.0  # nothing is known yet
+    blocks = source.blocks()
+    next(blocks)
+    assert source.patience == pytest.approx(3 * 300)
+    blocks.close()  # type: ignore[attr-defined]
+    assert create("source", "folder", {"path": str(tmp_path), "every": 600}).patience == 1200.0
+
+
+def test_an_outage_of_a_recorder_does_not_become_its_rhythm() -> None:
+    from asd_listen.sources.folder import _Rhythm
+
+    rhythm, moment = _Rhythm(), 0.0
+    for number in range(40):
+        moment += 7200.0 if number == 20 else 60.0
+        rhythm.add(moment)
+    assert rhythm.patience == 180.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "permanent", "message"),
+    [
+        ("file", {"path": "none.wav"}, True, "no such recording, nor a folder of recordings; check the path"),
+        ("file", {"path": "bad.wav"}, True, "bad.wav"),
+        ("folder", {"path": "none"}, False, "no such folder; make it, or check whether the drive is there"),
+        ("folder", {"path": "bad.wav"}, True, "is a file; name its folder, or use the source file"),
+        ("pcm", {"path": "none"}, False, "cannot be opened (No such file or directory); make it with mkfifo"),
+        ("pcm", {"path": "."}, True, "cannot be opened (Is a directory)"),
+        ("stream", {"url": "none.wav"}, True, "No such file or directory"),
+        ("stream", {"url": "nonsense://x"}, True, "Protocol not found"),
+        ("stream", {"url": "x", "format": "nonsense"}, True, "no container format 'nonsense'"),
+        ("stream", {"url": "rtsp://127.0.0.1:9/x", "timeout": 2.0}, False, "Connection refused"),
+    ],
+)
+def test_what_can_never_work_is_told_from_what_may_come(
+    kind: str, parameters: dict[str, object], permanent: bool, message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if kind == "stream":
+        pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.wav").write_bytes(b"no sound at all")
+    with pytest.raises(SourceError) as caught:
+        next(iter(create("source", kind, parameters).blocks()))
+    assert message in str(caught.value)
+    assert caught.value.permanent is permanent
+
+
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such folder; make it, or check whether the drive is there"):
         next(iter(create("source", "folder", {"path": str(tmp_path / "none")}).blocks()))
@@ -278,6 +369,10 @@ def test_what_a_file_may_not_be(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"no sound at all")
     with pytest.raises(SourceError, match=r"x\.wav"):
         list(create("source", "file", {"path": str(tmp_path / "x.wav")}).blocks())
+    soundfile.write(tmp_path / "y.wav", tone(1.0), RATE)
+    (tmp_path / "z.wav").write_bytes(b"no sound at all")
+    blocks = list(create("source", "file", {"path": str(tmp_path), "speed": 0.0, "repeat": 2}).blocks())
+    assert len(joined(blocks)) == 2 * RATE  # what is broken is left out
     with pytest.raises(ConfigError, match="start takes a date such as 2026-11-26T20:15:00, got 'noon'"):
         create("source", "file", {"path": "x", "start": "noon"})
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from asd_listen.kept import Kept as Kept
     from asd_listen.kept import healthy_clips as healthy_clips
     from asd_listen.kept import kept_of as kept_of
+    from asd_listen.level_series import LevelSeries as LevelSeries
+    from asd_listen.level_series import level_series as level_series
     from asd_listen.levels import LevelMeter as LevelMeter
     from asd_listen.levels import Second as Second
     from asd_listen.listener import Listener as Listener
@@ -46,6 +48,7 @@ _NAMES = {
     "HistoryError": "schema",
     "Kept": "kept",
     "LevelMeter": "levels",
+    "LevelSeries": "level_series",
     "Listener": "listener",
     "MachineState": "overview",
     "Point": "reader",
@@ -65,6 +68,7 @@ _NAMES = {
     "healthy_clips": "kept",
     "is_listening": "remarks",
     "kept_of": "kept",
+    "level_series": "level_series",
     "machine_states": "overview",
     "read_settings": "settings",
     "remark": "remarks",

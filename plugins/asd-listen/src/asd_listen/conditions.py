@@ -14,6 +14,7 @@ import numpy as np
 
 from asd.plugin import Block, Float32, Float64
 from asd_listen.levels import SILENCE, Second, decibels
+from asd_listen.times import span
 
 GAP = 0.5
 """Seconds by which a block may be later than the end of the one before: times of blocks jitter."""
@@ -235,7 +236,7 @@ class Conditions:
             name, text = "gap", f"{late:.3g} s of sound are missing"
         else:
             direction = "back" if late < 0 else "forward"
-            name, text = "clock", f"the clock was set {direction} by {_span(abs(late))}"
+            name, text = "clock", f"the clock was set {direction} by {span(abs(late))}"
         yield Change(name, block.time, text)
         yield Change(name, block.time, text, over=True)
 
@@ -344,10 +345,3 @@ def _is_clipped(samples: Float32) -> bool:
 
 def _form(form: tuple[int, int]) -> str:
     return f"{form[0]} Hz, {form[1]} channel{'s' * (form[1] != 1)}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

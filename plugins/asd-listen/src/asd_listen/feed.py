@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.errors import AsdError
+from asd.errors import AsdError, SourceError
 from asd.plugin import Block, Source
 
 HELD_SECONDS = 30.0
@@ -43,6 +43,9 @@ class Lost:
     text: str
     pause: float
 
+    def __str__(self) -> str:
+        return f"{self.text}; tried again in {self.pause:.0f} s"
+
 
 class Feed(threading.Thread):
     """Reads a source.
@@ -64,6 +67,8 @@ class Feed(threading.Thread):
         Whether sound comes at its own pace.
     last : float
         When sound came last, by ``time.monotonic``.
+    refused : SourceError or None
+        Why the source can never be reached, found by the first attempt; nothing comes then.
     """
 
     def __init__(self, name: str, make: Callable[[], Source], arrived: threading.Event) -> None:
@@ -72,6 +77,7 @@ class Feed(threading.Thread):
         self.source = make()
         self.paced = bool(self.source.paced)
         self.last = time.monotonic()
+        self.refused: SourceError | None = None
         self._arrived = arrived
         self._items: deque[Arrived | Lost] = deque()
         self._seconds = 0.0
@@ -114,7 +120,7 @@ class Feed(threading.Thread):
 
     def run(self) -> None:
         """Read until the source ends, or `stop` is called."""
-        pause = _FIRST_PAUSE
+        pause, is_first = _FIRST_PAUSE, True
         while not self._stopping.is_set():
             heard = 0.0
             try:
@@ -126,6 +132,10 @@ class Feed(threading.Thread):
                         self._put(Arrived(block, time.monotonic()))
                 break
             except Exception as error:  # a plugin's own failure must not end the listening to others
+                if is_first and not heard and isinstance(error, SourceError) and error.permanent:
+                    self.refused = error
+                    break
+                is_first = False
                 pause = _FIRST_PAUSE if heard >= _STEADY else pause
                 text = str(error) if isinstance(error, AsdError) else _described(self.source, error)
                 self._put(Lost(text, pause))

@@ -34,6 +34,8 @@ _MOST_NOTED = 20_000
 _MOST_EVENTS = 1000
 _BRIEF = 300
 """Milliseconds that a listener waits for another process's transaction; then it goes on, and writes with the next."""
+_GLANCE = 0.3
+"""Seconds that another process may hold the lock to see whether somebody else does (`is_listening`)."""
 _CACHE = 256
 """Kibibytes of pages that SQLite keeps; by default it fills 2 MB over hours, which looks like a leak."""
 _ROOM = 2**16
@@ -102,7 +104,7 @@ class History(Reader):
         if not self.path.parent.is_dir():  # the lock would make it
             raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
-        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_GLANCE)
         self._noted: deque[Write] = deque()
         self._known: set[str] = set()
         self._events: dict[str, tuple[Event, tuple[str, ...]]] = {}

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asd
-from asd.errors import AsdError, MonitorError
+from asd.errors import AsdError, MonitorError, SourceError
 from asd.plugin import Block, Clip, Event
 from asd_listen.alerts import Alerts
 from asd_listen.conditions import Change
@@ -181,7 +181,13 @@ class Listener:
         return end
 
     def run(self) -> None:
-        """Listen."""
+        """Listen.
+
+        Raises
+        ------
+        SourceError
+            If a source can never be reached, as its first attempt shows.
+        """
         self.outbox.start()
         self._feedback()  # a listener that judges a short recording ends before its first tick
         now = time.time()
@@ -192,7 +198,7 @@ class Listener:
         ticked = saved = time.monotonic()
         forgotten = -_FORGOTTEN
         try:
-            while not (self._stop.is_set() or all(machine.feed.done for machine in self.machines)):
+            while not (self._stop.is_set() or self._refused() or all(machine.feed.done for machine in self.machines)):
                 self._arrived.wait(_TICK)
                 self._arrived.clear()
                 began = time.monotonic()
@@ -210,6 +216,16 @@ class Listener:
                     self._stop.wait(max(0.0, began + _PASS - time.monotonic()))
         finally:
             self._end()
+        if refused := self._refused():
+            raise refused
+
+    def _refused(self) -> SourceError | None:
+        """Return why a source can never be reached."""
+        for machine in self.machines:
+            if machine.feed.refused is not None:
+                several = f"{machine.name}: " if len(self.machines) > 1 else ""
+                return SourceError(f"{several}{machine.feed.refused}", permanent=True)
+        return None
 
     def _end(self) -> None:
         until = time.monotonic() + _DRAINED
@@ -286,8 +302,7 @@ class Listener:
                     self._changed(machine, changes)
                     clips += [(machine, clip, item.time) for clip in found]
                 else:
-                    text = f"{item.text}; tried again in {item.pause:.0f} s"
-                    self._changed(machine, machine.lost(text, time.time()))
+                    self._changed(machine, machine.lost(str(item), time.time()))
             self._keep_levels(machine)
         self._judge(clips)
         self.history.commit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from asd_listen.conditions import Change, Conditions, Floor
 from asd_listen.cutter import Cutter, TimedClip
 from asd_listen.feed import Feed
 from asd_listen.levels import LevelMeter, Minute, Second
+from asd_listen.times import span
 
 _STALLED = 10.0
 """Seconds without sound of a source that sends at its own pace."""
@@ -155,16 +157,24 @@ class Machine:
             yield from self.conditions.begin("disconnected", time, "the source has ended: start the listener again")
         elif feed.paced and not feed.ended:
             yield from self._miss(now, time)
-        if feed.paced and not feed.ended and "disconnected" not in self.conditions.standing:
-            if now - feed.last >= _STALLED:
-                yield from self.conditions.begin("stalled", time, f"no sound has come for {now - feed.last:.0f} s")
-                self._cutter.restart()
-                self._held.clear()
-            if feed.held >= _BEHIND[0]:
+        if not feed.ended and "disconnected" not in self.conditions.standing:
+            yield from self._waits(now, time)
+            if feed.paced and feed.held >= _BEHIND[0]:
                 text = "sound comes faster than it can be judged: listen to fewer machines, or fit with --quality fast"
                 yield from self.conditions.begin("behind", time, text)
         if feed.held <= _BEHIND[1]:
             yield from self.conditions.end("behind", time)
+
+    def _waits(self, now: float, time: float) -> list[Change]:
+        feed = self.feed
+        patience = feed.source.patience or (_STALLED if feed.paced else math.inf)
+        waited = now - feed.last
+        if feed.held or waited < patience:
+            return []
+        self._cutter.restart()
+        self._held.clear()
+        usual = "" if feed.paced else f"; {span(patience)} is the longest it may take: is the recorder running?"
+        return self.conditions.begin("stalled", time, f"no sound has come for {span(waited)}{usual}")
 
     def judged(self, now: float, time: float) -> list[Change]:
         """Take that a clip was judged."""

@@ -206,10 +206,7 @@ class Reader:
         """
         if not until > since:
             return []
-        for count in (points, max(points - 1, 1)):  # a stretch that lies across the begin is one more
-            table, unit, width = _stretch((until - since) / count)
-            if width * (since // width + points) >= until:
-                break
+        table, unit, width = _stretch(since, until, points)
         first = last = until  # between them sums are read, outside the verdicts themselves
         parts = [f"{_SINGLE} AND time >= :since AND time < :first"]
         if table is not None:
@@ -225,6 +222,10 @@ class Reader:
             },
         )
         return [Point(max(since, bucket * width), *values) for bucket, *values in found]
+
+    def step(self, since: float, until: float, points: int = 1000) -> float:
+        """Return the seconds from one point of such a `series` to the next."""
+        return _stretch(since, until, points)[2]
 
     def _number(self, machine: str) -> int | None:
         found = self.ask("SELECT id FROM machines WHERE name = ?", (machine,))
@@ -278,12 +279,18 @@ class Reader:
         return _Reading(self._lock, self._connection, self.path)
 
 
-def _stretch(seconds: float) -> tuple[str | None, int, float]:
-    """Return the table of sums from which points so far apart are made, the seconds of its rows, and of a point."""
-    for table, unit in reversed(SUMS.items()):
-        if seconds >= unit:
-            return table, unit, float(unit * math.ceil(seconds / unit))
-    return None, 0, max(seconds, 1e-3)
+def _stretch(since: float, until: float, points: int) -> tuple[str | None, int, float]:
+    """Return the table of sums from which points are made, the seconds of its rows, and of a point."""
+    for count in (points, max(points - 1, 1)):  # a stretch that lies across the begin is one more
+        table, unit, width = None, 0, max((until - since) / count, 1e-3)
+        for name, seconds in SUMS.items():
+            if width >= seconds:
+                table, unit = name, seconds
+        if unit:
+            width = float(unit * math.ceil(width / unit))
+        if width * (since // width + points) >= until:
+            break
+    return table, unit, width
 
 
 def _decoded(cursor: sqlite3.Cursor, values: Sequence[Any]) -> Row:

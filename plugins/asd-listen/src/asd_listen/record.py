@@ -118,10 +118,12 @@ class Recorder:
             for item in self._feed.take(10.0):
                 if not isinstance(item, Arrived):
                     self._restart()
-                    self._say(f"{self._name}: {item.text}; tried again in {item.pause:.0f} s", "warning")
+                    self._say(f"{self._name}: {item}", "warning")
                 elif len(item.block.samples) and self.written < self.needed:
                     self._take(item.block, item.time)
         self._feed.stop()
+        if self._feed.refused is not None:
+            raise self._feed.refused
         if not self.written:
             raise AsdError(f"{self._name}: no clip was recorded; {self.left_out} were left out")
 
@@ -173,7 +175,7 @@ class Recorder:
         number = 1
         while path.exists():  # of the same second, or of an earlier recording
             number += 1
-            path = self.folder / f"{safe}_{utc(self._began)}-{number}.flac"
+            path = self.folder / f"{safe}_{utc(self._began)}_{number:02d}.flac"  # sorts after the first
         part = path.with_name(f".{path.name}.part")
         try:
             soundfile.write(part, samples, rate, subtype="PCM_24", format="FLAC")

@@ -44,3 +44,11 @@ def moment_of(option: str, text: str, now: float) -> float:
             f"1970; got {text!r}"
         ) from None
     return seconds
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in words, such as ``2.5 min``."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import click
 
 from asd_listen.machine import Machine
+from asd_listen.times import span
 
 _EVENTS = 8
 _REFRESHED = 0.25
@@ -89,7 +90,7 @@ def phase_of(machine: Machine) -> str:
     phase = monitor.state.evidence.phase
     if phase == "learning" and monitor.needed:
         seconds = monitor.needed * machine.scorer.seconds
-        return f"learning: {monitor.needed} more healthy clips, {_span(seconds)}, until an alarm is possible"
+        return f"learning: {monitor.needed} more healthy clips, {span(seconds)}, until an alarm is possible"
     return str(phase)
 
 
@@ -180,7 +181,7 @@ def _state(machine: Machine) -> Any:
     phase = machine.monitor.state.evidence.phase
     text = phase.upper() if phase == "alarm" else phase
     if phase == "learning" and machine.monitor.needed:
-        text = f"learning, {_span(machine.monitor.needed * machine.scorer.seconds)} to go"
+        text = f"learning, {span(machine.monitor.needed * machine.scorer.seconds)} to go"
     verdict = machine.verdict
     clip = "" if verdict is None else f", p = {verdict.p_value:.2f}"
     return Text(f"{text}{clip}", style=_PHASES.get(phase, ""))
@@ -200,10 +201,3 @@ def _bar(share: float) -> str:
 def _clock(moment: float, *, date: bool = False) -> str:
     local = datetime.datetime.fromtimestamp(moment)
     return f"{local:%Y-%m-%d %H:%M:%S}" if date else f"{local:%H:%M:%S}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"

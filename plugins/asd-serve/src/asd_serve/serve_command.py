@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -147,14 +148,18 @@ def _run(state: Any, sockets: Sequence[socket.socket], host: str, tls: Any, prox
     from asd_serve.server import Server, configured
 
     url = f"{host}:{sockets[0].getsockname()[1]}{state.root_path}/"
+    out = sys.stdout  # models load in the background: while a plugin is imported, what it prints goes to stderr
     with opened(state) as app:
 
         def answering() -> None:
-            click.echo(f"Serving at {url}   (Ctrl-C ends it)")
+            click.echo(f"Serving at {url}   (Ctrl-C ends it)", file=out)
             if not any(each.revoked is None for each in state.keys.all()):
                 _, text = state.keys.create("first", "administer")
-                click.echo(f"First start. This link has the first key; it is shown this once:\n\n  {url}#key={text}\n")
-                click.echo(f"More keys: asd serve key create NAME --role look --folder {state.folder}")
+                click.echo(
+                    f"First start. This link has the first key; it is shown this once:\n\n  {url}#key={text}\n",
+                    file=out,
+                )
+                click.echo(f"More keys: asd serve key create NAME --role look --folder {state.folder}", file=out)
 
         Server(configured(app, state.limits, tls, proxies), answering).serve_on(sockets)
     click.echo("Ended; what was under way was answered.")

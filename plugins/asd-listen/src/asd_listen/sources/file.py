@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import glob
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, SourceError
-from asd.plugin import AUDIO_SUFFIXES, Block, Clip, ClipReader, Source, duration_of, number, time_from, whole_number
+from asd.plugin import (
+    AUDIO_SUFFIXES,
+    Block,
+    Clip,
+    ClipReader,
+    Float32,
+    Source,
+    duration_of,
+    number,
+    time_from,
+    whole_number,
+)
 from asd_listen.sources.example import example
 
+_log = logging.getLogger("asd")
 _BLOCK = 0.1
 _FAST_BLOCK = 1.0
 
@@ -45,10 +58,8 @@ class File(Source):
     def blocks(self) -> Iterator[Block]:
         """Yield the recordings; see `asd.plugin.Source.blocks`."""
         paths = recordings_of(self.path)
-        try:
-            yield from self._played(paths)
-        except AudioError as error:
-            raise SourceError(f"file: {error}") from error
+        self._broken: list[str] = []
+        yield from self._played(paths)
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, object]:
@@ -66,24 +77,43 @@ class File(Source):
         while not self.repeat or round_ < self.repeat:
             round_ += 1
             for path in paths:
-                reader = ClipReader(Clip(path))
-                for block in reader.frames():
-                    rate = reader.file_rate
-                    size = max(1, round((_BLOCK if 0 < self.speed <= 10 else _FAST_BLOCK) * rate))
-                    for first in range(0, len(block), size):
-                        samples = block[first : first + size]
-                        played += len(samples) / rate
-                        if self.speed:
-                            time.sleep(max(0.0, began + played / self.speed - time.monotonic()))
-                        yield Block(samples, rate, moment)
-                        moment += len(samples) / rate
+                for samples, rate in self._parts(path):
+                    played += len(samples) / rate
+                    if self.speed:
+                        time.sleep(max(0.0, began + played / self.speed - time.monotonic()))
+                    yield Block(samples, rate, moment)
+                    moment += len(samples) / rate
+            if not played:
+                raise SourceError(
+                    f"file: {self._broken[0]}" if self._broken else f"file: {self.path}: no sound", permanent=True
+                )
+
+    def _parts(self, path: Path) -> Iterator[tuple[Float32, int]]:
+        """Yield a recording in parts, up to where it cannot be read."""
+        reader = ClipReader(Clip(path))
+        try:
+            for block in reader.frames():
+                size = max(1, round((_BLOCK if 0 < self.speed <= 10 else _FAST_BLOCK) * reader.file_rate))
+                for first in range(0, len(block), size):
+                    yield block[first : first + size], reader.file_rate
+        except AudioError as error:
+            if str(error) not in self._broken:
+                _log.warning("left out: %s", error)
+            self._broken.append(str(error))
 
     def _first_moment(self, paths: list[Path]) -> float:
         if self._start is not None:
             return self._start
         if self.speed == 1 or not self.repeat:
             return time.time()
-        return time.time() - self.repeat * sum(map(duration_of, paths))
+        return time.time() - self.repeat * sum(map(_seconds, paths))
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return duration_of(path)
+    except AudioError:  # told when it is read
+        return 0.0
 
 
 def recordings_of(text: str) -> list[Path]:
@@ -100,5 +130,7 @@ def recordings_of(text: str) -> list[Path]:
     else:
         found = [path] if path.is_file() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - the pattern may be absolute
     if not found:
-        raise SourceError(f"file: {text}: no such recording, nor a folder of recordings; check the path")
+        raise SourceError(
+            f"file: {text}: no such recording, nor a folder of recordings; check the path", permanent=True
+        )
     return found

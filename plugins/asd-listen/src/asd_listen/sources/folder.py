@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,14 @@ _log = logging.getLogger("asd")
 _LONGEST = 1.0
 _TICK = 200
 """Milliseconds between looks at files that are being written."""
+_REMEMBERED = 50
+"""Intervals between recordings by which it is told that none has come for too long, …"""
+_LEARNED = 5
+"""… so many at least; …"""
+_UNKNOWN = 86400.0
+"""… with fewer, seconds after which it is told that none has come; …"""
+_LEAST = 60.0
+"""… and the least such time: recorders write with delay."""
 _PATIENCE = 60.0
 """Seconds without a change after which a file that cannot be read is given up."""
 
@@ -36,25 +45,45 @@ class Folder(Source):
         Whether recordings that are there already are read, too; those that a monitor has watched are left out.
     poll : bool
         Look at the folder again and again, for network drives that tell of no changes.
+    every : float
+        Seconds from one recording to the next at most; after twice as long without one it is told that the recorder may
+        be dead. 0: learned from the times of the last recordings, those that are there at the start too; then it is
+        told after three times as long as nine tenths of them needed, at least a minute; a day while fewer than six are
+        known. For recorders that rest at night give the length of the night.
     """
 
     paced = False
     """Recordings come whole."""
 
-    def __init__(self, *, path: str, settle: float = 2.0, existing: bool = False, poll: bool = False) -> None:
+    def __init__(
+        self, *, path: str, settle: float = 2.0, existing: bool = False, poll: bool = False, every: float = 0.0
+    ) -> None:
         self.path = path
         self.settle = number(self, "settle", settle, at_least=0)
         self.existing = existing
         self.poll = poll
+        self.every = number(self, "every", every, at_least=0)
+        self._rhythm = _Rhythm()
         self._done: dict[Path, tuple[int, int]] | None = None
+
+    @property
+    def patience(self) -> float:  # type: ignore[override]
+        """Seconds without a recording after which something is wrong; see `asd.plugin.Source.patience`."""
+        return 2 * self.every if self.every else self._rhythm.patience
 
     def blocks(self) -> Iterator[Block]:
         """Yield the recordings as they come; see `asd.plugin.Source.blocks`."""
         folder = Path(self.path)
         if not folder.is_dir():
+            if folder.exists():
+                raise SourceError(
+                    f"folder {folder}: is a file; name its folder, or use the source file", permanent=True
+                )
             raise SourceError(f"folder {folder}: no such folder; make it, or check whether the drive is there")
         present = _found(folder)
         if self._done is None:
+            for began in sorted(_begin(each, form, 0.0) for each, form in present.items())[-_REMEMBERED:]:
+                self._rhythm.add(began)
             self._done = {} if self.existing else present
         waiting = {each: _Waiting() for each in present if self._done.get(each) != present[each]}
         for changed in self._changes(folder):
@@ -117,9 +146,33 @@ class Folder(Source):
                 return
             _log.warning("left out: %s", error)
         else:
-            yield from _parts(path, _begin(path, form, reader.seconds))
+            began = _begin(path, form, reader.seconds)
+            self._rhythm.add(began)
+            yield from _parts(path, began)
         self._done[path] = form
         waiting.pop(path, None)
+
+
+class _Rhythm:
+    """How often recordings come, by the times at which they began: many may be dropped at once."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._intervals: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def add(self, began: float) -> None:
+        """Take when a recording began."""
+        if self._last is not None and began > self._last:
+            self._intervals.append(began - self._last)
+        self._last = began if self._last is None else max(began, self._last)
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which the next should have come."""
+        known = list(self._intervals)
+        if len(known) < _LEARNED:
+            return _UNKNOWN
+        return max(_LEAST, 3 * float(np.quantile(known, 0.9)))
 
 
 class _Waiting:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +23,10 @@ _BLOCK = 0.1
 _BYTES = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 _PATIENCE = 1.0
 _LATE = 2.0
-"""Seconds by which samples may come earlier or later than their number says: FFmpeg writes 32 kB at a time."""
+"""Seconds by which samples may come later than their number says: FFmpeg writes 32 kB at a time."""
+_FASTEST = 0.01
+"""Share by which the times of sound that comes too early fall behind its length until they are right."""
+_NEVER = (errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EPERM)
 _FOLLOWED = 30.0
 """Seconds in which the times follow such a difference: sample clocks and clocks drift apart."""
 
@@ -40,7 +45,7 @@ class Pcm(Source):
     format : {"s16le", "s24le", "s32le", "f32le"}
         Signed integers of 16, 24 or 32 bits, or floats, little-endian; named as in FFmpeg.
     path : str
-        A named pipe or a file; ``-``: standard input.
+        A named pipe, a file or a device; ``-``: standard input.
     """
 
     def __init__(
@@ -57,23 +62,44 @@ class Pcm(Source):
         self.path = path
 
     def blocks(self) -> Iterator[Block]:
-        """Yield what is read; see `asd.plugin.Source.blocks`. Standard input ends for good."""
+        """Yield what is read; see `asd.plugin.Source.blocks`.
+
+        Standard input and files end for good; a named pipe waits for the next program that writes into it.
+        """
         if self.path == "-":
             if sys.stdin is None or sys.stdin.isatty():
                 raise SourceError(
                     "pcm: standard input is a terminal; pipe samples into it: ffmpeg … -f s16le -ar 48000 -ac 1 - | "
-                    "asd listen …"
+                    "asd listen …",
+                    permanent=True,
                 )
             yield from self._read(sys.stdin.fileno())
             return
+        while True:
+            descriptor, again = self._opened()
+            try:
+                yield from self._read(descriptor)
+            finally:
+                os.close(descriptor)
+            if not again:
+                return
+
+    def _opened(self) -> tuple[int, bool]:
+        """Return a descriptor, and whether it is a named pipe, which may be opened again after its end."""
+        path = Path(self.path)
         try:
-            descriptor = os.open(self.path, os.O_RDONLY)
+            # A pipe that nobody writes into yet would hold up whoever opens it, and with it the end of the listening.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                os.close(descriptor)
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except OSError as error:
-            raise SourceError(f"pcm: {self.path}: cannot be opened ({error.strerror}); make it with mkfifo") from error
-        try:
-            yield from self._read(descriptor)
-        finally:
-            os.close(descriptor)
+            raise SourceError(
+                f"pcm: {self.path}: cannot be opened ({error.strerror}); make it with mkfifo",
+                permanent=error.errno in _NEVER,
+            ) from error
+        return descriptor, stat.S_ISFIFO(mode) and path.is_fifo() and not path.is_symlink()
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, object]:
@@ -91,11 +117,16 @@ class Pcm(Source):
         rest = b""
         clock = _Clock()
         while True:
-            ready, _, _ = select.select([descriptor], [], [], _PATIENCE)
-            if not ready:
+            had_waited = bool(select.select([descriptor], [], [], 0)[0])
+            if not had_waited and not select.select([descriptor], [], [], _PATIENCE)[0]:
                 yield Block(np.zeros((0, self.channels), np.float32), self.sample_rate, time.time())
                 continue
-            data = os.read(descriptor, size)
+            try:
+                data = os.read(descriptor, size)
+            except BlockingIOError:  # another reader was faster
+                continue
+            except OSError as error:
+                raise SourceError(f"pcm: {self.path}: cannot be read ({error.strerror})") from error
             if not data:
                 return
             rest += data
@@ -103,7 +134,7 @@ class Pcm(Source):
             if whole:
                 samples = self._samples(rest[:whole])
                 rest = rest[whole:]
-                yield Block(samples, self.sample_rate, clock.time_of(len(samples) / self.sample_rate))
+                yield Block(samples, self.sample_rate, clock.time_of(len(samples) / self.sample_rate, had_waited))
 
     def _samples(self, data: bytes) -> Float32:
         if self.format == "f32le":
@@ -125,10 +156,12 @@ class _Clock:
     def __init__(self) -> None:
         self._next: float | None = None
 
-    def time_of(self, seconds: float) -> float:
-        """Return when sound of so many seconds, which has just come, began."""
+    def time_of(self, seconds: float, had_waited: bool) -> float:
+        """Return when sound of so many seconds began; `had_waited`: who knows since when it lay in the pipe."""
         began = time.time() - seconds
-        if self._next is not None and abs(late := began - self._next) <= _LATE:
-            began = self._next + late * min(1.0, seconds / _FOLLOWED)
+        if self._next is not None and had_waited:  # late is who reads, early a recording: neither is a gap
+            began = self._next
+        elif self._next is not None and (late := began - self._next) <= _LATE:
+            began = self._next + max(late * min(1.0, seconds / _FOLLOWED), -_FASTEST * seconds)
         self._next = began + seconds
         return began

@@ -17,6 +17,9 @@ from asd_listen.sources.example import example
 _LATE = 10.0
 """Seconds by which sound may come later or earlier than its time stamps say: live streams come in segments."""
 _LONGEST = 1.0
+_NEVER = LookupError
+"""What FFmpeg raises for protocols, formats, decoders and options that it does not know."""
+_NO_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
 class Stream(Source):
@@ -66,9 +69,15 @@ class Stream(Source):
                     raise SourceError(f"stream {shown}: has no sound; name another stream")
                 yield from _decoded(container, av.AudioResampler, live=self.endless)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"stream {shown}: {_reason(error, self.timeout)}") from error
+            permanent = self._is_permanent(error)
+            raise SourceError(f"stream {shown}: {_reason(error, self.timeout)}", permanent=permanent) from error
         if self.endless:
             raise SourceError(f"stream {shown}: has ended (set endless to false where that is no fault)")
+
+    def _is_permanent(self, error: Exception) -> bool:
+        """Return whether no other side could help: an unknown protocol or format, a file that is not there."""
+        is_local = "://" not in self.url and not self.format
+        return type(error) is ValueError or isinstance(error, _NEVER) or (is_local and isinstance(error, _NO_FILE))
 
     @classmethod
     def example_parameters(cls, folder: Path) -> dict[str, object]:

@@ -26,6 +26,8 @@ from asd_serve.state import Serving, State
 router = APIRouter(tags=["judging"])
 T = TypeVar("T")
 _SHORTEST_SEGMENT = 0.05
+_GONE = 499
+"""Status, in the log and the counts, of what nobody waits for any more."""
 
 
 def begin(state: State) -> None:
@@ -72,9 +74,15 @@ async def score(
     served, loaded = judging.models.ready(model)
     length = _segment(segment)
     own = with_alarm(loaded, false_alarms_per_hour)
-    upload = await received(request, judging.spool, judging.limits, name)
     try:
-        answer = await _unless_gone(request, _answer(judging, served, own, upload, length, state, explain, windows))
+        upload = await received(request, judging.spool, judging.limits, name)
+    except ClientDisconnect:
+        return Response(status_code=_GONE)
+    try:
+        work = _answer(judging, served, own, upload, length, state, explain, windows)
+        answer = await _unless_gone(request, work)
+        if answer is None:
+            return Response(status_code=_GONE)
         # Wherever our file is named, in a note or in an error, the client's name is meant.
         text = msgspec.json.encode(answer)
         shown = msgspec.json.encode(upload.name)[1:-1]
@@ -133,15 +141,13 @@ def _segment(text: str) -> float | str | None:
     return seconds
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what comes of some work; give it up when the client goes away."""
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what comes of some work; None: it was given up, as the client has gone away."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(request.receive())  # after the body nothing can come but the end
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return task.result() if task.done() else None
     finally:
         gone.cancel()
         if not task.done():

@@ -6,11 +6,15 @@ import { texts } from "./texts.js";
 let csrf = "";
 let signedOut = () => {};
 
-/** An answer that is none: `message` is a line for people, `status` the HTTP status (0: no connection). */
+/**
+ * An answer that is none: `message` is a line for people, `status` the HTTP status (0: no connection), `answer` what the
+ * server sent besides.
+ */
 export class ApiError extends Error {
-  constructor(message, status) {
+  constructor(message, status, answer = null) {
     super(message);
     this.status = status;
+    this.answer = answer;
   }
 }
 
@@ -55,7 +59,7 @@ export async function ask(method, address, { query, body, type, signal } = {}) {
   const answer = parsed(text);
   if (response.ok) return answer;
   if (response.status === 401 && address !== "api/session") signedOut();
-  throw new ApiError(answer?.error ?? texts.errors.status(response.status), response.status);
+  throw new ApiError(answer?.error ?? texts.errors.status(response.status), response.status, answer);
 }
 
 export const get = (address, query, options = {}) => ask("GET", address, { query, ...options });

@@ -20,8 +20,8 @@ function wording(phase, evidence, threshold) {
 /** Make a bar; `update(machine)` shows another state of it. */
 export function bar() {
   const fill = h("div.fill");
-  const meter = h("div.meter", { role: "meter", "aria-label": texts.evidence.label, "aria-valuemin": 0 }, fill,
-    h("div.mark", { style: { left: `${100 / BEYOND}%` } }));
+  const meter = h("div.gauge", { role: "meter", "aria-label": texts.evidence.label, "aria-valuemin": 0 }, fill,
+    h("div.limit", { style: { left: `${100 / BEYOND}%` } }));
   const word = h("span.word");
   const figure = h("span.figure");
   const element = h("div.evidence", {}, h("div.line", {}, word, figure), meter);

@@ -5,9 +5,9 @@ import { colour, h } from "./dom.js";
 import { ticks } from "./format.js";
 import { texts, write } from "./texts.js";
 
-const SEVERITIES = ["info", "warning", "alarm"];
+const SEVERITIES = ["alarm", "warning", "info"];
 const MARK = 7;
-const APART = 13; // pixels that a mark needs: where events are denser, only the grave ones have one
+const APART = 13; // pixels between two marks: where events are denser, only some have one
 
 /**
  * Make the plot.
@@ -15,7 +15,7 @@ const APART = 13; // pixels that a mark needs: where events are denser, only the
  * @returns `element`, `area()`, `draw({times, evidence, threshold, events, conditions}, span)`, `move(span)`, `end()`
  */
 export function evidencePlot({ clicked, pointed }) {
-  const element = h("div.plot", { tabindex: 0, role: "img", "aria-label": texts.machine.plot });
+  const element = h("div.curve", { tabindex: 0, role: "img", "aria-label": texts.machine.plot });
   let shown = { times: [], evidence: [], threshold: null, events: [], conditions: [] };
   let span = { since: 0, until: 1 };
   let tones = colours();
@@ -125,34 +125,38 @@ export function evidencePlot({ clicked, pointed }) {
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.font = `600 ${12 * scale}px ${getComputedStyle(document.documentElement).fontFamily}`;
-    [ctx.textAlign, ctx.textBaseline] = ["right", "bottom"];
-    ctx.fillText(texts.machine.threshold(write.one(shown.threshold)), bbox.left + bbox.width - 4 * scale, y - 3 * scale);
+    [ctx.textAlign, ctx.textBaseline] = ["left", "bottom"];
+    ctx.fillText(texts.machine.threshold(write.one(shown.threshold)), bbox.left + 6 * scale, y - 3 * scale);
     ctx.restore();
   }
 
   function marks({ ctx, bbox, valToPos }) {
-    const seen = shown.events.filter(({ time }) => time >= span.since && time <= span.until);
     const scale = devicePixelRatio;
+    const signs = [];
     ctx.save();
-    for (const [rank, severity] of SEVERITIES.entries()) { // the grave ones on top
-      const many = seen.filter((each) => SEVERITIES.indexOf(each.severity) >= rank).length;
-      const room = many * APART * scale < bbox.width;
+    for (const severity of SEVERITIES) { // the grave ones first: they get the room
       ctx.strokeStyle = ctx.fillStyle = tones[severity];
-      for (const event of seen) {
-        if (event.severity !== severity) continue;
+      ctx.lineWidth = scale;
+      for (const event of shown.events) {
+        if (event.severity !== severity || event.time < span.since || event.time > span.until) continue;
         const x = Math.round(valToPos(event.time, "x", true));
-        if (severity === "alarm") {
-          ctx.lineWidth = scale;
-          ctx.beginPath();
-          ctx.moveTo(x, bbox.top);
-          ctx.lineTo(x, bbox.top + bbox.height);
-          ctx.stroke();
-        }
-        if (room) sign(ctx, severity, x, bbox.top, MARK * scale);
+        if (severity === "alarm") line(ctx, x, bbox);
+        if (signs.some((each) => Math.abs(each - x) < APART * scale)) continue;
+        signs.push(x);
+        sign(ctx, severity, x, bbox.top, MARK * scale);
       }
     }
     ctx.restore();
   }
+}
+
+function line(pen, x, { top, height }) {
+  pen.globalAlpha = 0.6;
+  pen.beginPath();
+  pen.moveTo(x, top);
+  pen.lineTo(x, top + height);
+  pen.stroke();
+  pen.globalAlpha = 1;
 }
 
 /** A triangle for alarms, a diamond for warnings, a dot for the rest, just above the plot. */

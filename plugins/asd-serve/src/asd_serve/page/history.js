@@ -30,7 +30,7 @@ export function historyPlot(machine, parameters, { go, toast }) {
     click: () => change(action) }, sign);
   const now = h("button.quiet", { type: "button", click: () => change((span) => latest(span.until - span.since)) }, words.now);
   const element = h("div.history", {},
-    h("div.bar", {},
+    h("div.plotbar", {},
       h("div.segments", { role: "group", "aria-label": words.span }, presets),
       h("div.zoom.noprint", {}, tool(words.earlier, "‹", (span) => moved(span, -0.5)), tool(words.later, "›", (span) => moved(span, 0.5)),
         tool(words.zoomOut, "−", (span) => zoomed(span, 2)), tool(words.zoomIn, "+", (span) => zoomed(span, 0.5)), now)),

@@ -81,7 +81,9 @@ class Connection {
   end() {
     this.#ended = true;
     clearTimeout(this.#timer);
-    this.#socket?.close();
+    const socket = this.#socket;
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(); // closed now, it is an error
+    else socket?.close();
   }
 
   #again() {

@@ -11,12 +11,12 @@ export class Meter {
   #peak = LOWEST;
 
   constructor() {
-    this.bar = h("div.bar");
-    this.tip = h("div.tip");
+    this.bar = h("div.loudness-bar");
+    this.tip = h("div.loudness-tip");
     this.text = h("span.small", {});
-    this.scale = h("div.scale", { role: "meter", "aria-label": texts.meter.label, "aria-valuemin": LOWEST, "aria-valuemax": 0,
+    this.scale = h("div.loudness-scale", { role: "meter", "aria-label": texts.meter.label, "aria-valuemin": LOWEST, "aria-valuemax": 0,
       "aria-valuenow": LOWEST }, this.bar, this.tip);
-    this.element = h("div.meter", {}, this.scale, this.text);
+    this.element = h("div.loudness", {}, this.scale, this.text);
   }
 
   /** Show a level and a peak, in dB of full scale. */

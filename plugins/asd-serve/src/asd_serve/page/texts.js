@@ -266,6 +266,18 @@ export const texts = {
     },
   },
 
+  teach: {
+    summary: "Teach the model",
+    text: "Clips that were marked as normal are known to the monitor at once. Here they go into the model itself.",
+    title: "Teach the model?",
+    teach: "Teach the model",
+    learning: "The model learns…",
+    later: "The model of before is kept; it can be taken back.",
+    done: "The model has learned.",
+    undo: "Take back the last teaching",
+    mayNot: "Teaching the model needs a key with the role administer.",
+  },
+
   notes: {
     title: "Notes",
     none: "No notes yet.",
@@ -353,7 +365,7 @@ export const texts = {
     start: "Start recording",
     fromMachine: (name) => `Recording ${name}`,
     fromBrowser: (label) => (label ? `Recording from ${label}` : "Recording"),
-    enough: "Towards ten minutes",
+    enough: "ten minutes",
     clips: (n) => `${count(n, "clip")} recorded`,
     stop: "Stop and go on",
     discard: "Discard",
@@ -378,17 +390,89 @@ export const texts = {
     tryAgain: "Try again",
     gone: "This is no longer known",
   },
+
+  settings: {
+    lead: "What holds for all machines of this listener. Kept in",
+    none: "With settings in a file, this server listens by itself: asd serve --listen plant.toml",
+    mayNot: "Changing settings needs a key with the role administer.",
+    save: "Save",
+    reset: "Discard changes",
+    changed: "Not saved yet",
+    saving: "Is checked and saved…",
+    saved: "Saved. The listener began anew with it.",
+    notSaved: "Not saved",
+    alerts: {
+      title: "Alarms",
+      text: "",
+      fields: {
+        false_alarms: {
+          label: "False alarms promised for each machine",
+          help: "More evidence is asked for where fewer are promised, so an alarm comes a little later.",
+          options: [["", "usual: 1 a month"], ["1/day", "1 a day"], ["1/week", "1 a week"], ["1/month", "1 a month"], ["1/year", "1 a year"]],
+        },
+        confirm: { label: "Confirm", unit: "seconds", type: "number", help: "An alarm is told once it has stood for so long. 0: at once." },
+        cool_down: { label: "Cool down", unit: "seconds", type: "number", help: "An alarm that comes again within this time is told once." },
+        condition: { label: "Disturbances", unit: "seconds", type: "number", help: "A silent or clipped microphone is told once it has stood for so long." },
+        remind: { label: "Remind", unit: "seconds", type: "number", help: "An alarm that nobody has acknowledged is told again after so long. 0: never." },
+      },
+    },
+    evidence: {
+      title: "Kept sound",
+      text: "",
+      fields: {
+        before: { label: "Before an alarm", unit: "seconds", type: "number" },
+        after: { label: "After an alarm", unit: "seconds", type: "number" },
+        healthy_per_day: { label: "Healthy clips kept a day", type: "number", help: "To compare alarms with by ear." },
+        healthy_seconds: { label: "Length of a healthy clip", unit: "seconds", type: "number" },
+        keep_days: { label: "Kept for", unit: "days", type: "number" },
+        keep_gb: { label: "At most", unit: "GB", type: "number", help: "Above this the oldest goes." },
+        keep_free_mb: { label: "Left free on the disk", unit: "MB", type: "number", help: "With less, the oldest goes." },
+      },
+    },
+    sink: {
+      title: "Who is told",
+      none: "Nobody is told yet; events stand on this page alone.",
+      add: "Add",
+      remove: "Remove",
+      kind: "Way of telling",
+      machines: "Machines whose events are told",
+      kinds: { email: "E-mail", mqtt: "MQTT broker", webhook: "Web address", jsonl: "File of lines", apprise: "Apprise" },
+      fields: {
+        name: { label: "Name", help: "What you call it." },
+        at_least: { label: "What is told", options: [["info", "everything"], ["warning", "warnings and alarms"], ["alarm", "alarms alone"]] },
+        quiet_hours: { label: "Quiet hours", help: "Such as 22:00-06:00; afterwards one summary tells of them. Empty: none." },
+        quiet_alarms: { label: "Tell alarms in quiet hours too" },
+      },
+      parameters: { host: "Host", port: "Port", url: "Address", topic: "Topic", path: "File", to: "To", sender: "From", user: "User",
+        tls: "TLS", timeout: "Time limit (s)", max_mb: "Largest size (MB)", discovery: "Home Assistant prefix",
+        security: "Security", ca_file: "Certificates (file)", password_env: "Password (variable)", password_file: "Password (file)",
+        secret_env: "Secret (variable)", secret_file: "Secret (file)", url_env: "Address (variable)", url_file: "Address (file)",
+        urls_env: "Addresses (variable)", urls_file: "Addresses (file)" },
+    },
+    keys: {
+      title: "Keys",
+      text: "Who may use this page, and what for, is decided where the server runs. Keys are made and withdrawn on its command line:",
+      commands: [
+        ["asd serve key create Ann --role feedback", "makes a key, and shows it once. Roles: look, feedback, administer."],
+        ["asd serve key list", "shows whose keys there are, and when each was last used."],
+        ["asd serve key revoke Ann", "withdraws one; its sessions end at once."],
+      ],
+    },
+  },
 };
 
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
 const twoDigits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
+const three = new Intl.NumberFormat(locale, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
 
 export const write = {
   number: (n) => number.format(n),
   one: (n) => one.format(n),
   short: (n) => short.format(n),
+  /** Three digits, so that a column of them is even: "1.20". */
+  three: (n) => three.format(n),
   percent: (n) => percent.format(n),
   /** A small share with two digits: "0.25%". */
   share: (n) => fine.format(n),

@@ -9,6 +9,7 @@ import { historyPlot } from "../history.js";
 import { shape } from "../shapes.js";
 import { spectrogram } from "../spectrogram.js";
 import { since, sinceWhen, standing, state, without } from "../states.js";
+import { teaching } from "./teach.js";
 
 export async function show(container, parameters, context) {
   const { api, live, texts, toast } = context;
@@ -19,6 +20,7 @@ export async function show(container, parameters, context) {
   const plot = historyPlot(name, parameters, context);
   const events = eventList({ machine: name }, { toast });
   const clips = clipTable(name);
+  const lessons = teaching(name, context);
   document.title = `${name} · ${texts.name}`;
 
   let machine = await api.get(api.path("machines", name));
@@ -32,7 +34,8 @@ export async function show(container, parameters, context) {
     h("section.card", { "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, words.evidence), plot.element, meaning(texts)),
     h("div.columns", {},
       h("section.card", { "aria-labelledby": "events" }, h("h2", { id: "events" }, texts.pages.events), events.element),
-      h("section.card", { "aria-labelledby": "clips" }, h("h2", { id: "clips" }, words.clips.title), clips.element)));
+      h("section.card", { "aria-labelledby": "clips" }, h("h2", { id: "clips" }, words.clips.title), clips.element)),
+    lessons.element);
 
   const fresh = () => Promise.all([plot.load(), clips.load(), events.load()]);
   const again = async () => {
@@ -65,6 +68,7 @@ export async function show(container, parameters, context) {
   return () => {
     close();
     clearInterval(timer);
+    lessons.close();
     [sound, plot, events].forEach((each) => each.end());
   };
 }
@@ -78,7 +82,7 @@ function panel({ texts, link }) {
   const remarks = h("div.remarks");
   const fact = (label, place) => h("div", {}, h("dt.muted.small", {}, label), place);
   const element = h("section.card.panel", { "aria-label": words.state }, evidence.element,
-    h("dl.facts", {}, fact(words.since, when), fact(words.lastAlarm, alarm), fact(words.level, level), fact(words.model, model)),
+    h("dl.keyfacts", {}, fact(words.since, when), fact(words.lastAlarm, alarm), fact(words.level, level), fact(words.model, model)),
     remarks);
   let shown = "";
   return { element, state: phase, update };

@@ -12,7 +12,7 @@ export async function show(container, parameters, context) {
   const { api, live, texts, link } = context;
   const words = texts.overview;
   const cards = new Map();
-  const summary = h("p.summary", { role: "status" });
+  const summary = h("p.glance", { role: "status" });
   const list = h("ul.machines");
   put(container, h("div.head", {}, h("h1", {}, words.title), summary), list);
 
@@ -59,7 +59,7 @@ export async function show(container, parameters, context) {
     const model = h("span.muted.small");
     const when = h("span.small");
     const evidence = bar();
-    const notes = h("div.notes.small");
+    const notes = h("div.told.small");
     const element = h("li.card.machine", {}, h("div.state-since", {}, mark, when),
       h("div.what", {}, name, model), evidence.element, notes);
     const each = { element, machine: {}, update };

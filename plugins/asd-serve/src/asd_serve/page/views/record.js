@@ -7,6 +7,7 @@ import { RecordStep } from "./recording.js";
 export async function show(container, { recording, job }, context) {
   const { texts, user, api, link } = context;
   const words = texts.record;
+  container.classList.add("narrow");
   const place = h("div.stack");
   put(container, h("div", {}, h("h1", {}, words.title), h("p.muted", {}, words.lead)), place);
   if (!user.may("administer")) {

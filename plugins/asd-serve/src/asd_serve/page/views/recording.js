@@ -100,7 +100,8 @@ export class RecordStep {
     this.note = h("p.small.muted");
     put(this.element,
       h("h2.live", {}, h("span.dot", { "aria-hidden": "true" }), machine ? words.fromMachine(machine) : words.fromBrowser(this.#microphone.label)),
-      this.clock, this.meter.element, this.bar, this.state, this.problems, this.note,
+      this.clock, this.meter.element,
+      h("div.towards", {}, this.state, h("span.small.muted", {}, words.enough)), this.bar, this.problems, this.note,
       h("div.actions", {},
         this.stopButton = h("button.primary", { type: "button", click: () => this.#stop(name) }, words.stop),
         h("button.quiet", { type: "button", click: () => this.#discard() }, words.discard)));

@@ -72,11 +72,12 @@ export class Result {
     put(this.body, h("p.problem", { role: "alert" }, text));
   }
 
-  #answered({ clips }, open) {
+  #answered({ clips, explanation }, open) {
     const judged = clips.filter((each) => !each.error);
     if (!judged.length) return this.#failed(clips[0]?.error ?? this.words.nothing);
     const unusual = judged.filter((each) => each.anomalous);
     this.clips = clips;
+    this.explanation = explanation ?? {};
     this.worst = judged.reduce((least, each) => (each.p_value < least.p_value ? each : least));
     this.state = unusual.length ? "unusual" : "usual";
     const kind = unusual.length ? "alarm" : "watching";
@@ -101,13 +102,12 @@ export class Result {
     return unusual.length ? words.unusual(write.share(worst.p_value), p) : words.usual(write.percent(worst.p_value), p);
   }
 
-  #findings = () => this.worst.explanation?.findings ?? this.worst.findings ?? [];
+  #findings = () => this.explanation.findings ?? [];
 
   /** Where no place stands out, what is said instead. */
   #reasons() {
     if (this.#findings().length) return null;
-    const { sentences = [] } = this.worst.explanation ?? this.worst;
-    return sentences.slice(1).map((each) => h("p.muted", {}, together(capital(each))));
+    return (this.explanation.sentences ?? []).slice(1).map((each) => h("p.muted", {}, together(capital(each))));
   }
 
   async #draw() {
