@@ -143,13 +143,16 @@ class History(Reader):
 
     # ------------------------------------------------------------------------------------------------ what is noted
 
-    def machine(self, name: str, *, model: str | None = None, monitor: Path | None = None) -> None:
-        """Note a machine that is listened to, with the digest of its model and the file of its monitor."""
+    def machine(
+        self, name: str, *, model: str | None = None, monitor: Path | None = None, model_name: str | None = None
+    ) -> None:
+        """Note a machine that is listened to, with the digest and the name of its model, and its monitor's file."""
         self._note(
-            "INSERT INTO machines (name, model, monitor, seen) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "model = coalesce(excluded.model, model), monitor = coalesce(excluded.monitor, monitor), "
-            "seen = excluded.seen",
-            (name, model, None if monitor is None else str(monitor.absolute()), clock.time()),
+            "INSERT INTO machines (name, model, monitor, seen, model_name) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET model = coalesce(excluded.model, model), "
+            "monitor = coalesce(excluded.monitor, monitor), seen = excluded.seen, "
+            "model_name = coalesce(excluded.model_name, model_name)",
+            (name, model, None if monitor is None else str(monitor.absolute()), clock.time(), model_name),
         )
 
     def monitor_begun(self, machine: str) -> None:

@@ -14,7 +14,7 @@ from asd_serve import errors, login
 from asd_serve.access import Access, is_open
 from asd_serve.bodies import Bodies
 from asd_serve.bounds import Bounds
-from asd_serve.headers import Place, SafeAnswers
+from asd_serve.headers import INTERFACE, Place, SafeAnswers
 from asd_serve.judging import routes as judging
 from asd_serve.judging.metrics import Counted
 from asd_serve.page.files import router as page
@@ -100,7 +100,7 @@ def _probes(app: FastAPI, state: State) -> None:
         """Say whether every part is ready, and which is not."""
         parts, is_ready = state.readiness()
         return JSONResponse(
-            {"status": "ready" if is_ready else "not ready", "api": 1, **parts}, 200 if is_ready else 503
+            {"status": "ready" if is_ready else "not ready", "api": INTERFACE, **parts}, 200 if is_ready else 503
         )
 
 

@@ -96,7 +96,7 @@ class State:
         return {name: value for name, (value, _) in found.items()}, all(is_ready for _, is_ready in found.values())
 
 
-def _of(connection: HTTPConnection) -> State:
+async def _of(connection: HTTPConnection) -> State:
     return cast(State, connection.app.state.serve)
 
 
