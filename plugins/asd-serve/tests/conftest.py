@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
+import looking
+import numpy as np
 import pytest
+import soundfile
 from fastapi import APIRouter, Body, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
@@ -183,3 +186,49 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for each in running:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the settings of a listener with three machines that have a past."""
+    return looking.plant(tmp_path_factory.mktemp("plant"))
+
+
+@pytest.fixture(scope="session")
+def plant_server(plant: Path) -> Iterator[looking.Server]:
+    """Serve the plant's history and models."""
+    models = sorted((plant.parent / "models").glob("*.asd"))
+    with looking.serving(plant.parent, ["--listen", plant, *models], keys_in=plant.parent / "history") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(plant: Path) -> Iterator[Any]:
+    """Start a browser whose microphone hears the healthy pump; skip where there is none."""
+    pytest.importorskip("playwright")
+    if looking.CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    samples, rate = soundfile.read(plant.parent / "sound" / "pump 1.wav", dtype="float32")
+    microphone = plant.parent / "microphone.wav"
+    soundfile.write(microphone, np.asarray(samples[: 20 * rate]), rate, subtype="PCM_16")
+    with looking.chromium(microphone) as browser:
+        yield browser
+
+
+@pytest.fixture
+def look(chromium: Any, plant_server: looking.Server) -> Iterator[Callable[..., looking.Look]]:
+    """Return what opens the plant's page: ``look("feedback", width=400, dark=True)``; see `looking.looking`.
+
+    At the end no page may have complained, or asked another host for anything.
+    """
+    with contextlib.ExitStack() as stack:
+        pages: list[looking.Look] = []
+
+        def open_page(role: str = "administer", **options: Any) -> looking.Look:
+            pages.append(stack.enter_context(looking.looking(chromium, plant_server, role, **options)))
+            return pages[-1]
+
+        yield open_page
+        for each in pages:
+            assert each.errors == []
+            assert each.foreign == []

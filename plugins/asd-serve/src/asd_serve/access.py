@@ -63,7 +63,7 @@ def caller_of(connection: HTTPConnection) -> Caller | None:
 def needed(role: Role) -> Callable[[HTTPConnection], Caller]:
     """Return a dependency that gives the caller, if its role includes this one."""
 
-    def find(connection: HTTPConnection) -> Caller:
+    async def find(connection: HTTPConnection) -> Caller:  # async: no change of threads for it
         caller = caller_of(connection)
         if caller is None:
             raise no_key()

@@ -41,6 +41,10 @@ SECURITY = {
 """Headers of every answer, errors included. No Strict-Transport-Security: it would bind other services of the host."""
 
 
+INTERFACE = 1
+"""Version of the interface under ``/api``; it changes when a client of the former one cannot go on."""
+
+
 class SafeAnswers:
     """Middleware that adds `SECURITY`; what is under ``/api`` is kept in no cache unless its path says otherwise.
 
@@ -69,6 +73,7 @@ class SafeAnswers:
                     headers[name] = value
                 if path_of(scope).startswith("/api"):
                     headers.setdefault("cache-control", "no-store")
+                    headers["x-asd-api"] = str(INTERFACE)
                 message = {**message, "headers": headers.raw}
             await send(message)
 
