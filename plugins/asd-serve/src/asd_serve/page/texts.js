@@ -106,6 +106,7 @@ export const texts = {
         .filter(Boolean).join(" · "),
     empty: "No machine is listened to yet. Start the server with your machines:",
     command: "asd serve --listen plant.toml",
+    model: (name) => `Model ${name}`,
     thisAlarm: "See this alarm",
     lastAlarm: (time) => `Last alarm ${time}`,
     noAlarm: "No alarm so far",
