@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes' </p
 def alarm(plant_server: Server) -> dict[str, Any]:
     """Return the fan's alarm."""
     client = Client(plant_server.url, plant_server.keys["look"])
-    event: dict[str, Any] = next(iter(client.events(machine="fan", kind="alarm")))
+    event: dict[str, Any] = list(client.events(machine="fan", kind="alarm"))[-1]
     return event
 
 
