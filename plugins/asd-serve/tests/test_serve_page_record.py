@@ -1,4 +1,4 @@
-"""Recording healthy sound on the page, by the browser's microphone or from a machine, and a model that learns from it."""
+"""Recording healthy sound on the page, by its microphone or from a machine, and a model that learns from it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_it_is_offered_to_those_who_may(look: Open, role: str) -> None:
 
 def test_without_a_microphone_it_says_why(look: Open) -> None:
     page = look("administer").go("record")
-    page.evaluate("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); }")
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); }; }"
+    )
     page.get_by_label("Machine", exact=True).fill("pump")
     page.get_by_role("button", name="Start recording").click()
     assert "There is no microphone." in page.get_by_role("alert").filter(has_text="microphone").inner_text()
