@@ -10,7 +10,7 @@ from asd.cli.flags import json_option, offline_option, strict_option, trust_opti
 from asd.cli.main import cli, main
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
-from asd.contract.create import create
+from asd.contract.create import create, described_parameters
 from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
@@ -21,6 +21,7 @@ __all__ = [
     "cli",
     "clips_were_normal",
     "create",
+    "described_parameters",
     "emphasised",
     "given_parameters",
     "json_option",

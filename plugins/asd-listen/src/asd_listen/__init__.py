@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asd_listen.remarks import unjudge as unjudge
     from asd_listen.remarks import withdraw as withdraw
     from asd_listen.schema import HistoryError as HistoryError
+    from asd_listen.settings import SettingError as SettingError
     from asd_listen.settings import Settings as Settings
     from asd_listen.settings import SinkSettings as SinkSettings
     from asd_listen.settings import SourceSettings as SourceSettings
@@ -66,6 +67,7 @@ _NAMES = {
     "RemarkError": "remarks",
     "Said": "pages",
     "Second": "levels",
+    "SettingError": "settings",
     "Settings": "settings",
     "SinkSettings": "settings",
     "SourceSettings": "settings",
