@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.websockets import WebSocketDisconnect
 
 from asd.errors import ConfigError
-from asd_serve import sessions
+from asd_serve import access, sessions
 from asd_serve.access import needed
 from asd_serve.keys import ROLES
 from asd_serve.limits import Buckets, Limits
@@ -288,6 +288,28 @@ def test_a_socket_without_a_key_is_refused_at_the_door(client: Any) -> None:
         with pytest.raises(WebSocketDisconnect) as refused, client(None).websocket_connect(path):
             pass
         assert refused.value.status_code == 401  # type: ignore[attr-defined]
+
+
+def test_an_open_socket_ends_when_its_key_is_revoked(client: Any, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "SOCKET_SECONDS", 0.0)
+    key, text = state.keys.create("phone", "look")
+    page = client(None)
+    page.post("/api/session", json={"key": text})
+    ours = {"Origin": "http://127.0.0.1:8787", "Host": "127.0.0.1:8787"}
+    address = "ws://127.0.0.1:8787/api/trial/socket"
+    with (
+        client(None).websocket_connect(address, headers={"Authorization": f"Bearer {text}"}) as by_key,
+        page.websocket_connect(address, headers=ours) as by_session,
+    ):
+        for each in (by_key, by_session):
+            each.send_text("well?")
+            assert each.receive_text() == "well?"
+        state.keys.revoke(key.id)
+        for each in (by_key, by_session):
+            each.send_text("well?")
+            with pytest.raises(WebSocketDisconnect) as ended:
+                each.receive_text()
+            assert ended.value.code == 1008
 
 
 def test_what_needs_a_role_says_so_to_code_that_reads_it() -> None:
