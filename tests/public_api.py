@@ -21,12 +21,14 @@ from asd_registry.discovery import import_target
 
 MODULES = (
     "asd",
+    "asd.client",
     "asd.command",
     "asd.errors",
     "asd.experiment",
     "asd.plugin",
     "asd.sklearn",
     "asd.testing",
+    "asd_listen",
     "asd_registry",
 )
 """Every public name of these."""

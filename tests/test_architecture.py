@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import asd_listen
 from asd.scaffold import OFFERS, Offer, write_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +24,9 @@ HEAVY = {
     *("torch", "torchvision", "tensorflow", "essentia", "sklearn", "scipy", "matplotlib", "pandas", "librosa"),
     *("transformers", "huggingface_hub"),
 }
-BOUNDARY = {"asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing", "asd.sklearn"}
+BOUNDARY = {
+    *("asd", "asd.plugin", "asd.command", "asd.experiment", "asd.errors", "asd.testing", "asd.sklearn", "asd.client")
+}
 """What a plugin, an example or a page may import of ``asd``; asd.testing in tests alone."""
 LIBRARIES = {"asd_listen", "asd_pages", "asd_torch"}
 """Distributions with an interface for other plugins, which whoever writes one may use."""
@@ -76,8 +79,8 @@ def test_the_core_imports_only_what_it_declares() -> None:
     found = {module for path, module in imports(ROOT / "core") if (path.name, module) not in doors}
     found -= sys.stdlib_module_names
     # Optional: skops stores what estimators of a stranger's plugin learned, av reads what libsndfile cannot, pyarrow
-    # writes embeddings as Parquet
-    assert found - {"asd", "asd_registry", "skops", "av", "pyarrow"} <= declared
+    # writes embeddings as Parquet, websockets sends streams to a server
+    assert found - {"asd", "asd_registry", "skops", "av", "pyarrow", "websockets"} <= declared
     assert not found & HEAVY
 
 
@@ -98,9 +101,9 @@ def test_rooms_import_downwards_without_a_circle() -> None:
 
 
 def test_the_house_stays_small() -> None:
-    # The room `sklearn` is one file: who imports it has asked for scikit-learn.
-    assert len(rooms()) <= 15, sorted(rooms())
-    assert sum(map(len, rooms().values())) <= 48
+    # The rooms `sklearn` and `client` stand beside the others: scikit-learn's estimator, and `asd serve` from outside.
+    assert len(rooms()) <= 16, sorted(rooms())
+    assert sum(map(len, rooms().values())) <= 56
 
 
 def _outside() -> list[Path]:
@@ -144,6 +147,30 @@ def test_plugins_import_no_other_plugin(plugin: Path) -> None:
     others = {package_of(other) for other in PLUGINS} - {package_of(plugin)} - LIBRARIES
     wrong = [(str(path), module) for path, module in imports(plugin / "src") if module in others]
     assert wrong == []
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_of_the_listener_others_import_the_top_level_alone(plugin: Path) -> None:
+    if package_of(plugin) == "asd_listen":
+        return
+    for path in sorted((plugin / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = {alias.name for alias in node.names} if node.module == "asd_listen" else set()
+                assert names <= set(asd_listen.__all__), path
+                assert not str(node.module).startswith("asd_listen."), path
+            elif isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("asd_listen.") for alias in node.names), path
+
+
+def test_the_listeners_door_is_light_and_every_name_is_there() -> None:
+    script = (
+        "import sys, asd_listen\n"
+        "light = not {name for name in sys.modules if name.split('.')[0] in ('asd', 'numpy', 'msgspec')}\n"
+        "assert light and all(getattr(asd_listen, name) is not None for name in asd_listen.__all__)\n"
+        "assert set(asd_listen.__all__) <= set(dir(asd_listen))\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)

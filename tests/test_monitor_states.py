@@ -178,7 +178,8 @@ def test_feedback_is_about_the_states_of_its_clips() -> None:
     assert watch(monitor, model, drawn(["idle"] * 30, 2) + APART, ["idle"] * 30)[-1].alarm
     before = list(monitor.bag.totals)
     moved = feedback.last_alarm_was_normal(monitor)
-    assert monitor.bag.totals[0] == before[0] + moved
+    assert [sound.state for sound, _ in monitor.accepted.bags.values()] == [0]
+    assert (monitor.accepted.total, list(monitor.bag.totals)) == (moved, before)
     assert monitor.bag.totals[1:] == before[1:]
     feedback.undo(monitor)
     assert monitor.bag.totals == before

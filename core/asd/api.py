@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from asd.client import Client, is_address, server_and_model
 from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
@@ -97,7 +98,8 @@ def score(
     Parameters
     ----------
     model : Model, str or Path
-        A fitted model, or its file.
+        A fitted model, its file, or its address on a server of `asd serve`, such as ``"http://host:8787/pump"``; a key
+        is then that in ``ASD_KEY`` (`asd.client.Client` takes others).
     data, rate
         Recordings to judge, as for `fit`; a sequence of `asd.Clip` is judged as it is.
     segment : float, "auto" or None
@@ -113,6 +115,11 @@ def score(
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
+    if isinstance(model, str) and is_address(model):
+        url, name = server_and_model(model)
+        with Client(url) as server:
+            yield from server.score(data, model=name, rate=rate, segment=segment, state=state)
+        return
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
     yield from fitted.score(clips, workers=workers, cache=cache)

@@ -14,6 +14,7 @@ __all__ = [
     "MonitorError",
     "PluginError",
     "RenamedWarning",
+    "ServerError",
     "SinkError",
     "SourceError",
     "WeightError",
@@ -63,6 +64,22 @@ class SourceError(AsdError):
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
         self.permanent = permanent
+
+
+class ServerError(AsdError):
+    """A server that cannot be reached, or that does not do what it is asked.
+
+    Parameters
+    ----------
+    text : str
+        Which server, and what came instead.
+    status : int, optional
+        Code of its answer, as 404; None: there was none.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class SinkError(AsdError):

@@ -18,6 +18,7 @@ from asd.detection.embeddings import EmbeddingCache
 from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.fusion import LARGEST as LARGEST_DEVIATION
 from asd.detection.identity import content_of, identity_of, runtime_identity
+from asd.detection.joint import CutClip, cut_clip, judge_together, share_networks
 from asd.detection.memory import peak_memory, reset_peak
 from asd.detection.metrics import (
     auc,
@@ -60,6 +61,7 @@ __all__ = [
     "ClipReader",
     "Config",
     "Cost",
+    "CutClip",
     "EmbeddingCache",
     "Evaluation",
     "Failure",
@@ -83,6 +85,7 @@ __all__ = [
     "convert_all",
     "copy_of_monitor",
     "create",
+    "cut_clip",
     "describe_pipeline",
     "duplicates",
     "embed_all",
@@ -92,6 +95,7 @@ __all__ = [
     "identity_of",
     "in_time_order",
     "isolated",
+    "judge_together",
     "learn",
     "learn_branches",
     "load_class",
@@ -113,6 +117,7 @@ __all__ = [
     "reset_peak",
     "roc_curve",
     "runtime_identity",
+    "share_networks",
     "spoil",
     "start_python",
     "track",

@@ -63,7 +63,7 @@ from asd.sound.mel import (
     power_spectrogram,
     power_to_db,
 )
-from asd.sound.reading import ClipReader, duration_of
+from asd.sound.reading import ClipReader, RecordingFacts, duration_of, recording_facts
 from asd.sound.times import time_from, time_in_name
 
 __all__ = [
@@ -92,6 +92,7 @@ __all__ = [
     "OutlierDetector",
     "Reason",
     "Recording",
+    "RecordingFacts",
     "RemoteFile",
     "Representation",
     "Rows",
@@ -125,6 +126,7 @@ __all__ = [
     "pcen",
     "power_spectrogram",
     "power_to_db",
+    "recording_facts",
     "registry",
     "require_space",
     "resolve_weights",

@@ -27,6 +27,7 @@ KIND_TITLES = {
 ENVIRONMENT = {
     "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder.",
     "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
+    "ASD_KEY": "Key for a server of `asd serve` (`asd score http://…`, `asd.client`).",
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
     "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
@@ -55,6 +56,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands(),
         "reference/configuration.md": configuration(),
         "reference/python.md": python(),
+        "reference/http.md": http_page(),
         "reference/hooks.md": hooks(),
         "reference/checks.md": checks(),
         "reference/licences.md": licences(),
@@ -167,6 +169,7 @@ def python() -> str:
         "What is public, and how it may change: [What is public and stable](../explanation/stability.md).",
     ]
     parts += ["## `asd`", *(f"::: {_home(asd, name)}" for name in asd.__all__)]
+    parts += ["## `asd.client`", "::: asd.client"]
     parts += ["## `asd.errors`", "::: asd.errors"]
     parts += ["## `asd.testing`", *(f"::: {_home(asd.testing, name)}" for name in asd.testing.__all__)]
     for name in ("plugin", "command", "experiment"):

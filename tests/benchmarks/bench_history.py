@@ -65,6 +65,10 @@ def fill(folder: Path) -> float:
         "INSERT INTO slots SELECT machine, cast(time / 300 AS INTEGER) AS slot, count(*), sum(anomalous), sum(score), "
         "max(score), min(p_value), max(evidence), 0 FROM verdicts GROUP BY slot"
     )
+    connection.execute(
+        "INSERT INTO hours SELECT machine, slot / 12, sum(clips), sum(anomalous), sum(score_sum), max(score_max), "
+        "min(p_value_min), max(evidence_max), sum(alarms) FROM slots GROUP BY machine, slot / 12"
+    )
     connection.execute("COMMIT")
     connection.close()
     return (folder / "history.sqlite").stat().st_size / 1e6

@@ -10,10 +10,11 @@ The figures of docs/explanation/alarms.md:
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
 - states: dependence where the monitor knows the states.
+- accepted: how often a sound that was taken for healthy raises the alarm again, and when faults beside it do.
 - drifts: what a slow drift, and a small fault, come out as.
 - cost: time of an update after a million clips, and size of the file.
 
-    python tests/benchmarks/bench_monitor.py [lengths quiet months delays members dependence states drifts cost]
+    python tests/benchmarks/bench_monitor.py [WHAT ...]
 """
 
 from __future__ import annotations
@@ -304,6 +305,62 @@ def _watched(known: Float64, scores: Float64, state: Any = None, own: Any = None
     return monitor, raised
 
 
+def _answered(shift: float, seed: int, healthy: int, waited: int) -> tuple[Monitor, Any, np.random.Generator]:
+    """Return a monitor whose alarm about a change was answered with "that was normal" after `waited` more clips."""
+    rng = np.random.default_rng(seed)
+    model = fake_model(rng)
+    monitor = Monitor(model, "1/month")
+    _further(monitor, model, rng.normal(size=healthy))
+    _further(monitor, model, shift + rng.normal(size=2000))
+    _further(monitor, model, shift + rng.normal(size=waited), to_alarm=False)
+    last_alarm_was_normal(monitor)
+    return monitor, model, rng
+
+
+def _further(monitor: Monitor, model: Any, scores: Float64, *, to_alarm: bool = True) -> float:
+    """Watch clips, to the alarm if told so, and return how many it took; infinity: there was none."""
+    for clip, verdict in enumerate(verdicts(model, scores), start=1):
+        at = (monitor.state.evidence.last_time or 0.0) + SECONDS
+        if monitor.update(verdict, at).alarm and to_alarm:
+            return clip
+    return math.inf
+
+
+def accepted(runs: int, clips: int = 8640) -> None:
+    """Print how often a sound that was taken for healthy raises the alarm again, and when faults beside it do."""
+    for healthy, waited in ((360, 60), (3000, 60), (360, 0)):
+        for shift in (1.0, 2.0, 4.0):
+            again = []
+            for seed in range(runs):
+                monitor, model, rng = _answered(shift, seed, healthy, waited)
+                again.append(_further(monitor, model, shift + rng.normal(size=clips)))
+            found = [int(each) for each in again if each < math.inf]
+            print(
+                f"{healthy} healthy clips, a change of {shift:g}, answered {waited} clips after the alarm: in "
+                f"{clips:,} clips of it after the answer {len(found)} of {runs} raised the alarm again {found or ''}",
+                flush=True,
+            )
+    for shift, goes_on, fault in (
+        (4, True, 5),
+        (4, True, 6),
+        (4, True, 7),
+        (4, False, 2),
+        (4, False, 8),
+        (2, False, 4),
+    ):
+        found = []
+        for seed in range(5 * runs):
+            monitor, model, rng = _answered(shift, 100 + seed, 360, 60)
+            if _further(monitor, model, shift * goes_on + rng.normal(size=100)) == math.inf:
+                found.append(_further(monitor, model, fault + rng.normal(size=360)))
+        print(
+            f"taken for healthy: {shift}; watched then: {shift * goes_on}; fault: {fault}: median "
+            f"{np.median(found):g}, 90 % {np.quantile(found, 0.9, method='higher'):g} clips, "
+            f"{np.mean(np.isinf(found)):.0%} missed in an hour",
+            flush=True,
+        )
+
+
 def cost() -> None:
     """Print the time of an update and the size of the file after a million clips, and after a year."""
     rng = np.random.default_rng(0)
@@ -340,6 +397,7 @@ def main() -> None:
         "members": lambda: members({100: 200, 1000: 40}),
         "dependence": lambda: dependence(12),
         "states": lambda: states(12),
+        "accepted": lambda: accepted(10),
         "drifts": lambda: (drifts(20), small_faults(200)),
         "cost": cost,
         "months": lambda: months(24),

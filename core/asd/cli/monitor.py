@@ -127,7 +127,8 @@ def summary(watching: Any) -> dict[str, Any]:
         "clip_seconds": state.clip_seconds,
         "clips_to_a_bet": state.step,
         "watched": state.watched,
-        "healthy_watched": watching.bag.total,
+        "healthy_watched": watching.bag.total + watching.accepted.total,
+        "accepted_sounds": len(watching.accepted.bags),
         "needed": watching.needed,
         "last_time": evidence.last_time,
     } | ({"needed_by_state": watching.needed_by_state()} if state.states else {})

@@ -6,13 +6,13 @@ import csv
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.judging import Given, judged_here, judged_there
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.cli.watch import FIELDS, Watch
@@ -23,7 +23,7 @@ STATE_FIELDS = ("state", "state_p_value")
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("model", metavar="MODEL")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @false_alarms_option
 @click.option(
@@ -56,7 +56,7 @@ STATE_FIELDS = ("state", "state_p_value")
 def score(
     ctx: click.Context,
     /,
-    model_file: Path,
+    model: str,
     data: tuple[str, ...],
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
@@ -76,6 +76,7 @@ def score(
 ) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
+    MODEL is a file, or an address on a server of 'asd serve', such as http://host:8787/pump, whose key ASD_KEY holds.
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
     reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or
     it still stands, and clips that it has watched before are left out.
@@ -83,25 +84,27 @@ def score(
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
     with reporting(verbose):
-        from asd.detection.cutting import clips_to_judge, segment_from
-        from asd.detection.model import Model
-
-        runtime = runtime_from(device, precision, batch_size)
-        model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
         watch = None if monitor_file is None else Watch(monitor_file, false_alarms)
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
-        if rate is not None:
-            model.decision = model.calibration.decide(rate)
-        clips = clips_to_judge(model, data, segment=segment_from(segment), state=state)
-        several = len(model.branches) > 1
-        fields = _fields(several, watch, states=model.calibration.states is not None)
-        with watch.opened(model, data, clips) if watch else nullcontext(clips) as chosen:
-            rows = (_row(result, strict, watch, fields) for result in model.score(chosen, workers=workers))
+        from asd.client import is_address
+        from asd.detection.cutting import segment_from
+
+        given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
+        if is_address(model):
+            judging = judged_there(ctx, model, **given)
+        else:
+            runtime = runtime_from(device, precision, batch_size)
+            judging = judged_here(
+                Path(model), watch, workers, {"runtime": runtime, "cache": cache, "trust": trust}, **given
+            )
+        with judging as judge:
+            fields = _fields(judge.several, watch, states=judge.states)
+            rows = (_row(result, strict, watch, fields) for result in judge.results)
             written = _write_csv(rows, fields) if as_csv else list(rows)
     if as_json:
-        _write_json(written, model, watch)
+        _write_json(written, judge.decision(), watch)
     elif not as_csv:
-        _write_table(written, watch, several=several)
+        _write_table(written, watch, several=judge.several)
     if written and all(row["error"] for row in written):
         raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
     if watch.alarm if watch else any(row["anomalous"] for row in written):
@@ -142,9 +145,9 @@ def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[
     return kept
 
 
-def _write_json(rows: list[dict[str, Any]], model: Any, watch: Watch | None) -> None:
+def _write_json(rows: list[dict[str, Any]], decision: dict[str, Any], watch: Watch | None) -> None:
     monitor = {"monitor": watch.summary()} if watch else {}
-    print_json({"clips": rows, "summary": _counts(rows), "decision": vars(model.decision), **monitor})
+    print_json({"clips": rows, "summary": _counts(rows), "decision": decision, **monitor})
 
 
 def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bool) -> None:

@@ -55,6 +55,10 @@ class Bag:
         place = math.asinh((score - self.centre) / self.width)
         return round(STEPS * min(max(place, -_REACH), _REACH)) + STEPS * _REACH + state * BINS
 
+    def score_of(self, number: int) -> float:
+        """Return the score in the middle of a bin."""
+        return self.centre + self.width * math.sinh((number % BINS - STEPS * _REACH) / STEPS)
+
     def rank(self, number: int) -> tuple[int, int, int]:
         """Return how many scores of the bin's state are in higher bins, in this one, and in all."""
         state = number // BINS

@@ -59,7 +59,8 @@ def is_slow(state: State, risen: int) -> bool:
         return risen > _SLOWLY_ON * state.step
     if risen <= _SLOW * state.step:
         return False
-    numbers = np.array([each.number for each in state.recent if each.counted])
+    sound = next((each.sound for each in reversed(state.recent) if each.counted), 0)  # others have their own level
+    numbers = np.array([each.number for each in state.recent if each.counted and each.sound == sound], np.int64)
     grown, since = course(numbers % BINS, numbers // BINS)
     return grown or since > _LONG * state.step
 

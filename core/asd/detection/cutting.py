@@ -69,7 +69,8 @@ def clips_to_judge(
 
 
 def _in_states(model: Model, clips: list[Clip], state: str | None) -> list[Clip]:
-    return clips if state is None else in_named_states(clips, state, model.calibration.states)
+    known = model.calibration.states
+    return clips if state is None else in_named_states(clips, state, None if known is None else known.names)
 
 
 def clips_to_calibrate(model: Model, data: Iterable[Entry]) -> list[Clip]:

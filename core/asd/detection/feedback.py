@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from asd.detection.bag import BINS, Bag
 from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import Feedback, Watched, date
 from asd.errors import MonitorError
 
 Span = tuple[float, float]
 """First and last time, in seconds since 1970."""
+_LAST = "the last alarm"
 
 
-def last_alarm_was_normal(monitor: Monitor) -> int:
+def last_alarm_was_normal(monitor: Monitor, *, mark: str = "") -> int:
     """Take all clips of the last alarm for healthy, restart the evidence, and return their number.
 
     Sound that is unlike that of the fit is then healthy, too.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Whose alarm it is.
+    mark : str
+        What `undo` can name it by, such as the id of the alarm.
 
     Raises
     ------
@@ -25,17 +34,17 @@ def last_alarm_was_normal(monitor: Monitor) -> int:
     """
     evidence = monitor.state.evidence
     if evidence.phase == "unlike":
-        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy")
+        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy", mark=mark)
         monitor.state.accepted = True
         return 0
     if not evidence.set_aside:
         raise MonitorError("no alarm was raised, or its clips were taken for healthy already: nothing to change")
     since = evidence.aside_since or 0.0
     moved = [each for each in monitor.state.recent if each.time >= since and not each.counted]
-    return _accept(monitor, evidence.set_aside, moved, "the last alarm")
+    return _accept(monitor, evidence.set_aside, moved, _LAST, mark)
 
 
-def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span | None = None) -> int:
+def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span | None = None, mark: str = "") -> int:
     """Take clips for healthy, restart the evidence, and return how many the monitor had not taken for healthy before.
 
     Parameters
@@ -46,6 +55,8 @@ def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span |
         Name of a clip, without its folder.
     span : tuple of float, optional
         First and last time, instead of a name.
+    mark : str
+        As for `last_alarm_was_normal`.
 
     Raises
     ------
@@ -65,7 +76,7 @@ def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span |
             f"no clip {meant} is remembered one by one, only {known}; --last-alarm means all clips of the last alarm"
         )
     moved = [each for each in found if not each.counted]
-    return _accept(monitor, Counter(each.number for each in moved), moved, clip or f"those {meant}")
+    return _accept(monitor, Counter(each.number for each in moved), moved, clip or f"those {meant}", mark)
 
 
 def reset(monitor: Monitor, *, forget: bool = False) -> None:
@@ -78,17 +89,31 @@ def reset(monitor: Monitor, *, forget: bool = False) -> None:
     forget : bool
         Forget the healthy clips that were watched, too: the machine has changed for good.
     """
-    counts = monitor.bag.counts
-    change = {number: -int(counts[number]) for number in counts.nonzero()[0].tolist()} if forget else {}
+    change = _taken_out(monitor.bag) if forget else {}
     moved = [each for each in monitor.state.recent if each.counted] if forget else []
+    sounds: dict[int, dict[int, int]] = {}
+    if forget:
+        for number, (sound, bag) in monitor.accepted.bags.items():
+            monitor.accepted.settle(number)
+            sounds[number] = {bin_ + sound.state * BINS: count for bin_, count in _taken_out(bag).items()}
+            for bin_, count in sounds[number].items():
+                monitor.accepted.add(number, bin_, count)
     text = f"the evidence was restarted{', and all clips watched were forgotten' if forget else ''}"
-    _change(monitor, "reset", change, moved, text)
+    _change(monitor, "reset", change, moved, text, sounds)
     evidence = monitor.state.evidence
     evidence.last_time, evidence.set_aside, evidence.aside_since = None, {}, None
 
 
-def undo(monitor: Monitor) -> str:
+def undo(monitor: Monitor, *, mark: str | None = None) -> str:
     """Take the last feedback or reset back, and return what it was; clips watched since then stay watched.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        To whom it was given.
+    mark : str, optional
+        Take back the feedback with this mark. If it is not the last, the evidence stays as it is, which others have
+        restarted since.
 
     Raises
     ------
@@ -96,39 +121,72 @@ def undo(monitor: Monitor) -> str:
         If there is none.
     """
     state = monitor.state
-    if not state.undoable:
+    marked = [i for i, each in enumerate(state.undoable) if mark is None or each.mark == mark]
+    if not marked:
         raise MonitorError("nothing to undo: no feedback was given, or all of it was undone")
-    last = state.undoable.pop()
+    is_last = marked[-1] == len(state.undoable) - 1
+    last = state.undoable.pop(marked[-1])
     for number, count in last.change.items():
         monitor.bag.add(number, -count)
+    for sound, own in last.sounds.items():
+        for number, count in own.items():
+            monitor.accepted.add(sound, number, -count)
+    for sound in last.opened:
+        monitor.accepted.drop(sound)
     moved = set(last.moved)
     for each in state.recent:
         if each.time in moved:
-            each.counted = last.kind != "normal"
+            each.counted, each.taken = last.kind != "normal", False
+        elif each.sound in last.opened:
+            each.counted = False
     later = state.evidence.last_time
-    state.evidence, state.accepted = last.evidence, last.accepted
+    if is_last:
+        state.evidence, state.accepted = last.evidence, last.accepted
     if last.kind == "normal":
         state.evidence.last_time = later
     monitor.note("undo", f"taken back: {last.text}", monitor.now())
     return last.text
 
 
-def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched], what: str) -> int:
+def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched], what: str, mark: str) -> int:
     count = sum(change.values())
     since = monitor.state.evidence.aside_since
     of_alarm = Counter(each.number for each in moved if since is not None and each.time >= since)
-    left = {} if what == "the last alarm" else monitor.state.evidence.set_aside
+    left = {} if what == _LAST else monitor.state.evidence.set_aside
     left = {number: count - of_alarm[number] for number, count in left.items()}
-    _change(monitor, "normal", change, moved, f"{count} clip{'s' * (count != 1)} taken for healthy: {what}")
+    sounds, opened = monitor.accepted.accept(change)
+    sound_of = {number: sound for sound, own in sounds.items() for number in own}
+    for each in moved:
+        each.sound, each.taken = sound_of.get(each.number, 0), True
+    text = f"{count} clip{'s' * (count != 1)} taken for healthy: {what}"
+    _change(monitor, "normal", {}, moved, text, sounds, opened, mark)
+    monitor.state.accepted |= bool(count)
     monitor.state.evidence.set_aside = {number: count for number, count in left.items() if count > 0}
     return count
 
 
-def _change(monitor: Monitor, kind: str, change: Mapping[int, int], moved: Sequence[Watched], text: str) -> None:
-    """Change the bag, restart the evidence, and remember how to take that back."""
+def _taken_out(bag: Bag) -> dict[int, int]:
+    """Return the change that empties a bag."""
+    filled = bag.counts.nonzero()[0]
+    return dict(zip(filled.tolist(), (-bag.counts[filled]).tolist(), strict=True))
+
+
+def _change(
+    monitor: Monitor,
+    kind: str,
+    change: Mapping[int, int],
+    moved: Sequence[Watched],
+    text: str,
+    sounds: Mapping[int, dict[int, int]] | None = None,
+    opened: Sequence[int] = (),
+    mark: str = "",
+) -> None:
+    """Change the bag, restart the evidence, and remember how to take that back, and the changes of accepted sounds."""
     state = monitor.state
+    times = [each.time for each in moved]
+    given = dict(sounds or {})
     state.undoable.append(
-        Feedback(kind, text, dict(change), [each.time for each in moved], state.evidence, state.accepted)
+        Feedback(kind, text, dict(change), times, state.evidence, state.accepted, given, list(opened), mark)
     )
     for number, count in change.items():
         monitor.bag.add(number, count)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asd.detection.calibration import LENGTHS
-from asd.detection.embedder import Embedder
-from asd.detection.features import PADDED, ClipFeatures, Failure
-from asd.detection.results import clip_errors, embeddings_of, windows_of
+from asd.detection.embedder import Embedder, Facts
+from asd.detection.features import PADDED, Failure
+from asd.detection.joint import Cut, Slot, judge_together
+from asd.detection.results import clip_errors, windows_of
 from asd.errors import AudioError, ConfigError
 from asd.records import Audio, Clip, Float32, Float64
 from asd.sound.decoding import RATES
@@ -32,16 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_HOP = 1.0
 _SHORTEST_HOP = 0.05
-_BATCH = 64
-"""Windows that are embedded at once: more gains nothing, and takes memory."""
-
-
-@dataclass
-class _Slot:
-    """Windows of a stream that are embedded once: first `values`, then `rows` in their place."""
-
-    values: Any
-    rows: Float32 | None = None
 
 
 @dataclass
@@ -78,7 +69,11 @@ class LiveClip:
     silent: bool
     notes: list[str]
     apart: bool
-    windows: list[list[tuple[_Slot, float]] | AudioError] = field(default_factory=list, repr=False)
+    windows: list[Cut] = field(default_factory=list, repr=False)
+
+    def facts(self, embedder: int) -> Facts:
+        """Return what is known of the clip; the same for every embedder."""
+        return self
 
 
 class LiveScorer:
@@ -138,68 +133,7 @@ class LiveScorer:
         clips : sequence of LiveClip
             Of any streams of this scorer; more at a time cost less each.
         """
-        embedders = self.model.pipeline.embedders
-        results = [self._embedded(embedder, index, clips) for index, embedder in enumerate(embedders)]
-        of_branch = [self.model.pipeline.embedder(branch) for branch in range(len(self.model.branches))]
-        columns = [results[embedders.index(each)] for each in of_branch]
-        yield from self.model.judge([list(each) for each in zip(*columns, strict=True)])
-
-    def _embedded(self, embedder: Embedder, index: int, clips: Sequence[LiveClip]) -> list[ClipFeatures | Failure]:
-        new: dict[int, tuple[_Slot, Clip]] = {}
-        for each in clips:
-            windows = each.windows[index]
-            if not isinstance(windows, AudioError):
-                new |= {id(slot): (slot, each.clip) for slot, _ in windows if slot.rows is None}
-        errors: dict[int, AudioError] = {}
-        for batch in _batches(list(new.values())):
-            try:
-                _embed(embedder, batch)
-            except AudioError:  # one of them: which?
-                for one in batch:
-                    try:
-                        _embed(embedder, [one])
-                    except AudioError as error:
-                        errors[id(one[0])] = error
-        return [_features(embedder, each, each.windows[index], errors) for each in clips]
-
-
-def _batches(slots: list[tuple[_Slot, Clip]]) -> Iterator[list[tuple[_Slot, Clip]]]:
-    """Yield slots of at most `_BATCH` windows together, and of one shape."""
-    batch: list[tuple[_Slot, Clip]] = []
-    count = 0
-    for slot in slots:
-        values = slot[0].values
-        if batch and (count + len(values) > _BATCH or values.shape[1:] != batch[0][0].values.shape[1:]):
-            yield batch
-            batch, count = [], 0
-        batch.append(slot)
-        count += len(values)
-    if batch:
-        yield batch
-
-
-def _embed(embedder: Embedder, batch: list[tuple[_Slot, Clip]]) -> None:
-    slots = [slot for slot, _ in batch]
-    with clip_errors(batch[0][1]):
-        values = slots[0].values if len(slots) == 1 else np.concatenate([slot.values for slot in slots])
-        rows = embeddings_of(embedder.extractor, values)
-    ends = np.cumsum([len(slot.values) for slot in slots])
-    for slot, own in zip(slots, np.split(rows, ends[:-1]), strict=True):
-        slot.rows = own.copy()  # a view would keep the whole batch in memory
-        slot.values = None
-
-
-def _features(
-    embedder: Embedder, live: LiveClip, windows: list[tuple[_Slot, float]] | AudioError, errors: dict[int, AudioError]
-) -> ClipFeatures | Failure:
-    if isinstance(windows, AudioError):
-        return Failure(live.clip, windows)
-    blocks: list[tuple[Float32, Float64]] = []
-    for slot, start in windows:
-        if slot.rows is None:
-            return Failure(live.clip, errors[id(slot)])
-        blocks.append((slot.rows, np.array([start])))
-    return embedder.collect(live, blocks)
+        yield from judge_together([(self.model, each) for each in clips])
 
 
 class _Ring:
@@ -251,7 +185,7 @@ class LiveStream:
         self._next = 0
         self._apart_from = 0
         self._levels: list[tuple[int, Levels]] = []
-        self._slots: list[dict[int, _Slot]] = [{} for _ in self._embedders]
+        self._slots: list[dict[int, Slot]] = [{} for _ in self._embedders]
         self._rings: dict[int, _Ring] = {}
         self._resamplers: dict[int, Any] = {}
 
@@ -383,9 +317,7 @@ class LiveStream:
             live.windows.append(self._windows(embedder, slots, live))
         return live
 
-    def _windows(
-        self, embedder: Embedder, slots: dict[int, _Slot], live: LiveClip
-    ) -> list[tuple[_Slot, float]] | AudioError:
+    def _windows(self, embedder: Embedder, slots: dict[int, Slot], live: LiveClip) -> Cut:
         ring = self._rings[embedder.sample_rate]
         first = round(live.offset * ring.rate)
         count = min(round(live.seconds * ring.rate), ring.end - first)
@@ -396,8 +328,8 @@ class LiveStream:
 
 
 def _cut_windows(
-    embedder: Embedder, slots: dict[int, _Slot], ring: _Ring, first: int, count: int, live: LiveClip
-) -> list[tuple[_Slot, float]]:
+    embedder: Embedder, slots: dict[int, Slot], ring: _Ring, first: int, count: int, live: LiveClip
+) -> list[tuple[Slot, Float64]]:
     """Return the windows of the clip of `count` samples from `first` on, and their starts in seconds, as a file's."""
     frontend, rate = embedder.frontend, ring.rate
     length, hop, before = frontend.window_length, frontend.window_hop, frontend.pad_start
@@ -408,7 +340,7 @@ def _cut_windows(
 
     if length is None:
         whole = cut(ring.part(first, first + count))
-        return [(_Slot(whole.values[i : i + 1]), float(start)) for i, start in enumerate(whole.start)]
+        return [(Slot(whole.values), whole.start)]
     samples = ring.part(first, first + count)
     if count < length:
         reason = f"{count / rate:.3g} s is shorter than a window of {length / rate:.3g} s"
@@ -424,15 +356,15 @@ def _cut_windows(
     elif rest and embedder.config.tail == "move":
         starts.append(padded - length)
     own = [at for at in starts if at < before or at + length > before + count]
-    found = {at: _Slot(cut(_with_silence(samples, at - before, length)).values) for at in own}
+    found = {at: Slot(cut(_with_silence(samples, at - before, length)).values) for at in own}
     shared = [at for at in starts if at not in found]
     missing = [at for at in shared if first + at - before not in slots]
     for run in _runs(missing, hop):
         values = cut(samples[run[0] - before : run[-1] - before + length]).values
         for i, at in enumerate(run):
-            slots[first + at - before] = _Slot(values[i : i + 1])
+            slots[first + at - before] = Slot(values[i : i + 1])
     found |= {at: slots[first + at - before] for at in shared}
-    return [(found[at], (at - before) / rate) for at in starts]
+    return [(found[at], np.array([(at - before) / rate])) for at in starts]
 
 
 def _with_silence(samples: Float32, start: int, length: int) -> Float32:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asd.detection.accepted import Accepted
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.change import is_slow, is_unlike
 from asd.detection.dependence import clips_to_a_bet
@@ -34,7 +35,18 @@ from asd.detection.evidence import (
     log_total,
     staked,
 )
-from asd.detection.monitor_state import Event, Evidence, Phase, State, StateFile, Watched, clip_name, date, hold
+from asd.detection.monitor_state import (
+    Event,
+    Evidence,
+    Phase,
+    State,
+    StateFile,
+    Watched,
+    clip_name,
+    date,
+    digest_of,
+    hold,
+)
 from asd.detection.rate import Rate
 from asd.errors import MonitorError
 
@@ -120,6 +132,8 @@ class Monitor:
         All that it knows; `bag` stands for its counts until it is saved.
     bag : Bag
         The healthy scores watched.
+    accepted : Accepted
+        Those of sound that somebody took for healthy.
     now : callable
         Gives the present time in seconds since 1970.
 
@@ -157,6 +171,7 @@ class Monitor:
         self.bag = Bag(state.centre, state.width, state.bags)
         for number, count in state.bag.items():
             self.bag.add(number, count)
+        self.accepted = Accepted(state)
         self._set_threshold()
 
     @classmethod
@@ -214,6 +229,7 @@ class Monitor:
         """Write the state; errors as for `asd.detection.monitor_state.StateFile.write`."""
         filled = self.bag.counts.nonzero()[0]
         self.state.bag = dict(zip(filled.tolist(), self.bag.counts[filled].tolist(), strict=True))
+        self.accepted.kept()
         self.state.trim()
         file.write(self.state)
 
@@ -239,18 +255,19 @@ class Monitor:
         self.check_time(clip, moment)
         notes = self._gap(moment)
         number = self.bag.bin_of(verdict.score, self._state_of(verdict))
+        sound = self.accepted.of_next(number // BINS)
         p_value = self._p_value(number)
         state, evidence = self.state, self.state.evidence
         counted = evidence.phase != "alarm"
         if counted:
-            self.bag.add(number)
+            (self.accepted.watch(sound, number) if sound else self.bag.add(number))
         else:
             evidence.set_aside[number] = evidence.set_aside.get(number, 0) + 1
         state.watched += 1
         evidence.last_time = moment
         evidence.since = moment if evidence.since is None else evidence.since
         of_fit = verdict.p_value if verdict.state_p_value is None else verdict.state_p_value
-        state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted))
+        state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted, sound))
         self._bet(log_bets(p_value).tolist(), moment)
         state.trim()
         if self._save_each:
@@ -337,7 +354,8 @@ class Monitor:
         above, ties, known = self.bag.rank(number)
         drawn = hashlib.blake2b(f"{state.model} {state.watched}".encode(), digest_size=8).digest()
         uniform = ((int.from_bytes(drawn) >> (64 - _RANDOM_BITS)) + 1) / 2**_RANDOM_BITS
-        return float((above + uniform * (1 + ties)) / (known + 1))
+        p_value = float((above + uniform * (1 + ties)) / (known + 1))
+        return self.accepted.p_value(number, p_value, uniform, 2 * self._wanted)
 
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
@@ -390,7 +408,7 @@ class Monitor:
 
     def _judge_recent(self, moment: float) -> None:
         """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
-        step = clips_to_a_bet(np.array([each.p_value for each in self._healthy(_SMALL)]))
+        step = clips_to_a_bet(np.array([each.p_value for each in self._healthy(_SMALL) if not each.taken]))
         if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
             self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
             self.state.step = step
@@ -428,11 +446,12 @@ class Monitor:
         since = [each for each in recent[-rising:] if each.counted]
         for state in {each.number // BINS for each in since}:
             self.bag.clear(state)
+            self.accepted.forget(state)
             for each in recent:
                 each.counted = each.counted and each.number // BINS != state
         for each in since:
             self.bag.add(each.number)
-            each.counted = True
+            each.counted, each.sound = True, 0
         self.state.undoable.clear()  # these are of clips that are forgotten
         self.restart("unlike", moment)
         self.state.evidence.drifting = True
@@ -445,7 +464,7 @@ class Monitor:
         first = moment
         for each in self.state.recent[-rising:]:
             if each.counted:
-                self.bag.add(each.number, -1)
+                (self.accepted.unwatch(each.sound, each.number) if each.sound else self.bag.add(each.number, -1))
                 each.counted = False
                 evidence.set_aside[each.number] = evidence.set_aside.get(each.number, 0) + 1
                 first = min(first, each.time)
@@ -486,14 +505,3 @@ class Monitor:
     def note(self, kind: str, text: str, moment: float) -> None:
         """Add a line to the history."""
         self.state.history.append(Event(moment, kind, text))
-
-
-def digest_of(model: Model) -> str:
-    """Return what tells the model from others: a digest of its calibration."""
-    calibration = model.calibration
-    digest = hashlib.sha256(f"{calibration.clip_seconds!r}".encode())
-    digest.update(calibration.recorded.tobytes())  # what they fuse to may differ in the last bit
-    digest.update(calibration.member.tobytes())
-    if calibration.states is not None:
-        digest.update(repr((calibration.states.names, calibration.states.of_clips.tolist())).encode())
-    return digest.hexdigest()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asd.detection.evidence import log_bets, shiryaev_roberts
-from asd.detection.monitor import Monitor, digest_of
-from asd.detection.monitor_state import StateFile
+from asd.detection.monitor import Monitor
+from asd.detection.monitor_state import StateFile, digest_of
 from asd.errors import MonitorError
 
 if TYPE_CHECKING:

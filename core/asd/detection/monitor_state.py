@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,7 +26,11 @@ from asd.detection.states import MOST
 from asd.errors import ConfigError, MonitorError
 from asd.records import Clip
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from asd.detection.model import Model
+
+FORMAT = 2
+"""Format 1 had no accepted sounds; it is read as it is."""
 RECENT = 2000
 """Clips that are remembered one by one: five and a half hours, if each lasts 10 s."""
 _HISTORY = 10_000
@@ -45,7 +49,8 @@ PerBet = Annotated[list[float], Meta(min_length=BETS, max_length=BETS)]
 class Watched(msgspec.Struct, array_like=True):
     """A clip that was watched: when, its name, and its bin in the bag.
 
-    Further its p-values among the clips watched and by the model, and whether the bag holds it.
+    Further its p-values among the clips watched and by the model, whether a bag holds it, and which: that of an
+    accepted sound, or 0; and whether somebody took it for healthy later: its p-value is then not a healthy one.
     """
 
     time: float
@@ -54,6 +59,22 @@ class Watched(msgspec.Struct, array_like=True):
     p_value: float
     of_fit: float
     counted: bool
+    sound: Count = 0
+    taken: bool = False
+
+
+class Sound(msgspec.Struct):
+    """Sound that somebody took for healthy: its number, operating state, and the counts of its clips by bin.
+
+    `fit` says by how much it fitted the last clips better than the bag of no accepted sound did, as a logarithm;
+    `waiting` holds the bins of clips that are not in the bag yet.
+    """
+
+    number: Annotated[int, Meta(ge=1)]
+    state: Annotated[int, Meta(ge=0, le=MOST)]
+    bag: dict[Annotated[int, Meta(ge=0, lt=BINS)], Count] = {}
+    fit: float = 0.0
+    waiting: list[Annotated[int, Meta(ge=0, lt=BINS)]] = []
 
 
 class Event(msgspec.Struct):
@@ -113,7 +134,11 @@ class Evidence(msgspec.Struct):
 
 
 class Feedback(msgspec.Struct):
-    """What undo needs: what was done, its change of the bag and of clips, and the evidence before it."""
+    """What undo needs: what was done, its change of the bag and of clips, and the evidence before it.
+
+    `sounds` holds the changes of accepted sounds by their numbers, `opened` the numbers of those that were new; `mark`
+    names it.
+    """
 
     kind: str
     text: str
@@ -121,6 +146,9 @@ class Feedback(msgspec.Struct):
     moved: list[float]
     evidence: Evidence
     accepted: bool
+    sounds: dict[int, dict[Bin, int]] = {}
+    opened: list[int] = []
+    mark: str = ""
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -141,11 +169,15 @@ class State(msgspec.Struct, kw_only=True):
     step : int
         Clips to a bet.
     accepted : bool
-        Whether somebody said that sound unlike that of the fit is healthy.
+        Whether somebody took sound for healthy that is unlike that of the fit, or that raised an alarm.
     watched : int
         Clips watched; also the counter of the random numbers that split ties.
     bag : dict of int to int
         Counts of healthy scores by bin, state after state; a last one takes clips whose state is not known.
+    sounds : list of Sound
+        What was taken for healthy.
+    accepted_sounds : int
+        How many there ever were.
     states : list of str
         Operating states that the model knows; none: all clips are of one.
     evidence : Evidence
@@ -168,6 +200,8 @@ class State(msgspec.Struct, kw_only=True):
     accepted: bool = False
     watched: Count = 0
     bag: dict[Bin, Count] = {}
+    sounds: list[Sound] = []
+    accepted_sounds: Count = 0
     states: Annotated[list[str], Meta(max_length=MOST)] = []
     evidence: Evidence = msgspec.field(default_factory=Evidence)
     recent: list[Watched] = []
@@ -267,9 +301,11 @@ class StateFile:
 def _check_bins(state: State) -> None:
     numbers = {*state.bag, *state.evidence.set_aside, *(each.number for each in state.recent)}
     for each in state.undoable:
-        numbers |= {*each.change, *each.evidence.set_aside}
+        numbers |= {*each.change, *each.evidence.set_aside, *(n for own in each.sounds.values() for n in own)}
     if numbers and max(numbers) >= state.bags * BINS:
         raise ValueError(f"bins must be below {state.bags * BINS}, got {max(numbers)}")
+    if any(sound.state >= state.bags or not math.isfinite(sound.fit) for sound in state.sounds):
+        raise ValueError("an accepted sound is of no operating state that the model knows, or fits by no number")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -321,3 +357,14 @@ def clip_name(clip: Clip) -> str:
 def date(moment: float) -> str:
     """Return a time as a local date, such as ``2026-11-26 20:15:00``."""
     return datetime.datetime.fromtimestamp(moment).isoformat(" ", "seconds")
+
+
+def digest_of(model: Model) -> str:
+    """Return what tells the model from others: a digest of its calibration."""
+    calibration = model.calibration
+    digest = hashlib.sha256(f"{calibration.clip_seconds!r}".encode())
+    digest.update(calibration.recorded.tobytes())  # what they fuse to may differ in the last bit
+    digest.update(calibration.member.tobytes())
+    if calibration.states is not None:
+        digest.update(repr((calibration.states.names, calibration.states.of_clips.tolist())).encode())
+    return digest.hexdigest()

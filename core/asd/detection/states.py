@@ -176,7 +176,7 @@ def found_names(parts: Sequence[Float64], config: ResolvedConfig) -> list[str | 
     return [f"state {number + 1}" for number in numbers]
 
 
-def in_named_states(clips: Sequence[Clip], group: str, states: States | None) -> list[Clip]:
+def in_named_states(clips: Sequence[Clip], group: str, known: Sequence[str] | None) -> list[Clip]:
     """Return clips with the states that the user names for them.
 
     Parameters
@@ -185,8 +185,8 @@ def in_named_states(clips: Sequence[Clip], group: str, states: States | None) ->
         Found with the manifest's column that `group` names.
     group : str
         ``"folder"``, or that column.
-    states : States or None
-        Those that the model knows.
+    known : sequence of str or None
+        Those that the model knows; None: it knows no states.
 
     Raises
     ------
@@ -195,17 +195,17 @@ def in_named_states(clips: Sequence[Clip], group: str, states: States | None) ->
     DataError
         If it does not know one of those named, or none is named.
     """
-    if states is None:
+    if known is None:
         raise ConfigError(
             "--state names operating states, but the model knows none; fit it with --group COLUMN or --group folder"
         )
     names = state_names(clips, group)
     if not any(names):
         raise DataError(f"no clip has a state: {group!r} is a column of a CSV manifest; name the manifest as DATA")
-    if odd := sorted({name for name in names if name is not None and name not in states.names}):
-        known = ", ".join(states.names[:_NAMED]) + (", …" if len(states.names) > _NAMED else "")
+    if odd := sorted({name for name in names if name is not None and name not in known}):
+        listed = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
         raise DataError(
-            f"state {odd[0]!r} is none of those that the model was fitted with ({known}); name one of them, leave "
+            f"state {odd[0]!r} is none of those that the model was fitted with ({listed}); name one of them, leave "
             "--state out, or fit with recordings of it, too"
         )
     return [Clip(clip.path, clip.start, clip.duration, name) for clip, name in zip(clips, names, strict=True)]

@@ -267,16 +267,16 @@ def _download(url: str, part: Path, expected: _Expected) -> None:
                 # A server that always starts over and always breaks must not be asked for ever.
                 reached = file.tell()
                 if reached == begun and longest < 0:
-                    raise TransferError(f"cannot reach {urlsplit(url).netloc} ({_reason(error)})") from error
+                    raise TransferError(f"cannot reach {urlsplit(url).netloc} ({reason_of(error)})") from error
                 resumable = _is_resumable(part, expected)
                 if reached <= longest:
-                    text = f"the download broke off at {reached / MEGABYTE:.1f} MB ({_reason(error)})"
+                    text = f"the download broke off at {reached / MEGABYTE:.1f} MB ({reason_of(error)})"
                     raise TransferError(text, unfinished=resumable) from error
                 longest = reached
                 if not resumable:
                     file.truncate(0)
             except exceptions.RequestException as error:
-                raise TransferError(f"cannot fetch {url} ({_reason(error)})") from error
+                raise TransferError(f"cannot fetch {url} ({reason_of(error)})") from error
 
 
 def _receive(url: str, part: Path, file: BinaryIO, expected: _Expected, pace: _Pace) -> None:
@@ -404,7 +404,7 @@ def _discard(part: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return what lies at the bottom of a chain of network errors, in the system's words."""
     while True:
         inner = [error.__cause__, getattr(error, "reason", None), *error.args]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import tee
 from pathlib import Path
@@ -262,6 +264,51 @@ def read(clip: Clip, *, sample_rate: int | None = None, channel: Channel = "mix"
     reader = ClipReader(clip, sample_rate=sample_rate, channel=channel)
     samples = np.concatenate(list(reader))
     return Audio(samples[np.newaxis], sample_rate or reader.file_rate, str(clip))
+
+
+@dataclass(frozen=True)
+class RecordingFacts:
+    """What is known of a recording before its sound is used.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    channels : int
+        How many.
+    seconds : float
+        How many can be decoded; infinite: more than was asked for.
+    """
+
+    sample_rate: int
+    channels: int
+    seconds: float
+
+
+def recording_facts(path: Path, most_seconds: float = math.inf) -> RecordingFacts:
+    """Return rate, channels and length of a recording; little is decoded, however much a small file makes of itself.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    most_seconds : float
+        Where only decoding tells the length, it ends after so many seconds, and the length is infinite.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be opened or, where only decoding tells the length, decoded.
+    """
+    with _opened(path) as sound:
+        frames, most = sound.frames, most_seconds * sound.rate
+        if frames is None:
+            frames = 0
+            for block in sound.blocks(0, None):
+                frames += len(block)
+                if frames > most:
+                    break
+        return RecordingFacts(sound.rate, sound.channels, frames / sound.rate if frames <= most else math.inf)
 
 
 def duration_of(path: Path) -> float:

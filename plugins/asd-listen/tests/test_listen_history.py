@@ -218,7 +218,10 @@ def test_a_newer_history_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     newer.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     newer.close()
     for opens in (History.open, Reader):
-        with pytest.raises(HistoryError, match="of version 2, this asd knows versions up to 1: pip install --upgrade"):
+        with pytest.raises(
+            HistoryError,
+            match=f"of version {len(MIGRATIONS) + 1}, this asd knows versions up to {len(MIGRATIONS)}: pip install",
+        ):
             opens(path)  # type: ignore[operator]
 
 
@@ -227,11 +230,12 @@ def test_an_older_history_is_brought_up_to_date(tmp_path: Path, said: Any, monke
         history.event(said.event(1), ())
     newer = "ALTER TABLE events ADD COLUMN place TEXT;\nUPDATE events SET place = 'hall'"
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, newer))
-    with pytest.raises(HistoryError, match="of version 1, this asd reads version 2; 'asd listen' brings it up to date"):
+    was, now = len(MIGRATIONS), len(MIGRATIONS) + 1
+    with pytest.raises(HistoryError, match=f"of version {was}, this asd reads version {now}; 'asd listen' brings it"):
         Reader(tmp_path)
     with History.open(tmp_path) as history:
         assert history.ask("SELECT text, place FROM events") == [("event 1", "hall")]
-        assert history.ask("PRAGMA user_version") == [(2,)]
+        assert history.ask("PRAGMA user_version") == [(now,)]
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +244,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     connection = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert "place" not in [row[1] for row in connection.execute("PRAGMA table_info(events)")]
     connection.close()
 
@@ -346,6 +350,7 @@ def test_a_year_is_read_as_fast_as_a_day(tmp_path: Path) -> None:
         "INSERT INTO slots SELECT machine, cast(time / 300 AS INTEGER) AS slot, count(*), sum(anomalous), sum(score), "
         "max(score), min(p_value), max(evidence), 0 FROM verdicts GROUP BY slot"
     )
+    connection.execute(MIGRATIONS[1].split(";\n")[1])
     connection.execute("COMMIT")
     connection.close()
     begin = 1_800_000_000.0
@@ -379,6 +384,75 @@ def test_sums_and_single_clips_agree(tmp_path: Path, said: Any) -> None:
             assert max(point.evidence or 0 for point in points) == 7.19
         assert len(coarse) == 2
         assert len(fine) == 100
+
+
+@pytest.mark.parametrize("points", [2, 3, 7, 24, 100, 1000])
+@pytest.mark.parametrize(
+    ("since", "until"), [(0, 50_000), (1234.5, 44_321.0), (7200, 10_801), (3597.9, 3605.1), (3599.9, 3600.1)]
+)
+def test_each_point_is_the_sum_of_exactly_its_clips(
+    year: Path, said: Any, since: float, until: float, points: int
+) -> None:
+    """From whichever sums it was read, at both edges too."""
+    begin, end = said.noon + since, said.noon + until
+    with Reader(year) as reader:
+        rows = list(reader.rows("verdicts", "pump", begin, end))
+        found = reader.series("pump", begin, end, points)
+        assert len(found) <= points
+        assert [point.time for point in found] == sorted({point.time for point in found})
+        edges = [*(point.time for point in found), end][1:]
+        for point, until_then in zip(found, edges, strict=True):
+            own = [row for row in rows if point.time <= row["time"] < until_then]
+            assert point.clips == len(own)
+            assert point.anomalous == sum(row["anomalous"] for row in own)
+            assert point.alarms == sum(row["phase"] == "alarm" for row in own)
+            assert point.score == pytest.approx(sum(row["score"] for row in own) / len(own))
+            assert (point.score_max, point.p_value_min) == (
+                max(row["score"] for row in own),
+                min(row["p_value"] for row in own),
+            )
+            assert point.evidence == max(row["evidence"] for row in own)
+        assert sum(point.clips for point in found) == len(rows)
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory, said: Any) -> Path:
+    """Return a history of fourteen hours of clips of seven seconds, and another machine beside it."""
+    folder = tmp_path_factory.mktemp("year")
+    with History.open(folder) as history:
+        for clip in range(7200):
+            verdict = said.verdict(score=clip % 97 / 9, p_value=1 / (1 + clip % 89), anomalous=clip % 50 == 0)
+            phase = "alarm" if clip % 1000 > 900 else "watching"
+            status = said.status(7 * clip, phase, evidence=clip % 83 / 8)
+            history.verdict("pump", said.noon + 7 * clip, verdict, status)
+            if clip % 10 == 0:
+                history.verdict("fan", said.noon + 7 * clip, said.verdict(score=1e3), status)
+            if clip % 1000 == 0:
+                history.commit()
+    return folder
+
+
+def test_an_older_history_gets_the_sums_of_hours(year: Path, tmp_path: Path) -> None:
+    back_up(year, tmp_path / "history.sqlite")
+    older = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
+    hours = older.execute("SELECT * FROM hours").fetchall()
+    older.executescript(
+        "DROP TABLE hours; DROP INDEX feedback_by_event; ALTER TABLE machines DROP COLUMN model_name; "
+        "PRAGMA user_version = 1"
+    )
+    older.close()
+    with History.open(tmp_path) as history:
+        assert [tuple(map(pytest.approx, row)) for row in history.ask("SELECT * FROM hours")] == hours
+        assert len(hours) == 28
+
+
+def test_events_come_in_the_order_of_time_not_of_writing(tmp_path: Path, said: Any) -> None:
+    with History.open(tmp_path) as history:
+        for number in (5, 1, 3):
+            history.event(said.event(number), ())
+        history.commit()
+        assert [row["text"] for row in history.rows("events")] == ["event 1", "event 3", "event 5"]
+        assert [row["text"] for row in history.rows("events", last=2)] == ["event 3", "event 5"]
 
 
 def test_tables_are_those_that_are_offered(tmp_path: Path) -> None:

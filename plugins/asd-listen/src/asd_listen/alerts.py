@@ -212,6 +212,9 @@ class Alerts:
                 if each["kind"] == "acknowledge" and each["id"] not in self._done:
                     self._done.add(each["id"])
                     events += self._acknowledged(each)
+                elif each["kind"] == "unacknowledge" and each["id"] not in self._done:
+                    self._done.add(each["id"])
+                    self._unacknowledged(each)
         for machine, known in self._machines.items():
             events += self._later(machine, known, now)
         return events
@@ -307,6 +310,15 @@ class Alerts:
         )
         self._keep(machine, known)
         return [event]
+
+    def _unacknowledged(self, feedback: dict[str, Any]) -> None:
+        machine, event = str(feedback["machine"]), str(feedback["data"].get("event", ""))
+        known = self._of(machine)
+        if known.alarm is not None and known.alarm.id == event:
+            known.acknowledged = False
+        self._history.acknowledged(event, None, None)
+        self._history.feedback_done(feedback["id"], "taken back")
+        self._keep(machine, known)
 
     def _is_due(self, known: _Machine, kind: str, moment: float) -> bool:
         last = known.last_told.get(kind)

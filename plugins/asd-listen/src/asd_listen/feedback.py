@@ -19,19 +19,21 @@ def apply(monitor: Any, kind: str, data: Mapping[str, Any]) -> str:
     kind : {"normal", "undo"}
         What was said.
     data : mapping of str to Any
-        ``clip``, or ``since`` and ``until`` in seconds since 1970; nothing: the last alarm.
+        ``clip``, or ``since`` and ``until`` in seconds since 1970; nothing: the last alarm. ``event``: the id of the
+        event that was judged, by which it can be taken back.
     """
+    mark = str(data.get("event") or "")
     try:
         if kind == "undo":
-            return f"taken back: {undo_feedback(monitor)}"
+            return f"taken back: {undo_feedback(monitor, mark=mark or None)}"
         if data.get("clip"):
-            count = clips_were_normal(monitor, clip=str(data["clip"]))
+            count = clips_were_normal(monitor, clip=str(data["clip"]), mark=mark)
         elif data.get("since") is not None:
             until = data.get("until")
             span = (float(data["since"]), monitor.now() if until is None else float(until))
-            count = clips_were_normal(monitor, span=span)
+            count = clips_were_normal(monitor, span=span, mark=mark)
         else:
-            count = last_alarm_was_normal(monitor)
+            count = last_alarm_was_normal(monitor, mark=mark)
     except MonitorError as error:
         return f"nothing changed: {error}"
     return f"{count} clip{'s' * (count != 1)} taken for healthy; watching"

@@ -24,7 +24,7 @@ import msgspec
 
 from asd.plugin import Event
 from asd_listen.reader import Reader, Row
-from asd_listen.schema import SLOT, HistoryError, HistoryFullError, explained, located, open_to_write
+from asd_listen.schema import SUMS, HistoryError, HistoryFullError, explained, located, open_to_write
 
 _log = logging.getLogger("asd")
 Write = tuple[str, Any]
@@ -34,13 +34,15 @@ _MOST_NOTED = 20_000
 _MOST_EVENTS = 1000
 _BRIEF = 300
 """Milliseconds that a listener waits for another process's transaction; then it goes on, and writes with the next."""
+_GLANCE = 0.3
+"""Seconds that another process may hold the lock to see whether somebody else does (`is_listening`)."""
 _CACHE = 256
 """Kibibytes of pages that SQLite keeps; by default it fills 2 MB over hours, which looks like a leak."""
 _ROOM = 2**16
 """Bytes that are asked for at a time when the disk is full."""
 
-_SLOT_UPDATE = (
-    "INSERT INTO slots VALUES ((SELECT id FROM machines WHERE name = ?), ?, 1, ?, ?, ?, ?, ?, ?) "
+_SUM_UPDATE = (
+    "INSERT INTO {table} VALUES ((SELECT id FROM machines WHERE name = ?), ?, 1, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (machine, slot) DO UPDATE SET clips = clips + 1, anomalous = anomalous + excluded.anomalous, "
     "score_sum = score_sum + excluded.score_sum, score_max = max(score_max, excluded.score_max), "
     "p_value_min = min(p_value_min, excluded.p_value_min), "
@@ -102,7 +104,7 @@ class History(Reader):
         if not self.path.parent.is_dir():  # the lock would make it
             raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
-        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_GLANCE)
         self._noted: deque[Write] = deque()
         self._known: set[str] = set()
         self._events: dict[str, tuple[Event, tuple[str, ...]]] = {}
@@ -141,13 +143,16 @@ class History(Reader):
 
     # ------------------------------------------------------------------------------------------------ what is noted
 
-    def machine(self, name: str, *, model: str | None = None, monitor: Path | None = None) -> None:
-        """Note a machine that is listened to, with the digest of its model and the file of its monitor."""
+    def machine(
+        self, name: str, *, model: str | None = None, monitor: Path | None = None, model_name: str | None = None
+    ) -> None:
+        """Note a machine that is listened to, with the digest and the name of its model, and its monitor's file."""
         self._note(
-            "INSERT INTO machines (name, model, monitor, seen) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "model = coalesce(excluded.model, model), monitor = coalesce(excluded.monitor, monitor), "
-            "seen = excluded.seen",
-            (name, model, None if monitor is None else str(monitor.absolute()), clock.time()),
+            "INSERT INTO machines (name, model, monitor, seen, model_name) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET model = coalesce(excluded.model, model), "
+            "monitor = coalesce(excluded.monitor, monitor), seen = excluded.seen, "
+            "model_name = coalesce(excluded.model_name, model_name)",
+            (name, model, None if monitor is None else str(monitor.absolute()), clock.time(), model_name),
         )
 
     def monitor_begun(self, machine: str) -> None:
@@ -207,14 +212,10 @@ class History(Reader):
                 *(verdict.state, verdict.state_p_value, *watched),
             ),
         )
+        sums = (int(verdict.anomalous), verdict.score, verdict.score, verdict.p_value, watched[1])
         alarm = int(watched[3] == "alarm")
-        self._note(
-            _SLOT_UPDATE,
-            (
-                *(machine, int(time // SLOT), int(verdict.anomalous), verdict.score, verdict.score, verdict.p_value),
-                *(watched[1], alarm),
-            ),
-        )
+        for table, seconds in SUMS.items():
+            self._note(_SUM_UPDATE.format(table=table), (machine, int(time // seconds), *sums, alarm))
 
     def levels(
         self,
@@ -306,9 +307,11 @@ class History(Reader):
         """Note that a file of evidence is gone, and why."""
         self._note("UPDATE evidence SET deleted = ?, reason = ? WHERE file = ?", (clock.time(), reason, file))
 
-    def acknowledged(self, event: str, time: float, by: str) -> None:
-        """Note that somebody has seen an event: where it may have arrived already it is not sent again."""
+    def acknowledged(self, event: str, time: float | None, by: str | None) -> None:
+        """Note that somebody has seen an event: it is not sent twice. None: nobody has."""
         self._note("UPDATE events SET acknowledged = ?, acknowledged_by = ? WHERE id = ?", (time, by, event))
+        if time is None:
+            return
         self._note(
             "UPDATE deliveries SET state = 'dropped', changed = ?, error = 'acknowledged before it arrived' "
             "WHERE event = (SELECT number FROM events WHERE id = ?) AND state = 'waiting' AND attempts > 0",
@@ -420,8 +423,10 @@ class History(Reader):
     def feedback_pending(self) -> list[Row]:
         """Return feedback that was given and has not reached the monitor: id, machine, time, kind, data.
 
-        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` and
-        ``"acknowledge"`` (data: ``event``, ``by``).
+        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` (of the
+        ``event``, or of the last), ``"acknowledge"`` and ``"unacknowledge"`` (``event``, ``by``). Of ``"fault"``,
+        ``"note"`` (``text``) and ``"withdraw"`` (``remark``: the note's id) a listener need not know: they never pend.
+        Data of all that people say of an event have its ``event`` and ``by``.
         """
         columns = ("id", "machine", "time", "kind", "data")
         found = self.ask("SELECT id, machine, time, kind, data FROM feedback WHERE done IS NULL ORDER BY id")
@@ -439,7 +444,9 @@ class History(Reader):
                 f"DELETE FROM {table} WHERE {column} < ? AND machine IN (SELECT id FROM machines)",
                 (before,),
             )
-        self._note("DELETE FROM slots WHERE slot < ? AND machine IN (SELECT id FROM machines)", (int(before // SLOT),))
+        for table, seconds in SUMS.items():
+            mine = "machine IN (SELECT id FROM machines)"
+            self._note(f"DELETE FROM {table} WHERE slot < ? AND {mine}", (int(before // seconds),))
         self._note("DELETE FROM conditions WHERE over < ?", (before,))
 
 

@@ -168,12 +168,37 @@ def undo(path: Path, machine: str, verbose: bool) -> None:
 @verbose_option
 @click.pass_obj
 def backup(path: Path, file: Path, verbose: bool) -> None:
-    """Copy the history to FILE; the listener may be running. Evidence is files: copy its folder, too."""
+    """Copy all that is kept to FILE.zip, or the history alone to FILE.sqlite; the listener may be running.
+
+    The archive holds the history, the sound kept around alarms, the monitors and, where 'asd serve' uses the same
+    folder, its keys, sessions, models and recordings.
+    """
+    from asd_listen.archive import back_up_all, is_archive, spoken
     from asd_listen.remarks import back_up
 
     with reporting(verbose):
-        back_up(path, file)
-    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB.")
+        listing = back_up_all(path, file) if is_archive(file) else None
+        if listing is None:
+            back_up(path, file)
+    held = "the history alone; FILE.zip holds all" if listing is None else spoken(listing)
+    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB: {held}.")
+
+
+@history.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Put what is there aside, into a folder 'before-restore-TIME'.")
+@verbose_option
+@click.pass_obj
+def restore(path: Path, file: Path, force: bool, verbose: bool) -> None:
+    """Put back what 'backup' wrote to FILE, verified before anything is touched; no listener may be running."""
+    from asd_listen.archive import spoken
+    from asd_listen.restore import restore as put_back
+
+    with reporting(verbose):
+        listing, aside = put_back(path, file, force=force)
+    click.echo(f"{path}: put back: {'the history alone' if listing is None else spoken(listing)}.")
+    if aside is not None:
+        click.echo(f"What was there before is in {aside}.")
 
 
 @history.command()
@@ -185,7 +210,7 @@ def check(ctx: click.Context, verbose: bool) -> None:
         found = reader.check()
     for each in found:
         click.echo(line(each))
-    click.echo(f"{len(found)} faults found; put back a backup." if found else "The history is whole.")
+    click.echo(f"{len(found)} faults found; put back a backup: 'restore FILE'." if found else "The history is whole.")
     ctx.exit(2 if found else 0)
 
 

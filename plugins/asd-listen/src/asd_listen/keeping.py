@@ -28,7 +28,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOUR = 3600.0
 _MOST_CHANNELS = 8
 """Channels that FLAC can hold."""
-_COMPANIONS = (".json", ".png")
+COMPANIONS = (".json", ".png")
 
 
 class Keeper:
@@ -154,7 +154,7 @@ class Keeper:
 
     def _delete(self, file: str, reason: str) -> None:
         path = self.folder / file
-        for each in (path, *(path.with_suffix(suffix) for suffix in _COMPANIONS)):
+        for each in (path, *(path.with_suffix(suffix) for suffix in COMPANIONS)):
             with contextlib.suppress(FileNotFoundError):
                 each.unlink()
         self._gone.add(file)
@@ -209,7 +209,7 @@ class Keeper:
 
     @staticmethod
     def _files(path: Path) -> list[Path]:
-        return [each for each in (path, *map(path.with_suffix, _COMPANIONS)) if each.exists()]
+        return [each for each in (path, *map(path.with_suffix, COMPANIONS)) if each.exists()]
 
     def _repair(self) -> None:
         """Let folder and history agree after a kill: parts go, what was not written down is, what is gone is marked."""

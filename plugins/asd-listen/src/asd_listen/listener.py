@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import asd
 from asd.errors import AsdError, MonitorError, SourceError
-from asd.plugin import Clip, Event
+from asd.plugin import Block, Clip, Event
 from asd_listen.alerts import Alerts
 from asd_listen.conditions import Change
 from asd_listen.cutter import TimedClip
@@ -99,6 +99,7 @@ class Listener:
         self._unsaved: str | None = None
         self._slowest: list[tuple[float, float]] = []
         self._answered: set[int] = set()
+        self._watchers: tuple[Callable[[str, Block], None], ...] = ()
 
     def __enter__(self) -> Listener:
         """Open everything; nothing is read before `run`."""
@@ -145,7 +146,8 @@ class Listener:
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
         self._catch_up(own.name, monitor)
         monitor.keep()
-        self.history.machine(own.name, model=monitor.state.model, monitor=file)
+        name = Path(own.model or self.settings.model).stem
+        self.history.machine(own.name, model=monitor.state.model, monitor=file, model_name=name)
         feed = Feed(own.name, lambda: source_of(own), self._arrived)
         return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
 
@@ -168,6 +170,19 @@ class Listener:
         """Let `run` judge what has come, save, and end. Safe in signal handlers."""
         self._stop.set()
         self._arrived.set()
+
+    def watch(self, hear: Callable[[str, Block], None]) -> Callable[[], None]:
+        """Let `hear` be called with each block of sound, and the name of its machine; return what ends that.
+
+        It is called by the thread that judges, before the clip is judged: it must return at once, and copy what it
+        keeps. What is judged, and what happens, is read from the history. Any thread may call this.
+        """
+        self._watchers = (*self._watchers, hear)
+
+        def end() -> None:
+            self._watchers = tuple(each for each in self._watchers if each is not hear)
+
+        return end
 
     def run(self) -> None:
         """Listen.
@@ -302,8 +317,19 @@ class Listener:
         if any(machine.feed.held for machine in self.machines):
             self._arrived.set()
 
-    def _heard(self, machine: Machine) -> Callable[[Any], None]:
-        return lambda block: self.evidence.sound(machine.name, block)
+    def _heard(self, machine: Machine) -> Callable[[Block], None]:
+        if not self._watchers:
+            return lambda block: self.evidence.sound(machine.name, block)
+
+        def hear(block: Block) -> None:
+            self.evidence.sound(machine.name, block)
+            for each in self._watchers:
+                try:
+                    each(machine.name, block)
+                except Exception as error:  # who only looks on must not end the listening
+                    self._warn(f"sound cannot be shown: {type(error).__name__}: {error}")
+
+        return hear
 
     def _judge(self, clips: Sequence[tuple[Machine, TimedClip, float]]) -> None:
         for scorer in {id(machine.scorer): machine.scorer for machine, _, _ in clips}.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from asd_listen.schema import SLOT, HistoryError, explained, located, open_to_read
+from asd_listen.schema import SUMS, HistoryError, explained, located, open_to_read
 
 Row = dict[str, Any]
 
@@ -55,7 +56,7 @@ _QUERIES = {
 }
 _ORDER = {
     "verdicts": ("v.machine", "v.time", "v.clip"),
-    "events": ("number",),
+    "events": ("time", "number"),
     "conditions": ("c.began", "c.id"),
     "levels": ("l.machine", "l.time"),
     "feedback": ("id",),
@@ -63,6 +64,14 @@ _ORDER = {
     "deliveries": ("d.event", "d.sink"),
     "machines": ("name",),
 }
+_SINGLE = (
+    "SELECT time, 1 AS clips, anomalous, coalesce(phase, '') = 'alarm' AS alarms, score AS score_sum, "
+    "score AS score_max, p_value AS p_value_min, evidence AS evidence_max FROM verdicts WHERE machine = :id"
+)
+_SUMS = (
+    "SELECT slot * :unit AS time, clips, anomalous, alarms, score_sum, score_max, p_value_min, evidence_max "
+    "FROM {table} WHERE machine = :id AND slot >= :first / :unit AND slot < :last / :unit"
+)
 _BY_MACHINE = ("verdicts", "levels")
 """Tables that are kept machine by machine."""
 
@@ -180,7 +189,11 @@ class Reader:
         return [row for row in self.rows("verdicts", machine, 0.0 if time is None else time) if row["time"] != time]
 
     def series(self, machine: str, since: float, until: float, points: int = 1000) -> list[Point]:
-        """Return the verdicts of a machine as at most so many points; a year takes as long as a day.
+        """Return the verdicts of a machine as at most so many points; a year takes about as long as a day.
+
+        Each point sums up exactly the verdicts of its stretch, the first and the last one too, of which `since` and
+        `until` may leave a part. Stretches begin at multiples of their length, so that they stay the same when the span
+        moves.
 
         Parameters
         ----------
@@ -189,25 +202,34 @@ class Reader:
         since, until : float
             First time, and the time before which it ends, in seconds since 1970.
         points : int
-            How many at most; stretches without a clip have none.
+            How many at most, from 2; stretches without a clip have none.
         """
-        width = max((until - since) / max(points, 1), 1e-3)
-        source = (
-            "SELECT slot * :slot AS time, clips, anomalous, alarms, score_sum, score_max, p_value_min, evidence_max "
-            "FROM slots WHERE machine = (SELECT id FROM machines WHERE name = :machine) "
-            "AND slot >= cast(:since / :slot AS INTEGER) AND slot * :slot < :until"
-            if width >= SLOT
-            else "SELECT time, 1 AS clips, anomalous, phase = 'alarm' AS alarms, score AS score_sum, "
-            "score AS score_max, p_value AS p_value_min, evidence AS evidence_max FROM verdicts "
-            "WHERE machine = (SELECT id FROM machines WHERE name = :machine) AND time >= :since AND time < :until"
-        )
+        if not until > since:
+            return []
+        table, unit, width = _stretch(since, until, points)
+        first = last = until  # between them sums are read, outside the verdicts themselves
+        parts = [f"{_SINGLE} AND time >= :since AND time < :first"]
+        if table is not None:
+            first, last = float(unit * math.ceil(since / unit)), float(unit * (until // unit))
+            parts += [_SUMS.format(table=table), f"{_SINGLE} AND time >= :last AND time < :until"]
         found = self.ask(
-            "SELECT max(cast((time - :since) / :width AS INTEGER), 0) AS bucket, sum(clips), sum(anomalous), "
-            "sum(alarms), sum(score_sum) / sum(clips), max(score_max), min(p_value_min), max(evidence_max) "
-            f"FROM ({source}) GROUP BY bucket ORDER BY bucket",
-            {"machine": machine, "since": since, "until": until, "width": width, "slot": SLOT},
+            "SELECT cast(time / :width AS INTEGER) AS bucket, sum(clips), sum(anomalous), sum(alarms), "
+            "sum(score_sum) / sum(clips), max(score_max), min(p_value_min), max(evidence_max) "
+            f"FROM ({' UNION ALL '.join(parts)}) GROUP BY bucket ORDER BY bucket",
+            {
+                **{"since": since, "until": until, "width": width, "unit": unit, "first": first, "last": last},
+                "id": self._number(machine),
+            },
         )
-        return [Point(since + bucket * width, *values) for bucket, *values in found]
+        return [Point(max(since, bucket * width), *values) for bucket, *values in found]
+
+    def step(self, since: float, until: float, points: int = 1000) -> float:
+        """Return the seconds from one point of such a `series` to the next."""
+        return _stretch(since, until, points)[2]
+
+    def _number(self, machine: str) -> int | None:
+        found = self.ask("SELECT id FROM machines WHERE name = ?", (machine,))
+        return int(found[0][0]) if found else None
 
     def find_event(self, beginning: str) -> Row:
         """Return an event by its id, or by the beginning of it that no other one shares."""
@@ -255,6 +277,20 @@ class Reader:
     def connection(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         """Return the connection, for one thread at a time, in a block that explains SQLite's errors."""
         return _Reading(self._lock, self._connection, self.path)
+
+
+def _stretch(since: float, until: float, points: int) -> tuple[str | None, int, float]:
+    """Return the table of sums from which points are made, the seconds of its rows, and of a point."""
+    for count in (points, max(points - 1, 1)):  # a stretch that lies across the begin is one more
+        table, unit, width = None, 0, max((until - since) / count, 1e-3)
+        for name, seconds in SUMS.items():
+            if width >= seconds:
+                table, unit = name, seconds
+        if unit:
+            width = float(unit * math.ceil(width / unit))
+        if width * (since // width + points) >= until:
+            break
+    return table, unit, width
 
 
 def _decoded(cursor: sqlite3.Cursor, values: Sequence[Any]) -> Row:

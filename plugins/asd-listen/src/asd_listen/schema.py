@@ -16,7 +16,11 @@ from asd.plugin import open_database
 APPLICATION = 0x41534468
 """What tells a history from other SQLite files (``PRAGMA application_id``): ASDh."""
 SLOT = 300
-"""Seconds that a row of ``slots`` sums up: a year is 105,120 rows, read in a tenth of a second."""
+"""Seconds that a row of ``slots`` sums up."""
+HOUR = 3600
+"""Seconds that a row of ``hours`` sums up: a year is 8,760 rows, read in some hundredths of a second."""
+SUMS = {"slots": SLOT, "hours": HOUR}
+"""The tables of sums over verdicts, and the seconds of a row of each."""
 _SMALL = 64 * 2**20
 """Bytes up to which a file is checked whole when it is opened to be written."""
 
@@ -64,7 +68,19 @@ CREATE INDEX evidence_by_time ON evidence (began);
 CREATE INDEX evidence_by_event ON evidence (event);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_SECOND = """
+CREATE TABLE hours (
+    machine INTEGER NOT NULL REFERENCES machines, slot INTEGER NOT NULL, clips INTEGER NOT NULL,
+    anomalous INTEGER NOT NULL, score_sum REAL NOT NULL, score_max REAL NOT NULL, p_value_min REAL NOT NULL,
+    evidence_max REAL, alarms INTEGER NOT NULL, PRIMARY KEY (machine, slot)) WITHOUT ROWID;
+INSERT INTO hours SELECT machine, slot / 12, sum(clips), sum(anomalous), sum(score_sum), max(score_max),
+    min(p_value_min), max(evidence_max), sum(alarms) FROM slots GROUP BY machine, slot / 12;
+CREATE INDEX feedback_by_event ON feedback (json_extract(data, '$.event'));
+"""
+
+_THIRD = "ALTER TABLE machines ADD COLUMN model_name TEXT"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 """Statements that bring version i of the schema to version i + 1; a new version is a script at the end."""
 
 

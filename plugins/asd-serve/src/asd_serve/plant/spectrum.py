@@ -1,0 +1,91 @@
+"""The spectrogram of a machine as it sounds now: columns that are computed once, for all who look."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from asd.plugin import Block, Float32, Float64, hz_to_mel, mel_to_hz, power_spectrogram
+
+BANDS = 96
+STEP = 0.05
+"""Seconds from one column to the next."""
+FLOOR, CEILING = -120.0, 0.0
+"""dB of full scale of the values 0 and 255."""
+_LOWEST = 40.0
+_WINDOW = 0.064
+_MOST = 40
+"""Columns that are computed at a time: sound that is played faster than real time is shown with gaps."""
+_HELD = 32
+"""Blocks that wait; older ones are dropped."""
+
+
+class LiveSpectrum:
+    """Takes blocks from the thread that judges, and makes columns of them in another."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[float, int, Float32]] = deque(maxlen=_HELD)
+        self._rest = np.zeros(0, np.float32)
+        self._time = 0.0
+        self._rate = 0
+
+    def hear(self, block: Block) -> None:
+        """Keep a copy of a block, mixed; cheap."""
+        if len(block.samples):
+            self._blocks.append((block.time, block.sample_rate, block.samples.mean(axis=1, dtype=np.float32)))
+
+    def message(self) -> dict[str, Any] | None:
+        """Return the columns that are complete since the last time, as they are sent; None: there are none."""
+        while self._blocks:
+            time, rate, samples = self._blocks.popleft()
+            held = len(self._rest)
+            if rate != self._rate or abs(self._time + held / max(self._rate, 1) - time) > STEP:
+                self._rest, self._time, self._rate = samples, time, rate  # after a gap, the columns begin anew
+            else:
+                self._rest = np.concatenate([self._rest, samples])
+        if not self._rate:
+            return None
+        hop, window = max(1, round(STEP * self._rate)), _window(self._rate)
+        count = (len(self._rest) - window) // hop + 1
+        if count <= 0:
+            return None
+        skipped = max(0, count - _MOST)
+        begin = self._time + skipped * hop / self._rate
+        used = self._rest[skipped * hop : (count - 1) * hop + window]
+        levels = _levels(used, self._rate, window, hop)
+        self._rest = self._rest[count * hop :]
+        self._time += count * hop / self._rate
+        values = np.clip(np.round((levels - FLOOR) * (255 / (CEILING - FLOOR))), 0, 255).astype(np.uint8)
+        return {
+            "type": "spectrum",
+            "time": begin,
+            "step": hop / self._rate,
+            "low": min(_LOWEST, self._rate / 8),
+            "high": self._rate / 2,
+            "scale": "mel",
+            "bands": BANDS,
+            "floor": FLOOR,
+            "ceiling": CEILING,
+            "data": base64.b64encode(values.tobytes()).decode(),
+        }
+
+
+def _window(rate: int) -> int:
+    return int(1 << max(6, round(np.log2(_WINDOW * rate))))
+
+
+def _levels(samples: Float32, rate: int, window: int, hop: int) -> Float64:
+    """Return dB of full scale, (columns, BANDS): the mean power between the edges of each band."""
+    power = power_spectrogram(np.nan_to_num(samples), n_fft=window, hop_length=hop).astype(np.float64)
+    power /= (window / 4) ** 2  # a Hann window makes of a sine of full scale window / 4
+    low, high = (float(each) for each in hz_to_mel(np.array([min(_LOWEST, rate / 8), rate / 2])))
+    edges = np.clip(mel_to_hz(np.linspace(low, high, BANDS + 1)) * window / rate + 0.5, 0, len(power))
+    total = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0)])
+    below = np.minimum(edges.astype(int), len(power) - 1)
+    share = (edges - below)[:, np.newaxis]
+    summed = total[below] * (1 - share) + total[below + 1] * share
+    mean = np.diff(summed, axis=0) / np.diff(edges)[:, np.newaxis]
+    return np.asarray(10 * np.log10(np.maximum(mean, 1e-14)).T)

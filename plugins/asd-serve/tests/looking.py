@@ -1,0 +1,228 @@
+"""Looking at the page as a user does: a real server with three machines, and Chromium in front of it, by Playwright.
+
+Nothing is replaced: sound is judged, heard and kept as it would be; the browser's microphone plays a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+PICTURES = ROOT / "docs" / "pictures" / "serve"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
+"""Who has a key of which role."""
+WIDTHS = {400: 860, 1400: 900}
+"""Heights of windows by their widths, in pixels."""
+_PATIENCE = 60_000.0
+_SERVING = re.compile(r"Serving at (\S+)")
+_GRAVE = ("serious", "critical")
+_MOST_BYTES = 100_000
+
+
+@dataclass
+class Server:
+    """A server that runs.
+
+    Parameters
+    ----------
+    url : str
+        Of its page.
+    keys : mapping of str to str
+        A key of each role.
+    folder : Path
+        Where it was started.
+    process : subprocess.Popen
+        It itself.
+    """
+
+    url: str
+    keys: Mapping[str, str]
+    folder: Path
+    process: subprocess.Popen[str]
+    said: list[str] = field(default_factory=list)
+
+    def end(self) -> int:
+        """Let it end, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def plant(folder: Path) -> Path:
+    """Make three machines with a past (examples/serve/demo_plant.py), and return the listener's settings."""
+    spec = spec_from_file_location("demo_plant", ROOT / "examples" / "serve" / "demo_plant.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: Path = module.make(folder)
+    return made
+
+
+@contextmanager
+def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
+    """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
+    asd = os.environ["ASD_COMMAND"]
+    again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
+    keys = {}
+    for role, name in NAMES.items():
+        made = subprocess.run(
+            [asd, "serve", "key", "create", name + again, "--role", role, "--folder", str(keys_in)],
+            capture_output=True, text=True, cwd=folder, timeout=120,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        keys[role] = made.stdout.strip()
+    process = subprocess.Popen(
+        [asd, "serve", *map(str, words), "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
+    )  # fmt: skip
+    server = Server("", keys, folder, process)
+    ready = threading.Event()
+    threading.Thread(target=_read, args=(server, ready), daemon=True).start()
+    try:
+        assert ready.wait(120), "".join(server.said)
+        assert server.url, "".join(server.said)
+        yield server
+    finally:
+        if process.poll() is None:
+            server.end()
+
+
+def _read(server: Server, ready: threading.Event) -> None:
+    """Read what a server says, so that it never waits for a reader."""
+    assert server.process.stdout is not None
+    for line in server.process.stdout:
+        server.said.append(line)
+        if match := _SERVING.search(line):
+            server.url = match[1]
+            ready.set()
+    ready.set()
+
+
+@contextmanager
+def chromium(microphone: Path | None = None) -> Iterator[Any]:
+    """Start Chromium, whose microphone plays a file (WAV, 16 bits)."""
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--mute-audio", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    if microphone is not None:
+        options.append(f"--use-file-for-fake-audio-capture={microphone}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds; the page's policy forbids what Playwright's own `wait_for_function` needs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+@dataclass
+class Look:
+    """A page that somebody looks at, and what must not happen on it.
+
+    Parameters
+    ----------
+    page : playwright.sync_api.Page
+        The page, signed in.
+    server : Server
+        Whose page it is.
+    """
+
+    page: Any
+    server: Server
+    errors: list[str] = field(default_factory=list)
+    """What the console and the page's policy complained about."""
+    foreign: list[str] = field(default_factory=list)
+    """Requests to other hosts."""
+
+    def go(self, place: str) -> Any:
+        """Go to a place of the page, such as ``"judge"``, wait until its title is there, and return the page."""
+        self.page.goto(f"{self.server.url}#/{place}")
+        self.page.locator("main h1").first.wait_for()
+        return self.page
+
+    def axe(self) -> list[str]:
+        """Return axe's serious findings in what is shown now."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        # The library puts a script into the page by the debugger, which the page's policy does not forbid.
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{each['id']}: {each['help']}: {node['html'][:200]}"
+            for each in found
+            if each["impact"] in _GRAVE
+            for node in each["nodes"]
+        ]
+
+    def picture(self, name: str, *, whole: bool = True) -> Path:
+        """Take a picture for the documentation, in place if ``ASD_PICTURES`` is set; it stays below 100 kB."""
+        import io
+
+        from PIL import Image
+
+        size = self.page.viewport_size
+        if whole:  # in a window that holds all of it, so that what sticks to an edge of the window does
+            tall = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**size, "height": max(tall, size["height"])})
+        dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        content = self.page.screenshot(animations="disabled", caret="hide")
+        self.page.set_viewport_size(size)
+        out = io.BytesIO()
+        with Image.open(io.BytesIO(content)) as image:
+            image.convert("RGB").save(out, "WEBP", quality=70, method=6)
+        assert len(out.getvalue()) < _MOST_BYTES, f"{name}: {len(out.getvalue())} bytes"
+        place = PICTURES if "ASD_PICTURES" in os.environ else self.server.folder / "pictures"
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{name}-{size['width']}-{'dark' if dark else 'light'}.webp"
+        path.write_bytes(out.getvalue())
+        return path
+
+
+@contextmanager
+def looking(
+    browser: Any, server: Server, role: str = "administer", *, width: int = 1400, dark: bool = False, url: str = ""
+) -> Iterator[Look]:
+    """Open the page in a browser of its own, signed in with a key of `role`."""
+    context = browser.new_context(
+        viewport={"width": width, "height": WIDTHS[width]},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+        permissions=["microphone"],
+        has_touch=width < 600,
+    )
+    context.set_default_timeout(_PATIENCE)
+    page = context.new_page()
+    look = Look(page, server)
+    home = url or server.url
+    page.on("console", lambda said: look.errors.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: look.errors.append(str(error)))
+    page.on("request", lambda asked: look.foreign.append(asked.url) if not _own(asked.url, home) else None)
+    try:
+        page.goto(f"{home}#key={server.keys[role]}")
+        page.locator("main h1").first.wait_for()
+        yield look
+    finally:
+        context.close()
+
+
+def _own(asked: str, home: str) -> bool:
+    return asked.startswith((home, "blob:", "data:"))
