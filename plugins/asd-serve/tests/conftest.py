@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from asd.plugin import Event, Severity
 from asd_serve.app import opened
 from asd_serve.keys import Role
 from asd_serve.limits import Limits
@@ -103,7 +105,7 @@ class Running:
 def server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Return a function that starts a server at a free port: ``server(models={"pump": path}, history=folder)``.
 
-    Parameters are those of `State`, and ``tls``, ``proxies`` and ``host``; limits are given as ``limits=Limits(rate=5)``.
+    Parameters are those of `State`, and ``tls``, ``proxies``, ``host``; limits are given as ``limits=Limits(rate=5)``.
     """
     running: list[Running] = []
 
@@ -124,3 +126,27 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for each in running:
         each.stop()
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Return a listener's folder: machine ``pump <1>`` with an alarm of id a1b2c3d4e5f60718, its picture and reason."""
+    from asd_listen.history import History  # tests look behind the door: they make what a listener keeps
+    from asd_listen.keeping import Keeper
+
+    folder = tmp_path / "plant"
+    folder.mkdir()
+    kinds: tuple[tuple[str, Severity], ...] = (("started", "info"), ("condition", "warning"), ("alarm", "alarm"))
+    with contextlib.closing(History.open(folder)) as kept:
+        keeper = Keeper(folder / "evidence", kept, 1e6, 1e3, 0.0)
+        for number, (kind, severity) in enumerate(kinds):
+            name = "a1b2c3d4e5f60718" if kind == "alarm" else f"{number:016x}"
+            event = Event(name, 1.7e9 + number, "pump <1>", kind, severity, f"pump <1>: {kind}", {"evidence": 5.2})
+            kept.machine("pump <1>", model="m")
+            kept.event(event)
+            if kind == "alarm":
+                path = keeper.keep(event, np.zeros((800, 1), np.float32), 8000, event.time)
+                path.with_suffix(".png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"pixels" * 10)
+                keeper.describe(path, event, event.time, 0.1, {"text": "14 dB louder at 2.1–2.6 kHz", "findings": []})
+        kept.commit()
+    return folder
