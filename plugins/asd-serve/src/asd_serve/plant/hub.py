@@ -34,8 +34,12 @@ _WAITING = 100
 """Messages that wait for a viewer; with more, it is too slow, and is sent away."""
 _SPARE = 50
 """Messages that wait, from which a viewer is spared spectra."""
-_AT_ONCE = 5
-"""Verdicts on a machine that are told at a time: more than 20 a second nobody can see."""
+_HEARD = 0.5
+"""Seconds from one message of sound to the next."""
+_AT_ONCE = 2
+"""Verdicts on a machine that are told at a time: more than 8 a second nobody can read."""
+_STEADY = ("evidence", "threshold", "seen", "level")
+"""What changes with each clip, which a viewer of one machine knows from the verdicts."""
 _MISSED = 500
 """Verdicts that a viewer who comes back is told at most, the last ones."""
 _EARLIER = 60.0
@@ -97,6 +101,7 @@ class Hub:
         self._unwatch: Callable[[], None] | None = None
         self._listener_changed = True
         self._news = _News()
+        self._heard = 0.0
         self._readers = Readers(lambda: plant.history, 1)  # of one connection, SQLite says whether others have written
 
     def close(self) -> None:
@@ -168,7 +173,10 @@ class Hub:
     async def _tell(self) -> None:
         viewers = list(self._viewers)
         loop = asyncio.get_running_loop()
-        columns = loop.run_in_executor(None, self._columns) if self._unwatch is not None else None
+        columns = None
+        if self._unwatch is not None and time.monotonic() - self._heard >= _HEARD - _POLL / 2:
+            self._heard = time.monotonic()
+            columns = loop.run_in_executor(None, self._columns)
         for recipients, messages in await self._readers.ask(self._news.of, viewers, self._plant.is_listening):
             for viewer in recipients:
                 for message in messages:
@@ -200,6 +208,7 @@ class _News:
         self._listening = False
         self._states: dict[str, str] = {}
         self._told: dict[str, float] = {}
+        self._others: dict[str, dict[str, Any]] = {}
         self._standing: dict[int, dict[str, Any]] | None = None
 
     def of(self, reader: Reader, viewers: Sequence[Viewer], is_listening: Callable[[], bool]) -> list[Batch]:
@@ -281,13 +290,18 @@ class _News:
         states = [each for name in names for each in machine_states(reader, listening=self._listening, name=name)]
         texts = {state.name: _text({"type": "machine", **state.to_dict()}) for state in states}
         pause = max(_STATED, len(texts) * len(viewers) / _STATES)
-        due = []
-        for name, text in texts.items():
+        due, turned = [], []
+        for state in states:
+            name, text = state.name, texts[state.name]
             if text != self._states.get(name) and now - self._told.get(name, -pause) >= pause:
                 self._states[name], self._told[name] = text, now
                 due.append(name)
+            others = {key: value for key, value in state.to_dict().items() if key not in _STEADY}
+            if others != self._others.get(name):
+                self._others[name] = others
+                turned.append(name)
         for viewer in viewers:
-            chosen = texts if viewer.is_new else due
+            chosen = texts if viewer.is_new else due if viewer.machine is None else turned
             own = [texts[name] for name in chosen if viewer.machine in (None, name)]
             if own:
                 yield [viewer], own
