@@ -27,17 +27,15 @@ if TYPE_CHECKING:
     from asd_serve.plant.plant import Plant
 
 _log = logging.getLogger("asd")
-_POLL = 0.25
+_POLL = 0.5
 _LOOK = 2.0
 """Seconds after which it is looked whether a listener is running, although nothing was written."""
 _WAITING = 100
 """Messages that wait for a viewer; with more, it is too slow, and is sent away."""
 _SPARE = 50
 """Messages that wait, from which a viewer is spared spectra."""
-_HEARD = 0.5
-"""Seconds from one message of sound to the next."""
-_AT_ONCE = 2
-"""Verdicts on a machine that are told at a time: more than 8 a second nobody can read."""
+_AT_ONCE = 4
+"""Verdicts on a machine that are told at a time; of more, the last one and their number: nobody can read them."""
 _STEADY = ("evidence", "threshold", "seen", "level")
 """What changes with each clip, which a viewer of one machine knows from the verdicts."""
 _MISSED = 500
@@ -101,7 +99,6 @@ class Hub:
         self._unwatch: Callable[[], None] | None = None
         self._listener_changed = True
         self._news = _News()
-        self._heard = 0.0
         self._readers = Readers(lambda: plant.history, 1)  # of one connection, SQLite says whether others have written
 
     def close(self) -> None:
@@ -173,10 +170,7 @@ class Hub:
     async def _tell(self) -> None:
         viewers = list(self._viewers)
         loop = asyncio.get_running_loop()
-        columns = None
-        if self._unwatch is not None and time.monotonic() - self._heard >= _HEARD - _POLL / 2:
-            self._heard = time.monotonic()
-            columns = loop.run_in_executor(None, self._columns)
+        columns = loop.run_in_executor(None, self._columns) if self._unwatch is not None else None
         for recipients, messages in await self._readers.ask(self._news.of, viewers, self._plant.is_listening):
             for viewer in recipients:
                 for message in messages:
@@ -237,6 +231,8 @@ class _News:
         for (machine, seen), group in groups.items():
             limit = _MISSED if any(viewer.is_new for viewer in group) else _AT_ONCE
             rows, count = _verdicts_after(reader, machine, seen, limit)
+            if limit == _AT_ONCE < count:
+                rows = rows[-1:]
             if rows or seen is None:
                 for viewer in group:
                     viewer.seen = rows[-1]["time"] if rows else 0.0
