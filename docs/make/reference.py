@@ -56,6 +56,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands(),
         "reference/configuration.md": configuration(),
         "reference/python.md": python(),
+        "reference/http.md": http_page(),
         "reference/hooks.md": hooks(),
         "reference/checks.md": checks(),
         "reference/licences.md": licences(),

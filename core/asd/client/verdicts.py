@@ -71,7 +71,7 @@ def verdict_of(row: Any, sent: Clip) -> Verdict | Failure:
         clip = _placed(row, sent)
         if row["error"] is not None:
             return Failure(clip, AudioError(f"{clip}: {str(row['error']).removeprefix(str(row['clip']) + ': ')}"))
-        scores, starts = _windows(row)
+        scores, starts = _windows(row, sent.start)
         return Verdict(
             clip=clip,
             score=float(row["score"]),
@@ -100,12 +100,15 @@ def _placed(row: Mapping[str, Any], sent: Clip) -> Clip:
     return Clip(sent.path, sent.start + start, None if duration is None else float(duration), sent.group)
 
 
-def _windows(row: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return scores and starts of the windows; of a server that does not give them, of the most unusual one alone."""
+def _windows(row: Mapping[str, Any], begun: float) -> tuple[Any, Any]:
+    """Return scores and starts of the windows; of a server that does not give them, of the most unusual one alone.
+
+    Starts are counted from where the recording begins; what was sent began there after `begun` seconds.
+    """
     scores, starts = row.get("window_scores"), row.get("window_start")
     if scores is None or starts is None or len(scores) != len(starts) or not len(scores):
         scores, starts = [row["score"]], [row["peak_seconds"]]
-    return np.asarray(scores, np.float64), np.asarray(starts, np.float64)
+    return np.asarray(scores, np.float64), np.asarray(starts, np.float64) + begun
 
 
 def _branch(row: Mapping[str, Any]) -> BranchVerdict:

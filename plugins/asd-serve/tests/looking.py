@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,10 +22,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 PICTURES = ROOT / "docs" / "pictures" / "serve"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ROLES = ("look", "feedback", "administer")
+NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
+"""Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
-_PATIENCE = 60_000.0
+_PATIENCE = 30_000.0
 _SERVING = re.compile(r"Serving at (\S+)")
 _GRAVE = ("serious", "critical")
 _MOST_BYTES = 100_000
@@ -51,11 +53,43 @@ class Server:
     folder: Path
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+
+    @classmethod
+    def begin(cls, words: Sequence[str], keys: Mapping[str, str], folder: Path) -> Server:
+        """Start a server, and wait until it answers."""
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
+        server = cls("", keys, folder, process)
+        server._listen()
+        return server
 
     def end(self) -> int:
         """Let it end, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        assert self._reader is not None
+        assert self.process.stdout is not None
+        self._reader.join(60)
+        self.process.stdout.close()
+        return code
+
+    def begin_again(self) -> None:
+        """Start it again where it was, after its end."""
+        port = self.url.split(":")[2].split("/")[0]
+        self.process = subprocess.Popen(
+            [*self.process.args[:-1], port],  # type: ignore[index,list-item]
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
+        )  # fmt: skip
+        self._listen()
+
+    def _listen(self) -> None:
+        self.url = ""
+        ready = threading.Event()
+        self._reader = threading.Thread(target=_read, args=(self, ready), daemon=True)
+        self._reader.start()
+        assert ready.wait(120), "".join(self.said)
+        assert self.url, "".join(self.said)
 
 
 def plant(folder: Path) -> Path:
@@ -73,28 +107,20 @@ def plant(folder: Path) -> Path:
 def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
     """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
     asd = os.environ["ASD_COMMAND"]
+    again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
     keys = {}
-    for role in ROLES:
+    for role, name in NAMES.items():
         made = subprocess.run(
-            [asd, "serve", "key", "create", role, "--role", role, "--folder", str(keys_in)],
+            [asd, "serve", "key", "create", name + again, "--role", role, "--folder", str(keys_in)],
             capture_output=True, text=True, cwd=folder, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         keys[role] = made.stdout.strip()
-    process = subprocess.Popen(
-        [asd, "serve", *map(str, words), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
-    )  # fmt: skip
-    server = Server("", keys, folder, process)
-    ready = threading.Event()
-    threading.Thread(target=_read, args=(server, ready), daemon=True).start()
+    server = Server.begin([asd, "serve", *map(str, words), "--port", "0"], keys, folder)
     try:
-        assert ready.wait(120), "".join(server.said)
-        assert server.url, "".join(server.said)
         yield server
     finally:
-        if process.poll() is None:
-            server.end()
+        server.end()
 
 
 def _read(server: Server, ready: threading.Event) -> None:
@@ -122,6 +148,14 @@ def chromium(microphone: Path | None = None) -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds; the page's policy forbids what Playwright's own `wait_for_function` needs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
 
 
 @dataclass
@@ -169,8 +203,12 @@ class Look:
         from PIL import Image
 
         size = self.page.viewport_size
+        if whole:  # in a window that holds all of it, so that what sticks to an edge of the window does
+            tall = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**size, "height": max(tall, size["height"])})
         dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        content = self.page.screenshot(full_page=whole, animations="disabled", caret="hide")
+        content = self.page.screenshot(animations="disabled", caret="hide")
+        self.page.set_viewport_size(size)
         out = io.BytesIO()
         with Image.open(io.BytesIO(content)) as image:
             image.convert("RGB").save(out, "WEBP", quality=70, method=6)

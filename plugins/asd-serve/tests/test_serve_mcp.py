@@ -259,16 +259,44 @@ def test_feedback_reaches_the_history(history: Path) -> None:
         assert {row["data"]["by"] for row in reader.rows("feedback")} == {"assistant of Ann"}
 
 
-def test_what_a_plugin_prints_is_no_answer(model: Path, sound: Path, tmp_path: Path) -> None:
+NOISY = """
+import os
+from asd import Detector
+from asd_registry import ComponentSpec, hookimpl
+class Noisy(Detector):
+    def fit(self, features):
+        self.centre_ = features.mean(axis=0, dtype="float64")
+        return self
+    def score(self, features):
+        print("hello from a plugin")
+        os.write(1, b"hello from below\\n")
+        return abs(features - self.centre_).sum(axis=1)
+@hookimpl
+def asd_components():
+    spec = {"kind": "detector", "name": "noisy", "summary": "Prints", "licence": "MIT"}
+    return [ComponentSpec(target=f"{__name__}:Noisy", **spec)]
+"""
+
+
+def test_what_a_plugin_prints_is_no_answer(sound: Path, tmp_path: Path) -> None:
     """Standard output belongs to the protocol, whatever prints, in Python or below it."""
-    noisy = tmp_path / "noisy.py"
-    noisy.write_text(
-        "import os\nfrom asd_registry import hookimpl\n@hookimpl\ndef asd_components():\n"
-        "    print('hello from a plugin')\n    os.write(1, b'hello from below\\n')\n    return []\n"
-    )
-    words = ["--plugin-file", noisy, model, "--sound", sound]
-    found = ask(words, calling("judge_recording", recording="night/0.flac"))
-    assert not found.is_error
+    (tmp_path / "noisy.py").write_text(NOISY)
+    plugin = ["--plugin-file", str(tmp_path / "noisy.py")]
+    fitting = [
+        "fit",
+        str(DATA / "train"),
+        "--extractor",
+        "band-levels",
+        "--detector",
+        "noisy",
+        "-o",
+        str(tmp_path / "n.asd"),
+    ]
+    done = subprocess.run([ASD, *fitting, *plugin], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = ask([*plugin, tmp_path / "n.asd", "--sound", sound], calling("judge_recording", recording="night/0.flac"))
+    assert not found.is_error, text(found)
+    assert found.structured_content["of"] == 1
 
 
 def test_it_ends_when_the_assistant_does(history: Path) -> None:

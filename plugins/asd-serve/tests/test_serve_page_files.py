@@ -77,7 +77,17 @@ def test_head_says_the_same_without_the_file(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["files.py", "__init__.py", "index.html", "../app.py", "%2e%2e/app.py", "..%2fapp.py", "views", "", "vendor/uplot/LICENSE"],
+    [
+        "files.py",
+        "__init__.py",
+        "index.html",
+        "../app.py",
+        "%2e%2e/app.py",
+        "..%2fapp.py",
+        "views",
+        "",
+        "vendor/uplot/LICENSE",
+    ],
 )
 def test_nothing_else_is_sent(client: TestClient, name: str) -> None:
     assert client.get(f"/page/{served.version()}/{name}").status_code == 404
@@ -107,7 +117,11 @@ def test_what_is_not_ours_has_its_licence() -> None:
 def test_nothing_is_loaded_from_elsewhere_and_nothing_becomes_markup() -> None:
     for module in [*_modules(), *FOLDER.glob("*.css"), FOLDER / "index.html"]:
         text = module.read_text()
-        found = [each for each in re.findall(r"https?://[^\s\"'`)]+", text) if not each.startswith("http://www.w3.org/")]
+        found = [
+            each for each in re.findall(r"https?://[^\s\"'`)]+", text) if not each.startswith("http://www.w3.org/")
+        ]
         assert not found, f"{module.name}: {found}"
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), module.name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            module.name
+        )
         assert not re.search(r"<style|<script(?![^>]*src=)| style=\"| on\w+=\"", text), module.name

@@ -104,7 +104,9 @@ class History(Reader):
         if not self.path.parent.is_dir():  # the lock would make it
             raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
-        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_GLANCE)
+        # Whichever thread closes it: a server stops its listener from another one than began it.
+        file = self.path.with_name(f".{self.path.name}.lock")
+        self._only = filelock.FileLock(file, timeout=_GLANCE, thread_local=False)
         self._noted: deque[Write] = deque()
         self._known: set[str] = set()
         self._events: dict[str, tuple[Event, tuple[str, ...]]] = {}
@@ -307,9 +309,11 @@ class History(Reader):
         """Note that a file of evidence is gone, and why."""
         self._note("UPDATE evidence SET deleted = ?, reason = ? WHERE file = ?", (clock.time(), reason, file))
 
-    def acknowledged(self, event: str, time: float, by: str) -> None:
-        """Note that somebody has seen an event: where it may have arrived already it is not sent again."""
+    def acknowledged(self, event: str, time: float | None, by: str | None) -> None:
+        """Note that somebody has seen an event: it is not sent twice. None: nobody has."""
         self._note("UPDATE events SET acknowledged = ?, acknowledged_by = ? WHERE id = ?", (time, by, event))
+        if time is None:
+            return
         self._note(
             "UPDATE deliveries SET state = 'dropped', changed = ?, error = 'acknowledged before it arrived' "
             "WHERE event = (SELECT number FROM events WHERE id = ?) AND state = 'waiting' AND attempts > 0",
@@ -421,8 +425,10 @@ class History(Reader):
     def feedback_pending(self) -> list[Row]:
         """Return feedback that was given and has not reached the monitor: id, machine, time, kind, data.
 
-        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` and
-        ``"acknowledge"`` (data: ``event``, ``by``).
+        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` (of the
+        ``event``, or of the last), ``"acknowledge"`` and ``"unacknowledge"`` (``event``, ``by``). Of ``"fault"``,
+        ``"note"`` (``text``) and ``"withdraw"`` (``remark``: the note's id) a listener need not know: they never pend.
+        Data of all that people say of an event have its ``event`` and ``by``.
         """
         columns = ("id", "machine", "time", "kind", "data")
         found = self.ask("SELECT id, machine, time, kind, data FROM feedback WHERE done IS NULL ORDER BY id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 
@@ -14,6 +15,8 @@ from asd_serve.access import path_of
 from asd_serve.errors import error_answer
 from asd_serve.state import State
 
+_CONTROL = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]@/]+)(:[0-9]*)?")
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -38,6 +41,10 @@ SECURITY = {
 """Headers of every answer, errors included. No Strict-Transport-Security: it would bind other services of the host."""
 
 
+INTERFACE = 1
+"""Version of the interface under ``/api``; it changes when a client of the former one cannot go on."""
+
+
 class SafeAnswers:
     """Middleware that adds `SECURITY`; what is under ``/api`` is kept in no cache unless its path says otherwise.
 
@@ -59,10 +66,14 @@ class SafeAnswers:
         async def guarded(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
+                for raw_name, raw_value in headers.raw:
+                    if _CONTROL.search(raw_value):  # before a part of the answer is on its way
+                        raise ValueError(f"a control character in the header {raw_name.decode()}: {raw_value!r}")
                 for name, value in SECURITY.items():
                     headers[name] = value
                 if path_of(scope).startswith("/api"):
                     headers.setdefault("cache-control", "no-store")
+                    headers["x-asd-api"] = str(INTERFACE)
                 message = {**message, "headers": headers.raw}
             await send(message)
 
@@ -110,8 +121,11 @@ class Place:
             await answer(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
-        name = host.lower().rpartition("]")[0].removeprefix("[") or host.lower().partition(":")[0]
-        return name.rstrip(".") in self.names or _is_address(name)
+        found = _HOST.fullmatch(host.lower())
+        if found is None:
+            return False
+        name = found["name"].rstrip(".")
+        return name in self.names or _is_address(name.strip("[]"))
 
 
 def _own_names() -> Iterable[str]:
