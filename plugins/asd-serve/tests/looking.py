@@ -26,7 +26,7 @@ NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
 """Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
-_PATIENCE = 60_000.0
+_PATIENCE = 30_000.0
 _SERVING = re.compile(r"Serving at (\S+)")
 _GRAVE = ("serious", "critical")
 _MOST_BYTES = 100_000
