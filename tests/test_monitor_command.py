@@ -118,6 +118,8 @@ def test_feedback_and_undo(state: Path, sounds: Path) -> None:
     asd("score", sounds / "m.asd", sounds / "noon", "--monitor", state)
     assert "Taken back: " in asd("monitor", state, "undo").stdout
     assert json.loads(asd("monitor", state, "show", "--json").stdout)["alarm"] is True
+    shown = asd("monitor", state, "show").stdout
+    assert re.search(r"^Taken for healthy: \d+ of \d+ clips watched: all outside alarms, whatever", shown, re.MULTILINE)
     assert json.loads(asd("monitor", state, "reset", "--forget", "--json").stdout)["healthy_watched"] == 0
     asd("monitor", state, "undo")
     kinds = [line["kind"] for line in json.loads(asd("monitor", state, "show", "--json").stdout)["history"]]

@@ -173,7 +173,8 @@ def described(watching: Any) -> Iterator[str]:
         )
     if facts["phase"] == "cleared":
         yield "An alarm is over by itself; it may come again."
-    yield (f"Known as healthy: {facts['healthy_watched']} of {facts['watched']} clips watched.")
+    held, watched = facts["healthy_watched"], facts["watched"]
+    yield f"Taken for healthy: {held} of {watched} clips watched: all outside alarms, whatever the machine was like."
     yield f"At most {Rate.of(facts['false_alarms']).words} of healthy sound that is watched, on average."
 
 

@@ -93,6 +93,13 @@ class Embedder:
         Where embeddings are kept. If it knows this pair, the components and the libraries that they need are loaded
         when a clip has to be computed, otherwise at once.
 
+    Attributes
+    ----------
+    is_network : bool
+        Whether the extractor runs a network, by an engine: several windows at a time may then cost less each.
+    busy : Lock
+        Held while the extractor computes, where several threads may want it to.
+
     Raises
     ------
     PluginError, ConfigError
@@ -106,6 +113,8 @@ class Embedder:
         self._width: int | None = None
         self._obstacle: str | None = None
         self._is_own = _is_own("frontend", config.frontend) or _is_own("extractor", config.extractor)
+        self.is_network = bool(registry().find("extractor", config.extractor.name).spec.engines)
+        self.busy = threading.Lock()
         self._request = self._asked() if cache else None
         self._description = cache.recall(self._request) if cache and self._request else None
         if self._description is None:
@@ -196,20 +205,17 @@ class Embedder:
             self._load()
         return self._obstacle
 
-    def share(self, known: dict[str, Component]) -> None:
+    def share(self, known: dict[str, Any]) -> None:
         """Use front end and extractor of `known` that compute the same; those that it has not are added to it."""
         if self._is_own:
             return
         frontend, extractor = self._load()
         how = asdict(self.runtime)
-        keys = [
-            to_json([kind, choice.name, part.get_params(), how, part.weight_hashes() if kind == "extractor" else {}])
-            for kind, choice, part in (
-                ("frontend", self.config.frontend, frontend),
-                ("extractor", self.config.extractor, extractor),
-            )
-        ]
-        self._components = known.setdefault(keys[0], frontend), known.setdefault(keys[1], extractor)
+        first = to_json(["frontend", self.config.frontend.name, frontend.get_params(), how])
+        weights = extractor.weight_hashes()
+        second = to_json(["extractor", self.config.extractor.name, extractor.get_params(), how, weights])
+        extractor, self.busy = known.setdefault(second, (extractor, self.busy))
+        self._components = known.setdefault(first, frontend), extractor
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""

@@ -1,8 +1,10 @@
 """Judge clips of many callers together: the windows of all go through a network in one pass.
 
-Whoever has sound cuts it into windows, in a thread of its own; the windows of all clips that wait are then embedded
-together, and each model's detectors score the rows of all its clips at once. Models that compute the same embeddings
-share a network. A clip gets the windows that it would get by itself; what differs are the last bits of batches.
+Whoever has sound cuts it into windows, in a thread of its own, and embeds them there where no network does: an
+extractor that computes window by window gains nothing from company. The windows of all clips that wait then go through
+each network together, and each model's detectors score the rows of all its clips at once. Models that compute the same
+embeddings share a network. A clip gets the windows that it would get by itself; what differs are the last bits of a
+network's batches.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from asd.contract.interfaces import Component, Extractor
 from asd.detection.embedder import Embedder, Facts
 from asd.detection.features import ClipFeatures, Failure
 from asd.detection.results import clip_errors, embeddings_of
@@ -73,7 +74,9 @@ class CutClip:
 
 
 def cut_clip(model: Model, clip: Clip) -> CutClip:
-    """Read a clip and cut its windows, for `judge_together`. Threads may do so at the same time.
+    """Read a clip and cut its windows, for `judge_together`; embed them where no network does.
+
+    Threads may do so at the same time.
 
     Parameters
     ----------
@@ -98,13 +101,21 @@ def cut_clip(model: Model, clip: Clip) -> CutClip:
             except AudioError as error:
                 del waiting[index]
                 errors[index] = error
-    return CutClip(clip, readers, [errors.get(index, own) for index, own in enumerate(found)])
+    cut = CutClip(clip, readers, [errors.get(index, own) for index, own in enumerate(found)])
+    for index, embedder in enumerate(embedders):
+        if not embedder.is_network and index not in errors:
+            try:
+                for slot, _ in found[index]:
+                    _embed(embedder, [(slot, clip)])
+            except AudioError as error:
+                cut.windows[index] = error
+    return cut
 
 
 def judge_together(clips: Sequence[tuple[Model, WaitingClip]]) -> list[Verdict | Failure]:
     """Return a verdict per clip, or a failure for one that cannot be judged, in order.
 
-    Only one thread may do so at a time for models that share a network.
+    Only one thread may do so at a time for the same models.
 
     Parameters
     ----------
@@ -131,7 +142,7 @@ def share_networks(models: Iterable[Model]) -> None:
     models : iterable of Model
         Those of the first stay; components of no plugin are left alone.
     """
-    known: dict[str, Component] = {}
+    known: dict[str, Any] = {}
     for model in models:
         for embedder in model.pipeline.embedders:
             embedder.share(known)
@@ -140,31 +151,34 @@ def share_networks(models: Iterable[Model]) -> None:
 def _embed_all(clips: Sequence[tuple[Model, WaitingClip]]) -> dict[int, AudioError]:
     """Embed what is not embedded yet; return why slots could not be, by their identity."""
     new: dict[int, dict[int, tuple[Slot, Clip]]] = {}
-    extractors: dict[int, Extractor] = {}
+    embedders: dict[int, Embedder] = {}
     for model, each in clips:
         for embedder, windows in zip(model.pipeline.embedders, each.windows, strict=True):
             if isinstance(windows, AudioError):
                 continue
-            extractor = embedder.extractor
-            extractors[id(extractor)] = extractor
-            own = new.setdefault(id(extractor), {})
+            key = id(embedder.extractor)  # which models may share
+            embedders[key] = embedder
+            own = new.setdefault(key, {})
             own |= {id(slot): (slot, each.clip) for slot, _ in windows if slot.rows is None}
     errors: dict[int, AudioError] = {}
     for key, slots in new.items():
-        for batch in _batches(list(slots.values())):
+        for batch in _batches(list(slots.values()), together=embedders[key].is_network):
             try:
-                _embed(extractors[key], batch)
+                _embed(embedders[key], batch)
             except AudioError:  # one of them: which?
                 for one in batch:
                     try:
-                        _embed(extractors[key], [one])
+                        _embed(embedders[key], [one])
                     except AudioError as error:
                         errors[id(one[0])] = error
     return errors
 
 
-def _batches(slots: list[tuple[Slot, Clip]]) -> Iterator[list[tuple[Slot, Clip]]]:
-    """Yield slots of at most `_BATCH` windows together, and of one shape."""
+def _batches(slots: list[tuple[Slot, Clip]], *, together: bool) -> Iterator[list[tuple[Slot, Clip]]]:
+    """Yield slots one by one, or of at most `_BATCH` windows together, and of one shape."""
+    if not together:
+        yield from ([slot] for slot in slots)
+        return
     of_shape: dict[Any, list[tuple[Slot, Clip]]] = {}
     for slot in slots:
         of_shape.setdefault((slot[0].values.shape[1:], slot[0].values.dtype), []).append(slot)
@@ -180,11 +194,11 @@ def _batches(slots: list[tuple[Slot, Clip]]) -> Iterator[list[tuple[Slot, Clip]]
         yield batch
 
 
-def _embed(extractor: Extractor, batch: list[tuple[Slot, Clip]]) -> None:
+def _embed(embedder: Embedder, batch: list[tuple[Slot, Clip]]) -> None:
     slots = [slot for slot, _ in batch]
-    with clip_errors(batch[0][1]):
+    with clip_errors(batch[0][1]), embedder.busy:
         values = slots[0].values if len(slots) == 1 else np.concatenate([slot.values for slot in slots])
-        rows = embeddings_of(extractor, values)
+        rows = embeddings_of(embedder.extractor, values)
     ends = np.cumsum([len(slot.values) for slot in slots])
     for slot, own in zip(slots, np.split(rows, ends[:-1]), strict=True):
         slot.rows = own.copy()  # a view would keep the whole batch in memory

@@ -20,6 +20,8 @@ from asd.records import Audio, Clip, FeatureInfo, Float32, Float64, Rows, Window
 from asd_registry.text import describe
 
 _REASONS = 5
+_UNHEARD = "beyond the recording: "
+"""Marks a quantity of frequencies that a recording does not hold; no reason names it."""
 _TEXT_LIMIT = 120
 """What a verdict takes of an explanation: so many reasons of so many characters."""
 
@@ -166,10 +168,14 @@ def reasons_of(
             f"{detector.origin or name_of(detector)}: explain returned {rows!r:.80}, expected for each of "
             f"{len(features)} rows a list of texts and numbers; report it to the plugin's author"
         ) from None
-    return tuple((" ".join(text.split())[:_TEXT_LIMIT], value) for text, value in reasons[:_REASONS])
+    heard = [(text, value) for text, value in reasons if _UNHEARD not in text]
+    return tuple((" ".join(text.split())[:_TEXT_LIMIT], value) for text, value in heard[:_REASONS])
 
 
 def _heard(info: FeatureInfo, highest: float) -> FeatureInfo:
-    if info.band is None or info.band[1] <= highest or info.band[0] >= highest:
+    """Return what a value measures in a recording that ends at `highest`; marked, if that is nothing of it."""
+    if info.band is None or info.band[1] <= highest:
         return info
+    if info.band[0] >= highest:  # it deviates all the same: what is there comes of resampling
+        return replace(info, name=f"{_UNHEARD}{info.name}")
     return replace(info, band=(info.band[0], highest))

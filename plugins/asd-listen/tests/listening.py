@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -17,8 +18,9 @@ import soundfile
 import asd
 from asd.plugin import Block, Float32, Source
 from asd_listen import listener as listener_module
+from asd_listen.alerts import AlertSettings
 from asd_listen.listener import Listener
-from asd_listen.settings import settings_from
+from asd_listen.settings import Settings, settings_from
 
 RATE = 16000
 CLIP = 1.0
@@ -87,6 +89,15 @@ def blocks_of(samples: Float32, at: float, seconds: float = 0.5) -> Iterator[Blo
         yield block(samples[first : first + size], at + first / RATE)
 
 
+def refuse(error: Exception) -> Callable[..., None]:
+    """Return what raises an error, in place of writing."""
+
+    def write(*_: object, **__: object) -> None:
+        raise error
+
+    return write
+
+
 class Script(Source):
     """A virtual source: yields what a function gives, at the pace at which it is judged."""
 
@@ -111,8 +122,19 @@ class Heard:
                 "source": [{"kind": "file", "path": "-", "name": name} for name in sources],
             }
         )
+        self.folder = folder
         monkeypatch.setattr(listener_module, "source_of", lambda own: sources[own.name])
         self.listener = Listener(settings, lambda path: asd.Model.load(path, cache=False), self._say)
+
+    def with_alerts(self, **alerts: float) -> Settings:
+        """Return the settings with others of the table ``[alerts]``."""
+        return msgspec.structs.replace(self.listener.settings, alerts=AlertSettings(**alerts))
+
+    def wait(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait until something holds, for a source that must not go on before."""
+        end = time.monotonic() + seconds
+        while not holds() and time.monotonic() < end:
+            time.sleep(0.01)
 
     def _say(self, text: str, severity: str) -> None:
         self.said.append((severity, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,37 @@ def test_an_alarm_is_told_at_once_and_when_it_is_over(history: History, said: An
             assert event.text.startswith("pump: the sound has changed")
             assert event.text.endswith("5.3, alarm at 5.0")
             assert (event.data["phase"], event.data["conditions"], event.data["acknowledged"]) == ("alarm", [], False)
-    assert told(history) == ["alarm", "cleared"]
+    assert told(history) == ["phase", "alarm", "cleared"]
+
+
+def test_sinks_know_the_phase_at_any_time(history: History, said: Any) -> None:
+    alerts = Alerts(AlertSettings(), history)
+    phases = ("learning", "watching", "unlike", "watching", "alarm", "cleared", "watching", "alarm", "learning")
+    for after, phase in enumerate(phases):
+        alerts.judged("pump", said.verdict(), said.status(1000.0 * after, phase))
+        history.commit()
+        query = "SELECT data FROM events JOIN deliveries ON number = event ORDER BY number DESC LIMIT 1"
+        known = [json.loads(data)["phase"] for (data,) in history.ask(query)]
+        assert known == ([phase] if after else [])
+    assert told(history) == ["phase", "unlike", "unlike-over", "alarm", "cleared", "phase", "alarm", "cleared"]
+
+
+def test_what_stood_of_a_machine_that_is_no_longer_listened_to_is_over(tmp_path: Path, said: Any) -> None:
+    with History.open(tmp_path) as history:
+        alerts = Alerts(AlertSettings(condition=0, remind=60), history)
+        (alarm,) = alerts.judged("pump", said.verdict(), said.status(0, "alarm"))
+        alerts.condition("pump", "clipping", "too loud", said.noon)
+        alerts.judged("fan", said.verdict(), said.status(0, "alarm"))
+    for run in range(2):
+        with History.open(tmp_path) as history:
+            history.sinks_for = lambda _: ["heap"]
+            alerts = Alerts(AlertSettings(condition=0, remind=60), history)
+            found = alerts.left(["fan"], said.noon + 100)
+            assert [event.kind for event in found] == (["condition-over", "cleared"] if not run else [])
+            if not run:
+                assert found[1].text.startswith("pump: no longer listened to; its alarm of ")
+                assert found[1].data["alarm"] == alarm.id
+            assert [event.machine for event in alerts.tick(said.noon + 1000 * (run + 1))] == ["fan"]  # no reminder else
 
 
 def test_an_alarm_that_comes_and_goes_is_told_once_in_the_cool_down(history: History, said: Any) -> None:
@@ -114,7 +145,7 @@ def test_a_condition_that_a_restart_has_cured_is_over(tmp_path: Path, said: Any)
         Alerts(AlertSettings(condition=0), history).condition("pump", "stalled", "nothing comes", said.noon)
     with History.open(tmp_path) as history:
         alerts = Alerts(AlertSettings(), history)
-        assert alerts.judged("pump", said.verdict(), said.status(10)) == []
+        assert [event.kind for event in alerts.judged("pump", said.verdict(), said.status(10))] == ["phase"]
         (over,) = alerts.judged("pump", said.verdict(), said.status(71))
         assert (over.kind, over.data["condition"]) == ("condition-over", "stalled")
 

@@ -164,7 +164,7 @@ def test_a_full_disk_lets_the_oldest_evidence_go_first(
 ) -> None:
     disk = small_disk("size=1500k")
     with History.open(disk) as history:
-        fill(history, said, disk / "evidence", 60)
+        keeper = fill(history, said, disk / "evidence", 60)
         history.commit()
         rows = list(history.rows("evidence"))
         gone = [row["deleted"] is not None for row in rows]
@@ -173,8 +173,10 @@ def test_a_full_disk_lets_the_oldest_evidence_go_first(
         assert rows[0]["reason"] == "the disk was full"
         assert (disk / "evidence" / rows[-1]["file"]).is_file()
         assert "the disk is full: the oldest evidence is being deleted; free some space" in caplog.text
-        (told,) = history.rows("events")
-        assert (told["severity"], told["data"]["condition"]) == ("warning", "disk")
+        assert (
+            keeper.lack == f"{disk / 'evidence'}: the disk is full: the oldest evidence is being deleted; free some "
+            "space, or keep less"
+        )
         assert history.check() == []
         for number in range(600):  # the history, too, takes the place of evidence
             history.event(said.event(number, text="x" * 200), ())

@@ -436,7 +436,10 @@ def test_an_older_history_gets_the_sums_of_hours(year: Path, tmp_path: Path) -> 
     back_up(year, tmp_path / "history.sqlite")
     older = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
     hours = older.execute("SELECT * FROM hours").fetchall()
-    older.executescript("DROP TABLE hours; DROP INDEX feedback_by_event; PRAGMA user_version = 1")
+    older.executescript(
+        "DROP TABLE hours; DROP INDEX feedback_by_event; ALTER TABLE machines DROP COLUMN model_name; "
+        "PRAGMA user_version = 1"
+    )
     older.close()
     with History.open(tmp_path) as history:
         assert [tuple(map(pytest.approx, row)) for row in history.ask("SELECT * FROM hours")] == hours

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from listening import NOW, START, Heard, blocks_of, command, faulty, healthy, write
+from listening import NOW, START, Heard, blocks_of, command, faulty, healthy, refuse, write
 
 import asd
 from asd.errors import MonitorError
@@ -34,8 +34,8 @@ def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -
     assert re.search(r"phase: learning: \d+ more healthy clips, \d+ s, until an alarm is possible", done.stdout)
     assert f"ALARM: {name}: the sound has changed" in done.stdout
     told_events = [json.loads(line) for line in events.read_text().splitlines()]
-    assert [each["kind"] for each in told_events] == ["started", "alarm", "stopped"]
-    alarm = told_events[1]
+    assert [each["kind"] for each in told_events] == ["started", "phase", "alarm", "stopped"]
+    alarm = told_events[2]
     began = time.mktime(time.strptime(START, "%Y-%m-%dT%H:%M:%S"))
     assert 300 < alarm["time"] - began < 360
     with Reader(tmp_path / "L") as history:
@@ -54,7 +54,7 @@ def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -
     assert "taken for healthy; watching" in again.stdout
     assert "ALARM" not in again.stdout
     kinds = [json.loads(line)["kind"] for line in events.read_text().splitlines()]
-    assert kinds == ["started", "alarm", "stopped", "started", "cleared", "stopped"]
+    assert kinds == ["started", "phase", "alarm", "stopped", "started", "cleared", "stopped"]
 
 
 def test_several_machines_share_a_model_and_a_history(model: Path, tmp_path: Path) -> None:
@@ -176,13 +176,6 @@ def test_feedback_is_heeded_once_although_neither_file_can_be_written(
         listener._tick()
         (row,) = listener.history.rows("feedback")
     assert [text for _, text in heard.said if text.startswith("pump: nothing changed")] == [f"pump: {row['answer']}"]
-
-
-def refuse(error: Exception) -> Callable[..., None]:
-    def write(*_: object, **__: object) -> None:
-        raise error
-
-    return write
 
 
 def test_lines_that_nobody_can_write_do_not_end_the_listening(monkeypatch: pytest.MonkeyPatch) -> None:

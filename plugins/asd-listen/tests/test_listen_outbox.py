@@ -209,6 +209,21 @@ def test_routes_choose_by_severity_and_machine(history: History, said: Any) -> N
     assert [event.text for event in pumps.events] == ["event 0", "event 2"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "least", "goes"),
+    [
+        ("cleared", "alarm", True),
+        ("cleared", "warning", True),
+        ("condition-over", "warning", True),
+        ("condition-over", "alarm", False),
+        ("unlike-over", "warning", True),
+        ("started", "warning", False),
+    ],
+)
+def test_who_was_told_is_told_that_it_is_over(kind: str, least: Any, goes: bool, said: Any) -> None:
+    assert Route("heap", said.heap(), at_least=least).takes(said.event(0, "info", kind=kind)) is goes
+
+
 def at(hour: int, minute: int = 0) -> float:
     return datetime.datetime(2026, 11, 26, hour, minute).timestamp()
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import looking
 import numpy as np
 import pytest
+import soundfile
+from fastapi import APIRouter, Body, Request, Response, WebSocket
+from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from asd.plugin import Event, Severity
+from asd_serve.access import Administering, Looking, Telling
 from asd_serve.app import opened
 from asd_serve.keys import Role
 from asd_serve.limits import Limits
@@ -27,10 +33,62 @@ def key_of(state: State, role: Role) -> str:
     return state.keys.create(f"{role} {time.monotonic_ns()}", role)[1]
 
 
+def trial_routes() -> APIRouter:
+    """Return paths that do what the tests of the gate need: repeat, wait, fail, send much."""
+    router = APIRouter(prefix="/api/trial", include_in_schema=False)
+
+    @router.post("/ignores")
+    async def ignores(caller: Looking) -> dict[str, str]:
+        return {"read": "nothing"}
+
+    @router.post("/echo")
+    async def echo(request: Request, caller: Looking) -> dict[str, int]:
+        return {"bytes": len(await request.body())}
+
+    @router.post("/note")
+    def note(caller: Telling, text: Annotated[str, Body(embed=True)]) -> dict[str, str]:
+        return {"by": caller.name, "text": text}
+
+    @router.put("/settings")
+    def settings(caller: Administering) -> dict[str, str]:
+        return {"by": caller.name}
+
+    @router.get("/slow")
+    async def slow(caller: Looking, seconds: float = 1.0) -> dict[str, float]:
+        await asyncio.sleep(seconds)
+        return {"slept": seconds}
+
+    @router.get("/fails")
+    def fails(caller: Looking) -> None:
+        raise RuntimeError("secret inside: /home/somebody")
+
+    @router.get("/large")
+    def large(caller: Looking, size: int) -> StreamingResponse:
+        return StreamingResponse((b"x" * 65536 for _ in range(size // 65536)), media_type="audio/flac")
+
+    @router.get("/named")
+    def named(caller: Looking, name: str) -> Response:
+        return Response(b"", headers={"X-Name": name})
+
+    @router.websocket("/socket")
+    async def socket(socket: WebSocket, caller: Looking) -> None:
+        await socket.accept()
+        async for message in socket.iter_text():
+            await socket.send_text(message)
+
+    @router.websocket("/pours")
+    async def pours(socket: WebSocket, caller: Looking) -> None:
+        await socket.accept()
+        while True:
+            await socket.send_bytes(bytes(65536))
+
+    return router
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
     """Give the state of a server without models and machines; a test may change it before its first client."""
-    made = State(tmp_path / "asd-serve", {})
+    made = State(tmp_path / "asd-serve", {}, hosts=("testserver",))  # TestClient calls it so for WebSockets
     with made.stack:
         yield made
 
@@ -47,6 +105,7 @@ def client(state: State) -> Iterator[Callable[..., Any]]:
         def connect(role: Role | None = "look", base_url: str = "http://127.0.0.1:8787") -> Any:
             if not app:
                 app.append(stack.enter_context(opened(state)))
+                app[0].include_router(trial_routes())
                 stack.enter_context(TestClient(app[0]))  # its lifespan begins and ends with the first
             made = TestClient(app[0], base_url=base_url)
             if role is not None:
@@ -69,10 +128,11 @@ class Running:
         Its port.
     """
 
-    def __init__(self, state: State, tls: Any = None, proxies: tuple[str, ...] = (), host: str = "127.0.0.1") -> None:
+    def __init__(self, state: State, tls: Any, proxies: tuple[str, ...], host: str) -> None:
         self.state = state
         self._stack = contextlib.ExitStack()
         app = self._stack.enter_context(opened(state))
+        app.include_router(trial_routes())
         sockets = listen_at(host, 0)
         self.port = int(sockets[0].getsockname()[1])
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}{state.root_path}"
@@ -105,7 +165,8 @@ class Running:
 def server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Return a function that starts a server at a free port: ``server(models={"pump": path}, history=folder)``.
 
-    Parameters are those of `State`, and ``tls``, ``proxies``, ``host``; limits are given as ``limits=Limits(rate=5)``.
+    Parameters are those of `State`, and ``tls``, ``proxies`` and ``host``; limits are given as
+    ``limits=Limits(rate=5)``.
     """
     running: list[Running] = []
 
@@ -150,3 +211,49 @@ def history(tmp_path: Path) -> Path:
                 keeper.describe(path, event, event.time, 0.1, {"text": "14 dB louder at 2.1–2.6 kHz", "findings": []})
         kept.commit()
     return folder
+
+
+@pytest.fixture(scope="session")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the settings of a listener with three machines that have a past."""
+    return looking.plant(tmp_path_factory.mktemp("plant"))
+
+
+@pytest.fixture(scope="session")
+def plant_server(plant: Path) -> Iterator[looking.Server]:
+    """Serve the plant's history and models."""
+    models = sorted((plant.parent / "models").glob("*.asd"))
+    with looking.serving(plant.parent, ["--listen", plant, *models], keys_in=plant.parent / "history") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(plant: Path) -> Iterator[Any]:
+    """Start a browser whose microphone hears the healthy pump; skip where there is none."""
+    pytest.importorskip("playwright")
+    if looking.CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    samples, rate = soundfile.read(plant.parent / "sound" / "pump 1.wav", dtype="float32")
+    microphone = plant.parent / "microphone.wav"
+    soundfile.write(microphone, np.asarray(samples[: 20 * rate]), rate, subtype="PCM_16")
+    with looking.chromium(microphone) as browser:
+        yield browser
+
+
+@pytest.fixture
+def look(chromium: Any, plant_server: looking.Server) -> Iterator[Callable[..., looking.Look]]:
+    """Return what opens the plant's page: ``look("feedback", width=400, dark=True)``; see `looking.looking`.
+
+    At the end no page may have complained, or asked another host for anything.
+    """
+    with contextlib.ExitStack() as stack:
+        pages: list[looking.Look] = []
+
+        def open_page(role: str = "administer", **options: Any) -> looking.Look:
+            pages.append(stack.enter_context(looking.looking(chromium, plant_server, role, **options)))
+            return pages[-1]
+
+        yield open_page
+        for each in pages:
+            assert each.errors == []
+            assert each.foreign == []

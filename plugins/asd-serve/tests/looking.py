@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 PICTURES = ROOT / "docs" / "pictures" / "serve"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ROLES = ("look", "feedback", "administer")
+NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
+"""Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
 _PATIENCE = 60_000.0
@@ -73,10 +75,11 @@ def plant(folder: Path) -> Path:
 def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
     """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
     asd = os.environ["ASD_COMMAND"]
+    again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
     keys = {}
-    for role in ROLES:
+    for role, name in NAMES.items():
         made = subprocess.run(
-            [asd, "serve", "key", "create", role, "--role", role, "--folder", str(keys_in)],
+            [asd, "serve", "key", "create", name + again, "--role", role, "--folder", str(keys_in)],
             capture_output=True, text=True, cwd=folder, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
@@ -124,6 +127,14 @@ def chromium(microphone: Path | None = None) -> Iterator[Any]:
             browser.close()
 
 
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds; the page's policy forbids what Playwright's own `wait_for_function` needs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
 @dataclass
 class Look:
     """A page that somebody looks at, and what must not happen on it.
@@ -169,8 +180,12 @@ class Look:
         from PIL import Image
 
         size = self.page.viewport_size
+        if whole:  # in a window that holds all of it, so that what sticks to an edge of the window does
+            tall = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({**size, "height": max(tall, size["height"])})
         dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        content = self.page.screenshot(full_page=whole, animations="disabled", caret="hide")
+        content = self.page.screenshot(animations="disabled", caret="hide")
+        self.page.set_viewport_size(size)
         out = io.BytesIO()
         with Image.open(io.BytesIO(content)) as image:
             image.convert("RGB").save(out, "WEBP", quality=70, method=6)

@@ -64,13 +64,15 @@ def test_machines_of_a_history_that_nobody_writes(shown: Shown, plant_history: P
     assert fan["since"] < fan["seen"] <= time.time()
     assert -40 < fan["level"] < 0
     assert not fan["listening"]
+    assert fan["model"] == "fan"
+    assert len(fan["digest"]) == 12
     assert get(client, f"/api/machines/{quote('pump 1')}") == pump
     wrong = get(client, "/api/machines/none", 404)
     assert wrong == {"error": "no machine 'none' was listened to; GET /api/machines lists those that were"}
 
 
 def test_a_machine_whose_name_is_odd(shown: Shown, plant_history: Path) -> None:
-    name = 'a/b "1" <b>%2F\nü/series'
+    name = 'a/b "1" <b> 100%\nü/'
     history = sqlite3.connect(plant_history / "history.sqlite")
     history.execute("UPDATE machines SET name = ? WHERE name = 'fan'", (name,))
     history.execute("UPDATE events SET machine = ? WHERE machine = 'fan'", (name,))
@@ -165,13 +167,9 @@ def test_a_series_shows_events_and_conditions_of_its_span(shown: Shown, plant_hi
 )
 def test_a_span_that_is_none(shown: Shown, plant_history: Path, query: dict[str, Any], code: int, text: str) -> None:
     client = shown(history=plant_history)
-    for what in ("series", "levels"):
-        assert text.replace("5000", "2000" if what == "levels" else "5000").replace(
-            "equal to 2;", "equal to 1;"
-        ) in get(client, f"/api/machines/fan/{what}", code, **query)["error"] or (what, "points" in query) == (
-            "levels",
-            True,
-        )
+    assert text in get(client, "/api/machines/fan/series", code, **query)["error"]
+    if "points" not in query:
+        assert text in get(client, "/api/machines/fan/levels", code, **query)["error"]
 
 
 def test_levels_of_minutes_and_of_a_year(shown: Shown, plant_history: Path) -> None:
@@ -255,9 +253,7 @@ def test_a_server_that_listens(shown: Shown, plant_settings: Path, plant_history
     assert pump["phase"] == "watching"
     assert get(client, "/readyz")["listener"] == "listening"
     assert is_listening(plant_history)
-    with pytest.raises(
-        HistoryError, match="another listener is using this history; stop it, or give this one a folder"
-    ):
+    with pytest.raises(HistoryError, match="another listener is using this history; stop it, or give"):
         Plant(settings=read_settings(plant_settings)).open()
 
 
@@ -348,14 +344,14 @@ def test_two_listeners_on_one_history_are_one_clear_line(plant_settings: Path, t
     assert "another listener is using this history; stop it, or give this one a folder of its own" in line
 
 
-# ------------------------------------------------------------------------------------------------------- real recordings
+# ------------------------------------------------------------------------------------------------------ real recordings
 
 
 @pytest.mark.slow
 def test_a_real_machine_from_recordings_to_the_page(shown: Shown, shared: Path, tmp_path: Path) -> None:
     """MIMII's fan: learned from its healthy clips, watched over others of them, and then over faulty ones."""
-    normal = sorted((shared / "data" / "fan_id_00" / "normal").glob("*.wav"))
-    faulty = sorted((shared / "data" / "fan_id_00" / "abnormal").glob("*.wav"))
+    normal = sorted((shared / "data" / "fan_id_00" / "normal").iterdir())
+    faulty = sorted((shared / "data" / "fan_id_00" / "abnormal").iterdir())
     assert len(normal) >= 10, "the folder of real recordings is not as it was"
     train, rest = normal[: len(normal) // 2], normal[len(normal) // 2 :]
     cut = tmp_path / "train"

@@ -29,11 +29,19 @@ if TYPE_CHECKING:
     from asd_listen.pages import said_of as said_of
     from asd_listen.reader import Point as Point
     from asd_listen.reader import Reader as Reader
+    from asd_listen.record import ClipWriter as ClipWriter
     from asd_listen.record import Recorder as Recorder
+    from asd_listen.remarks import RemarkError as RemarkError
     from asd_listen.remarks import acknowledge as acknowledge
     from asd_listen.remarks import back_up as back_up
+    from asd_listen.remarks import clips_of as clips_of
     from asd_listen.remarks import is_listening as is_listening
+    from asd_listen.remarks import judge as judge
+    from asd_listen.remarks import note as note
     from asd_listen.remarks import remark as remark
+    from asd_listen.remarks import unacknowledge as unacknowledge
+    from asd_listen.remarks import unjudge as unjudge
+    from asd_listen.remarks import withdraw as withdraw
     from asd_listen.schema import HistoryError as HistoryError
     from asd_listen.settings import Settings as Settings
     from asd_listen.settings import SinkSettings as SinkSettings
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Change": "conditions",
+    "ClipWriter": "record",
     "Conditions": "conditions",
     "HistoryError": "schema",
     "Kept": "kept",
@@ -54,6 +63,7 @@ _NAMES = {
     "Point": "reader",
     "Reader": "reader",
     "Recorder": "record",
+    "RemarkError": "remarks",
     "Said": "pages",
     "Second": "levels",
     "Settings": "settings",
@@ -61,20 +71,26 @@ _NAMES = {
     "SourceSettings": "settings",
     "acknowledge": "remarks",
     "back_up": "remarks",
+    "clips_of": "remarks",
     "event_page": "pages",
     "event_with_id": "pages",
     "events_after": "pages",
     "explainer": "explaining",
     "healthy_clips": "kept",
     "is_listening": "remarks",
+    "judge": "remarks",
     "kept_of": "kept",
     "level_series": "level_series",
     "machine_states": "overview",
+    "note": "remarks",
     "read_settings": "settings",
     "remark": "remarks",
     "said_of": "pages",
     "settings_from": "settings",
     "source_of": "settings",
+    "unacknowledge": "remarks",
+    "unjudge": "remarks",
+    "withdraw": "remarks",
 }
 """Module of each public name."""
 

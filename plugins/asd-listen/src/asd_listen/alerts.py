@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,6 +15,10 @@ from asd_listen.history import History
 from asd_listen.schema import HistoryError
 from asd_listen.times import local
 
+_WORDS = {
+    "learning": "learning what is healthy: no alarm is possible for now",
+    "watching": "watching: an alarm is possible from now on",
+}
 _CONFIRMED = 60.0
 """Seconds of judged sound after a restart within which a condition that stood before must be found again."""
 
@@ -58,12 +63,14 @@ class _Condition(msgspec.Struct):
 class _Machine(msgspec.Struct):
     """What is known of a machine; kept in the history, so that a restart tells nothing twice.
 
-    `alarm` is the alarm that stands; it was told if `told` is set, lastly at `last_told`.
+    `alarm` is the alarm that stands; it was told if `told` is set, lastly at `last_told`. `unlike` is the event by
+    which it was told that the sound is unlike before.
     """
 
     phase: str = "learning"
     since: float = 0.0
     drifting: bool = False
+    unlike: str | None = None
     alarm: Event | None = None
     told: bool = False
     acknowledged: bool = False
@@ -129,6 +136,11 @@ class Alerts:
             former, known.phase, known.since, known.drifting = known.phase, status.phase, status.since, drifting
             if former == "alarm":
                 events.append(self._over(machine, known, moment, facts, by_itself=status.phase == "cleared"))
+            if known.unlike and status.phase not in ("unlike", "alarm"):
+                events.append(self._alike(machine, known, moment, facts))
+            if not events and status.phase in _WORDS:
+                words = f"{machine}: {_WORDS[status.phase]}"
+                events.append(self._make(machine, known, "phase", "info", words, moment, facts, tell=True))
             if status.phase == "alarm":
                 events.append(self._alarm(machine, known, moment, facts))
             elif status.phase == "unlike":
@@ -177,6 +189,21 @@ class Alerts:
         """Take something that is told at once, such as ``"started"`` or ``"stopped"``."""
         return [self._make(machine, self._of(machine), kind, "info", text, time, {}, tell=True)]
 
+    def left(self, listened: Collection[str], now: float) -> list[Event]:
+        """Take which machines are listened to; what stood of others is over, and return the events that follow."""
+        events: list[Event] = []
+        for machine in [name for name in self._machines if name not in listened]:
+            known = self._machines[machine]
+            for name, condition in list(known.conditions.items()):
+                events += self.condition(machine, name, condition.text, now, over=True)
+            if known.alarm is not None:
+                words = f"{machine}: no longer listened to; its alarm of {local(known.since)} stood"
+                data, known.alarm, known.phase = {"alarm": known.alarm.id}, None, "learning"
+                events.append(self._make(machine, known, "cleared", "info", words, now, data, tell=known.told))
+            self._keep(machine, known)
+            del self._machines[machine]
+        return events
+
     def tick(self, now: float) -> list[Event]:
         """Take that time has passed, and what people acknowledged; return the events that follow."""
         events: list[Event] = []
@@ -185,6 +212,9 @@ class Alerts:
                 if each["kind"] == "acknowledge" and each["id"] not in self._done:
                     self._done.add(each["id"])
                     events += self._acknowledged(each)
+                elif each["kind"] == "unacknowledge" and each["id"] not in self._done:
+                    self._done.add(each["id"])
+                    self._unacknowledged(each)
         for machine, known in self._machines.items():
             events += self._later(machine, known, now)
         return events
@@ -215,9 +245,15 @@ class Alerts:
             else f"{machine}: the sound is steady, but unlike that of the fit; check the machine, its state and place"
         )
         tell = self._is_due(known, kind, moment)
+        event = self._make(machine, known, kind, "warning", words, known.since, facts, tell=tell)
         if tell:
-            known.last_told[kind] = moment
-        return self._make(machine, known, kind, "warning", words, known.since, facts, tell=tell)
+            known.last_told[kind], known.unlike = moment, event.id
+        return event
+
+    def _alike(self, machine: str, known: _Machine, moment: float, facts: dict[str, Any]) -> Event:
+        words = f"{machine}: over: the sound is no longer steadily unlike that of the fit"
+        data, known.unlike = {**facts, "event": known.unlike}, None
+        return self._make(machine, known, "unlike-over", "info", words, moment, data, tell=True)
 
     def _later(self, machine: str, known: _Machine, moment: float) -> list[Event]:
         """Tell what has stood for long enough by now."""
@@ -274,6 +310,15 @@ class Alerts:
         )
         self._keep(machine, known)
         return [event]
+
+    def _unacknowledged(self, feedback: dict[str, Any]) -> None:
+        machine, event = str(feedback["machine"]), str(feedback["data"].get("event", ""))
+        known = self._of(machine)
+        if known.alarm is not None and known.alarm.id == event:
+            known.acknowledged = False
+        self._history.acknowledged(event, None, None)
+        self._history.feedback_done(feedback["id"], "taken back")
+        self._keep(machine, known)
 
     def _is_due(self, known: _Machine, kind: str, moment: float) -> bool:
         last = known.last_told.get(kind)

@@ -92,11 +92,8 @@ class _Failure:
 class Queue:
     """Sends events of a history to one sink, in their order."""
 
-    def __init__(
-        self, history: History, route: Route, sinks: Sequence[str], limits: OutboxLimits, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, history: History, route: Route, limits: OutboxLimits, now: Callable[[], float]) -> None:
         self._history, self._route, self._limits, self._now = history, route, limits, now
-        self._others = [name for name in sinks if name != route.name]
         self._sink = route.sink
         self._hanging: list[_Call] = []
         self._arrived: set[str] = set()
@@ -253,7 +250,8 @@ class Queue:
             words = f"sink {name!r} takes events again" if over else f"{text} (since {local(began)})"
             data = {"condition": "sink", "sink": name, "began": began}
             event = Event(id_of(name, f"sink {kind}", began), now, "", kind, "info" if over else "warning", words, data)
-            written += event_statements(event, self._others)
+            others = [sink for sink in self._history.sinks_for(event) if sink != name]
+            written += event_statements(event, others)
             self._told = not over
         self._history.write(written)
         self._history.committed()

@@ -116,6 +116,11 @@ class Evidence:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evidence")
         self._worker.submit(self._guarded, self._keeper.tidy)
 
+    @property
+    def lack(self) -> str | None:
+        """Why the oldest evidence goes, if the disk lacks space; see `Keeper.lack`."""
+        return self._keeper.lack
+
     def sound(self, machine: str, block: Block) -> None:
         """Take sound of a machine, in the order of time."""
         if not len(block.samples):

@@ -143,13 +143,16 @@ class History(Reader):
 
     # ------------------------------------------------------------------------------------------------ what is noted
 
-    def machine(self, name: str, *, model: str | None = None, monitor: Path | None = None) -> None:
-        """Note a machine that is listened to, with the digest of its model and the file of its monitor."""
+    def machine(
+        self, name: str, *, model: str | None = None, monitor: Path | None = None, model_name: str | None = None
+    ) -> None:
+        """Note a machine that is listened to, with the digest and the name of its model, and its monitor's file."""
         self._note(
-            "INSERT INTO machines (name, model, monitor, seen) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "model = coalesce(excluded.model, model), monitor = coalesce(excluded.monitor, monitor), "
-            "seen = excluded.seen",
-            (name, model, None if monitor is None else str(monitor.absolute()), clock.time()),
+            "INSERT INTO machines (name, model, monitor, seen, model_name) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET model = coalesce(excluded.model, model), "
+            "monitor = coalesce(excluded.monitor, monitor), seen = excluded.seen, "
+            "model_name = coalesce(excluded.model_name, model_name)",
+            (name, model, None if monitor is None else str(monitor.absolute()), clock.time(), model_name),
         )
 
     def monitor_begun(self, machine: str) -> None:
@@ -304,9 +307,11 @@ class History(Reader):
         """Note that a file of evidence is gone, and why."""
         self._note("UPDATE evidence SET deleted = ?, reason = ? WHERE file = ?", (clock.time(), reason, file))
 
-    def acknowledged(self, event: str, time: float, by: str) -> None:
-        """Note that somebody has seen an event: where it may have arrived already it is not sent again."""
+    def acknowledged(self, event: str, time: float | None, by: str | None) -> None:
+        """Note that somebody has seen an event: it is not sent twice. None: nobody has."""
         self._note("UPDATE events SET acknowledged = ?, acknowledged_by = ? WHERE id = ?", (time, by, event))
+        if time is None:
+            return
         self._note(
             "UPDATE deliveries SET state = 'dropped', changed = ?, error = 'acknowledged before it arrived' "
             "WHERE event = (SELECT number FROM events WHERE id = ?) AND state = 'waiting' AND attempts > 0",
@@ -418,8 +423,10 @@ class History(Reader):
     def feedback_pending(self) -> list[Row]:
         """Return feedback that was given and has not reached the monitor: id, machine, time, kind, data.
 
-        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` and
-        ``"acknowledge"`` (data: ``event``, ``by``).
+        Kinds: ``"normal"`` (data: ``clip``, or ``since`` and ``until``, or nothing: the last alarm), ``"undo"`` (of the
+        ``event``, or of the last), ``"acknowledge"`` and ``"unacknowledge"`` (``event``, ``by``). Of ``"fault"``,
+        ``"note"`` (``text``) and ``"withdraw"`` (``remark``: the note's id) a listener need not know: they never pend.
+        Data of all that people say of an event have its ``event`` and ``by``.
         """
         columns = ("id", "machine", "time", "kind", "data")
         found = self.ask("SELECT id, machine, time, kind, data FROM feedback WHERE done IS NULL ORDER BY id")

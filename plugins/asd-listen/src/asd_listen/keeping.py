@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from asd.plugin import Event, Float32
-from asd_listen.alerts import id_of
 from asd_listen.history import History, Write
 from asd_listen.schema import HistoryError
 from asd_listen.times import utc
@@ -50,7 +49,8 @@ class Keeper:
         self._history = history
         self._days, self._most, self._free = keep_days, keep_gb * 1e9, keep_free_mb * 1e6
         self._gone: set[str] = set()
-        self._told: float | None = None
+        self._shrunk: float | None = None
+        self._lack: str | None = None
         history.make_room = self.make_room
         with contextlib.suppress(OSError, HistoryError):  # the first recording says why
             self._repair()
@@ -163,15 +163,18 @@ class Keeper:
     def _lacks_space(self) -> bool:
         return shutil.disk_usage(self.folder).free < self._free
 
+    @property
+    def lack(self) -> str | None:
+        """Why the oldest evidence goes, as one line for people; None: for an hour, none had to for lack of space."""
+        is_recent = self._shrunk is not None and 0 <= clock.time() - self._shrunk < _HOUR
+        return self._lack if is_recent else None
+
     def _tell(self, why: str) -> None:
-        """Tell, at most once an hour, that evidence was deleted for lack of space."""
-        now = clock.time()
-        if self._told is not None and 0 <= now - self._told < _HOUR:
-            return
-        self._told = now
+        """Tell that evidence is deleted for lack of space."""
         text = f"{self.folder}: {why}: the oldest evidence is being deleted; free some space, or keep less"
-        _log.warning("%s", text)
-        self._history.event(Event(id_of("", "disk", now), now, "", "condition", "warning", text, {"condition": "disk"}))
+        if self.lack is None:
+            _log.warning("%s", text)
+        self._shrunk, self._lack = clock.time(), text
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write a file whole or not at all; if the disk is full, older evidence goes first."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asd_listen.reader import Reader
-from asd_listen.schema import HistoryError
 
+_log = logging.getLogger("asd")
 _COLUMNS = "machine, event, kind, began, seconds, file, data, deleted, reason"
 
 
@@ -51,25 +52,20 @@ class Kept:
     folder: Path
 
     def path(self, suffix: str = ".flac") -> Path | None:
-        """Return the recording, or what lies beside it; None: it is not there.
+        """Return the recording, or what lies beside it; None: it is not there, or leads out of the folder.
+
+        A name with ``..``, or a link to elsewhere, is not followed: the history may be a copy from somewhere else.
 
         Parameters
         ----------
         suffix : {".flac", ".json", ".png"}
             What of it.
-
-        Raises
-        ------
-        HistoryError
-            If the file's name leads out of the folder, by ``..`` or by a link: the history, or the folder, was tampered
-            with.
         """
         folder = self.folder.resolve()
         path = (folder / self.file).with_suffix(suffix).resolve()
         if not path.is_relative_to(folder):
-            raise HistoryError(
-                f"{self.file}: leads out of the folder of evidence {self.folder}; nothing there is opened"
-            )
+            _log.warning("%s: leads out of the folder of evidence %s: it is not opened", self.file, self.folder)
+            return None
         return path if path.is_file() else None
 
 

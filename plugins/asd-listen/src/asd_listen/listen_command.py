@@ -21,7 +21,7 @@ from asd.command import (
     trust_option,
     verbose_option,
 )
-from asd.errors import ConfigError
+from asd.errors import ConfigError, SourceError
 from asd_listen.settings import DEFAULT_FOLDER, DEFAULT_HOP, Settings, read_settings, settings_from
 from asd_registry import Kind
 
@@ -39,6 +39,7 @@ class _Listen(DottedCommand):
 @click.command(cls=_Listen)
 @click.argument("what", required=False, metavar="[MODEL|SETTINGS.toml]")
 @click.option("--source", metavar="NAME", help="Where sound comes from, such as microphone, pcm, stream, folder, file.")
+@click.option("--devices", is_flag=True, help="List the inputs of this computer's sound cards, and end.")
 @click.option("--sink", metavar="NAME", help="Who is told, such as jsonl, webhook, mqtt, email.")
 @click.option("--name", metavar="NAME", help="Name of the machine.")
 @click.option(
@@ -65,6 +66,7 @@ def listen(
     /,
     what: str | None,
     source: str | None,
+    devices: bool,
     sink: str | None,
     name: str | None,
     folder: str | None,
@@ -90,6 +92,9 @@ def listen(
     asd listen --record-healthy 30min -o healthy/ --source microphone
     """
     with reporting(verbose):
+        if devices:
+            _list_devices()
+            return
         own = {"source": source, "sink": sink, "name": name, "folder": folder, "false_alarms": false_alarms, "hop": hop}
         settings = _settings(what, own, given_parameters(ctx))
         if record_healthy is not None:
@@ -105,6 +110,19 @@ def listen(
             return Model.load(path, runtime=runtime, cache=False, trust=trust)
 
         _listen(settings, load)
+
+
+def _list_devices() -> None:
+    from asd_listen.sources.portaudio import inputs
+    from asd_listen.view import printable
+
+    found = inputs()
+    for each in found:
+        mark = " (the default)" if each.is_default else ""
+        click.echo(f"{each.number:3d}  {printable(each.name)}, {each.channels} ch., {each.sample_rate} Hz{mark}")
+    if not found:
+        raise SourceError("no sound card of this computer has an input; plug one in, and look at 'arecord -l'")
+    click.echo('Next: asd listen MODEL --source microphone --source.device "NAME OR A PART OF IT"')
 
 
 def _settings(what: str | None, own: dict[str, Any], dotted: dict[Kind, dict[str, str]]) -> Settings:

@@ -31,6 +31,7 @@ from asd_listen.feedback import apply
 from asd_listen.history import History
 from asd_listen.machine import Machine
 from asd_listen.outbox import Outbox
+from asd_listen.own import CONDITIONS, OwnConditions
 from asd_listen.settings import Settings, route_of, source_of
 
 _log = logging.getLogger("asd")
@@ -95,6 +96,7 @@ class Listener:
         self._stop = threading.Event()
         self._stack = ExitStack()
         self._trouble: str | None = None
+        self._unsaved: str | None = None
         self._slowest: list[tuple[float, float]] = []
         self._answered: set[int] = set()
         self._watchers: tuple[Callable[[str, Block], None], ...] = ()
@@ -112,6 +114,7 @@ class Listener:
             self.history = stack.enter_context(contextlib.closing(History.open(folder / "history.sqlite")))
             self.alerts = Alerts(self.settings.alerts, self.history)
             self.outbox = Outbox(self.history, [route_of(each) for each in self.settings.sink])
+            self._own = OwnConditions(self.history, self.settings.alerts.condition)
             self.evidence = Evidence(folder / "evidence", self.settings.evidence, self.history, self._explain)
             stack.callback(self.evidence.close)
             scorers: dict[tuple[str, float], Any] = {}
@@ -143,7 +146,8 @@ class Listener:
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
         self._catch_up(own.name, monitor)
         monitor.keep()
-        self.history.machine(own.name, model=monitor.state.model, monitor=file)
+        name = Path(own.model or self.settings.model).stem
+        self.history.machine(own.name, model=monitor.state.model, monitor=file, model_name=name)
         feed = Feed(own.name, lambda: source_of(own), self._arrived)
         return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
 
@@ -191,8 +195,9 @@ class Listener:
         self.outbox.start()
         self._feedback()  # a listener that judges a short recording ends before its first tick
         now = time.time()
+        self._told(self.alerts.left([machine.name for machine in self.machines], now))
         for machine in self.machines:
-            self._told(machine, self.alerts.said(machine.name, "started", f"{machine.name}: listening", now))
+            self._told(self.alerts.said(machine.name, "started", f"{machine.name}: listening", now))
             machine.feed.start()
         self.history.commit()
         ticked = saved = time.monotonic()
@@ -242,17 +247,19 @@ class Listener:
         self._judge(rest)
         for machine in self.machines:
             self._keep_levels(machine)
-            self._told(machine, self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
+            self._told(self.alerts.said(machine.name, "stopped", f"{machine.name}: no longer listening", now))
         self._save()
         self.outbox.close()
 
     def _save(self) -> None:
         self.history.commit()
+        self._unsaved = None
         for machine in self.machines:
             try:
                 machine.monitor.keep()
             except MonitorError as error:
-                self._warn(str(error))
+                self._unsaved = str(error)
+                self._warn(self._unsaved)
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
@@ -265,11 +272,12 @@ class Listener:
             settled += [(machine, clip, now) for clip in clips]
         self._judge(settled)
         self._feedback()
-        for event in self.alerts.tick(wall):
-            machine = next((each for each in self.machines if each.name == event.machine), self.machines[0])
-            self._told(machine, [event])
+        self._told(self.alerts.tick(wall))
         self.history.commit()
         self._warn(self.history.trouble or self.evidence.trouble)
+        unsound = (self.history.trouble, self.evidence.trouble, self.evidence.lack, self._unsaved)
+        for name, text in zip(CONDITIONS, unsound, strict=True):
+            self._told(self._own.take(name, text, wall), said=text is not None)
         self._slowest = [each for each in self._slowest if now - each[0] < 60]
         self.latency = max((each[1] for each in self._slowest), default=0.0)
 
@@ -359,17 +367,12 @@ class Listener:
         self._changed(machine, machine.conditions.end("clock", moment))
         self.history.verdict(machine.name, moment, verdict, status)
         drifting = monitor.state.evidence.drifting
-        self._told(machine, self.alerts.judged(machine.name, verdict, status, drifting=drifting))
+        self._told(self.alerts.judged(machine.name, verdict, status, drifting=drifting))
         self.evidence.judged(machine.name, verdict, status)
         if former is None or former.phase != status.phase:
-            self._phase(machine, status, first=former is None)
-
-    def _phase(self, machine: Machine, status: Any, *, first: bool) -> None:
-        self.history.commit()
-        with contextlib.suppress(MonitorError):  # told when all are saved
-            machine.monitor.keep()
-        if not first and status.phase in ("watching", "learning"):
-            self._say(f"{machine.name}: {status.phase}", "info")
+            self.history.commit()
+            with contextlib.suppress(MonitorError):  # told when all are saved
+                machine.monitor.keep()
 
     # ------------------------------------------------------------------------------------------------ what is told
 
@@ -378,9 +381,9 @@ class Listener:
             events = self.alerts.condition(machine.name, change.name, change.text, change.time, over=change.over)
             if change.name not in ("gap", "clock") or not change.over:
                 self._say(f"{machine.name}: {change.text}", "info" if change.over else "warning")
-            self._told(machine, events, said=True)
+            self._told(events, said=True)
 
-    def _told(self, machine: Machine, events: Sequence[Event], *, said: bool = False) -> None:
+    def _told(self, events: Sequence[Event], *, said: bool = False) -> None:
         for event in events:
             self.evidence.event(event)
             if not said:

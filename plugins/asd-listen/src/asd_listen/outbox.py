@@ -47,7 +47,7 @@ class Outbox:
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(f"two sinks are called {twice!r}; give each a name of its own")
         self._history = history
-        self._queues = [Queue(history, route, names, limits or OutboxLimits(), now) for route in routes]
+        self._queues = [Queue(history, route, limits or OutboxLimits(), now) for route in routes]
         history.sinks_for = lambda event: [route.name for route in routes if route.takes(event)]
         history.committed = self.wake
         self._leave_queues_of_others(names)

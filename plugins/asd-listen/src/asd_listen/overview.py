@@ -37,7 +37,9 @@ class MachineState:
     conditions : list of dict
         Faults of the recording that stand: ``name``, ``began``, ``text``.
     model : str or None
-        Digest of its model.
+        Name of its model's file, without the suffix.
+    digest : str or None
+        The first 12 characters of the model's digest.
     level : float or None
         Level of the last minute in dB of full scale.
     listening : bool
@@ -54,6 +56,7 @@ class MachineState:
     last_alarm: dict[str, Any] | None
     conditions: list[dict[str, Any]]
     model: str | None
+    digest: str | None
     level: float | None
     listening: bool
 
@@ -82,7 +85,8 @@ def machine_states(reader: Reader, *, listening: bool | None = None, name: str |
     if listening is None:
         listening = is_listening(reader.path)
     rows = reader.ask(
-        "SELECT id, name, model, alerts FROM machines WHERE :name IS NULL OR name = :name ORDER BY name", {"name": name}
+        "SELECT id, name, model_name, model, alerts FROM machines WHERE :name IS NULL OR name = :name ORDER BY name",
+        {"name": name},
     )
     heard = _heard(reader) if listening else set()
     return [_state(reader, row, listening=row[1] in heard) for row in rows]
@@ -96,7 +100,7 @@ def _heard(reader: Reader) -> set[str]:
 
 
 def _state(reader: Reader, row: tuple[Any, ...], *, listening: bool) -> MachineState:
-    number, name, model, alerts = row
+    number, name, model, digest, alerts = row
     known: dict[str, Any] = json.loads(alerts) if alerts else {}
     clip = _first(
         reader,
@@ -127,6 +131,7 @@ def _state(reader: Reader, row: tuple[Any, ...], *, listening: bool) -> MachineS
         last_alarm=dict(zip(("id", "time", "text", "acknowledged"), alarm, strict=True)) if alarm else None,
         conditions=[{"name": name, "began": began, "text": text} for name, began, text in standing],
         model=model,
+        digest=digest[:12] if digest else None,
         level=minute[1] if minute else None,
         listening=listening,
     )

@@ -39,17 +39,15 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-class Recorder:
-    """Writes clips of one source into a folder.
+class ClipWriter:
+    """Cuts healthy sound into clips in a folder, checks it, and leaves out what is spoiled.
 
     Parameters
     ----------
-    settings : SourceSettings
-        The source.
+    name : str
+        Of the machine or microphone; the files are called so.
     folder : Path
-        Where clips are written; made if it is not there.
-    seconds : float
-        How much good sound is recorded.
+        Where clips are written; it must be there.
     clip_seconds : float
         Length of a clip.
     say : callable
@@ -65,23 +63,13 @@ class Recorder:
         Level of each clip written, in dB of full scale.
     """
 
-    def __init__(
-        self,
-        settings: SourceSettings,
-        folder: Path,
-        seconds: float,
-        clip_seconds: float,
-        say: Callable[[str, str], None],
-    ) -> None:
-        self.folder, self.seconds, self.clip_seconds = folder, seconds, clip_seconds
+    def __init__(self, name: str, folder: Path, clip_seconds: float, say: Callable[[str, str], None]) -> None:
+        self.folder, self.clip_seconds = folder, clip_seconds
         self.written = self.left_out = 0
         self.second: Second | None = None
         self.levels: list[float] = []
         self.conditions = Conditions()
-        self._name, self._say = settings.name, say
-        self._arrived = threading.Event()
-        self._stop = threading.Event()
-        self._feed = Feed(settings.name, lambda: source_of(settings), self._arrived)
+        self._name, self._say = name, say
         self._meter = LevelMeter()
         self._parts: list[Float32] = []
         self._held = 0
@@ -89,46 +77,24 @@ class Recorder:
         self._began = 0.0
         self._file: str | None = None
 
-    @property
-    def needed(self) -> int:
-        """Clips that are to be written."""
-        return max(1, int(self.seconds / self.clip_seconds))
+    def take(self, block: Block, arrived: float, *, paced: bool) -> None:
+        """Take in a block of sound.
 
-    def stop(self) -> None:
-        """Let `run` end."""
-        self._stop.set()
-        self._arrived.set()
-
-    def run(self) -> None:
-        """Record.
+        Parameters
+        ----------
+        block : Block
+            What came.
+        arrived : float
+            When, by a clock that nobody sets.
+        paced : bool
+            Whether sound comes as fast as it is played.
 
         Raises
         ------
         AsdError
-            If the source ends, or nothing can be written, before a clip was.
+            If a clip cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise AsdError(f"{self.folder}: cannot be written to ({error.strerror}); choose another folder") from error
-        self._feed.start()
-        while self.written < self.needed and not (self._stop.is_set() or self._feed.done):
-            self._arrived.wait(0.5)
-            self._arrived.clear()
-            for item in self._feed.take(10.0):
-                if not isinstance(item, Arrived):
-                    self._restart()
-                    self._say(f"{self._name}: {item}", "warning")
-                elif len(item.block.samples) and self.written < self.needed:
-                    self._take(item.block, item.time)
-        self._feed.stop()
-        if self._feed.refused is not None:
-            raise self._feed.refused
-        if not self.written:
-            raise AsdError(f"{self._name}: no clip was recorded; {self.left_out} were left out")
-
-    def _take(self, block: Block, arrived: float) -> None:
-        changes, broken = self.conditions.block(block, arrived, paced=self._feed.paced)
+        changes, broken = self.conditions.block(block, arrived, paced=paced)
         samples = block.samples
         if "garbage" not in self.conditions.standing:
             mixed = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
@@ -194,6 +160,76 @@ class Recorder:
             if float(np.median(self.levels)) < _QUIET:
                 found.append("That is quiet: move the microphone closer, or turn the gain up, and record again.")
         return found
+
+
+class Recorder(ClipWriter):
+    """Writes clips of one source into a folder.
+
+    Parameters
+    ----------
+    settings : SourceSettings
+        The source.
+    folder : Path
+        Where clips are written; made if it is not there.
+    seconds : float
+        How much good sound is recorded.
+    clip_seconds : float
+        Length of a clip.
+    say : callable
+        Takes a line for people, with its severity.
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        folder: Path,
+        seconds: float,
+        clip_seconds: float,
+        say: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(settings.name, folder, clip_seconds, say)
+        self.seconds = seconds
+        self._arrived = threading.Event()
+        self._stop = threading.Event()
+        self._feed = Feed(settings.name, lambda: source_of(settings), self._arrived)
+
+    @property
+    def needed(self) -> int:
+        """Clips that are to be written."""
+        return max(1, int(self.seconds / self.clip_seconds))
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stop.set()
+        self._arrived.set()
+
+    def run(self) -> None:
+        """Record.
+
+        Raises
+        ------
+        AsdError
+            If the source ends, or nothing can be written, before a clip was.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AsdError(f"{self.folder}: cannot be written to ({error.strerror}); choose another folder") from error
+        self._feed.start()
+        while self.written < self.needed and not (self._stop.is_set() or self._feed.done):
+            self._arrived.wait(0.5)
+            self._arrived.clear()
+            for item in self._feed.take(10.0):
+                if not isinstance(item, Arrived):
+                    self._restart()
+                    self._say(f"{self._name}: {item}", "warning")
+                elif len(item.block.samples) and self.written < self.needed:
+                    self.take(item.block, item.time, paced=self._feed.paced)
+        self._feed.stop()
+        if self._feed.refused is not None:
+            raise self._feed.refused
+        if not self.written:
+            raise AsdError(f"{self._name}: no clip was recorded; {self.left_out} were left out")
 
 
 def show(recorder: Recorder, stop: threading.Event, *, lines: bool) -> None:

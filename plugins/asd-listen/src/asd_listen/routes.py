@@ -11,6 +11,8 @@ from asd.errors import ConfigError
 from asd.plugin import Event, Severity, Sink
 
 _RANKS: Mapping[str, int] = {"info": 0, "warning": 1, "alarm": 2}
+_ENDED: Mapping[str, Severity] = {"cleared": "alarm", "condition-over": "warning", "unlike-over": "warning"}
+"""Severity of what is over by an event of such a kind."""
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -25,7 +27,7 @@ class Route:
     sink : Sink
         Where events go.
     at_least : {"info", "warning", "alarm"}
-        Severity below which events are not sent.
+        Severity below which events are not sent; that something is over is sent to whom it was told.
     quiet_hours : str
         Local time of day such as ``"22:00-06:00"`` in which events are held back; afterwards one summary tells of them.
         Empty: none.
@@ -57,10 +59,9 @@ class Route:
             )
 
     def takes(self, event: Event) -> bool:
-        """Return whether an event goes here at all."""
-        return _RANKS[event.severity] >= _RANKS[self.at_least] and (
-            not self.machines or event.machine in ("", *self.machines)
-        )
+        """Return whether an event goes here at all; one that ends something goes where that went."""
+        rank = max(_RANKS[event.severity], _RANKS[_ENDED.get(event.kind, "info")])
+        return rank >= _RANKS[self.at_least] and (not self.machines or event.machine in ("", *self.machines))
 
     def holds(self, severity: Severity, now: float) -> bool:
         """Return whether an event is held back now."""

@@ -78,7 +78,9 @@ INSERT INTO hours SELECT machine, slot / 12, sum(clips), sum(anomalous), sum(sco
 CREATE INDEX feedback_by_event ON feedback (json_extract(data, '$.event'));
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
+_THIRD = "ALTER TABLE machines ADD COLUMN model_name TEXT"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 """Statements that bring version i of the schema to version i + 1; a new version is a script at the end."""
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hmac
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
-from fastapi.websockets import WebSocket
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asd_serve.errors import RequestError, error_answer
 from asd_serve.keys import ROLES, Key, Role
@@ -21,6 +22,8 @@ from asd_serve.state import State
 
 _log = logging.getLogger("asd")
 _CALLER = "asd_serve.caller"
+SOCKET_SECONDS = 5.0
+"""Seconds after which an open WebSocket is asked again whether its key is in use."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/api/openapi.json", "/api/session")
 """Paths under /api for which no key is needed: what one can ask for, and where the key is shown."""
@@ -60,7 +63,7 @@ def caller_of(connection: HTTPConnection) -> Caller | None:
 def needed(role: Role) -> Callable[[HTTPConnection], Caller]:
     """Return a dependency that gives the caller, if its role includes this one."""
 
-    def find(connection: HTTPConnection) -> Caller:
+    async def find(connection: HTTPConnection) -> Caller:  # async: no change of threads for it
         caller = caller_of(connection)
         if caller is None:
             raise no_key()
@@ -70,6 +73,7 @@ def needed(role: Role) -> Callable[[HTTPConnection], Caller]:
             )
         return caller
 
+    find.role = role  # type: ignore[attr-defined]  # for the test that no path forgets it
     return find
 
 
@@ -122,7 +126,11 @@ class Access:
             else:
                 await answer(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        if scope["type"] == "websocket" and caller is not None:
+            watched = _Watched(self.state, caller, receive, send)
+            await self.app(scope, watched.receive, watched.send)
+        else:
+            await self.app(scope, receive, send)
 
     def _identified(self, connection: HTTPConnection) -> Caller | None:
         header = connection.headers.get("authorization")
@@ -152,6 +160,38 @@ class Access:
             raise RequestError(
                 403, "X-CSRF-Token is missing or wrong; GET /api/session says which it is (a key needs none)"
             )
+
+
+class _Watched:
+    """A WebSocket that ends, when something comes or goes, once its key is revoked or its session has ended."""
+
+    def __init__(self, state: State, caller: Caller, receive: Receive, send: Send) -> None:
+        self._state, self._caller, self._receive, self._send = state, caller, receive, send
+        self._looked = time.monotonic()
+
+    async def receive(self) -> Message:
+        """Return what comes."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive":
+            await self._look()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send."""
+        if message["type"] == "websocket.send":
+            await self._look()
+        await self._send(message)
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < SOCKET_SECONDS:
+            return
+        self._looked = now
+        caller, state = self._caller, self._state
+        is_valid = state.sessions.find(caller.token) is not None if caller.token else state.keys.is_valid(caller.key)
+        if not is_valid:
+            await self._send({"type": "websocket.close", "code": 1008, "reason": "the key or the session has ended"})
+            raise WebSocketDisconnect(1008)
 
 
 def key_shown(state: State, text: str, connection: HTTPConnection) -> Key:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 import asd
 from asd_serve import errors, login
 from asd_serve.access import Access, is_open
+from asd_serve.bodies import Bodies
 from asd_serve.bounds import Bounds
 from asd_serve.headers import INTERFACE, Place, SafeAnswers
 from asd_serve.judging import routes as judging
@@ -21,7 +22,7 @@ from asd_serve.plant import routes as plant
 from asd_serve.state import State
 from asd_serve.teaching import routes as teaching
 
-_PARTS: tuple[Any, ...] = (judging, teaching, plant)
+_PARTS: tuple[Any, ...] = (teaching, judging, plant)
 """Each has a `router`, and may have `begin(state)`, which `opened` calls before the first request.
 
 The plant's paths are the last: names of machines may hold slashes, so that its paths take what others leave."""
@@ -82,6 +83,7 @@ def application(state: State) -> FastAPI:
     app.add_middleware(Access, state=state)
     app.add_middleware(Place, state=state)
     app.add_middleware(errors.Unexpected)
+    app.add_middleware(Bodies, state=state)
     app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
     return app

@@ -1,31 +1,23 @@
-"""Middleware that keeps requests within the limits: rate, number at once, size and pace of bodies and messages."""
+"""Middleware that keeps requests within the limits: how many a second and at once, and how fast messages come."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi.requests import HTTPConnection
-from fastapi.responses import Response
 from fastapi.websockets import WebSocket
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asd_serve.access import Caller, caller_of, path_of
 from asd_serve.errors import RequestError, error_answer
-from asd_serve.limits import Buckets, Limits
+from asd_serve.limits import Buckets
 from asd_serve.state import State
 
-_UPLOAD = re.compile(r"/api/models/[^/]+/score")
-"""Paths that take a recording."""
 _PROBES = ("/healthz", "/readyz")
-_LINGER = 2.0
-"""Seconds in which the rest of a body that was refused is thrown away: a connection that is closed over unread bytes is
-reset, and with it goes the answer that says why."""
 
 
 class Bounds:
@@ -58,11 +50,9 @@ class Bounds:
         try:
             self._in_time(who, caller)
             with self._counted(scope["type"], who):
-                if scope["type"] == "websocket":
-                    await self.app(scope, self._throttled(receive), send)
-                else:
-                    await _Body(scope, receive, send, self.limits).answered_by(self.app)
-        except RequestError as error:  # of the two lines above: what the application raises, it answers
+                is_socket = scope["type"] == "websocket"
+                await self.app(scope, self._throttled(receive) if is_socket else receive, send)
+        except RequestError as error:  # ours: what the application raises, it answers
             answer = error_answer(error.status, str(error), error.headers)
             if scope["type"] == "websocket":
                 await WebSocket(scope, receive, send).send_denial_response(answer)
@@ -112,77 +102,3 @@ class Bounds:
             return message
 
         return throttled
-
-
-class _Body:
-    """A request whose body is counted and timed as it comes."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
-        self._scope, self._receive, self._send, self._limits = scope, receive, send, limits
-        self._most = limits.upload_bytes if _UPLOAD.fullmatch(path_of(scope)) else limits.body_bytes
-        self._bytes = 0
-        self._began = time.monotonic()
-        self._ended = False
-        self._begun = False
-        self._refusal: Response | None = None
-
-    async def answered_by(self, app: ASGIApp) -> None:
-        """Let the application answer; what it makes of a body that is refused is not sent."""
-        length = HTTPConnection(self._scope).headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._most:
-            self._refuse(413, self._too_large())
-        else:
-            try:
-                await app(self._scope, self.receive, self.send)
-            except Exception:
-                if self._refusal is None:
-                    raise
-        if self._refusal is not None and not self._begun:
-            await self._say(self._refusal)
-
-    async def receive(self) -> Message:
-        """Return what comes next of the request."""
-        if self._refusal is not None:
-            return {"type": "http.disconnect"}
-        if self._ended:
-            return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), self._limits.silent_seconds)
-        except TimeoutError:
-            return self._refuse(408, f"nothing came for {self._limits.silent_seconds:g} s; send the whole body")
-        if message["type"] != "http.request":
-            return message
-        self._bytes += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        seconds = time.monotonic() - self._began
-        if self._bytes > self._most:
-            return self._refuse(413, self._too_large())
-        if not self._ended and seconds > self._limits.silent_seconds and self._bytes / seconds < self._limits.slowest:
-            return self._refuse(408, f"the body comes too slowly; at least {self._limits.slowest:g} bytes a second")
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Send what the application answers, unless the request was refused meanwhile."""
-        if self._refusal is not None and not self._begun:
-            return
-        self._begun = True
-        await self._send(message)
-
-    def _too_large(self) -> str:
-        return f"the body has more than {self._most:,} bytes, the most that this path takes; send less"
-
-    def _refuse(self, status: int, text: str) -> Message:
-        self._refusal = error_answer(status, text, {"Connection": "close"})
-        return {"type": "http.disconnect"}
-
-    async def _say(self, answer: Response) -> None:
-        await self._send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
-        await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})
-        end = time.monotonic() + _LINGER
-        try:
-            while not self._ended and (left := end - time.monotonic()) > 0:
-                message = await asyncio.wait_for(self._receive(), left)
-                self._ended = message["type"] != "http.request" or not message.get("more_body", False)
-        except TimeoutError:
-            pass
-        await self._send({"type": "http.response.body", "body": b""})

@@ -128,13 +128,19 @@ class Unexpected:
 
         async def noted(message: Message) -> None:
             nonlocal begun
-            begun = begun or message["type"] in ("http.response.start", "websocket.accept")
             await send(message)
+            begun = begun or message["type"] in ("http.response.start", "websocket.accept")
 
         try:
             await self.app(scope, receive, noted)
         except (ClientDisconnect, WebSocketDisconnect, ClientDisconnected):
             pass  # nobody is there to be answered
+        except UnicodeEncodeError as error:
+            if begun or scope["type"] != "http" or error.reason != "surrogates not allowed":
+                raise
+            await error_answer(422, r"a text has half of a surrogate pair, such as \ud800; send Unicode")(
+                scope, receive, send
+            )
         except Exception as error:
             if scope["type"] == "lifespan":
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 
@@ -14,6 +15,8 @@ from asd_serve.access import path_of
 from asd_serve.errors import error_answer
 from asd_serve.state import State
 
+_CONTROL = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]@/]+)(:[0-9]*)?")
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -63,6 +66,9 @@ class SafeAnswers:
         async def guarded(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
+                for name, value in headers.raw:
+                    if _CONTROL.search(value):  # before a part of the answer is on its way
+                        raise ValueError(f"a control character in the header {name.decode()}: {value!r}")
                 for name, value in SECURITY.items():
                     headers[name] = value
                 if path_of(scope).startswith("/api"):
@@ -115,8 +121,11 @@ class Place:
             await answer(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
-        name = host.lower().rpartition("]")[0].removeprefix("[") or host.lower().partition(":")[0]
-        return name.rstrip(".") in self.names or _is_address(name)
+        found = _HOST.fullmatch(host.lower())
+        if found is None:
+            return False
+        name = found["name"].rstrip(".")
+        return name in self.names or _is_address(name.strip("[]"))
 
 
 def _own_names() -> Iterable[str]:

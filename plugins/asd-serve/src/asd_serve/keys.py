@@ -109,6 +109,10 @@ class Keys:
             return None
         return Key(*rows[0][:-1])
 
+    def is_valid(self, key: str) -> bool:
+        """Return whether the key with this id is in use."""
+        return bool(self._database.rows("SELECT 1 FROM keys WHERE id = ? AND revoked IS NULL", key))
+
     def revoke(self, name: str) -> Key:
         """Make a key useless, at once, and end its sessions.
 

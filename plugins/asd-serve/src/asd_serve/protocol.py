@@ -75,7 +75,7 @@ class HttpConnection(H11Protocol):
         """Take a connection, or refuse it."""
         super().connection_made(transport)
         self._unread = _Unread(transport, self.loop, self.limits)
-        everybody: set[Any] = self.connections  # type: ignore[assignment]
+        everybody: set[Any] = self.connections
         address = self.client[0] if self.client else ""
         own = sum(each.client is not None and each.client[0] == address for each in everybody)
         is_one_too_many = own > self.limits.connections_each and address not in self.proxies
@@ -89,11 +89,11 @@ class HttpConnection(H11Protocol):
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self._forget_head()
-        elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
+        elif self.timeout_keep_alive_task is None and self.transport.get_protocol() is self:  # no WebSocket has it now
             self._await_head()
 
     def _await_head(self) -> None:
-        if self._head is None:
+        if self._head is None and not self.transport.is_closing():
             self._head = self.loop.call_later(self.limits.header_seconds, self._late)
 
     def _forget_head(self) -> None:

@@ -40,6 +40,8 @@ class State:
         The machines, once they are watched.
     judging : asd_serve.judging.judging.Judging, optional
         The models, once they are loaded.
+    teaching : asd_serve.teaching.teaching.Teaching, optional
+        Recordings and jobs, once there is a request for them.
     limits : Limits, optional
         How much a client may ask for. Default: as `Limits` has it.
     load : callable, optional
@@ -72,6 +74,7 @@ class State:
     listener: Any = None
     plant: Any = None
     judging: Any = None
+    teaching: Any = None
     limits: Limits = field(default_factory=Limits)
     load: Callable[[Path], Any] | None = None
     hosts: tuple[str, ...] = ()
@@ -93,7 +96,7 @@ class State:
         return {name: value for name, (value, _) in found.items()}, all(is_ready for _, is_ready in found.values())
 
 
-def _of(connection: HTTPConnection) -> State:
+async def _of(connection: HTTPConnection) -> State:
     return cast(State, connection.app.state.serve)
 
 

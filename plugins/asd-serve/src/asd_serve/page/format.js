@@ -75,3 +75,8 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** A text in whose numbers and units no line breaks. */
 export const together = (text) => text.replace(/(\d) (s|dB|Hz|kHz|%)(?![a-z])/g, "$1\u00a0$2");
+
+const STAMP = /\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g;
+
+/** A text of the server with its moments as they are written here: the server may be in another time zone. */
+export const localised = (text) => text.replace(STAMP, (stamp) => moment(Date.parse(stamp) / 1000, { exact: true }));

@@ -30,6 +30,7 @@ function held({ since, until }) {
 /** Turn what hands do on `element` into calls of `change(function of the span)`; `area()` is the plot's rectangle. */
 export function gestures(element, area, change) {
   const fingers = new Map();
+  let dragged = false;
   const part = (x) => Math.min(1, Math.max(0, (x - area().left) / area().width));
 
   element.addEventListener("wheel", (event) => {
@@ -44,6 +45,7 @@ export function gestures(element, area, change) {
 
   element.addEventListener("pointerdown", (event) => {
     if (event.button) return;
+    dragged = false;
     fingers.set(event.pointerId, event.clientX);
   });
   element.addEventListener("pointermove", (event) => {
@@ -51,6 +53,7 @@ export function gestures(element, area, change) {
     if (!element.hasPointerCapture(event.pointerId)) {
       if (Math.abs(event.clientX - fingers.get(event.pointerId)) < 4) return; // a click is no drag
       element.setPointerCapture(event.pointerId);
+      dragged = true;
     }
     const before = [...fingers.values()];
     fingers.set(event.pointerId, event.clientX);
@@ -59,7 +62,8 @@ export function gestures(element, area, change) {
     else change((span) => pinched(span, before, after, part));
   });
   const lift = (event) => fingers.delete(event.pointerId);
-  for (const each of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(each, lift);
+  for (const each of ["pointerup", "pointercancel"]) element.addEventListener(each, lift);
+  element.addEventListener("click", (event) => dragged && event.stopImmediatePropagation(), { capture: true });
 
   element.addEventListener("keydown", (event) => {
     const action = KEYS[event.key];

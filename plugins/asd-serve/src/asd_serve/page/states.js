@@ -1,7 +1,7 @@
 // What state a machine is in, for people, and how urgent it is.
 
 import { h } from "./dom.js";
-import { capital, moment, span, wholly } from "./format.js";
+import { capital, localised, moment, span, wholly } from "./format.js";
 import { shape } from "./shapes.js";
 import { texts } from "./texts.js";
 
@@ -41,8 +41,11 @@ export function sinceWhen(time) {
     texts.times.since(moment(time)), h("span.muted", {}, ` · ${span(ago)}`));
 }
 
+/** What a model is called; one that is known by its digest alone, by the beginning of it. */
+export const modelName = (model) => (/^[0-9a-f]{64}$/.test(model ?? "") ? model.slice(0, 8) : model);
+
 /** An event's text without the machine's name, where that stands beside it already. */
 export const without = (text, machine) => {
   const rest = text.startsWith(`${machine}: `) ? text.slice(machine.length + 2) : text;
-  return capital(rest);
+  return localised(capital(rest));
 };

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
 from fastapi import Depends, Query
+from starlette.convertors import Convertor, register_url_convertor
 
 from asd_listen import HistoryError, Reader
 from asd_serve.plant.answers import refused
@@ -16,6 +17,21 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 FAR = 1e11
 """Seconds since 1970 beyond which no time is taken."""
+
+
+class _Name(Convertor[str]):
+    """The name of a machine in a path: any text, with slashes and line breaks, which ``{name:path}`` does not take."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("machine", _Name())  # before the first path that says {name:machine}
 Moment = Annotated[float | None, Query(ge=0, le=FAR, allow_inf_nan=False, description="Seconds since 1970.")]
 
 

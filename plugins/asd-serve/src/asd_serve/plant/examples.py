@@ -28,7 +28,8 @@ _MACHINE = {
     "seen": _MOMENT + 83,
     "last_alarm": {"id": _EVENT["id"], "time": _MOMENT, "text": _EVENT["text"], "acknowledged": None},
     "conditions": [{"name": "clipping", "began": _MOMENT - 60, "text": "the recording is clipped: turn the gain down"}],
-    "model": "746e3163b07e7adf",
+    "model": "fan",
+    "digest": "746e3163b07e",
     "level": -21.0,
     "listening": True,
 }

@@ -60,7 +60,7 @@ async def machines(request: Request, plant: Planted, _: Looking) -> Response:
     return answer(request, {"machines": [state.to_dict() for state in states]})
 
 
-@_machines.get("/machines/{machine:path}/series", responses=examples.SERIES, response_class=Response)
+@_machines.get("/machines/{machine:machine}/series", responses=examples.SERIES, response_class=Response)
 async def series(
     request: Request,
     plant: Planted,
@@ -100,7 +100,7 @@ def _point(point: Point) -> dict[str, Any]:
     return vars(point)
 
 
-@_machines.get("/machines/{machine:path}/levels", responses=examples.LEVELS, response_class=Response)
+@_machines.get("/machines/{machine:machine}/levels", responses=examples.LEVELS, response_class=Response)
 async def levels(
     request: Request,
     plant: Planted,
@@ -123,7 +123,7 @@ async def levels(
     return answer(request, await asked(plant, question))
 
 
-@_machines.get("/machines/{machine:path}/clips", responses=examples.CLIPS, response_class=Response)
+@_machines.get("/machines/{machine:machine}/clips", responses=examples.CLIPS, response_class=Response)
 async def clips(
     request: Request,
     plant: Planted,
@@ -143,7 +143,7 @@ async def clips(
     return answer(request, await asked(plant, question))
 
 
-@_machines.get("/machines/{machine:path}", responses=examples.MACHINE, response_class=Response)
+@_machines.get("/machines/{machine:machine}", responses=examples.MACHINE, response_class=Response)
 async def one_machine(request: Request, plant: Planted, _: Looking, machine: str) -> Response:
     """Return how a machine stands."""
     listening = await _is_listening(plant)
@@ -161,7 +161,7 @@ async def live(websocket: WebSocket, plant: Planted, _: Looking, since: Moment =
     await _tell(websocket, plant, None, since)
 
 
-@_machines.websocket("/machines/{machine:path}/live")
+@_machines.websocket("/machines/{machine:machine}/live")
 async def live_machine(websocket: WebSocket, plant: Planted, _: Looking, machine: str, since: Moment = None) -> None:
     """Tell verdicts, events, conditions and spectra of a machine; after a reconnect from `since` on."""
     await asked(plant, known, machine)

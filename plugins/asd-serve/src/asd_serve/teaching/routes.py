@@ -1,7 +1,12 @@
-"""Paths of this part."""
+"""Paths of this part: what people say of events, recordings, fits and jobs."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-router = APIRouter(prefix="/api")
+from asd_serve.teaching import record_routes, remark_routes
+from asd_serve.teaching.teaching import begin as begin
+
+router = APIRouter()
+for part in (remark_routes, record_routes):
+    router.include_router(part.router)

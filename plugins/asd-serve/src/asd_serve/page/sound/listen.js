@@ -74,13 +74,15 @@ export class Listening {
   #places() {
     const { places = [] } = this.#tracks[0];
     if (!places.length) return null;
+    const words = texts.listen;
     this.bands = places.map((each) => h("button.quiet", { type: "button", "aria-pressed": "false",
-      click: () => this.#only(each) }, texts.listen.only(frequencies(each.low, each.high))));
+      "aria-label": words.onlyBand(frequencies(each.low, each.high)), click: () => this.#only(each) }, words.only));
     return h("ol.places", {}, places.map((each, index) => h("li", {},
       h("span.number", { "aria-hidden": "true" }, index + 1),
-      h("p", {}, together(capital(each.text)), each.contribution != null && h("span.muted", {}, ` ${texts.listen.share(write.percent(each.contribution))}`)),
+      h("p", {}, together(capital(each.text)), each.contribution != null && h("span.muted", {}, ` ${words.share(write.percent(each.contribution))}`)),
       h("div.actions", {},
-        h("button.quiet", { type: "button", click: () => this.#hear(each) }, texts.listen.hear(write.one(each.start))),
+        h("button.quiet", { type: "button", "aria-label": words.hearFrom(write.one(each.start)),
+          click: () => this.#hear(each) }, words.hear),
         this.bands[index]))));
   }
 

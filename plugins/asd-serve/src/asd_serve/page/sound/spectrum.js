@@ -20,7 +20,6 @@ export function analyse(samples, rate, columns, rows) {
   const hop = Math.max(size >> 2, Math.min(size >> 1, Math.ceil(samples.length / columns)));
   const frames = Math.max(1, Math.ceil(samples.length / hop));
   const used = Math.min(columns, frames);
-  const bands = bandsOf(rate, size, rows);
   const powers = new Float64Array(used * (size / 2 + 1));
   const counts = new Uint32Array(used);
   const transform = transformer(size);
@@ -33,12 +32,13 @@ export function analyse(samples, rate, columns, rows) {
   }
   const levels = new Float32Array(used * rows);
   const scale = (size / 4) ** 2; // a Hann window makes of a sine of full scale size / 4
+  const edges = edgesOf(rate, size, rows);
   for (let column = 0; column < used; column++) {
-    const power = powers.subarray(column * (size / 2 + 1), (column + 1) * (size / 2 + 1));
-    bands.forEach((band, row) => {
-      const mean = band(power) / counts[column] / scale;
-      levels[column * rows + row] = 10 * Math.log10(Math.max(mean, SILENCE));
-    });
+    const total = summed(powers.subarray(column * (size / 2 + 1), (column + 1) * (size / 2 + 1)));
+    for (let row = 0; row < rows; row++) {
+      const power = between(total, edges[row], edges[row + 1]) / counts[column] / scale;
+      levels[column * rows + row] = 10 * Math.log10(Math.max(power, SILENCE));
+    }
   }
   return { levels, columns: used, rows };
 }
@@ -47,22 +47,26 @@ export function analyse(samples, rate, columns, rows) {
 export const height = (frequency, rate) =>
   Math.min(1, Math.max(0, Math.log(Math.max(frequency, 1) / LOWEST) / Math.log(rate / 2 / LOWEST)));
 
-/** For each row, what makes its mean power of the powers of all frequencies. */
-function bandsOf(rate, size, rows) {
-  const edge = (row) => ((LOWEST * (rate / 2 / LOWEST) ** (row / rows)) * size) / rate;
-  return Array.from({ length: rows }, (_, row) => {
-    const [low, high] = [Math.ceil(edge(row)), Math.min(Math.ceil(edge(row + 1)), size / 2 + 1)];
-    if (high > low) return (power) => sum(power, low, high) / (high - low);
-    const middle = (edge(row) + edge(row + 1)) / 2; // narrower than the transform resolves: between its neighbours
-    const [below, part] = [Math.floor(middle), middle % 1];
-    return (power) => power[below] * (1 - part) + power[Math.min(below + 1, size / 2)] * part;
-  });
+/** Where the rows' edges lie among the frequencies of the transform. */
+function edgesOf(rate, size, rows) {
+  const edge = (row) => ((LOWEST * (rate / 2 / LOWEST) ** (row / rows)) * size) / rate + 0.5;
+  return Float64Array.from({ length: rows + 1 }, (_, row) => Math.min(edge(row), size / 2 + 1));
 }
 
-function sum(values, from, to) {
-  let total = 0;
-  for (let index = from; index < to; index++) total += values[index];
-  return total;
+/** The sums of all values before each. */
+function summed(values) {
+  const found = new Float64Array(values.length + 1);
+  for (let index = 0; index < values.length; index++) found[index + 1] = found[index] + values[index];
+  return found;
+}
+
+/** The mean between two places: of several values, or of a part of one. */
+function between(total, low, high) {
+  const at = (place) => {
+    const below = Math.min(Math.floor(place), total.length - 2);
+    return total[below] + (total[below + 1] - total[below]) * (place - below);
+  };
+  return Math.max(0, at(high) - at(low)) / (high - low);
 }
 
 /** A function that adds the power spectrum of a windowed frame to `power`: Cooley and Tukey's transform, radix 2. */

@@ -156,7 +156,7 @@ class EventView {
   async normal() {
     if (!this.may || this.event.judgement) return;
     const { api } = this.context;
-    if (await askNormal(() => api.get(api.path("events", this.id, "preview")), this.context)) await this.judge("normal");
+    if (await askNormal(() => api.get(api.path("events", this.id, "preview")))) await this.judge("normal");
   }
 
   judge(judgement) {

@@ -68,7 +68,7 @@ class JudgeView {
     const { states = [], clip_seconds: seconds, training_clips: clips, promise } = this.#chosen();
     put(this.state, h("option", { value: "" }, words.anyState), states.map((each) => h("option", { value: each }, each)));
     this.stateField.hidden = states.length < 2;
-    put(this.about, [seconds && clips && words.about(clips, seconds), typeof promise === "string" && promise].filter(Boolean).join(" "));
+    put(this.about, [seconds && clips && words.about(clips, seconds), promise && words.promise(promise)].filter(Boolean).join(" "));
   }
 
   #drop() {

@@ -8,7 +8,7 @@ import { moment, wholly } from "../format.js";
 import { historyPlot } from "../history.js";
 import { shape } from "../shapes.js";
 import { spectrogram } from "../spectrogram.js";
-import { since, sinceWhen, standing, state, without } from "../states.js";
+import { modelName, since, sinceWhen, standing, state, without } from "../states.js";
 import { teaching } from "./teach.js";
 
 export async function show(container, parameters, context) {
@@ -95,7 +95,8 @@ function panel({ texts, link }) {
     evidence.update(machine);
     put(when, sinceWhen(since(machine)) ?? "–");
     say(level, machine.level == null ? "–" : words.decibel(machine.level));
-    say(model, machine.model ?? "–");
+    say(model, modelName(machine.model) ?? "–");
+    model.title = machine.model ?? "";
     const last = machine.last_alarm;
     put(alarm, last ? h("a", { href: link("events", last.id), title: wholly(last.time) }, moment(last.time)) : texts.overview.noAlarm);
     put(remarks, (machine.conditions ?? []).map((each) =>

@@ -3,14 +3,14 @@
 import { ask, problem } from "../dialog.js";
 import { h, put } from "../dom.js";
 import { moment } from "../format.js";
-import { write } from "../texts.js";
+import { texts, write } from "../texts.js";
 
 /**
  * Show what would change, and ask.
  * @param {function(): Promise<object>} preview  as `GET /api/events/{id}/preview` answers
  * @returns {Promise<boolean>}
  */
-export function askNormal(preview, { texts }) {
+export function askNormal(preview) {
   const words = texts.normal;
   const place = h("div.preview", { "aria-live": "polite" }, h("p.muted", {}, words.computing));
   const ready = preview().then((found) => put(place, changes(found, words)));
@@ -29,7 +29,7 @@ export function changes(found, words) {
       h("thead", {}, h("tr", {}, h("th", {}, words.what), h("th.number", {}, words.before), h("th.number", {}, words.after))),
       h("tbody", {}, keys.map((key) => h("tr", { class: before[key] === after[key] ? "same" : "" },
         h("th", { scope: "row" }, words.keys[key] ?? key.replaceAll("_", " ")),
-        h("td.number", {}, plain(before[key], words)), h("td.number", {}, plain(after[key], words))))))),
+        h("td.number", {}, plain(key, before[key])), h("td.number", {}, plain(key, after[key]))))))),
     spared.length > 0 && [h("p", {}, words.spared(spared.length)),
       h("ul.small", {}, spared.slice(0, 10).map((each) => h("li", {},
         typeof each === "object" ? `${moment(each.time)} ${each.text ?? ""}` : `${each}`)))],
@@ -38,8 +38,8 @@ export function changes(found, words) {
 
 const isPlain = (value) => value === null || typeof value !== "object";
 
-function plain(value, words) {
+function plain(key, value) {
   if (typeof value === "number") return write.short(value);
-  if (typeof value === "boolean") return value ? words.yesShort : words.noShort;
-  return value ?? "–";
+  if (typeof value === "boolean") return value ? texts.normal.yesShort : texts.normal.noShort;
+  return (key === "phase" ? texts.phases[value] : value) ?? value ?? "–";
 }

@@ -4,7 +4,7 @@ import { h, put, say } from "../dom.js";
 import { bar } from "../evidence.js";
 import { moment, wholly } from "../format.js";
 import { shape } from "../shapes.js";
-import { since, sinceWhen, standing, state, urgency, without } from "../states.js";
+import { modelName, since, sinceWhen, standing, state, urgency, without } from "../states.js";
 
 const TICK = 30000;
 
@@ -13,7 +13,7 @@ export async function show(container, parameters, context) {
   const words = texts.overview;
   const cards = new Map();
   const summary = h("p.glance", { role: "status" });
-  const list = h("ul.machines");
+  const list = h("ul.glances");
   put(container, h("div.head", {}, h("h1", {}, words.title), summary), list);
 
   const load = async () => {
@@ -72,7 +72,7 @@ export async function show(container, parameters, context) {
       put(mark, state(now));
       say(name, machine.name);
       name.href = link("machines", machine.name);
-      say(model, machine.model ?? "");
+      say(model, machine.model ? words.model(modelName(machine.model)) : "");
       put(when, sinceWhen(since(machine)));
       evidence.update(machine);
       put(notes, remarks(machine));

@@ -1,0 +1,380 @@
+"""A server that nobody can fill, stop or hold: sizes, paces, numbers. All against a real one, by sockets of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from asd_serve.headers import SECURITY
+from asd_serve.limits import Limits
+
+
+class Raw:
+    """A connection that sends what it is told, byte for byte."""
+
+    def __init__(self, server: Any, *, buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        if buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(20)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.key = server.key()
+
+    def send(self, text: str | bytes) -> None:
+        self.socket.sendall(text.encode() if isinstance(text, str) else text)
+
+    def head(self, line: str, *more: str) -> str:
+        return "\r\n".join((line, "Host: 127.0.0.1", f"Authorization: Bearer {self.key}", *more, "", ""))
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of what comes until the other side ends the connection."""
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := self.socket.recv(65536):
+                got += part
+        head, _, body = got.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        return int(first.split(" ")[1]), headers, body
+
+
+@pytest.fixture
+def raw() -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+
+        def connected(server: Any, **more: Any) -> Raw:
+            made = Raw(server, **more)
+            stack.callback(made.socket.close)
+            return made
+
+        yield connected
+
+
+SMALL = Limits(body_bytes=1000, upload_bytes=3000)
+
+
+# ------------------------------------------------------------------------------------------------------------ bodies
+
+
+def test_a_body_that_is_too_large_is_refused(server: Any) -> None:
+    with server(limits=SMALL).client() as user:
+        for path, most, bodies in (
+            ("/api/trial/echo", 1000, (b"x" * 1001, iter([b"x" * 600] * 6))),
+            ("/api/models/none/score", 3000, (b"x" * 3001,)),
+        ):
+            for body in bodies:
+                answer = user.post(path, content=body)
+                assert answer.status_code == 413
+                assert answer.json() == {
+                    "error": f"the body has more than {most:,} bytes, the most that this path takes; send less"
+                }
+        assert user.post("/api/trial/echo", content=b"x" * 1000).json() == {"bytes": 1000}
+
+
+def test_ten_gigabytes_are_refused_before_they_are_sent(server: Any, raw: Any) -> None:
+    one = raw(server())
+    one.send(one.head("POST /api/models/none/score HTTP/1.1", f"Content-Length: {10**10}"))
+    began = time.monotonic()
+    status, headers, body = one.answer()
+    assert status == 413
+    assert time.monotonic() - began < 5
+    assert headers["connection"] == "close"
+    assert json.loads(body)["error"].startswith("the body has more than 100,000,000 bytes")
+
+
+@pytest.mark.parametrize(("path", "status"), [("echo", 413), ("ignores", 200), ("nothing", 404), ("", 401)])
+def test_an_endless_body_in_pieces_is_let_go_and_takes_no_memory(server: Any, raw: Any, path: str, status: int) -> None:
+    """Also where nobody asks for it, and where the caller has no key."""
+    running = server()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    one = raw(running)
+    line = f"POST /api/trial/{path} HTTP/1.1"
+    head = one.head(line, "Transfer-Encoding: chunked")
+    one.send(head if path else f"{line}\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    began = time.monotonic()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while time.monotonic() - began < 8:
+            one.send(piece)
+    assert time.monotonic() - began < 6, "the server went on reading"
+    assert one.answer()[0] == status
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 100, f"{grown:.0f} MB more"
+    with running.client() as user:
+        assert user.get("/api/session").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Content-Length: 5", "Content-Length: 6"),
+        ("Content-Length: -5",),
+        ("Content-Length: 5, 6",),
+        ("Content-Length: five",),
+        ("Content-Length: 99999999999999999999999999999999",),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: chunked, identity",),
+    ],
+)
+def test_a_length_that_lies_gets_an_error_and_the_connection_ends(server: Any, raw: Any, lines: tuple[str]) -> None:
+    """What two readers of one stream could understand in two ways lets a request be hidden in another (smuggling)."""
+    one = raw(server(limits=SMALL))
+    one.send(
+        one.head("POST /api/trial/echo HTTP/1.1", *lines) + "0\r\n\r\nGET /api/trial/named?name=hidden HTTP/1.1\r\n\r\n"
+    )
+    status, headers, body = one.answer()
+    assert status in (400, 413, 501)
+    assert b"x-name" not in body.lower()
+    assert headers["content-security-policy"] == SECURITY["content-security-policy"]
+
+
+def test_a_body_shorter_than_it_says_is_waited_for_and_then_given_up(server: Any, raw: Any) -> None:
+    one = raw(server(limits=Limits(silent_seconds=0.4)))
+    one.send(one.head("POST /api/trial/echo HTTP/1.1", "Content-Length: 900") + "only this")
+    began = time.monotonic()
+    status, _, body = one.answer()
+    assert status == 408
+    assert time.monotonic() - began < 4
+    assert json.loads(body) == {"error": "nothing came for 0.4 s; send the whole body"}
+
+
+def test_a_body_that_drips_is_given_up(server: Any, raw: Any) -> None:
+    one = raw(server(limits=Limits(silent_seconds=0.5, slowest=100)))
+    one.send(one.head("POST /api/trial/echo HTTP/1.1", "Content-Length: 900"))
+    began = time.monotonic()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while time.monotonic() - began < 10:
+            one.send("x")
+            time.sleep(0.1)
+            one.socket.settimeout(0.001)
+            with contextlib.suppress(TimeoutError):
+                if one.socket.recv(10, socket.MSG_PEEK):
+                    break
+    one.socket.settimeout(20)
+    status, _, body = one.answer()
+    assert status == 408
+    assert json.loads(body) == {"error": "the body comes too slowly; at least 100 bytes a second"}
+
+
+# ------------------------------------------------------------------------------------------------------- slow clients
+
+
+@pytest.mark.parametrize("sent", ["", "GET /api/session HT", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: b\r\n"])
+def test_a_head_that_does_not_come_to_its_end_is_given_up(server: Any, raw: Any, sent: str) -> None:
+    one = raw(server(limits=Limits(header_seconds=0.5)))
+    one.send(sent)
+    began = time.monotonic()
+    status, _, body = one.answer()
+    assert 0.3 < time.monotonic() - began < 4
+    assert status == 408
+    assert json.loads(body) == {"error": "no request came within 0.5 s"}
+
+
+def test_a_head_that_drips_is_given_up_also_as_the_second_of_a_connection(server: Any, raw: Any) -> None:
+    one = raw(server(limits=Limits(header_seconds=0.6)))
+    one.send(one.head("GET /api/session HTTP/1.1"))
+    assert b"200" in one.socket.recv(65536)
+    began = time.monotonic()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        one.send("GET / HTTP/1.1\r\n")
+        while time.monotonic() - began < 10:
+            one.send("X-A: b\r\n")
+            time.sleep(0.1)
+    assert time.monotonic() - began < 5
+
+
+def test_many_slow_clients_do_not_keep_others_from_being_answered(server: Any, raw: Any) -> None:
+    running = server(limits=Limits(header_seconds=2.0, connections=100, connections_each=60))
+    slow = [raw(running) for _ in range(50)]
+    for each in slow:
+        each.send("GET / HTTP/1.1\r\nX-A: ")
+    with running.client() as user:
+        began = time.monotonic()
+        assert user.get("/api/session").status_code == 200
+        assert time.monotonic() - began < 1
+    assert {each.answer()[0] for each in slow} == {408}
+
+
+def test_a_client_that_does_not_read_is_let_go(server: Any, raw: Any) -> None:
+    running = server(limits=Limits(silent_seconds=0.5, slowest=10_000))
+    one = raw(running, buffer=4096)
+    one.send(one.head("GET /api/trial/large?size=50000000 HTTP/1.1"))
+    end = time.monotonic() + 10
+    while not running.server.server_state.connections and time.monotonic() < end:
+        time.sleep(0.01)
+    while running.server.server_state.connections and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running.server.server_state.connections, "its connection is still open"
+    assert not running.server.server_state.tasks, "its answer is still under way"
+
+
+def test_a_client_that_reads_slowly_but_reads_gets_all(server: Any, raw: Any) -> None:
+    one = raw(server(limits=Limits(silent_seconds=0.3, slowest=10_000)), buffer=65536)
+    one.send(one.head("GET /api/trial/large?size=1310720 HTTP/1.1", "Connection: close"))
+    got = 0
+    while part := one.socket.recv(32768):
+        got += len(part)
+        time.sleep(0.03)
+    assert got > 1310720
+
+
+# ----------------------------------------------------------------------------------------------------- rate, number
+
+
+def test_a_key_gets_so_many_requests_a_second_and_others_are_not_touched(server: Any) -> None:
+    running = server(limits=Limits(rate=2.0, burst=5))
+    with running.client() as user, running.client() as other:
+        found = [user.get("/api/session") for _ in range(8)]
+        assert [each.status_code for each in found[:5]] == [200] * 5
+        assert found[-1].status_code == 429
+        assert found[-1].headers["retry-after"] == "1"
+        assert "at most 2 a second; try again in 1 s" in found[-1].json()["error"]
+        assert other.get("/api/session").status_code == 200
+        time.sleep(1.0)
+        assert user.get("/api/session").status_code == 200, "after as long as it was told"
+
+
+def test_an_address_without_a_key_gets_fewer(server: Any) -> None:
+    running = server(limits=Limits(open_rate=1.0, open_burst=4))
+    with running.client(None) as user:
+        assert [user.get("/").status_code for _ in range(6)] == [200] * 4 + [429] * 2
+        assert user.get("/healthz").status_code == 200, "whoever watches the server must not be refused"
+
+
+def test_a_key_has_so_many_requests_at_once(server: Any) -> None:
+    running = server(limits=Limits(at_once=3, at_once_in_all=4))
+    statuses: list[int] = []
+    with running.client() as user, running.client() as other:
+        threads = [
+            threading.Thread(target=lambda: statuses.append(user.get("/api/trial/slow?seconds=1.5").status_code))
+            for _ in range(5)
+        ]
+        for each in threads:
+            each.start()
+            time.sleep(0.1)
+        assert (
+            user.get("/api/session")
+            .json()["error"]
+            .endswith("has 3 requests under way, which is the most; end one first")
+        )
+        more = threading.Thread(target=lambda: other.get("/api/trial/slow?seconds=1"))
+        more.start()
+        time.sleep(0.2)
+        with running.client() as third:
+            busy = third.get("/api/session")
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+        for each in (*threads, more):
+            each.join()
+        assert sorted(statuses) == [200, 200, 200, 429, 429]
+        assert user.get("/api/session").status_code == 200
+
+
+def test_an_address_has_so_many_connections(server: Any, raw: Any) -> None:
+    running = server(limits=Limits(connections=8, connections_each=5))
+    kept = [raw(running) for _ in range(5)]
+    time.sleep(0.2)
+    status, headers, body = raw(running).answer()
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert json.loads(body) == {"error": "too many connections; close one, or try again in 5 s"}
+    kept[0].socket.close()
+    time.sleep(0.2)
+    with running.client() as user:
+        assert user.get("/api/session").status_code == 200
+
+
+# ------------------------------------------------------------------------------------------------------- WebSockets
+
+
+def socket_of(running: Any, path: str = "/api/trial/socket", **more: Any) -> Any:
+    headers = {"Authorization": f"Bearer {running.key()}"}
+    return connect(f"ws://127.0.0.1:{running.port}{path}", additional_headers=headers, proxy=None, **more)
+
+
+def test_a_message_that_is_too_large_ends_the_socket(server: Any) -> None:
+    with socket_of(server(limits=Limits(message_bytes=1000))) as one:
+        one.send("x" * 1000)
+        assert one.recv() == "x" * 1000
+        one.send("x" * 1001)
+        with pytest.raises(ConnectionClosed) as closed:
+            one.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+def test_a_quiet_socket_stays_open_and_the_server_s_end_is_told_in_good_form(server: Any) -> None:
+    running = server(limits=Limits(header_seconds=0.3, silent_seconds=0.3))
+    with socket_of(running) as one:
+        time.sleep(1.0)
+        one.send("still there")
+        assert one.recv() == "still there"
+        running.server.should_exit = True
+        with pytest.raises(ConnectionClosed) as closed:
+            one.recv(timeout=5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+
+
+def test_a_flood_of_messages_waits_in_the_client(server: Any) -> None:
+    with socket_of(server(limits=Limits(messages=50))) as one:
+        began = time.monotonic()
+        sender = threading.Thread(target=lambda: [one.send(str(at)) for at in range(150)])
+        sender.start()
+        assert [one.recv() for _ in range(150)] == [str(at) for at in range(150)], "none is lost"
+        assert time.monotonic() - began > 1.5
+        sender.join()
+
+
+def test_a_flood_of_pings_ends_the_socket(server: Any) -> None:
+    def flood(one: Any) -> None:
+        for _ in range(1000):
+            one.ping()
+            time.sleep(0.001)
+        one.recv(timeout=5)
+
+    with socket_of(server()) as one, pytest.raises(ConnectionClosed) as closed:
+        flood(one)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_a_key_has_so_many_sockets(server: Any) -> None:
+    running = server(limits=Limits(sockets=2))
+    headers = {"Authorization": f"Bearer {running.key()}"}
+    address = f"ws://127.0.0.1:{running.port}/api/trial/socket"
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(address, additional_headers=headers, proxy=None))
+        with pytest.raises(InvalidStatus) as refused:
+            connect(address, additional_headers=headers, proxy=None)
+        assert refused.value.response.status_code == 429
+        assert b"has 2 WebSockets under way" in (refused.value.response.body or b"")
+    time.sleep(0.3)
+    with connect(address, additional_headers=headers, proxy=None) as one:
+        one.send("again")
+        assert one.recv() == "again"
+
+
+def test_a_viewer_that_does_not_read_is_let_go(server: Any, raw: Any) -> None:
+    running = server(limits=Limits(silent_seconds=0.5, slowest=10_000))
+    one = raw(running, buffer=4096)
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    one.send(one.head("GET /api/trial/pours HTTP/1.1", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+    assert b"101" in one.socket.recv(1000)
+    end = time.monotonic() + 10
+    while running.server.server_state.connections and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running.server.server_state.connections, "its connection is still open"
+    end = time.monotonic() + 5
+    while running.server.server_state.tasks and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running.server.server_state.tasks, "it is still poured to"
