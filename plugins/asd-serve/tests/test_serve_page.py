@@ -221,7 +221,13 @@ def test_history_from_minutes_to_a_year(look: Callable[..., looking.Look]) -> No
     found = look()
     page = found.page
     found.go("machines/pump%201")
-    for name, length in (("Hour", 3600), ("Day", 86400), ("Week", 7 * 86400), ("Month", 30 * 86400), ("Year", 365 * 86400)):
+    for name, length in (
+        ("Hour", 3600),
+        ("Day", 86400),
+        ("Week", 7 * 86400),
+        ("Month", 30 * 86400),
+        ("Year", 365 * 86400),
+    ):
         with page.expect_response(lambda answer, length=length: _asks_for(answer.url, length)) as answer:
             page.get_by_role("button", name=name, exact=True).click()
         points = answer.value.json()["points"]
@@ -262,7 +268,11 @@ def test_two_fingers_zoom(look: Callable[..., looking.Look]) -> None:
     touch = page.context.new_cdp_session(page)
 
     def fingers(kind: str, apart: float) -> None:
-        points = [] if kind == "touchEnd" else [{"x": middle - apart, "y": y, "id": 0}, {"x": middle + apart, "y": y, "id": 1}]
+        points = (
+            []
+            if kind == "touchEnd"
+            else [{"x": middle - apart, "y": y, "id": 0}, {"x": middle + apart, "y": y, "id": 1}]
+        )
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     fingers("touchStart", 40)
@@ -308,7 +318,9 @@ def test_a_thousand_events_scroll(look: Callable[..., looking.Look]) -> None:
     assert min(longest) <= SCROLLED, longest
     assert OLDEST.capitalize() in page.locator(".events").inner_text()
     assert page.locator(".events li").count() < 60
-    assert page.locator(".events li").last.get_attribute("aria-posinset") == page.locator(".events li").last.get_attribute("aria-setsize")
+    assert page.locator(".events li").last.get_attribute("aria-posinset") == page.locator(
+        ".events li"
+    ).last.get_attribute("aria-setsize")
     assert int(page.locator(".events li").last.get_attribute("aria-posinset")) > EVENTS
 
 
@@ -348,7 +360,9 @@ def test_the_connection_comes_back(chromium: Any, stage: Path, server: looking.S
         arguments = [*server.process.args[:-1], server.url.split(":")[2].split("/")[0]]
         server.end()
         page.get_by_text(re.compile(r"Connection lost since \d\d:\d\d:\d\d")).wait_for()
-        server.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=server.folder)
+        server.process = subprocess.Popen(
+            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=server.folder
+        )
         page.get_by_text("Connected again.").wait_for()
         assert page.locator("#connection").inner_text() == ""
         first = page.locator("tbody td").first
