@@ -378,7 +378,7 @@ export const texts = {
     fromMachine: (name) => `Recording ${name}`,
     fromBrowser: (label) => (label ? `Recording from ${label}` : "Recording"),
     enough: "ten minutes",
-    clips: (n) => `${count(n, "clip")} recorded`,
+    clips: (n, left) => `${count(n, "clip")} recorded${left ? `, ${number.format(left)} left out` : ""}`,
     stop: "Stop and go on",
     discard: "Discard",
     discardTitle: "Discard the recording?",
