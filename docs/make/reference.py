@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -247,6 +248,7 @@ VALUES = {
     "machine": "fan",
     "event": "$EVENT",
     "note": "1",
+    "number": "1",
     "id": "1",
     "recording": "$RECORDING",
     "job": "$JOB",
@@ -282,9 +284,10 @@ def server_description() -> dict[str, Any]:
     from asd_serve.app import application
     from asd_serve.state import State
 
-    state = State(Path("asd-serve"), {})
-    with state.stack:
-        found: dict[str, Any] = application(state).openapi()
+    with tempfile.TemporaryDirectory() as folder:
+        state = State(Path(folder), {})
+        with state.stack:
+            found: dict[str, Any] = application(state).openapi()
     return found
 
 
@@ -340,17 +343,17 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 
 def _body(content: dict[str, Any]) -> Any:
-    """Return an example of a body: its own, or one value for each field that must be there."""
+    """Return an example of a body: its own, or a value for each field that must be there or has an example."""
     schema = content.get("schema", {})
     if "example" in content or schema.get("examples"):
         return content.get("example", next(iter(schema.get("examples", [])), None))
     usual: dict[str, Any] = {"string": "pump", "number": 1.0, "integer": 1, "boolean": True, "array": [], "object": {}}
     fields = schema.get("properties", {})
+    shown = {*schema.get("required", fields), *(name for name, each in fields.items() if each.get("examples"))}
     return {
-        name: next(
-            iter(fields[name].get("enum") or fields[name].get("examples") or [usual.get(fields[name].get("type"))])
-        )
-        for name in schema.get("required", fields)
+        name: next(iter(each.get("enum") or each.get("examples") or [usual.get(each.get("type"))]))
+        for name, each in fields.items()
+        if name in shown
     }
 
 

@@ -223,7 +223,7 @@ def test_feedback_reaches_the_history(history: Path) -> None:
     assert text(fault).startswith("Noted: ")
     assert not back.is_error
     assert not note.is_error
-    assert "is no alarm but 'started'; list_events lists the alarms" in text(wrong)
+    assert "is of the kind 'started'; only alarm, unlike, drift are judged" in text(wrong)
     assert odd.is_error
     assert long.is_error
     known = json.loads(text(facts))
