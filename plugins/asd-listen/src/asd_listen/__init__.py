@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from asd_listen.kept import kept_of as kept_of
     from asd_listen.levels import LevelMeter as LevelMeter
     from asd_listen.levels import Second as Second
-    from asd_listen.levels_kept import LevelSeries as LevelSeries
-    from asd_listen.levels_kept import level_series as level_series
+    from asd_listen.levels_over_time import LevelSeries as LevelSeries
+    from asd_listen.levels_over_time import level_series as level_series
     from asd_listen.listener import Listener as Listener
     from asd_listen.overview import MachineState as MachineState
     from asd_listen.overview import machine_states as machine_states
@@ -59,7 +59,7 @@ _NAMES = {
     "HistoryError": "schema",
     "Kept": "kept",
     "LevelMeter": "levels",
-    "LevelSeries": "levels_kept",
+    "LevelSeries": "levels_over_time",
     "Listener": "listener",
     "MachineState": "overview",
     "Point": "reader",
@@ -83,7 +83,7 @@ _NAMES = {
     "is_listening": "remarks",
     "judge": "remarks",
     "kept_of": "kept",
-    "level_series": "levels_kept",
+    "level_series": "levels_over_time",
     "machine_states": "overview",
     "note": "remarks",
     "preview_normal": "preview",

@@ -12,7 +12,7 @@ from asd_listen.reader import Reader
 
 _MINUTE = 60.0
 _decode = msgspec.json.Decoder(dict[str, tuple[float, float]]).decode
-_MOST = 4
+_MOST = 2
 """Minutes that are looked at for a point: a year of minutes takes seconds to read, and steady sound needs few."""
 
 
