@@ -40,7 +40,7 @@ def only_server(folder: Path) -> Iterator[None]:
     """
     import filelock
 
-    lock = filelock.FileLock(folder / ".serve.sqlite.lock", timeout=0)
+    lock = filelock.FileLock(folder / ".serve.sqlite.lock", timeout=0, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
