@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterable
 
+from fastapi.responses import RedirectResponse
 from fastapi.websockets import WebSocket
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,8 +100,11 @@ class Rooted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if self.root and scope["type"] != "lifespan":
+            if scope["path"] == self.root and scope["type"] == "http":  # addresses in the page are relative
+                await RedirectResponse(f"{self.root}/", 307)(scope, receive, send)
+                return
             scope = {**scope, "root_path": self.root}
-            if not (scope["path"] == self.root or scope["path"].startswith(f"{self.root}/")):
+            if not scope["path"].startswith(f"{self.root}/"):
                 scope["path"] = self.root + scope["path"]
                 scope["raw_path"] = self.root.encode() + scope.get("raw_path", b"")
         await self.app(scope, receive, send)
