@@ -14,8 +14,9 @@ import teaching_plant
 from asd_serve.limits import Limits
 
 _FREE = Limits(rate=1e6, burst=10**6, open_rate=1e6, open_burst=10**6, wrong_keys=10**6)
-_LEFT_OUT = "positive_data_acceptance"
-"""Whether all that fits the description is taken: it cannot say that since comes before until."""
+_LEFT_OUT = "positive_data_acceptance,negative_data_rejection"
+"""What it cannot judge here: the description cannot say that since comes before until, and a name in a path that it takes
+for a wrong one is replaced by one that there is."""
 
 
 @pytest.mark.slow
@@ -24,6 +25,9 @@ def test_schemathesis_finds_nothing(server: Any, plant: Path, tmp_path: Path) ->
     own = teaching_plant.copied(plant.parent, tmp_path / "plant")
     models = {each.stem: each for each in (own / "models").glob("*.asd")}
     running = server(models, history=own / "history", limits=_FREE)
+    known = {"machine": "fan", "model": "fan", "event": teaching_plant.alarm_of(own)}
+    lines = [f'"path.{name}" = "{value}"' for name, value in known.items()]
+    (tmp_path / "schemathesis.toml").write_text("\n".join(("[parameters]", *lines)))
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/api/openapi.json"),
