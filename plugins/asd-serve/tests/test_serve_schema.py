@@ -15,8 +15,8 @@ from asd_serve.limits import Limits
 
 _FREE = Limits(rate=1e6, burst=10**6, open_rate=1e6, open_burst=10**6, wrong_keys=10**6)
 _LEFT_OUT = "positive_data_acceptance,negative_data_rejection"
-"""What it cannot judge here: the description cannot say that since comes before until, and a name in a path that it takes
-for a wrong one is replaced by one that there is."""
+"""What it cannot judge here: the description cannot say that since comes before until, and a name in a path that it
+takes for a wrong one is replaced by one that there is."""
 
 
 @pytest.mark.slow

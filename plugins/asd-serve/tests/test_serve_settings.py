@@ -190,5 +190,5 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(
 
 
 def test_without_a_listener_there_are_no_settings(client: Callable[..., Any]) -> None:
-    error = answered(client("administer").get("/api/settings"), 404)["error"]
+    error = answered(client("administer").get("/api/settings"), 409)["error"]
     assert error.startswith("no listener runs in this server: its settings are where 'asd listen' runs")

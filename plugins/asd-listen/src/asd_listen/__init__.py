@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from asd_listen.kept import Kept as Kept
     from asd_listen.kept import healthy_clips as healthy_clips
     from asd_listen.kept import kept_of as kept_of
-    from asd_listen.level_series import LevelSeries as LevelSeries
-    from asd_listen.level_series import level_series as level_series
     from asd_listen.levels import LevelMeter as LevelMeter
     from asd_listen.levels import Second as Second
+    from asd_listen.levels_kept import LevelSeries as LevelSeries
+    from asd_listen.levels_kept import level_series as level_series
     from asd_listen.listener import Listener as Listener
     from asd_listen.overview import MachineState as MachineState
     from asd_listen.overview import machine_states as machine_states
@@ -59,7 +59,7 @@ _NAMES = {
     "HistoryError": "schema",
     "Kept": "kept",
     "LevelMeter": "levels",
-    "LevelSeries": "level_series",
+    "LevelSeries": "levels_kept",
     "Listener": "listener",
     "MachineState": "overview",
     "Point": "reader",
@@ -83,7 +83,7 @@ _NAMES = {
     "is_listening": "remarks",
     "judge": "remarks",
     "kept_of": "kept",
-    "level_series": "level_series",
+    "level_series": "levels_kept",
     "machine_states": "overview",
     "note": "remarks",
     "preview_normal": "preview",

@@ -170,6 +170,12 @@ class History(Reader):
         newest = "(SELECT max(time) FROM verdicts WHERE machine = machines.id)"
         self.write([(f"UPDATE machines SET watched_after = {newest} WHERE name = ?", (_encodable(machine),))])
 
+    def last_verdict(self, machine: str) -> float | None:
+        """Return the time of the last verdict on a machine."""
+        newest = "SELECT max(time) FROM verdicts WHERE machine = (SELECT id FROM machines WHERE name = ?)"
+        found: float | None = self.ask(newest, (_encodable(machine),))[0][0]
+        return found
+
     def unseen(self, machine: str, last: float | None) -> list[Row]:
         """Return the verdicts that a monitor must catch up with after a kill.
 

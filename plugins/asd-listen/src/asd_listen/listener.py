@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asd
+from asd.command import copy_of_monitor
 from asd.errors import AsdError, MonitorError, SourceError
 from asd.plugin import Block, Clip, Event
 from asd_listen.alerts import Alerts
@@ -141,15 +142,38 @@ class Listener:
     def _machine(self, own: Any, scorer: Any, folder: Path, stack: ExitStack) -> Machine:
         file = folder / f"{quote(own.name, safe=' ')}.monitor"
         rate = own.false_alarms or self.settings.false_alarms or None
+        former = self._former_monitor(own.name, file, scorer.model)
         if not file.exists():
             self.history.monitor_begun(own.name)
         monitor = stack.enter_context(asd.Monitor.open(file, scorer.model, rate, save_each=False))
+        if former:  # what the other model said meanwhile is of another scale
+            monitor.state.evidence.last_time = self.history.last_verdict(own.name)
         self._catch_up(own.name, monitor)
         monitor.keep()
         name = Path(own.model or self.settings.model).stem
         self.history.machine(own.name, model=monitor.state.model, monitor=file, model_name=name)
         feed = Feed(own.name, lambda: source_of(own), self._arrived)
         return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
+
+    def _former_monitor(self, name: str, file: Path, model: Any) -> bool:
+        """Set the monitor of another model aside; return whether one that was set aside before goes on in its place."""
+        try:
+            own = copy_of_monitor(file).state.model
+        except MonitorError:  # there is none, or it is told when it is opened
+            return False
+        digest = asd.Monitor(model).state.model
+        if own == digest:
+            return False
+        aside = file.parent / "former"
+        aside.mkdir(exist_ok=True)
+        file.replace(aside / f"{file.stem}.{own[:16]}.monitor")
+        kept = aside / f"{file.stem}.{digest[:16]}.monitor"
+        again = kept.exists()
+        if again:
+            kept.replace(file)
+        how = "goes on with its monitor from then" if again else "its monitor begins anew"
+        self._say(f"{name}: another model than before; {how}", "info")
+        return again
 
     def _catch_up(self, name: str, monitor: Any) -> None:
         """Let a monitor watch what the history has of it and its own file has not: a kill came between the two."""

@@ -109,7 +109,8 @@ def _watch(monitor: Any, rows: list[Row]) -> list[float]:
 
 def _spared(reader: Reader, machine: str, monitor: Any) -> list[dict[str, Any]]:
     """Return the alarms during which a monitor that knows the sound raises none when it watches the same clips."""
-    since = clock.time() - DAYS * 86400
+    began = reader.ask("SELECT watched_after FROM machines WHERE name = ?", (machine,))[0][0]
+    since = max(clock.time() - DAYS * 86400, began or 0.0)  # scores of before are another model's
     rows = list(reader.rows("verdicts", machine, since, last=_MOST))
     events = [each for each in reader.rows("events", machine, since) if each["kind"] in ("alarm", "cleared")]
     monitor.restart("watching", None)

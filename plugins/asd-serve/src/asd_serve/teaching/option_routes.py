@@ -81,6 +81,6 @@ def _change(state: State, path: Path, body: Wanted) -> dict[str, Any]:
 def _file(state: State) -> Path:
     if state.listen is None or state.plant is None:
         raise RequestError(
-            404, "no listener runs in this server: its settings are where 'asd listen' runs, or start it with --listen"
+            409, "no listener runs in this server: its settings are where 'asd listen' runs, or start it with --listen"
         )
     return state.listen

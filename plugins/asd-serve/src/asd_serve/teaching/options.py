@@ -154,6 +154,15 @@ def changed(path: Path, wanted: Mapping[str, Any], models: Mapping[str, Path]) -
     return after, settings_from(tomllib.loads(after))
 
 
+def with_model(text: str, machine: str, model: str) -> str:
+    """Return the text of a settings' file in which the source of a machine names another model."""
+    document = tomlkit.parse(text)
+    names = [each.name for each in settings_from(tomllib.loads(text)).source]
+    tables: Any = document["source"]
+    tables[names.index(machine)]["model"] = model
+    return tomlkit.dumps(document)
+
+
 def _merge(document: Any, name: str, before: Mapping[str, Any], wanted: Any) -> None:
     if not isinstance(wanted, Mapping):
         raise SettingError(f"{name}: expected a table, got {type(wanted).__name__}", name, "")

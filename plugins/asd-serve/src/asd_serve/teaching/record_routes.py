@@ -8,7 +8,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response, WebSocket, WebSocketDisconnect
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from asd_serve.access import Administering
 from asd_serve.errors import RequestError
@@ -29,12 +29,14 @@ def _teaching(state: Serving) -> Teaching:
 
 
 Taught = Annotated[Teaching, Depends(_teaching)]
-Id = Annotated[str, Path(max_length=40)]
+RecordingId = Annotated[str, Path(max_length=40, alias="recording")]
+JobId = Annotated[str, Path(max_length=40, alias="job")]
 
 
 class Wanted(BaseModel):
     """What is to be recorded: a machine that is listened to, or else what a browser sends."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "pump 1, healthy", "browser": True}]})
     name: str = Field(max_length=60, examples=["pump 1, healthy"])
     machine: str | None = Field(default=None, max_length=200)
     browser: bool = Field(False, examples=[True])
@@ -47,6 +49,7 @@ class Wanted(BaseModel):
 class FitWanted(BaseModel):
     """What is to be learned from, and what the model will be called."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"recording": "4f2a9c0e1b7d6385", "name": "pump 1"}]})
     recording: str = Field(max_length=40)
     name: str = Field(max_length=60, examples=["pump 1"])
     quality: Literal["fast", "default", "best"] = "fast"
@@ -95,22 +98,22 @@ async def recordings(teaching: Taught, _: Administering) -> dict[str, Any]:
     return {"recordings": [each.to_dict() for each in teaching.recordings.all]}
 
 
-@router.get("/recordings/{number}", tags=["recordings"])
-async def recording(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
+@router.get("/recordings/{recording}", tags=["recordings"])
+async def recording(teaching: Taught, _: Administering, number: RecordingId) -> dict[str, Any]:
     """Return how a recording stands, and what is wrong with it so far."""
     return teaching.recordings.find(number).to_dict()
 
 
-@router.post("/recordings/{number}/stop", tags=["recordings"])
-async def stop_recording(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
+@router.post("/recordings/{recording}/stop", tags=["recordings"])
+async def stop_recording(teaching: Taught, _: Administering, number: RecordingId) -> dict[str, Any]:
     """End a recording; what has come is kept."""
     found = teaching.recordings.find(number)
     await asyncio.to_thread(found.stop, "stopped")
     return found.to_dict()
 
 
-@router.delete("/recordings/{number}", status_code=204, tags=["recordings"])
-async def delete_recording(teaching: Taught, _: Administering, number: Id) -> Response:
+@router.delete("/recordings/{recording}", status_code=204, tags=["recordings"])
+async def delete_recording(teaching: Taught, _: Administering, number: RecordingId) -> Response:
     """Delete a recording with its clips; models that learned from it stay."""
     if number in teaching.in_use:
         raise RequestError(409, "a model is learning from this recording; end that job first")
@@ -118,12 +121,12 @@ async def delete_recording(teaching: Taught, _: Administering, number: Id) -> Re
     return Response(status_code=204)
 
 
-@router.websocket("/recordings/{number}/sound")
+@router.websocket("/recordings/{recording}/sound")
 async def sound(
     websocket: WebSocket,
     state: Serving,
     _: Administering,
-    number: Id,
+    number: RecordingId,
     rate: Annotated[int, Query(ge=RATES[0], le=RATES[1])],
     format: Annotated[Literal["s16le", "f32le"], Query()] = "s16le",  # noqa: A002  # its name in the address
 ) -> None:
@@ -174,13 +177,13 @@ async def begin_fit(state: Serving, teaching: Taught, caller: Administering, bod
     return job.to_dict()
 
 
-@router.get("/jobs/{number}", tags=["fits"])
-async def job(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
+@router.get("/jobs/{job}", tags=["fits"])
+async def job(teaching: Taught, _: Administering, number: JobId) -> dict[str, Any]:
     """Return how a job goes."""
     return teaching.jobs.find(number).to_dict()
 
 
-@router.delete("/jobs/{number}", tags=["fits"])
-async def cancel(teaching: Taught, _: Administering, number: Id) -> dict[str, Any]:
+@router.delete("/jobs/{job}", tags=["fits"])
+async def cancel(teaching: Taught, _: Administering, number: JobId) -> dict[str, Any]:
     """End a job before its time; nothing is left of it."""
     return teaching.jobs.cancel(number).to_dict()

@@ -78,9 +78,12 @@ async def noted(plant: Planted, caller: Telling, event: EventId, body: Note) -> 
     return await answered(plant, event, "The note is kept.", later=False, note=number)
 
 
-@router.delete("/notes/{number}")
+@router.delete("/notes/{note}")
 async def withdrawn(
-    plant: Planted, caller: Telling, event: EventId, number: Annotated[int, Path(ge=1, le=2**62)]
+    plant: Planted,
+    caller: Telling,
+    event: EventId,
+    number: Annotated[int, Path(ge=1, le=2**62, alias="note", examples=[1])],
 ) -> Answer:
     """Take a note back; the history keeps that it was there."""
     await told(plant, event, withdraw, number, by=caller.name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from asd_serve.teaching import option_routes, record_routes, remark_routes
+from asd_serve.teaching import option_routes, record_routes, remark_routes, update_routes
 from asd_serve.teaching.teaching import begin as begin
 
 router = APIRouter()
-for part in (remark_routes, record_routes, option_routes):
+for part in (remark_routes, record_routes, option_routes, update_routes):
     router.include_router(part.router)

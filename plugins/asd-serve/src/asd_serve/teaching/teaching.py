@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from asd_serve.errors import RequestError
 from asd_serve.judging.judging import judging_of
 from asd_serve.state import State
 from asd_serve.teaching.jobs import Jobs
 from asd_serve.teaching.recording import Recordings
+from asd_serve.teaching.updates import Updates
 
 _beginning = threading.Lock()
 
@@ -31,6 +32,10 @@ class Teaching:
         Healthy sound that was recorded.
     jobs : Jobs
         Work that takes long.
+    updates : Updates
+        What was taught to machines' models.
+    previewed : tuple or None
+        What the last preview of an update was of, and what it said.
     models : Path
         The folder of models that were made here.
     """
@@ -40,6 +45,8 @@ class Teaching:
         self.models = state.folder / "models"
         self.recordings = Recordings(state.folder / "recordings")
         self.jobs = Jobs()
+        self.updates = Updates(state.folder / "updates.json")
+        self.previewed: tuple[Any, dict[str, Any]] | None = None
         self.in_use: dict[str, int] = {}
         self._names: set[str] = set()
         self._lock = threading.Lock()
@@ -87,6 +94,11 @@ class Teaching:
         """Serve a model from now on; errors as for `asd_serve.judging.models.Models.add`."""
         judging_of(self.state).models.add(name, path)
         self.state.models[name] = path
+
+    def forget(self, name: str) -> None:
+        """Serve a model no more."""
+        judging_of(self.state).models.remove(name)
+        self.state.models.pop(name, None)
 
 
 def teaching_of(state: State) -> Teaching:
