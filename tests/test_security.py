@@ -33,6 +33,7 @@ ASD = os.environ["ASD_COMMAND"]
 
 HERE, WEIGHTS = "tests/test_security.py", "tests/weights"
 LISTEN = "plugins/asd-listen/tests"
+SERVE = "plugins/asd-serve/tests/test_serve"
 SENTENCES = {
     "A model file holds numbers and text": [f"{HERE}::test_a_pickle_is_no_model_and_is_not_run"],
     "It names components by their registered names": [f"{HERE}::test_a_component_that_is_not_installed_is_an_error"],
@@ -145,6 +146,117 @@ SENTENCES = {
     "A model file holds what a detector learned": [f"{HERE}::test_a_model_file_holds_no_sound_and_no_folders"],
     "For explanations it holds how loud": [f"{HERE}::test_levels_in_a_model_file_do_not_tell_when"],
     "With `--group` it holds the names of the groups": [f"{HERE}::test_groups_in_a_model_file_are_ends_of_paths"],
+    # What asd serve rules out.
+    "Every path of the interface needs a key but `/healthz`,": [
+        f"{SERVE}_access.py::test_no_path_of_the_interface_is_open_but_what_must_be",
+        f"{SERVE}_access.py::test_a_path_that_nobody_made_needs_a_key_too",
+    ],
+    "Every path says which role it needs, and a role includes": [
+        f"{SERVE}_access.py::test_every_path_says_which_role_it_needs",
+        f"{SERVE}_access.py::test_a_role_includes_those_before_it",
+        f"{SERVE}_access.py::test_what_a_role_may_not_do_is_told",
+    ],
+    "No path of a request leads to a file: not by `..`,": [
+        f"{SERVE}_answers.py::test_no_path_leads_out_of_the_page",
+    ],
+    "A page of somebody else cannot act with your cookie (CSRF),": [
+        f"{SERVE}_access.py::test_a_cookie_alone_changes_nothing",
+        f"{SERVE}_access.py::test_another_page_cannot_begin_a_session",
+        f"{SERVE}_access.py::test_a_page_of_somebody_else_gets_no_socket",
+    ],
+    "No page of another origin may read an answer: no header of": [
+        f"{SERVE}_answers.py::test_no_page_of_somebody_else_may_read_anything",
+    ],
+    "The server answers to its addresses and its own names only,": [
+        f"{SERVE}_answers.py::test_a_name_that_somebody_lets_point_here_is_refused",
+        f"{SERVE}_answers.py::test_its_own_names_and_addresses_and_those_allowed_are_answered",
+    ],
+    "A key has 190 random bits and is kept as its SHA-256 alone;": [
+        f"{SERVE}_access.py::test_a_key_is_kept_as_its_hash_alone",
+        f"{SERVE}_access.py::test_a_session_is_kept_as_its_hash_alone",
+    ],
+    "A revoked key, its sessions and its open WebSockets end at": [
+        f"{SERVE}_access.py::test_a_revoked_key_and_its_sessions_are_of_no_use_at_once",
+        f"{SERVE}_access.py::test_an_open_socket_ends_when_its_key_is_revoked",
+    ],
+    "Guessing is slowed down for each address, and never locks": [
+        f"{SERVE}_access.py::test_guessing_is_slowed_down_and_locks_nobody_else_out",
+    ],
+    "A key in an address is not taken: addresses are written to": [
+        f"{SERVE}_access.py::test_a_key_in_the_address_is_not_taken",
+    ],
+    "The cookie is out of the reach of scripts (HttpOnly), of": [
+        f"{SERVE}_access.py::test_a_session_s_cookie_is_out_of_the_reach_of_scripts_and_other_pages",
+    ],
+    "A session ends after a week without use, after a month in": [
+        f"{SERVE}_access.py::test_a_session_ends_by_itself",
+        f"{SERVE}_access.py::test_a_session_ends_when_it_is_told_to",
+        f"{SERVE}_access.py::test_a_new_session_replaces_the_one_before",
+    ],
+    "What a client sends is never a command of SQL, a header, or": [
+        f"{SERVE}_access.py::test_the_database_is_no_place_for_a_command_of_sql",
+    ],
+    "A name cannot put a header or a second answer into an": [
+        f"{SERVE}_answers.py::test_no_header_can_be_put_in_by_a_name",
+        f"{SERVE}_answers.py::test_markup_and_control_characters_in_a_request_come_back_as_data",
+    ],
+    "The browser runs no script and takes no style but files of": [
+        f"{SERVE}_answers.py::test_every_answer_has_the_headers_that_protect_its_reader",
+        f"{SERVE}_answers.py::test_the_policy_allows_no_script_and_no_style_but_files_of_this_server",
+    ],
+    "A request that two readers could understand in two ways": [
+        f"{SERVE}_limits.py::test_a_length_that_lies_gets_an_error_and_the_connection_ends",
+    ],
+    "The server binds to this computer alone unless you say": [
+        f"{SERVE}_command.py::test_to_be_reached_by_others_without_tls_is_warned_of",
+    ],
+    "TLS is 1.2 or newer; certificates that do not fit are told": [
+        f"{SERVE}_command.py::test_tls_by_files",
+        f"{SERVE}_command.py::test_certificates_that_do_not_fit_are_told_in_one_line",
+    ],
+    "Who asks is taken from a proxy only if you have named that": [
+        f"{SERVE}_proxy.py::test_only_a_proxy_that_was_named_says_who_asks",
+        f"{SERVE}_proxy.py::test_who_is_asked_for_by_another_name_than_the_proxy_s_is_not_there",
+    ],
+    "An unexpected error tells a number, and nothing of the": [
+        f"{SERVE}_answers.py::test_an_unexpected_error_tells_nothing_of_the_inside_and_the_log_all",
+        f"{SERVE}_answers.py::test_every_error_is_one_line_of_json",
+    ],
+    "A database of a newer version, of another program, or a": [
+        f"{SERVE}_command.py::test_a_database_that_is_none_of_ours_stays_as_it_is",
+    ],
+    "A body is counted as it comes, whatever it says of its": [
+        f"{SERVE}_limits.py::test_a_body_that_is_too_large_is_refused",
+        f"{SERVE}_limits.py::test_ten_gigabytes_are_refused_before_they_are_sent",
+        f"{SERVE}_limits.py::test_an_endless_body_in_pieces_is_let_go_and_takes_no_memory",
+    ],
+    "A client that sends or reads too slowly is let go, and": [
+        f"{SERVE}_limits.py::test_a_head_that_does_not_come_to_its_end_is_given_up",
+        f"{SERVE}_limits.py::test_a_body_that_drips_is_given_up",
+        f"{SERVE}_limits.py::test_a_client_that_does_not_read_is_let_go",
+        f"{SERVE}_limits.py::test_many_slow_clients_do_not_keep_others_from_being_answered",
+    ],
+    "A key, and an address without one, get so many requests a": [
+        f"{SERVE}_limits.py::test_a_key_gets_so_many_requests_a_second_and_others_are_not_touched",
+        f"{SERVE}_limits.py::test_an_address_without_a_key_gets_fewer",
+        f"{SERVE}_limits.py::test_a_key_has_so_many_requests_at_once",
+        f"{SERVE}_limits.py::test_an_address_has_so_many_connections",
+    ],
+    "A flood of messages on a WebSocket waits in the client;": [
+        f"{SERVE}_limits.py::test_a_flood_of_messages_waits_in_the_client",
+        f"{SERVE}_limits.py::test_a_message_that_is_too_large_ends_the_socket",
+        f"{SERVE}_limits.py::test_a_flood_of_pings_ends_the_socket",
+        f"{SERVE}_limits.py::test_a_key_has_so_many_sockets",
+        f"{SERVE}_limits.py::test_a_viewer_that_does_not_read_is_let_go",
+    ],
+    "JSON that is too large, too deep, or no text at all gets": [
+        f"{SERVE}_answers.py::test_a_body_that_does_not_fit_gets_one_line",
+    ],
+    "A full, locked or read-only disk stops no reader, and": [
+        f"{SERVE}_command.py::test_a_full_disk_stops_no_reader",
+        f"{SERVE}_command.py::test_a_locked_database_stops_no_reader",
+        f"{SERVE}_command.py::test_the_end_waits_for_what_is_under_way_and_takes_nothing_new",
+    ],
 }
 """The beginning of each sentence of SECURITY.md's lists, and the tests that show it."""
 

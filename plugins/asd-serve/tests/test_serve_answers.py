@@ -56,7 +56,7 @@ def test_every_error_is_one_line_of_json(client: Any) -> None:
         "no key": (401, "a key is needed: 'Authorization: Bearer asd_…'; 'asd serve key create NAME' makes one"),
         "not found": (404, "no such path; /api/openapi.json lists all of them"),
         "no such file": (404, "no such path; /api/openapi.json lists all of them"),
-        "method": (405, "this path does not take that method; /api/openapi.json lists what it takes"),
+        "method": (405, "this path does not take PATCH; it takes DELETE and GET and POST"),
         "invalid": (
             422,
             "query 'seconds': received 'long'; input should be a valid number, unable to parse string as a number",
@@ -68,6 +68,7 @@ def test_every_error_is_one_line_of_json(client: Any) -> None:
         "too large": (413, "the body has more than 1,000,000 bytes, the most that this path takes; send less"),
     }
     found = asked(client)
+    assert found["method"].headers["allow"] == "DELETE, GET, POST"
     for name, (status, text) in expected.items():
         assert (found[name].status_code, found[name].json()) == (status, {"error": text}), name
 

@@ -134,6 +134,8 @@ def test_under_a_sub_path(server: Callable[..., Any], fan: Path, recordings: Pat
     )
     assert done.returncode in (0, 1), done.stderr
     assert "4 clips: " in done.stdout
+    answer = running.client().get("/api/models")
+    assert (answer.headers["cache-control"], answer.headers["x-asd-api"]) == ("no-store", "1")
 
 
 def test_sound_that_comes_is_judged_as_it_comes(server: Callable[..., Any], fan: Path, recordings: Path) -> None:
@@ -175,3 +177,33 @@ def test_several_clients_at_once_have_their_own_answers(
         each.join()
     assert len(found) == 16
     assert [each.score for each in found] == [expected[each.clip.path] for each in found]
+
+
+def test_machines_and_events_are_asked_for_and_answered(server: Callable[..., Any], history: Path) -> None:
+    running = server(history=history)
+    with Client(running.url, running.key("feedback")) as client:
+        (machine,) = client.machines()
+        assert client.machine("pump <1>") == machine
+        assert machine["name"] == "pump <1>"
+        assert "points" in client.series("pump <1>", since=0.0, points=10)
+        assert [each["kind"] for each in client.events()] == ["alarm", "condition", "started"]
+        (alarm,) = client.events(machine="pump <1>", severity="alarm")
+        assert client.event(alarm["id"])["explanation"]["text"] == "14 dB louder at 2.1–2.6 kHz"
+        assert client.picture(alarm["id"]).startswith(b"\x89PNG")
+        assert client.audio(alarm["id"]).startswith(b"fLaC")
+        client.acknowledge(alarm["id"])
+        client.note(alarm["id"], "bearing <b>")
+        client.judge(alarm["id"], "fault")
+        told = client.event(alarm["id"])
+        assert (told["judgement"], [each["text"] for each in told["notes"]]) == ("fault", ["bearing <b>"])
+        assert told["acknowledged"] is not None
+        client.judge(alarm["id"], None)
+        assert client.event(alarm["id"])["judgement"] is None
+        with pytest.raises(ServerError, match="was not judged; nothing to take back"):
+            client.judge(alarm["id"], None)
+        with pytest.raises(ServerError) as caught:
+            client.machine("mill")
+        assert caught.value.status == 404
+    with Client(running.url, running.key("look")) as client, pytest.raises(ServerError) as caught:
+        client.judge(alarm["id"], "normal")
+    assert caught.value.status == 403

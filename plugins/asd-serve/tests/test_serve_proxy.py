@@ -175,6 +175,7 @@ def test_the_proxy_may_leave_the_path_or_take_it_away(server: Any, path: str) ->
     headers = {"Authorization": f"Bearer {running.key()}"}
     with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", headers=headers, trust_env=False) as user:
         assert user.get(path).status_code == 200
+        assert user.get("/machines").headers["location"] == "/machines/"
         assert user.get("/machines/page/..%2f..%2fetc").status_code == 404
 
 

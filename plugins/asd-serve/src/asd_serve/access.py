@@ -6,7 +6,7 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -60,7 +60,7 @@ def caller_of(connection: HTTPConnection) -> Caller | None:
     return connection.scope.get(_CALLER)
 
 
-def needed(role: Role) -> Callable[[HTTPConnection], Caller]:
+def needed(role: Role) -> Callable[[HTTPConnection], Awaitable[Caller]]:
     """Return a dependency that gives the caller, if its role includes this one."""
 
     async def find(connection: HTTPConnection) -> Caller:  # async: no change of threads for it

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.routing import compile_path
 
 import asd
 from asd_serve import errors, login
-from asd_serve.access import Access, is_open
+from asd_serve.access import Access, is_open, path_of
 from asd_serve.bodies import Bodies
 from asd_serve.bounds import Bounds
-from asd_serve.headers import INTERFACE, Place, SafeAnswers
+from asd_serve.headers import INTERFACE, Place, Rooted, SafeAnswers
 from asd_serve.judging import routes as judging
 from asd_serve.judging.metrics import Counted
 from asd_serve.page.files import router as page
@@ -72,6 +73,7 @@ def application(state: State) -> FastAPI:
     )
     app.state.serve = state
     errors.install(app)
+    app.add_exception_handler(405, _other_method)
     app.include_router(login.router)
     for part in _PARTS:
         app.include_router(part.router)
@@ -86,7 +88,17 @@ def application(state: State) -> FastAPI:
     app.add_middleware(Bodies, state=state)
     app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
+    app.add_middleware(Rooted, state=state)
     return app
+
+
+async def _other_method(request: Request, _: Exception) -> Response:
+    """Answer a method that a path does not take, with all that it takes: paths of one name are several routes."""
+    path, described = path_of(request.scope), request.app.openapi()["paths"]
+    matching = [methods for own, methods in described.items() if compile_path(own)[0].match(path)]
+    found = sorted(method.upper() for methods in matching[:1] for method in methods)
+    text = f"this path does not take {request.method}; it takes {' and '.join(found) or 'GET'}"
+    return errors.error_answer(405, text, {"Allow": ", ".join(found) or "GET"})
 
 
 def _probes(app: FastAPI, state: State) -> None:

@@ -27,7 +27,6 @@ _LONGEST = 500
 """Characters of an error at most: what a client sent is repeated in it."""
 _PLAIN = {
     404: "no such path; /api/openapi.json lists all of them",
-    405: "this path does not take that method; /api/openapi.json lists what it takes",
     400: "the body of the request cannot be read; expected what /api/openapi.json says",
 }
 
@@ -62,7 +61,7 @@ async def _answered(connection: Any, error: Exception) -> Any:
     elif isinstance(error, AsdError):
         answer = error_answer(400, str(error))
     elif isinstance(error, HTTPException):
-        ours = error.status_code not in _PLAIN or error.detail not in ("Not Found", "Method Not Allowed", _PARSING)
+        ours = error.status_code not in _PLAIN or error.detail not in ("Not Found", _PARSING)
         text = error.detail if ours else _PLAIN[error.status_code]
         answer = error_answer(error.status_code, text, error.headers)
     else:

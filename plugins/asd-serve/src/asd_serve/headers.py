@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterable
 
+from fastapi.responses import RedirectResponse
 from fastapi.websockets import WebSocket
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -80,8 +81,37 @@ class SafeAnswers:
         await self.app(scope, receive, guarded)
 
 
+class Rooted:
+    """Middleware that knows the path under which a proxy shows the server; it surrounds all others.
+
+    A proxy may have taken that path away, or not; uvicorn's own ``root_path`` knows the first kind only.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What is surrounded.
+    state : State
+        Has the path.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self.app, self.root = app, state.root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if self.root and scope["type"] != "lifespan":
+            if scope["path"] == self.root and scope["type"] == "http":  # addresses in the page are relative
+                await RedirectResponse(f"{self.root}/", 307)(scope, receive, send)
+                return
+            scope = {**scope, "root_path": self.root}
+            if not scope["path"].startswith(f"{self.root}/"):
+                scope["path"] = self.root + scope["path"]
+                scope["raw_path"] = self.root.encode() + scope.get("raw_path", b"")
+        await self.app(scope, receive, send)
+
+
 class Place:
-    """Middleware that knows the path under which a proxy shows the server, and refuses foreign names.
+    """Middleware that refuses foreign names.
 
     A name that somebody else's DNS lets point here (DNS rebinding) is none of ours; an address cannot be rebound.
 
@@ -90,11 +120,11 @@ class Place:
     app : ASGI application
         What is surrounded.
     state : State
-        Has names and path.
+        Has the names.
     """
 
     def __init__(self, app: ASGIApp, state: State) -> None:
-        self.app, self.root = app, state.root_path
+        self.app = app
         self.names = {each.lower().rstrip(".") for each in (*_own_names(), *state.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,12 +132,6 @@ class Place:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if self.root:
-            # A proxy may have taken the path away, or not; uvicorn's own root_path knows the first kind only.
-            scope = {**scope, "root_path": self.root}
-            if not (scope["path"] == self.root or scope["path"].startswith(f"{self.root}/")):
-                scope["path"] = self.root + scope["path"]
-                scope["raw_path"] = self.root.encode() + scope.get("raw_path", b"")
         host = Headers(scope=scope).get("host", "")
         if self._is_ours(host):
             await self.app(scope, receive, send)

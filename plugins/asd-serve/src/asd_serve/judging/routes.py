@@ -62,7 +62,7 @@ async def score(
     name: Annotated[str | None, Query(description="What you call the recording; text, never opened.")] = None,
     state: Annotated[str | None, Query(description="Operating state of the machine, if the model knows them.")] = None,
     segment: Annotated[str, Query(description="Clips: auto (as the model was fitted), none, seconds.")] = "auto",
-    false_alarms_per_hour: Annotated[float | None, Query(gt=0, description="Another level of the alarm.")] = None,
+    false_alarms_per_hour: Annotated[float | None, Query(ge=1e-9, description="Another level of the alarm.")] = None,
     explain: Annotated[bool, Query(description="Say why the most unusual clip is unusual; takes seconds.")] = False,
     windows: Annotated[bool, Query(description="Add each window's score to each clip.")] = False,
 ) -> Response:
