@@ -253,6 +253,9 @@ def test_a_server_that_listens(shown: Shown, plant_settings: Path, plant_history
     assert pump["phase"] == "watching"
     assert get(client, "/readyz")["listener"] == "listening"
     assert is_listening(plant_history)
+    counted = client.get("/metrics").text
+    assert 'asd_listen_evidence{machine="pump 1"}' in counted
+    assert "\nasd_listen_clips_total " in counted
     with pytest.raises(HistoryError, match="another listener is using this history; stop it, or give"):
         Plant(settings=read_settings(plant_settings)).open()
 

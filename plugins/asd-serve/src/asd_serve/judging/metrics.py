@@ -29,7 +29,7 @@ class Metrics:
     Parameters
     ----------
     state : State
-        Whose listener is asked.
+        Whose plant is asked for its listener.
     judging : Judging
         Whose queue and models are asked.
     """
@@ -77,7 +77,8 @@ class _Listener:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        listener = self._state.listener
+        plant = self._state.plant
+        listener = None if plant is None else plant.listener
         if listener is None:
             return
         yield CounterMetricFamily("asd_listen_clips", "Clips that the listener judged.", listener.clips)
