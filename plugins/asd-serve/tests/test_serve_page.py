@@ -288,6 +288,30 @@ def test_an_event_in_the_plot_opens(look: Callable[..., looking.Look]) -> None:
     page.wait_for_url(re.compile("#/events/"))
 
 
+@pytest.mark.parametrize("view", ["", "events"], ids=["machines", "events"])
+def test_a_server_that_only_judges_says_so(chromium: Any, plant: Path, tmp_path: Path, view: str) -> None:
+    own = tmp_path / "own"
+    words = [plant.parent / "models" / "fan.asd", "--folder", own]
+    with looking.serving(tmp_path, words, keys_in=own) as server, looking.looking(chromium, server) as found:
+        page = found.go(view)
+        page.get_by_text("No machine is shown by this server: start it with --listen").wait_for()
+        assert page.locator("#connection").inner_text() == ""
+
+
+def test_machines_that_another_process_listens_to(chromium: Any, plant: Path, tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    shutil.copytree(plant.parent / "history", history)
+    with (
+        looking.serving(tmp_path, ["--history", history], keys_in=history) as server,
+        looking.looking(chromium, server, "look") as found,
+    ):
+        page = found.go("machines/fan")
+        page.locator(".spectrogram p").filter(has_text="listen").wait_for()
+        _wait(page, lambda: "evidence" in page.locator(".reading").inner_text())
+        assert page.locator(".state").first.text_content() == "Not listened to"
+        assert found.errors == []
+
+
 # -- events
 
 
