@@ -344,10 +344,12 @@ export const texts = {
     failed: "Cannot be judged",
     nothing: "The recording holds no clip.",
     remove: (name) => `Take ${name} off this page`,
-    verdicts: { usual: "Sounds healthy", unusual: "Unusual" },
+    verdicts: { usual: "Sounds healthy", single: "Single clips unusual", unusual: "Unusual" },
     unusual: (share, p) => `About ${share} of healthy clips sound as unusual as this (p = ${p}).`,
     usual: (share, p) => `About ${share} of healthy clips are at least as unusual (p = ${p}).`,
-    several: (unusual, all, p) => `${number.format(unusual)} of ${count(all, "clip")} unusual; the smallest p-value is ${p}.`,
+    several: (unusual, all, expected, p) =>
+      `${number.format(unusual)} of ${count(all, "clip")} unusual; of healthy sound, about ${expected} are so by chance. ` +
+      `The smallest p-value is ${p}.`,
     note: (text) => `Note: ${text}.`,
     picture: "The recording",
     tooLarge: "The file is too large to be drawn and played here.",
