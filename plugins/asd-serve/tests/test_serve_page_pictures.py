@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,12 @@ def test_pictures(look: Open, plant_server: Server, sounds: list[Path], width: i
     page.get_by_text("fan").first.wait_for()
     page.wait_for_timeout(1500)  # evidence and levels have come
     opened.picture("machines")
-    page = opened.go("machines/fan")
-    page.wait_for_timeout(6000)  # of live sound
+    page = opened.go("machines/fan?span=1800")
+    page.wait_for_timeout(60_000 if "ASD_PICTURES" in os.environ else 6000)  # of live sound: the spectrogram is full
     opened.picture("machine")
+    page = opened.go("events")
+    page.locator(".event").first.wait_for()
+    opened.picture("events", whole=False)
     _event(opened, plant_server)
     page = opened.go("judge?model=fan")
     page.set_input_files("#files", [sounds[1]])

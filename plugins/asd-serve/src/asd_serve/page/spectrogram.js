@@ -1,7 +1,7 @@
 // A spectrogram that grows at its right edge while sound is listened to.
 
 import { colour, h, put } from "./dom.js";
-import { exactly } from "./format.js";
+import { capital, exactly } from "./format.js";
 import { COLOURS } from "./sound/colours.js";
 import { texts } from "./texts.js";
 
@@ -57,6 +57,7 @@ export function spectrogram() {
     [sound.width, sound.height, end] = [form.columns, bands, 0];
     heard = new Int16Array(form.columns * bands).fill(NOTHING);
     notice.hidden = true;
+    frame.classList.remove("none");
     pause.hidden = false;
   }
 
@@ -144,7 +145,8 @@ export function spectrogram() {
     canvas.width = 0;
     notice.hidden = false;
     pause.hidden = true;
-    put(notice, text);
+    put(notice, capital(text));
+    frame.classList.add("none");
   }
 
   function stop() {

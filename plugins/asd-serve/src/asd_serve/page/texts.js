@@ -97,7 +97,7 @@ export const texts = {
     },
     learning: "No alarm is possible yet",
     unlike: "No further change",
-    falling: "The alarm stands until none is left",
+    falling: "Falling; the alarm still stands",
     unknown: "No evidence: nothing is heard",
     figure: (value, threshold) => `${value} · alarm at ${threshold}`,
   },

@@ -1,6 +1,7 @@
 // All events of all machines, the newest first.
 
 import { h, put } from "../dom.js";
+import { capital } from "../format.js";
 import { eventList } from "../eventlist.js";
 
 const SEVERITIES = ["", "warning", "alarm"]; // at least so grave
@@ -17,7 +18,13 @@ export async function show(container, parameters, context) {
     h("div.head", {}, h("h1", {}, texts.pages.events), h("div.filters", {}, machine,
       h("div.segments", { role: "group", "aria-label": words.severity }, buttons))),
     h("div.card.whole", {}, list.element));
-  await fillMachines();
+  try {
+    await fillMachines();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    put(container, h("h1", {}, texts.pages.events), h("p.card.empty", {}, capital(error.message))); // this server only judges
+    return list.end;
+  }
   await choose(filter.severity ?? "");
   const close = live.open(api.path("live"), {
     opened: (again) => again && list.load(),

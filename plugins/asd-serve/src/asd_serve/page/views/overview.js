@@ -2,7 +2,7 @@
 
 import { h, put, say } from "../dom.js";
 import { bar } from "../evidence.js";
-import { moment, wholly } from "../format.js";
+import { capital, moment, wholly } from "../format.js";
 import { shape } from "../shapes.js";
 import { modelName, since, sinceWhen, standing, state, urgency, without } from "../states.js";
 
@@ -38,7 +38,13 @@ export async function show(container, parameters, context) {
     }
   };
 
-  await load();
+  try {
+    await load();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    put(list, nothing(capital(error.message), context)); // this server only judges
+    return undefined;
+  }
   const close = live.open(api.path("live"), {
     opened: (again) => again && load().catch(context.toast),
     message: (message) => {
@@ -89,6 +95,12 @@ export async function show(container, parameters, context) {
     } else if (!found.length) found.push(h("p.muted", {}, words.noAlarm));
     return found;
   }
+}
+
+/** What stands in place of machines on a server that shows none. */
+function nothing(why, { texts, link }) {
+  return h("li.card.empty", {}, h("p", {}, why),
+    h("p.actions", {}, h("a.button.primary", { href: link("judge") }, texts.pages.judge)));
 }
 
 /** How many raise an alarm, want somebody to look, and are fine. */
