@@ -293,6 +293,8 @@ MISTAKES = [
         "2 clips: at least 5 clips of the healthy machine are needed",
     ),
     ("fit {train} -o {model}", "exists already; choose another name, or overwrite it with --force"),
+    ("fit {train} -o {model} --detector gmn", "or overwrite it with --force; and unknown detector 'gmn'; did you mean"),
+    ("fit {tmp} -o {model}", "or overwrite it with --force; and {tmp}: this folder holds no recordings"),
     ("fit {train} -o {tmp}", "is a folder; name a file, such as"),
     ("fit {train} -o {tmp}/no/m.asd", "no such folder to write the model to"),
     ("fit {train} -o {new} --detector gmn", "unknown detector 'gmn'; did you mean"),

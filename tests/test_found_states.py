@@ -170,6 +170,13 @@ def test_models_without_found_states_are_written_as_before() -> None:
     assert asd.Config.from_mapping({"states": "none"}).states is None
 
 
+def test_it_is_told_that_states_decide_where_groups_are_named(sounds: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = asd.fit(sounds / "two", **QUICK, states="auto", group="folder")
+    assert model.calibration.states is not None
+    assert len(model.calibration.states.names) == 2
+    assert "operating states are those found by sound, not those of group" in caplog.text
+
+
 def test_found_states_go_on_with_the_model(sounds: Path, tmp_path: Path) -> None:
     model = asd.fit(sounds / "two", **QUICK, states="auto")
     new = asd.recalibrate(model, sounds / "new")

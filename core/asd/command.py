@@ -14,12 +14,14 @@ from asd.contract.create import create, described_parameters
 from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
+from asd.detection.monitor_copy import copy_of_monitor
 from asd.progress import rendered_by, track
 
 __all__ = [
     "DottedCommand",
     "cli",
     "clips_were_normal",
+    "copy_of_monitor",
     "create",
     "described_parameters",
     "emphasised",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
-from asd.cli.output import print_json, reporting
+from asd.cli.output import print_json, reporting, together
 from asd.errors import AsdError
 
 _TAKEN = ("frontend", "extractor", "quality", "group", "channel", "segment", "short", "tail", "seed")
@@ -78,9 +79,12 @@ def embed(
         check_suffix(output)
         check_windows(windows, options["embedding_pooling"])
         runtime = runtime_from(device, precision, batch_size)
-        config = config_from(ctx, config_file, options)
         how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
-        with reserve(output, overwrite=force, content=EMBEDDINGS) as reserved:
+        with ExitStack() as stack:
+            reserved, config = together(
+                lambda: stack.enter_context(reserve(output, overwrite=force, content=EMBEDDINGS)),
+                lambda: config_from(ctx, config_file, options),
+            )
             try:
                 embeddings = embed_found(data, config, branch=branch, windows=windows, **how)
             except KeyboardInterrupt:

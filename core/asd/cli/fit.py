@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
-from asd.cli.output import print_json, reporting, say
+from asd.cli.output import print_json, reporting, say, together
 from asd.detection.calibration import describe_decision
 from asd.detection.dependence import SerialDependence
 from asd.detection.output import reserve
@@ -59,12 +60,17 @@ def fit(
     """
     runtime = runtime_from(device, precision, batch_size)
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
-    with reporting(verbose), reserve(output, overwrite=force) as reserved:
+    with reporting(verbose), ExitStack() as stack:
+        reserved, (config, clips) = together(
+            lambda: stack.enter_context(reserve(output, overwrite=force)),
+            lambda: _asked(data, ctx, config_file, options),
+        )
         from asd.detection.describe import describe_hearing, describe_pipeline
+        from asd.detection.model import Model
 
         try:
-            how = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
-            model, clips = _fitted(data, ctx, config_file, options, **how)
+            how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
+            model = Model.fit(clips, config, **how)
         except KeyboardInterrupt:
             raise AsdError("interrupted; nothing was written") from None
         model.save(reserved)
@@ -93,18 +99,18 @@ def fit(
     say(f"Next: asd score {output} NEW_RECORDINGS")
 
 
-def _fitted(
-    data: tuple[str, ...], ctx: click.Context, config_file: Path | None, options: dict[str, Any], **how: Any
+def _asked(
+    data: tuple[str, ...], ctx: click.Context, config_file: Path | None, options: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Return the model that the options describe, and the clips that it was to learn from."""
+    """Return the configuration that the options describe, and the clips that are to be learned from."""
     from asd.detection.groups import column_of
-    from asd.detection.model import Model
     from asd.sound.finding import find_clips
 
     config = config_from(ctx, config_file, options)
+    config.resolved()  # unknown components are told before the work
     column = column_of(config.group)
     clips = find_clips(data, segment=config.segment, label="normal", split="train", group=column)
-    return Model.fit(clips, config, **how), clips
+    return config, clips
 
 
 def _dependence(model: Any, data: tuple[str, ...]) -> tuple[SerialDependence | None, str]:

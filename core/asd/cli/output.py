@@ -7,12 +7,13 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
+from asd.errors import AsdError
 from asd.progress import Bar, rendered_by
 from asd_registry.text import printable
 
@@ -110,6 +111,22 @@ def reporting(verbose: bool = False) -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(handler)
+
+
+def together(*steps: Callable[[], Any]) -> list[Any]:
+    """Return what each step gives; what is wrong with several of them is told in one line, not one after the other."""
+    found, mistakes = [], []
+    for step in steps:
+        try:
+            found.append(step())
+        except (AsdError, click.ClickException) as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        texts = [each.format_message() if isinstance(each, click.ClickException) else str(each) for each in mistakes]
+        raise AsdError("; and ".join(texts))
+    return found
 
 
 class _Formatter(logging.Formatter):

@@ -295,6 +295,8 @@ def _states(config: ResolvedConfig, features: Sequence[Sequence[ClipFeatures]], 
     """Return the operating states of clips, named or found by their sound; None: there is one, or none are wanted."""
     if config.group is None and config.states is None:
         return None
+    if config.group is not None and config.states is not None:
+        _log.warning("both group and states are given: operating states are those found by sound, not those of group")
     clips = [each[0].clip for each in features]
     parts = [np.stack([clip_row(each[b : b + 1], [part]) for each in features]) for b, part in enumerate(config.parts)]
     names = state_names(clips, config.group) if config.states is None else found_names(parts, config)

@@ -113,8 +113,8 @@ def test_sinks_are_added_and_removed(plant: Path, running: Any) -> None:
 
 WRONG: dict[str, tuple[Any, int, str, str, str]] = {
     "unknown table": ({"alarms": {}}, 422, "unknown setting 'alarms'; known: false_alarms, hop, alerts", "", ""),
-    "unknown key": ({"alerts": {"cooldown": 3}}, 422, "unknown setting 'cooldown'; do you mean 'cool_down'?", "alerts", ""),
-    "number": ({"alerts": {"cool_down": -1}}, 422, "cool_down must be a number of seconds from 0, got -1", "alerts", ""),
+    "unknown key": ({"alerts": {"cooldown": 3}}, 422, "unknown setting 'cooldown'; do you mean 'cool_down'?", "alerts", ""),  # noqa: E501
+    "number": ({"alerts": {"cool_down": -1}}, 422, "cool_down must be a number of seconds from 0, got -1", "alerts", ""),  # noqa: E501
     "type": ({"alerts": {"cool_down": "x"}}, 422, "expected `float`, got `str`", "", ""),
     "no table": ({"alerts": 3}, 422, "alerts: expected a table, got int", "alerts", ""),
     "no list": ({"sink": {"kind": "jsonl"}}, 422, "sink: expected a list of tables", "sink", ""),
@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[Any, int, str, str, str]] = {
         "sink[0]",
         "url",
     ),
-    "a new mask": ({"sink": [{"kind": "webhook", "name": "x", "url": f"https://a/{MASK}"}]}, 422, "url: the hidden", "sink[0]", "url"),
+    "a new mask": ({"sink": [{"kind": "webhook", "name": "x", "url": f"https://a/{MASK}"}]}, 422, "url: the hidden", "sink[0]", "url"),  # noqa: E501
     "no source": ({"source": []}, 422, "no source; add a table [[source]]", "", ""),
     "folder": ({"folder": "/etc"}, 409, "folder is not changed from here: edit ", "", ""),
     "a model's path": (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asd_listen.pages import event_with_id as event_with_id
     from asd_listen.pages import events_after as events_after
     from asd_listen.pages import said_of as said_of
+    from asd_listen.preview import preview_normal as preview_normal
     from asd_listen.reader import Point as Point
     from asd_listen.reader import Reader as Reader
     from asd_listen.record import ClipWriter as ClipWriter
@@ -85,6 +86,7 @@ _NAMES = {
     "level_series": "level_series",
     "machine_states": "overview",
     "note": "remarks",
+    "preview_normal": "preview",
     "read_settings": "settings",
     "remark": "remarks",
     "said_of": "pages",

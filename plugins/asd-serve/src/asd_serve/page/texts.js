@@ -71,6 +71,8 @@ export const texts = {
     started: "Started",
     stopped: "Stopped",
     acknowledged: "Acknowledged",
+    phase: "State",
+    "unlike-over": "As before again",
   },
 
   times: {
@@ -95,6 +97,7 @@ export const texts = {
     },
     learning: "No alarm is possible yet",
     unlike: "No further change",
+    falling: "The alarm stands until none is left",
     unknown: "No evidence: nothing is heard",
     figure: (value, threshold) => `${value} · alarm at ${threshold}`,
   },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from asd.errors import AsdError
-from asd_listen import SettingError
+from asd_listen import SettingError, settings_from
 from asd_serve.access import Administering
 from asd_serve.errors import RequestError
 from asd_serve.state import Serving, State
@@ -60,7 +61,7 @@ def _change(state: State, path: Path, body: Wanted) -> dict[str, Any]:
         raise RequestError(409, f"{path} was changed meanwhile; look at it again, and make your change anew")
     before = path.read_text(encoding="utf-8")
     text, settings = options.changed(path, body.settings, state.models)
-    if text == before:
+    if settings == settings_from(tomllib.loads(before)):
         return {"text": "Nothing was changed.", "restarted": False, "backup": None}
     backup = options.write(path, text)
     try:
