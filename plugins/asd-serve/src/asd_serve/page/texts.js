@@ -411,7 +411,7 @@ export const texts = {
   settings: {
     lead: "What holds for all machines of this listener. Kept in",
     none: "With settings in a file, this server listens by itself: asd serve --listen plant.toml",
-    mayNot: "Changing settings needs a key with the role administer.",
+    mayNot: "Settings of alarms, and of who is told, need a key with the role administer.",
     save: "Save",
     reset: "Discard changes",
     changed: "Not saved yet",

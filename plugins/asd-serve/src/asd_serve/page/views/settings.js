@@ -28,6 +28,10 @@ class SettingsView {
   async load() {
     const { api, texts } = this.context;
     const title = h("div", {}, h("h1", {}, texts.pages.settings));
+    if (!this.context.user.may("administer")) {
+      put(this.container, title, h("p.card.muted", {}, this.words.mayNot), this.#keys());
+      return;
+    }
     let found;
     try {
       found = await api.get(api.path("settings"));
@@ -37,8 +41,8 @@ class SettingsView {
       return;
     }
     this.found = found;
-    this.editable = this.context.user.may("administer") && found.editable !== false;
-    if (found.path) title.append(h("p.muted", {}, this.words.lead, " ", h("code", {}, found.path)));
+    this.editable = found.editable !== false;
+    if (found.path) title.append(h("p.muted", {}, this.words.lead, " ", h("code", {}, found.path.split(/[\\/]/).at(-1))));
     if (!this.editable) title.append(h("p.muted", {}, found.reason || this.words.mayNot));
     put(this.container, title, this.#form(), this.#keys());
     addEventListener("beforeunload", this.leave);
