@@ -129,7 +129,7 @@ def run_console(block: Block) -> None:
     for command, expected in commands_of(block):
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         said = done.stdout + done.stderr
-        alarm = command.startswith("asd score") and block.rule is None
+        alarm = " asd score" in f" {command}" and block.rule is None
         codes = {int(block.rule.removeprefix("exit "))} if block.rule else {0, 1} if alarm else {0}
         assert done.returncode in codes, f"{block.place}: {command}\nexit code {done.returncode}\n{said}"
         for line in expected:
@@ -161,8 +161,11 @@ def parse(words: list[str], place: str) -> None:
     context = click.Context(cli, info_name="asd")
     words = [word for word in words if word != "|"]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        words = words[sum(isinstance(each, click.Argument) for each in command.params) :]  # FILE of "history FILE"
+        # FILE of "history FILE"
+        words = words[sum(isinstance(each, click.Argument) and each.nargs == 1 for each in command.params) :]
         inner = command.get_command(context, words[0])
+        if inner is None and any(each.nargs == -1 for each in command.params):  # MODEL of "serve MODEL"
+            break
         assert inner is not None, f"{place}: no such command"
         command, words = inner, words[1:]
         context = click.Context(command, info_name=command.name, parent=context)

@@ -10,17 +10,20 @@ from asd.cli.flags import json_option, offline_option, strict_option, trust_opti
 from asd.cli.main import cli, main
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
-from asd.contract.create import create
+from asd.contract.create import create, described_parameters
 from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
+from asd.detection.monitor_copy import copy_of_monitor
 from asd.progress import rendered_by, track
 
 __all__ = [
     "DottedCommand",
     "cli",
     "clips_were_normal",
+    "copy_of_monitor",
     "create",
+    "described_parameters",
     "emphasised",
     "given_parameters",
     "json_option",

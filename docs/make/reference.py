@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -238,6 +241,138 @@ def licences() -> str:
             _table(("file", "licence", "from"), sorted(weights.values())),
         ]
     )
+
+
+VALUES = {
+    "model": "pump",
+    "machine": "fan",
+    "event": "$EVENT",
+    "note": "1",
+    "number": "1",
+    "id": "1",
+    "recording": "$RECORDING",
+    "job": "$JOB",
+    "since": "0",
+    "points": "100",
+    "limit": "10",
+}
+"""What stands for a parameter of the interface over HTTP in an example, where its description has none."""
+_METHODS = ("get", "post", "put", "delete")
+
+
+def http_page() -> str:
+    """Return the page of the interface over HTTP, made from the description that a server gives of itself."""
+    description = server_description()
+    groups: dict[str, list[str]] = {}
+    for path, method, operation in operations(description):
+        groups.setdefault((operation.get("tags") or ["server"])[0], []).append(_operation(path, method, operation))
+    return _page(
+        [
+            "# Interface over HTTP",
+            "What `asd serve` answers; [how to](../how-to/serve.md). A server describes it at `/api/openapi.json` "
+            "(OpenAPI, from which this page is made). An error is JSON, "
+            '`{"error": "one line: what was received, what is expected"}`. Every path but `/healthz` and `/readyz` '
+            "needs a key, as `Authorization: Bearer KEY`; the page in the browser has a session in its place. Times "
+            "are seconds since 1970. The header `X-ASD-API` has the interface's version.",
+            *(part for tag, parts in sorted(groups.items()) for part in (f"## {tag.capitalize()}", *parts)),
+        ]
+    )
+
+
+def server_description() -> dict[str, Any]:
+    """Return what a server without models says of itself."""
+    from asd_serve.app import application
+    from asd_serve.state import State
+
+    with tempfile.TemporaryDirectory() as folder:
+        state = State(Path(folder), {})
+        with state.stack:
+            found: dict[str, Any] = application(state).openapi()
+    return found
+
+
+def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return path, method and description of each thing that can be asked."""
+    paths = description["paths"].items()
+    schemas = description.get("components", {}).get("schemas", {})
+    return [
+        (path, method, {**each[method], "requestBody": _resolved(each[method].get("requestBody", {}), schemas)})
+        for path, each in sorted(paths)
+        for method in _METHODS
+        if method in each
+    ]
+
+
+def curl(path: str, method: str, operation: dict[str, Any]) -> str:
+    """Return a command that asks for it; ``ASD_KEY``, ``EVENT`` and the like are variables of the shell."""
+    parameters = operation.get("parameters", [])
+    for each in parameters:
+        if each["in"] == "path":
+            path = path.replace(f"{{{each['name']}}}", _example(each))
+    asked = [f"{each['name']}={_example(each)}" for each in parameters if each["in"] == "query" and _is_shown(each)]
+    address = f"http://127.0.0.1:8787{path}{'?' if asked else ''}{'&'.join(asked)}"
+    words = ["curl", *([] if method == "get" else ["-X", method.upper()])]
+    if path not in ("/healthz", "/readyz", "/api/openapi.json"):
+        words += ["-H", '"Authorization: Bearer $ASD_KEY"']
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in content:
+        example = _body(content["application/json"])
+        words += ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(example, ensure_ascii=False)}'"]
+    elif content:
+        words += ["--data-binary", "@today.wav"]
+    return " ".join([*words, f'"{address}"'])
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    text = " ".join(operation.get("description", operation.get("summary", "")).replace("``", "`").split())
+    rows = [
+        (f"`{each['name']}`", each.get("description", each.get("schema", {}).get("description", "")))
+        for each in operation.get("parameters", [])
+        if each["in"] == "query"
+    ]
+    answer = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {}).get("example")
+    return _page(
+        [
+            f"### `{method.upper()} {path}`",
+            text,
+            _table(("parameter", "meaning"), rows) if rows else "",
+            f"```sh\n{curl(path, method, operation)}\n```",
+            f"```json\n{json.dumps(answer, indent=2, ensure_ascii=False)}\n```" if answer is not None else "",
+        ]
+    ).rstrip("\n")
+
+
+def _body(content: dict[str, Any]) -> Any:
+    """Return an example of a body: its own, or a value for each field that must be there or has an example."""
+    schema = content.get("schema", {})
+    if "example" in content or schema.get("examples"):
+        return content.get("example", next(iter(schema.get("examples", [])), None))
+    usual: dict[str, Any] = {"string": "pump", "number": 1.0, "integer": 1, "boolean": True, "array": [], "object": {}}
+    fields = schema.get("properties", {})
+    shown = {*schema.get("required", fields), *(name for name, each in fields.items() if each.get("examples"))}
+    return {
+        name: next(iter(each.get("enum") or each.get("examples") or [usual.get(each.get("type"))]))
+        for name, each in fields.items()
+        if name in shown
+    }
+
+
+def _resolved(value: Any, schemas: dict[str, Any]) -> Any:
+    """Return a part of a description with what it refers to in place of the reference."""
+    if isinstance(value, dict):
+        if "$ref" in value:
+            return _resolved(schemas[value["$ref"].rpartition("/")[2]], schemas)
+        return {key: _resolved(each, schemas) for key, each in value.items()}
+    return [_resolved(each, schemas) for each in value] if isinstance(value, list) else value
+
+
+def _example(parameter: dict[str, Any]) -> str:
+    found = parameter.get("example", next(iter(parameter.get("schema", {}).get("examples", [])), None))
+    return quote(str(found)) if found is not None else VALUES.get(parameter["name"], parameter["name"])
+
+
+def _is_shown(parameter: dict[str, Any]) -> bool:
+    return bool(parameter.get("required")) or parameter["name"] in ("points", "limit")
 
 
 def decisions() -> str:

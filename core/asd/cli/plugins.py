@@ -106,22 +106,12 @@ def _matches(row: dict[str, Any], words: tuple[str, ...]) -> bool:
 def show(name: str, kind: Any, as_json: bool, verbose: bool) -> None:
     """Show a component: parameters with defaults, representation, dimension, weight files."""
     # The parameters are those of the class: only here is it imported, with whatever it needs.
-    from asd.contract.create import parameters
-    from asd.contract.parameters import REQUIRED, describe, spoken
+    from asd.contract.create import described_parameters
 
     component = registry().find(kind, name)
     described = _as_dict(component)
     try:
-        described["parameters"] = [
-            {
-                "name": p.name,
-                "takes": describe(p.annotation),
-                "default": None if p.default is REQUIRED else p.default,
-                "required": p.default is REQUIRED,
-                "description": spoken(p.description),
-            }
-            for p in parameters(component)
-        ]
+        described["parameters"] = described_parameters(component)
         described["contradictions"] = _contradictions(component)
     except PluginError as error:
         described["parameters_unknown"] = str(error)

@@ -11,7 +11,8 @@ from typing import Any, Literal, overload
 from asd.contract import interfaces
 from asd.contract.installed import registry
 from asd.contract.own import INTERFACES, OwnSpec
-from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of, present_names
+from asd.contract.parameters import REQUIRED, Parameter, convert_all, parameters_of, present_names, spoken
+from asd.contract.parameters import describe as taken
 from asd.contract.permissions import check_parameters
 from asd.contract.place import place_of
 from asd.errors import AsdError, ConfigError
@@ -183,3 +184,23 @@ def parameters(registered: Registered) -> list[Parameter]:
     """Return the parameters that a user may set: those of the class that the component's name does not fix."""
     cls = load_class(registered)
     return [p for p in parameters_of(cls).values() if p.name not in registered.spec.preset]
+
+
+def described_parameters(registered: Registered) -> list[dict[str, Any]]:
+    """Return what a form needs of each parameter: ``name``, ``takes``, ``default``, ``required``, ``description``.
+
+    Raises
+    ------
+    PluginError
+        If the component's class cannot be imported.
+    """
+    return [
+        {
+            "name": p.name,
+            "takes": taken(p.annotation),
+            "default": None if p.default is REQUIRED else p.default,
+            "required": p.default is REQUIRED,
+            "description": spoken(p.description),
+        }
+        for p in parameters(registered)
+    ]

@@ -44,8 +44,15 @@ class WatchedClip:
     evidence: float
 
 
-def copy_of_monitor(path: str | Path, model: Model) -> Monitor:
+def copy_of_monitor(path: str | Path, model: Model | None = None) -> Monitor:
     """Return a copy of the monitor in a file, which saves nothing; the file is only read.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    model : Model, optional
+        The model that it must belong to; None: any.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def copy_of_monitor(path: str | Path, model: Model) -> Monitor:
         If the file is missing, damaged, or of another model.
     """
     monitor = Monitor.from_state(StateFile(Path(path)).read())
-    if monitor.state.model != digest_of(model):
+    if model is not None and monitor.state.model != digest_of(model):
         raise MonitorError(f"{path}: belongs to another model; give the model that it was started with")
     return monitor
 

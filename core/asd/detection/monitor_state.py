@@ -334,7 +334,9 @@ def hold(path: Path) -> Iterator[StateFile]:
         raise MonitorError(f"{path}: is a folder; name a file, such as {path / 'machine.monitor'}")
     if not target.parent.is_dir():
         raise MonitorError(f"{target.parent}: no such folder to keep the monitor in; make it first")
-    lock = filelock.FileLock(target.with_name(f".{target.name}.lock"), timeout=0)
+    lock = filelock.FileLock(
+        target.with_name(f".{target.name}.lock"), timeout=0, thread_local=False
+    )  # any thread may release it
     try:
         lock.acquire()
     except filelock.Timeout as error:

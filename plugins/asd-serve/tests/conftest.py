@@ -19,6 +19,7 @@ from fastapi import APIRouter, Body, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
+from asd.plugin import Event, Severity
 from asd_serve.access import Administering, Looking, Telling
 from asd_serve.app import opened
 from asd_serve.keys import Role
@@ -232,3 +233,27 @@ def look(chromium: Any, plant_server: looking.Server) -> Iterator[Callable[..., 
         for each in pages:
             assert each.errors == []
             assert each.foreign == []
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Return a listener's folder: machine ``pump <1>`` with an alarm of id a1b2c3d4e5f60718, its picture and reason."""
+    from asd_listen.history import History  # tests look behind the door: they make what a listener keeps
+    from asd_listen.keeping import Keeper
+
+    folder = tmp_path / "plant"
+    folder.mkdir()
+    kinds: tuple[tuple[str, Severity], ...] = (("started", "info"), ("condition", "warning"), ("alarm", "alarm"))
+    with contextlib.closing(History.open(folder)) as kept:
+        keeper = Keeper(folder / "evidence", kept, 1e6, 1e3, 0.0)
+        for number, (kind, severity) in enumerate(kinds):
+            name = "a1b2c3d4e5f60718" if kind == "alarm" else f"{number:016x}"
+            event = Event(name, 1.7e9 + number, "pump <1>", kind, severity, f"pump <1>: {kind}", {"evidence": 5.2})
+            kept.machine("pump <1>", model="m")
+            kept.event(event)
+            if kind == "alarm":
+                path = keeper.keep(event, np.zeros((800, 1), np.float32), 8000, event.time)
+                path.with_suffix(".png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"pixels" * 10)
+                keeper.describe(path, event, event.time, 0.1, {"text": "14 dB louder at 2.1–2.6 kHz", "findings": []})
+        kept.commit()
+    return folder

@@ -26,7 +26,7 @@ NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
 """Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
-_PATIENCE = 60_000.0
+_PATIENCE = 30_000.0
 _SERVING = re.compile(r"Serving at (\S+)")
 _GRAVE = ("serious", "critical")
 _MOST_BYTES = 100_000
@@ -53,11 +53,43 @@ class Server:
     folder: Path
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
+    _reader: threading.Thread | None = None
+
+    @classmethod
+    def begin(cls, words: Sequence[str], keys: Mapping[str, str], folder: Path) -> Server:
+        """Start a server, and wait until it answers."""
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
+        server = cls("", keys, folder, process)
+        server._listen()
+        return server
 
     def end(self) -> int:
         """Let it end, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        assert self._reader is not None
+        assert self.process.stdout is not None
+        self._reader.join(60)
+        self.process.stdout.close()
+        return code
+
+    def begin_again(self) -> None:
+        """Start it again where it was, after its end."""
+        port = self.url.split(":")[2].split("/")[0]
+        self.process = subprocess.Popen(
+            [*self.process.args[:-1], port],  # type: ignore[index,list-item]
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
+        )  # fmt: skip
+        self._listen()
+
+    def _listen(self) -> None:
+        self.url = ""
+        ready = threading.Event()
+        self._reader = threading.Thread(target=_read, args=(self, ready), daemon=True)
+        self._reader.start()
+        assert ready.wait(120), "".join(self.said)
+        assert self.url, "".join(self.said)
 
 
 def plant(folder: Path) -> Path:
@@ -84,20 +116,11 @@ def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         keys[role] = made.stdout.strip()
-    process = subprocess.Popen(
-        [asd, "serve", *map(str, words), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
-    )  # fmt: skip
-    server = Server("", keys, folder, process)
-    ready = threading.Event()
-    threading.Thread(target=_read, args=(server, ready), daemon=True).start()
+    server = Server.begin([asd, "serve", *map(str, words), "--port", "0"], keys, folder)
     try:
-        assert ready.wait(120), "".join(server.said)
-        assert server.url, "".join(server.said)
         yield server
     finally:
-        if process.poll() is None:
-            server.end()
+        server.end()
 
 
 def _read(server: Server, ready: threading.Event) -> None:

@@ -215,7 +215,9 @@ def answered(port: int, head: str, body: Iterator[bytes]) -> bytes:
         for data in body:
             try:
                 connection.settimeout(0.2)
-                return connection.recv(4000)
+                found = connection.recv(4000)
+                connection.settimeout(20)
+                return found + connection.recv(4000)  # the head, and what it says
             except TimeoutError:
                 connection.settimeout(20)
                 connection.sendall(data)

@@ -241,7 +241,7 @@ def test_sound_that_was_deleted_says_when_and_why(shown: Shown, plant_history: P
     path = kept.path()
     assert path is not None
     path.unlink()
-    text = "the sound of this event was kept, and its file is gone: deleted or moved by somebody else, or made a link"
+    text = "the sound of this event was kept, and its file is gone: deleted or moved by somebody, or a link"
     for what in ("audio", "picture"):
         assert get(client, f"/api/events/{alarm}/{what}", 410)["error"] == text
     found = get(client, f"/api/events/{alarm}")

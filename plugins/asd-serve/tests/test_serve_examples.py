@@ -80,7 +80,7 @@ def test_compose_takes_the_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_image_holds_what_is_named() -> None:
+def test_the_image_holds_what_is_named(tmp_path: Path) -> None:
     text = (EXAMPLES / "Dockerfile").read_text()
     for name in re.findall(r"/source/(\S+)", text):
         assert (ROOT / name / "pyproject.toml").is_file(), name
@@ -88,15 +88,15 @@ def test_the_image_holds_what_is_named() -> None:
     assert copied is not None
     assert all((ROOT / name).is_file() for name in copied[1].split())
     (check,) = re.findall(r"http://127\.0\.0\.1:8787(/\w+)", text)
-    assert check in application_paths()
+    assert check in application_paths(tmp_path)
     options = parsed(json.loads(re.findall(r"^CMD (\[.+\])$", text, re.MULTILINE)[-1]))
     assert options["host"] == "0.0.0.0"
 
 
-def application_paths() -> set[str]:
+def application_paths(folder: Path) -> set[str]:
     from asd_serve.state import State
 
-    state = State(Path("nowhere"), {})
+    state = State(folder, {})
     with state.stack:
         return {str(getattr(route, "path", "")) for route in application(state).routes}
 

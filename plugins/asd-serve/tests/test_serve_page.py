@@ -1,11 +1,10 @@
-"""The shell of the page, machines at a glance, a machine's page, and the list of events: a real server, a real browser."""
+"""The shell of the page, machines at a glance, a machine's page, and events: a real server, a real browser."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ OLDEST = "the oldest of all events"
 SCROLLED = 0.1
 """Seconds that a task may take while events are scrolled."""
 PAINTED = 1.0
+SPANS = {"Hour": 3600, "Day": 86400, "Week": 7 * 86400, "Month": 30 * 86400, "Year": 365 * 86400}
 VIEWS = ("", "machines/fan", "events")
 
 
@@ -37,7 +37,8 @@ def stage(plant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             kind, severity = (("condition", "warning"), ("condition-over", "info"))[number % 2]
             text = OLDEST if number == EVENTS - 1 else f"pump 1: invented {number} <i>here</i>"
             database.execute(
-                "INSERT INTO events (id, machine, time, kind, severity, text, data) VALUES (?, 'pump 1', ?, ?, ?, ?, '{}')",
+                "INSERT INTO events (id, machine, time, kind, severity, text, data) "
+                "VALUES (?, 'pump 1', ?, ?, ?, ?, '{}')",
                 (f"invented{number}", now - 7200 - 3600 * number, kind, severity, text),
             )
         (machine,) = database.execute("SELECT id FROM machines WHERE name = 'pump 1'").fetchone()
@@ -113,7 +114,7 @@ def test_the_key_of_the_link_signs_in_and_leaves_the_address(look: Callable[...,
     found = look("feedback")
     assert "key" not in found.page.url
     assert found.page.url.startswith(found.server.url)
-    assert found.page.locator(".who").text_content() == "feedback"
+    assert (found.page.locator(".who").text_content() or "").startswith(looking.NAMES["feedback"])
     assert found.page.evaluate("document.cookie") == ""  # HttpOnly
     assert not found.page.evaluate("JSON.stringify([localStorage, sessionStorage])").count("asd_")
 
@@ -152,10 +153,11 @@ def test_a_session_that_is_over_leads_to_the_form(chromium: Any, server: looking
 def test_machines_at_a_glance(look: Callable[..., looking.Look], server: looking.Server) -> None:
     page = look().page
     cards = page.locator(".machine")
+    cards.first.wait_for()
     assert cards.count() == 4  # "mill" has a past, and is no longer listened to
     names = cards.locator(".title").all_text_contents()
     assert set(names) == {"pump 1", "fan", "mill", EVIL}
-    mill = cards.filter(has_text="mill")
+    mill = cards.filter(has=page.get_by_role("link", name="mill", exact=True))
     assert "Not listened to" in mill.inner_text()
     assert re.search(r"\d to look at", page.locator(".glance").inner_text())
     fan = cards.filter(has=page.get_by_role("link", name="fan", exact=True))
@@ -175,7 +177,7 @@ def test_the_most_urgent_machine_stands_first(look: Callable[..., looking.Look])
 
 def test_evidence_at_a_glance_is_live(look: Callable[..., looking.Look]) -> None:
     page = look().page
-    figure = page.locator(".machine").filter(has_text="pump 1").locator(".fill")
+    figure = page.locator(".machine").filter(has=page.get_by_role("link", name="pump 1")).locator(".fill")
     before = figure.get_attribute("style")
     _wait(page, lambda: figure.get_attribute("style") != before)
 
@@ -221,7 +223,7 @@ def test_history_from_minutes_to_a_year(look: Callable[..., looking.Look]) -> No
     found = look()
     page = found.page
     found.go("machines/pump%201")
-    for name, length in (("Hour", 3600), ("Day", 86400), ("Week", 7 * 86400), ("Month", 30 * 86400), ("Year", 365 * 86400)):
+    for name, length in SPANS.items():
         with page.expect_response(lambda answer, length=length: _asks_for(answer.url, length)) as answer:
             page.get_by_role("button", name=name, exact=True).click()
         points = answer.value.json()["points"]
@@ -262,7 +264,8 @@ def test_two_fingers_zoom(look: Callable[..., looking.Look]) -> None:
     touch = page.context.new_cdp_session(page)
 
     def fingers(kind: str, apart: float) -> None:
-        points = [] if kind == "touchEnd" else [{"x": middle - apart, "y": y, "id": 0}, {"x": middle + apart, "y": y, "id": 1}]
+        places = enumerate(() if kind == "touchEnd" else (middle - apart, middle + apart))
+        points = [{"x": x, "y": y, "id": number} for number, x in places]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     fingers("touchStart", 40)
@@ -279,10 +282,8 @@ def test_an_event_in_the_plot_opens(look: Callable[..., looking.Look]) -> None:
     name = page.locator(".events .event.alarm").first.get_attribute("href").split("/")[-1]
     page.wait_for_timeout(300)
     box = _in_sight(page, page.locator(".curve .u-over"))
-    at = page.evaluate(
-        "async name => { const {time} = await (await fetch(`api/events/${name}`)).json(); return 1 - (Date.now() / 1000 - time) / 3600 }",
-        name,
-    )
+    moment = page.evaluate("async name => (await (await fetch(`api/events/${name}`)).json()).time", name)
+    at = 1 - (time.time() - moment) / 3600
     page.mouse.click(box["x"] + at * box["width"], box["y"] + 20)
     page.wait_for_url(re.compile("#/events/"))
 
@@ -295,8 +296,9 @@ def test_a_thousand_events_scroll(look: Callable[..., looking.Look]) -> None:
     page = look().go("events")
     page.locator(".events li").first.wait_for()
     page.evaluate(
-        "window.tasks = []; new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(each => each.duration)))"
-        ".observe({ type: 'longtask' })"
+        """window.tasks = [];
+        new PerformanceObserver(list => tasks.push(...list.getEntries().map(each => each.duration)))
+            .observe({ type: "longtask" })"""
     )
     longest = []
     for _ in range(3):
@@ -308,8 +310,9 @@ def test_a_thousand_events_scroll(look: Callable[..., looking.Look]) -> None:
     assert min(longest) <= SCROLLED, longest
     assert OLDEST.capitalize() in page.locator(".events").inner_text()
     assert page.locator(".events li").count() < 60
-    assert page.locator(".events li").last.get_attribute("aria-posinset") == page.locator(".events li").last.get_attribute("aria-setsize")
-    assert int(page.locator(".events li").last.get_attribute("aria-posinset")) > EVENTS
+    last = page.locator(".events li").last
+    assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize")
+    assert int(last.get_attribute("aria-posinset")) > EVENTS
 
 
 def _scroll_down(page: Any) -> None:
@@ -345,10 +348,9 @@ def test_the_connection_comes_back(chromium: Any, stage: Path, server: looking.S
     with looking.looking(chromium, server) as found:
         page = found.go("machines/pump%201")
         page.locator("tbody tr").first.wait_for()
-        arguments = [*server.process.args[:-1], server.url.split(":")[2].split("/")[0]]
         server.end()
         page.get_by_text(re.compile(r"Connection lost since \d\d:\d\d:\d\d")).wait_for()
-        server.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=server.folder)
+        server.begin_again()
         page.get_by_text("Connected again.").wait_for()
         assert page.locator("#connection").inner_text() == ""
         first = page.locator("tbody td").first
@@ -359,7 +361,7 @@ def test_the_connection_comes_back(chromium: Any, stage: Path, server: looking.S
 
 def test_the_first_paint_is_soon(chromium: Any, server: looking.Server) -> None:
     times, sent = [], []
-    for _ in range(3):
+    for _ in range(5):
         with looking.looking(chromium, server) as found:  # a browser that has nothing in its cache
             page = found.page
             page.locator(".machine").first.wait_for()
@@ -372,6 +374,7 @@ def test_the_first_paint_is_soon(chromium: Any, server: looking.Server) -> None:
 
 def test_everything_works_by_keyboard(look: Callable[..., looking.Look]) -> None:
     page = look().page
+    page.locator(".machine").first.wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
@@ -389,12 +392,14 @@ def test_everything_works_by_keyboard(look: Callable[..., looking.Look]) -> None
         page.keyboard.press("Tab")
     else:
         pytest.fail("the plot cannot be reached")
+    _wait(page, lambda: "span=" in page.url)
+    shown = _span(page.url)
     page.keyboard.press("+")
-    _wait(page, lambda: "span=43200" in page.url)
+    _wait(page, lambda: _span(page.url) == shown / 2)
     page.keyboard.press("ArrowLeft")
     _wait(page, lambda: "since=" in page.url)
     page.keyboard.press("End")
-    _wait(page, lambda: "span=43200" in page.url)
+    _wait(page, lambda: f"span={shown / 2:.0f}" in page.url)
 
 
 def test_the_theme_is_chosen_and_kept(look: Callable[..., looking.Look]) -> None:
@@ -416,8 +421,9 @@ def test_the_theme_is_chosen_and_kept(look: Callable[..., looking.Look]) -> None
 def test_axe_finds_nothing_serious(look: Callable[..., looking.Look], width: int, dark: bool) -> None:
     pytest.importorskip("axe_playwright_python")
     found = look(width=width, dark=dark)
+    page = found.page
     for view in VIEWS:
-        page = found.go(view)
+        found.go(view)
         _wait(page, lambda: page.locator(".machine, .event").count() > 0)
         assert found.axe() == [], view or "overview"
         if view != "events":

@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes' </p
 def alarm(plant_server: Server) -> dict[str, Any]:
     """Return the fan's alarm."""
     client = Client(plant_server.url, plant_server.keys["look"])
-    event: dict[str, Any] = next(iter(client.events(machine="fan", kind="alarm")))
+    event: dict[str, Any] = list(client.events(machine="fan", kind="alarm"))[-1]
     return event
 
 
@@ -75,12 +75,8 @@ def test_alarm_and_healthy_clip_are_heard_in_turn_at_the_same_position(look: Ope
     assert page.locator("figure.chosen").get_attribute("data-track") == "event"
     page.get_by_role("button", name="Pause").click()
     # Both play heads stand at the same second; the healthy clip, of ten seconds, has begun again.
-    at = [
-        float(
-            page.locator(f"figure[data-track={name}] .playhead").evaluate("line => line.style.left").removesuffix("%")
-        )
-        for name in ("event", "healthy")
-    ]
+    lines = [page.locator(f"figure[data-track={name}] .playhead") for name in ("event", "healthy")]
+    at = [float(line.evaluate("line => line.style.left").removesuffix("%")) for line in lines]
     whole = float(page.locator(".clock").inner_text().split(" / ")[1].removesuffix(" s"))
     assert at[0] / 100 * whole % 10 == pytest.approx(at[1] / 100 * 10, abs=0.3)
 

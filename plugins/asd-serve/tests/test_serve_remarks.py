@@ -95,6 +95,30 @@ def test_that_was_normal_reaches_the_monitor_and_is_taken_back(plant: Path, tell
     assert monitor_of(plant).state.evidence.phase == "alarm"  # to take back a fault changes no monitor
 
 
+def test_what_normal_would_change_is_shown_before_it_is_said(plant: Path, teller: Any) -> None:
+    event = alarm_of(plant)
+    monitors = plant / "history" / "monitors" / "fan.monitor"
+    content = monitors.read_bytes()
+    found = answered(teller.get(f"/api/events/{event}/preview"))
+    assert (found["before"]["phase"], found["after"]["phase"]) == ("alarm", "watching")
+    assert (found["before"]["accepted_clips"], found["after"]["accepted_clips"]) == (0, found["clips"])
+    assert found["clips"] > 20
+    assert found["after"]["evidence"] == 0 < found["before"]["threshold"] < 10
+    assert [each["id"] for each in found["alarms_not_raised"]] == [event]
+    assert found["text"] == (
+        f"{found['clips']} clips would count as healthy; the machine would be 'watching' instead of 'alarm'; "
+        "1 alarm of the last 30 days would not have been raised. It can be undone."
+    )
+    assert monitors.read_bytes() == content
+    assert feedback(plant) == []
+    answered(teller.post(f"/api/events/{event}/judgement", json={"judgement": "normal"}))
+    listened_briefly(plant)
+    assert monitor_of(plant).accepted.total == found["clips"]  # it was as foretold
+    again = answered(teller.get(f"/api/events/{event}/preview"))
+    assert again["text"].startswith("Nothing would change: no alarm was raised, or its clips were taken for healthy")
+    assert answered(teller.get("/api/events/none/preview"), 404)["error"].startswith("no event 'none'")
+
+
 def test_a_running_listener_heeds_it_within_seconds(plant: Path, server: Callable[..., Any]) -> None:
     from teaching_plant import until
 

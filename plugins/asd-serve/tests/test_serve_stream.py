@@ -116,7 +116,7 @@ def test_many_streams_share_a_pass_and_none_gets_anothers(running: Any, pump: Pa
         found = list(pool.map(one, range(40, 52)))
     assert found == [[score for _, score in expected(pump, sound(seed, 4.2))] for seed in range(40, 52)]
     text = running.client().get("/metrics").text
-    seconds = float(text.split("asd_serve_stream_seconds_total ")[1].split()[0])
+    seconds = float(text.split("\nasd_serve_stream_seconds_total ")[1].split()[0])
     assert seconds == pytest.approx(12 * 4.2)
     assert "asd_serve_streams 0.0" in text
 

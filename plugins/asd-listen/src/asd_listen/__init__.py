@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asd_listen.pages import event_with_id as event_with_id
     from asd_listen.pages import events_after as events_after
     from asd_listen.pages import said_of as said_of
+    from asd_listen.preview import preview_normal as preview_normal
     from asd_listen.reader import Point as Point
     from asd_listen.reader import Reader as Reader
     from asd_listen.record import ClipWriter as ClipWriter
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from asd_listen.remarks import unjudge as unjudge
     from asd_listen.remarks import withdraw as withdraw
     from asd_listen.schema import HistoryError as HistoryError
+    from asd_listen.settings import SettingError as SettingError
     from asd_listen.settings import Settings as Settings
     from asd_listen.settings import SinkSettings as SinkSettings
     from asd_listen.settings import SourceSettings as SourceSettings
@@ -66,6 +68,7 @@ _NAMES = {
     "RemarkError": "remarks",
     "Said": "pages",
     "Second": "levels",
+    "SettingError": "settings",
     "Settings": "settings",
     "SinkSettings": "settings",
     "SourceSettings": "settings",
@@ -83,6 +86,7 @@ _NAMES = {
     "level_series": "level_series",
     "machine_states": "overview",
     "note": "remarks",
+    "preview_normal": "preview",
     "read_settings": "settings",
     "remark": "remarks",
     "said_of": "pages",

@@ -104,7 +104,9 @@ class History(Reader):
         if not self.path.parent.is_dir():  # the lock would make it
             raise HistoryError(f"{self.path.parent}: no such folder to keep the history in; make it first")
         self._lock = threading.RLock()
-        self._only = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=_GLANCE)
+        # Whichever thread closes it: a server stops its listener from another one than began it.
+        file = self.path.with_name(f".{self.path.name}.lock")
+        self._only = filelock.FileLock(file, timeout=_GLANCE, thread_local=False)
         self._noted: deque[Write] = deque()
         self._known: set[str] = set()
         self._events: dict[str, tuple[Event, tuple[str, ...]]] = {}

@@ -119,7 +119,7 @@ def read_settings(path: Path) -> Settings:
         raise ConfigError(f"{path}: no TOML: {error}") from error
     try:
         return settings_from(given)
-    except _SettingError as error:
+    except SettingError as error:
         line = _line_of(text, error.table, error.key)
         raise ConfigError(f"{path}{f', line {line}' if line else ''}: {error}") from error
 
@@ -141,7 +141,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
     if not settings.source:
-        raise _SettingError('no source; add a table [[source]] with kind = "microphone", say', "", "")
+        raise SettingError('no source; add a table [[source]] with kind = "microphone", say', "", "")
     _check_rates(settings)
     settings = msgspec.structs.replace(settings, source=_named("source", settings.source))
     settings = msgspec.structs.replace(settings, sink=_named("sink", settings.sink))
@@ -164,7 +164,7 @@ def route_of(settings: SinkSettings) -> Route:
     return Route(settings.name, sink, level, settings.quiet_hours, settings.quiet_alarms, tuple(settings.machines))
 
 
-class _SettingError(ConfigError):
+class SettingError(ConfigError):
     """A mistake in settings: in which table, counted from 0, and at which key."""
 
     def __init__(self, text: str, table: str, key: str) -> None:
@@ -175,22 +175,22 @@ class _SettingError(ConfigError):
 def _split(kind: str, tables: Any, own: Sequence[str]) -> list[dict[str, Any]]:
     """Return tables whose unknown keys are parameters of the component."""
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise _SettingError(f"{kind}: expected tables, each under a line [[{kind}]]", kind, "")
+        raise SettingError(f"{kind}: expected tables, each under a line [[{kind}]]", kind, "")
     found = []
     for index, table in enumerate(tables):
         if "kind" not in table:
-            raise _SettingError(f"a {kind} without kind; 'asd plugins' lists what there is", f"{kind}[{index}]", "")
+            raise SettingError(f"a {kind} without kind; 'asd plugins' lists what there is", f"{kind}[{index}]", "")
         known = {key: value for key, value in table.items() if key in own}
         rest = {key: value for key, value in table.items() if key not in own}
         found.append({**known, "parameters": rest})
     return found
 
 
-def _explained(text: str) -> _SettingError:
+def _explained(text: str) -> SettingError:
     unknown = _UNKNOWN.search(text)
     if unknown:
         key, table = unknown[1], (unknown[2] or "").lstrip(".")
-        return _SettingError(f"unknown setting {key!r}{_close(key, _names_of(table))}", table, key)
+        return SettingError(f"unknown setting {key!r}{_close(key, _names_of(table))}", table, key)
     match = _PLACE.match(text)
     place = (match[2] or "").lstrip(".") if match else ""
     table, _, key = place.rpartition(".")
@@ -198,7 +198,7 @@ def _explained(text: str) -> _SettingError:
     if not table and key in ("alerts", "evidence", "history"):  # their own checks name the key
         table, key = key, what.split(" ")[0]
         place = table
-    return _SettingError(f"{place or 'the settings'}: {what[:1].lower()}{what[1:]}", table, key)
+    return SettingError(f"{place or 'the settings'}: {what[:1].lower()}{what[1:]}", table, key)
 
 
 def _names_of(table: str) -> Sequence[str]:
@@ -215,7 +215,7 @@ def _check_rates(settings: Settings) -> None:
     rows = [("", settings.hop), *((f"source[{i}]", each.hop or settings.hop) for i, each in enumerate(settings.source))]
     for table, hop in rows:
         if not (math.isfinite(hop) and hop > 0):
-            raise _SettingError(f"hop: expected seconds above 0, got {hop:g}", table, "hop")
+            raise SettingError(f"hop: expected seconds above 0, got {hop:g}", table, "hop")
 
 
 def _named(kind: str, tables: Sequence[Any]) -> list[Any]:
@@ -228,7 +228,7 @@ def _named(kind: str, tables: Sequence[Any]) -> list[Any]:
     for index, name in enumerate(names):
         if name in names[:index]:
             what = "machines" if kind == "source" else "sinks"
-            raise _SettingError(
+            raise SettingError(
                 f"two {what} are called {name!r}; give each a name of its own", f"{kind}[{index}]", "name"
             )
     return found
@@ -241,7 +241,7 @@ def _component(kind: str, index: int, own: SourceSettings | SinkSettings) -> Non
         keys = ("kind", *own.parameters)
         key = next((each for each in reversed(keys) if f"'{each}'" in str(error)), "kind")
         key = next((each for each in own.__struct_fields__ if f"{each} must" in str(error)), key)
-        raise _SettingError(str(error), f"{kind}[{index}]", key) from error
+        raise SettingError(str(error), f"{kind}[{index}]", key) from error
 
 
 def _line_of(text: str, table: str, key: str) -> int | None:

@@ -6,13 +6,13 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from asd.errors import ConfigError
 from asd.plugin import open_database
-from asd_serve.errors import RequestError
+from asd_serve.request_error import RequestError
 
 _VERSION = 1
 _PATIENCE = 250
@@ -40,7 +40,7 @@ def only_server(folder: Path) -> Iterator[None]:
     """
     import filelock
 
-    lock = filelock.FileLock(folder / ".serve.sqlite.lock", timeout=0)
+    lock = filelock.FileLock(folder / ".serve.sqlite.lock", timeout=0, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
@@ -73,7 +73,9 @@ class Database:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
+            if path.exists():
+                self._look()
+            else:
                 path.touch(0o600)
             self._connection = open_database(path, "")
         except (OSError, NotImplementedError, sqlite3.Error) as error:
@@ -87,21 +89,22 @@ class Database:
             self.close()
             raise
 
-    def _begin(self) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+    def _look(self) -> None:
+        """Refuse what is none of ours, before anything is changed in it."""
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            (version,) = file.execute("PRAGMA user_version").fetchone()
+            (others,) = file.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if version > _VERSION:
             raise ConfigError(
                 f"{self.path}: written by a newer version of asd-serve (format {version}, this one reads up to "
                 f"{_VERSION}); upgrade with 'pip install -U asd-serve'"
             )
-        if version == 0:
-            (others,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if others:
-                raise ConfigError(f"{self.path}: a database of another program; give the server a folder of its own")
-        self._connection.executescript(_TABLES)
-        if version < _VERSION:
-            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+        if version == 0 and others:
+            raise ConfigError(f"{self.path}: a database of another program; give the server a folder of its own")
+
+    def _begin(self) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        self._connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
         self._connection.execute("INSERT OR IGNORE INTO facts VALUES ('id', ?)", (secrets.token_hex(4),))
 
     def close(self) -> None:

@@ -18,6 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
 from asd.errors import AsdError
+from asd_serve.request_error import RequestError
+
+__all__ = ["RequestError", "Unexpected", "error_answer", "install"]
 
 _log = logging.getLogger("asd")
 _LONGEST = 500
@@ -27,25 +30,6 @@ _PLAIN = {
     405: "this path does not take that method; /api/openapi.json lists what it takes",
     400: "the body of the request cannot be read; expected what /api/openapi.json says",
 }
-
-
-class RequestError(AsdError):
-    """A request that cannot be answered as it was meant.
-
-    Parameters
-    ----------
-    status : int
-        Status of the answer, such as 404 for what does not exist and 409 for what does not fit the present state.
-    text : str
-        What was received, what was expected, and how to mend it, in one line.
-    headers : mapping, optional
-        Further headers of the answer, such as ``Retry-After``.
-    """
-
-    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = dict(headers or {})
 
 
 def error_answer(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -135,15 +119,13 @@ class Unexpected:
             await self.app(scope, receive, noted)
         except (ClientDisconnect, WebSocketDisconnect, ClientDisconnected):
             pass  # nobody is there to be answered
-        except UnicodeEncodeError as error:
-            if begun or scope["type"] != "http" or error.reason != "surrogates not allowed":
-                raise
-            await error_answer(422, r"a text has half of a surrogate pair, such as \ud800; send Unicode")(
-                scope, receive, send
-            )
         except Exception as error:
             if scope["type"] == "lifespan":
                 raise
+            if "surrogates not allowed" in str(error) and not begun:  # JSON can say what no file can hold
+                answer = error_answer(422, "a text has half of a surrogate pair, which is no character; leave it out")
+                await answer(scope, receive, send)
+                return
             number = secrets.token_hex(4)
             asked = f"{scope.get('method', 'WebSocket')} {scope['path']}"[:200]
             _log.error("%s: unexpected error %s: %r", asked, number, error, exc_info=error)

@@ -66,9 +66,9 @@ class SafeAnswers:
         async def guarded(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
-                for name, value in headers.raw:
-                    if _CONTROL.search(value):  # before a part of the answer is on its way
-                        raise ValueError(f"a control character in the header {name.decode()}: {value!r}")
+                for raw_name, raw_value in headers.raw:
+                    if _CONTROL.search(raw_value):  # before a part of the answer is on its way
+                        raise ValueError(f"a control character in the header {raw_name.decode()}: {raw_value!r}")
                 for name, value in SECURITY.items():
                     headers[name] = value
                 if path_of(scope).startswith("/api"):

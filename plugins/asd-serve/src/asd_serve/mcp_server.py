@@ -28,7 +28,7 @@ from pydantic import Field
 import asd
 from asd.errors import AsdError, AudioError, ConfigError, DataError
 from asd.plugin import AUDIO_SUFFIXES
-from asd_listen import Reader, acknowledge, event_page, kept_of, machine_states, remark, said_of
+from asd_listen import Reader, acknowledge, event_page, judge, kept_of, machine_states, note, said_of, unjudge
 
 _log = logging.getLogger("asd")
 _MOST = 200
@@ -208,25 +208,20 @@ class Assistant:
 
         Normal: the machine's sound then counts as healthy, and the evidence begins anew.
         """
-        kind = "undo" if judgement == "take back" else judgement
-        row = self._tell(event, kind, {})
-        return f"Noted: {judgement}: {row['text']}"
+        assert self.history is not None
+        if judgement == "take back":
+            found = unjudge(self.history, event, self.by or "")
+        else:
+            found = judge(self.history, event, judgement, self.by or "")
+        return f"Noted: {judgement}: {found['text']}"
 
     def note_alarm(
         self, event: Event, text: Annotated[str, Field(description="The note.", min_length=1, max_length=_LONGEST_NOTE)]
     ) -> str:
         """Add a note to an alarm. Only where the user asks for it."""
-        self._tell(event, "note", {"text": text})
-        return "Noted."
-
-    def _tell(self, event: str, kind: Any, data: dict[str, Any]) -> dict[str, Any]:
         assert self.history is not None
-        with self._reader() as reader:
-            row = reader.find_event(event)
-        if row["kind"] != "alarm":
-            raise ConfigError(f"event {row['id']} is no alarm but {row['kind']!r}; list_events lists the alarms")
-        remark(self.history, row["machine"], kind, {"event": row["id"], "by": self.by, **data})
-        return row
+        note(self.history, event, text, self.by or "")
+        return "Noted."
 
     # -------------------------------------------------------------------------------------------------------- the rest
 

@@ -129,16 +129,17 @@ def serve(
             for each in sockets:
                 stack.callback(each.close)
             place = _folder(folder, listen, history)
+            named, root = _named(models), _root(root_path)
             stack.enter_context(only_server(place))
             state = State(
                 place,
-                _named(models),
+                named,
                 history=history,
                 listen=listen,
                 limits=Limits.read(place / "serve.toml"),
                 load=load,
                 hosts=hosts,
-                root_path=_root(root_path),
+                root_path=root,
             )
             _run(state, sockets, f"{'https' if tls else 'http'}://{_shown(host)}", tls, checked_proxies)
 

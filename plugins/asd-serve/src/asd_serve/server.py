@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import logging
 import math
+import os
 import signal
 import socket
 import ssl
@@ -151,7 +152,9 @@ def _taken(host: str, port: int, error: OSError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    number = getattr(error, "errno", None)
+    known = isinstance(error, OSError) and number in errno.errorcode
+    return os.strerror(number) if known and number is not None else getattr(error, "strerror", None) or str(error)
 
 
 def is_loopback(host: str) -> bool:
@@ -181,8 +184,12 @@ def check_tls(certificate: Path | None, key_file: Path | None) -> tuple[Path, Pa
         if b"-----BEGIN" not in text:
             raise ConfigError(f"{path}: not in PEM form; expected lines from -----BEGIN … to -----END …")
     key = key_file or certificate
+    if b"ENCRYPTED" in key.read_bytes():
+        raise ConfigError(
+            f"{key}: needs a password, which nobody types at night; give a key without (openssl pkey -in …)"
+        )
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: b"")
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise ConfigError(_tls_trouble(certificate, key, error)) from error
     except (OSError, ValueError) as error:
@@ -193,6 +200,4 @@ def check_tls(certificate: Path | None, key_file: Path | None) -> tuple[Path, Pa
 def _tls_trouble(certificate: Path, key: Path, error: ssl.SSLError) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
         return f"{key}: not the key of the certificate in {certificate}; give the key that it was made with"
-    if error.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "PROBLEMS_GETTING_PASSWORD"):
-        return f"{key}: needs a password, which nobody types at night; give a key without one (openssl pkey -in …)"
     return f"{certificate}, {key}: no certificate with its key ({error.reason or error}); expected PEM files"

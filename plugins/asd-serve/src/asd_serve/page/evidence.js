@@ -14,6 +14,7 @@ export function strength(evidence, threshold) {
 
 function wording(phase, evidence, threshold) {
   if (phase === "learning") return texts.evidence.learning;
+  if (phase === "alarm" && evidence < threshold) return texts.evidence.falling;
   return phase === "unlike" && evidence < threshold / 4 ? texts.evidence.unlike : strength(evidence, threshold);
 }
 
@@ -36,7 +37,7 @@ export function bar() {
     }
     const [value, limit] = [write.one(evidence), write.one(threshold)];
     const part = evidence / threshold;
-    element.className = `evidence ${part >= 1 ? "alarm" : part >= 0.5 ? "warning" : "quiet"}`;
+    element.className = `evidence ${part >= 1 || phase === "alarm" ? "alarm" : part >= 0.5 ? "warning" : "quiet"}`;
     fill.style.width = `${Math.min(100, Math.max(0, (100 * part) / BEYOND))}%`;
     meter.setAttribute("aria-valuenow", Math.max(0, evidence).toFixed(2));
     meter.setAttribute("aria-valuemax", (threshold * BEYOND).toFixed(2));

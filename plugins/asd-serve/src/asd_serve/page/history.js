@@ -37,6 +37,7 @@ export function historyPlot(machine, parameters, { go, toast }) {
     plot.element, value);
 
   let span = first(parameters);
+  let anyhow = !parameters.span && !parameters.since; // nobody has chosen the span
   let data = { times: [], evidence: [], threshold: null, events: [], conditions: [], step: 0 };
   let [waiting, request, fetched, pointing] = [0, null, 0, false];
   gestures(plot.element, plot.area, change);
@@ -45,6 +46,7 @@ export function historyPlot(machine, parameters, { go, toast }) {
   return { element, load, verdict, event, end };
 
   function change(action) {
+    anyhow = false;
     span = action(span);
     plot.move(span);
     mark();
@@ -60,6 +62,13 @@ export function historyPlot(machine, parameters, { go, toast }) {
     const query = { since: span.since - AROUND * length, until: span.until + (span.following ? 0 : AROUND * length), points };
     const found = await api.get(api.path("machines", machine, "series"), query, { signal: request.signal });
     fetched = Date.now() / 1000;
+    const earliest = found.points[0]?.time ?? 0;
+    if (anyhow && fetched - earliest < 2 * PRESETS.hour) {
+      [anyhow, span] = [false, latest(PRESETS.hour)]; // a day of a machine that is new here would be a line
+      mark();
+      return load();
+    }
+    anyhow = false;
     data = { ...found, ...withGaps(found.points, found.step ?? (query.until - query.since) / points) };
     plot.draw(data, span);
     history.replaceState(null, "", link("machines", machine, asParameters(span)));

@@ -71,6 +71,8 @@ export const texts = {
     started: "Started",
     stopped: "Stopped",
     acknowledged: "Acknowledged",
+    phase: "State",
+    "unlike-over": "As before again",
   },
 
   times: {
@@ -95,6 +97,7 @@ export const texts = {
     },
     learning: "No alarm is possible yet",
     unlike: "No further change",
+    falling: "The alarm stands until none is left",
     unknown: "No evidence: nothing is heard",
     figure: (value, threshold) => `${value} · alarm at ${threshold}`,
   },
@@ -341,10 +344,12 @@ export const texts = {
     failed: "Cannot be judged",
     nothing: "The recording holds no clip.",
     remove: (name) => `Take ${name} off this page`,
-    verdicts: { usual: "Sounds healthy", unusual: "Unusual" },
+    verdicts: { usual: "Sounds healthy", single: "Single clips unusual", unusual: "Unusual" },
     unusual: (share, p) => `About ${share} of healthy clips sound as unusual as this (p = ${p}).`,
     usual: (share, p) => `About ${share} of healthy clips are at least as unusual (p = ${p}).`,
-    several: (unusual, all, p) => `${number.format(unusual)} of ${count(all, "clip")} unusual; the smallest p-value is ${p}.`,
+    several: (unusual, all, expected, p) =>
+      `${number.format(unusual)} of ${count(all, "clip")} unusual; of healthy sound, about ${expected} are so by chance. ` +
+      `The smallest p-value is ${p}.`,
     note: (text) => `Note: ${text}.`,
     picture: "The recording",
     tooLarge: "The file is too large to be drawn and played here.",
@@ -378,7 +383,7 @@ export const texts = {
     fromMachine: (name) => `Recording ${name}`,
     fromBrowser: (label) => (label ? `Recording from ${label}` : "Recording"),
     enough: "ten minutes",
-    clips: (n) => `${count(n, "clip")} recorded`,
+    clips: (n, left) => `${count(n, "clip")} recorded${left ? `, ${number.format(left)} left out` : ""}`,
     stop: "Stop and go on",
     discard: "Discard",
     discardTitle: "Discard the recording?",

@@ -179,9 +179,7 @@ def _why_no_sound(facts: dict[str, Any], kept: Kept | None) -> str:
         when = datetime.fromtimestamp(kept.deleted, UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"the sound of this event was deleted on {when}: {kept.reason or 'nobody knows why'}"
     if kept is not None:
-        return (
-            "the sound of this event was kept, and its file is gone: deleted or moved by somebody else, or made a link"
-        )
+        return "the sound of this event was kept, and its file is gone: deleted or moved by somebody, or a link"
     if facts["kind"] != "alarm":
         return f"sound is kept of alarms only, and this is an event of the kind {facts['kind']!r}"
     return "no sound was kept of this alarm: [evidence] before and after say how many seconds are, or the disk was full"

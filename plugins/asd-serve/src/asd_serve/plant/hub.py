@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from asd_serve.plant.plant import Plant
 
 _log = logging.getLogger("asd")
-_POLL = 0.25
+_POLL = 0.5
 _LOOK = 2.0
 """Seconds after which it is looked whether a listener is running, although nothing was written."""
 _WAITING = 100
 """Messages that wait for a viewer; with more, it is too slow, and is sent away."""
 _SPARE = 50
 """Messages that wait, from which a viewer is spared spectra."""
-_AT_ONCE = 5
-"""Verdicts on a machine that are told at a time: more than 20 a second nobody can see."""
+_AT_ONCE = 4
+"""Verdicts on a machine that are told at a time; of more, the last one and their number: nobody can read them."""
+_STEADY = ("evidence", "threshold", "seen", "level")
+"""What changes with each clip, which a viewer of one machine knows from the verdicts."""
 _MISSED = 500
 """Verdicts that a viewer who comes back is told at most, the last ones."""
 _EARLIER = 60.0
@@ -200,6 +202,7 @@ class _News:
         self._listening = False
         self._states: dict[str, str] = {}
         self._told: dict[str, float] = {}
+        self._others: dict[str, dict[str, Any]] = {}
         self._standing: dict[int, dict[str, Any]] | None = None
 
     def of(self, reader: Reader, viewers: Sequence[Viewer], is_listening: Callable[[], bool]) -> list[Batch]:
@@ -228,6 +231,8 @@ class _News:
         for (machine, seen), group in groups.items():
             limit = _MISSED if any(viewer.is_new for viewer in group) else _AT_ONCE
             rows, count = _verdicts_after(reader, machine, seen, limit)
+            if limit == _AT_ONCE < count:
+                rows = rows[-1:]
             if rows or seen is None:
                 for viewer in group:
                     viewer.seen = rows[-1]["time"] if rows else 0.0
@@ -281,13 +286,18 @@ class _News:
         states = [each for name in names for each in machine_states(reader, listening=self._listening, name=name)]
         texts = {state.name: _text({"type": "machine", **state.to_dict()}) for state in states}
         pause = max(_STATED, len(texts) * len(viewers) / _STATES)
-        due = []
-        for name, text in texts.items():
+        due, turned = [], []
+        for state in states:
+            name, text = state.name, texts[state.name]
             if text != self._states.get(name) and now - self._told.get(name, -pause) >= pause:
                 self._states[name], self._told[name] = text, now
                 due.append(name)
+            others = {key: value for key, value in state.to_dict().items() if key not in _STEADY}
+            if others != self._others.get(name):
+                self._others[name] = others
+                turned.append(name)
         for viewer in viewers:
-            chosen = texts if viewer.is_new else due
+            chosen = texts if viewer.is_new else due if viewer.machine is None else turned
             own = [texts[name] for name in chosen if viewer.machine in (None, name)]
             if own:
                 yield [viewer], own

@@ -37,7 +37,7 @@ class Wanted(BaseModel):
 
     name: str = Field(max_length=60, examples=["pump 1, healthy"])
     machine: str | None = Field(default=None, max_length=200)
-    browser: bool = False
+    browser: bool = Field(False, examples=[True])
     seconds: float = Field(default=_UNTIL, gt=0, le=LONGEST, description="Good sound after which it ends.")
     clip_seconds: float | None = Field(
         default=None, ge=0.25, le=60, description="Length of a clip; default: the machine's, or 2 s."

@@ -11,16 +11,18 @@ from pydantic import BaseModel, Field
 
 from asd_listen import (
     HistoryError,
+    Reader,
     RemarkError,
     acknowledge,
     event_with_id,
     judge,
     note,
+    preview_normal,
     unacknowledge,
     unjudge,
     withdraw,
 )
-from asd_serve.access import Telling
+from asd_serve.access import Looking, Telling
 from asd_serve.errors import RequestError
 from asd_serve.plant.asking import Planted, asked
 from asd_serve.plant.plant import Plant
@@ -100,6 +102,23 @@ async def not_judged(plant: Planted, caller: Telling, event: EventId) -> Answer:
     """Take the judgement back: the clips are again what they were before it."""
     found = await told(plant, event, unjudge, by=caller.name)
     return await answered(plant, found["id"], "The judgement is taken back.")
+
+
+@router.get("/preview")
+async def preview(plant: Planted, _: Looking, event: EventId) -> dict[str, Any]:
+    """Return what it would change to say that an alarm was normal; nothing is changed."""
+
+    def question(reader: Reader) -> dict[str, Any]:
+        found = event_with_id(reader, event)
+        if found is None:
+            raise RequestError(404, f"no event {event[:80]!r}; GET /api/events lists those that there are")
+        if found["kind"] not in ("alarm", "unlike", "drift"):
+            raise RequestError(
+                409, f"event {event} is of the kind {found['kind']!r}; only alarm, unlike, drift are judged"
+            )
+        return preview_normal(reader, found)
+
+    return await asked(plant, question)
 
 
 async def told(plant: Plant, event: str, say: Callable[..., Any], *given: Any, by: str) -> Any:

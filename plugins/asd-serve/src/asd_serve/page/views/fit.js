@@ -98,7 +98,7 @@ export class FitStep {
     const { words, context } = this;
     put(this.element, h("h2.good", { tabindex: "-1" }, words.done(model)),
       promise && h("p.verdict", {}, together(promise)),
-      sentences.map((each) => h("p.muted", {}, together(each))),
+      sentences.filter((each) => each !== promise).map((each) => h("p.muted", {}, together(each))),
       h("p.muted", {}, words.next, " ", h("code", {}, words.nextCommand)),
       h("div.actions", {},
         h("a.button.primary", { href: context.link("judge", { model }) }, icon("judge"), words.judgeWith),

@@ -24,16 +24,24 @@ export async function show(container, { recording, job }, context) {
     put(place, step.element);
     await step.begin();
   };
-  const start = () => go(new RecordStep(context, {
+  const begin = (resume) => go(new RecordStep(context, {
+    resume,
     started: (id) => at({ recording: id }),
-    finished: (id, name, restart) => (restart ? start() : fit({ recording: id, name })),
-  }), {});
+    finished: (id, name, again) => (again ? begin() : fit({ recording: id, name })),
+  }), resume ? { recording: resume.id } : {});
   const fit = (known) => go(new FitStep(context, {
-    ...known, started: (id) => at({ job: id }), again: start,
+    ...known, started: (id) => at({ job: id }), again: () => begin(),
   }), known.job ? { job: known.job } : { recording: known.recording });
 
   if (job) await fit({ job });
-  else if (recording) await fit({ recording, name: (await api.get(api.path("recordings", recording)).catch(() => ({}))).name ?? "" });
-  else await start();
+  else if (recording) await goOn(await api.get(api.path("recordings", recording)).catch(() => ({ id: recording, done: true })));
+  else await begin();
+
+  /** Of a recording: that of a machine goes on without the page, that of the browser's microphone does not. */
+  async function goOn(found) {
+    if (!found.done && found.machine) return begin(found);
+    if (!found.done) await api.post(api.path("recordings", found.id, "stop"), {}).catch(() => {});
+    return fit({ recording: found.id, name: found.name });
+  }
   return () => step?.close();
 }

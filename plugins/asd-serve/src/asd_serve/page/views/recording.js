@@ -12,6 +12,7 @@ const EVERY = 1000; // ms between two looks at what the server has
 const MESSAGE = 0.25; // seconds of sound in one message
 const BEHIND = 8e6; // bytes that wait to be sent, from which on sound is lost
 const ENOUGH = 600; // seconds
+const DONE = 4000; // why the server closes the connection when it has enough
 
 export class RecordStep {
   #id = null;
@@ -21,7 +22,9 @@ export class RecordStep {
   #closed = false;
   #pending = [];
 
-  constructor(context, { started, finished }) {
+  /** @param {{resume?: object}} what  `resume`: a machine's recording that is under way, as the server tells it */
+  constructor(context, { started, finished, resume }) {
+    this.resume = resume;
     this.context = context;
     this.words = context.texts.record;
     this.started = started;
@@ -32,10 +35,17 @@ export class RecordStep {
 
   async begin() {
     const { api } = this.context;
+    addEventListener("beforeunload", this.leave);
+    if (this.resume) {
+      this.#id = this.resume.id;
+      this.recording = true;
+      this.meter = new Meter();
+      this.#show(this.resume.name, this.resume.machine);
+      return this.#look();
+    }
     const { machines = [] } = await api.get(api.path("machines")).catch(() => ({}));
     this.machines = machines.filter((each) => each.listening);
-    this.#form();
-    addEventListener("beforeunload", this.leave);
+    return this.#form();
   }
 
   close() {
@@ -45,7 +55,7 @@ export class RecordStep {
     clearTimeout(this.#timer);
     this.#release();
     const { api } = this.context;
-    if (this.#id && this.recording) api.post(api.path("recordings", this.#id, "stop"), {}).catch(() => {});
+    if (this.#id && this.recording && !this.machine) api.post(api.path("recordings", this.#id, "stop"), {}).catch(() => {});
   }
 
   #form(error) {
@@ -54,11 +64,11 @@ export class RecordStep {
       placeholder: words.namePlaceholder, "aria-describedby": "name-help" });
     const choice = (value, label, checked) => h("label.check", {},
       h("input", { type: "radio", name: "source", value, checked }), label);
-    this.machine = h("select", { "aria-label": words.whichMachine, change: () => { this.sources.querySelector("[value=machine]").checked = true; } },
+    this.choice = h("select", { "aria-label": words.whichMachine, change: () => { this.sources.querySelector("[value=machine]").checked = true; } },
       machines.map((each) => h("option", { value: each.name }, each.name)));
     this.sources = h("fieldset", {}, h("legend", {}, words.source),
       choice("browser", words.browser, true),
-      machines.length > 0 && h("div.pair", {}, choice("machine", words.machine, false), this.machine));
+      machines.length > 0 && h("div.pair", {}, choice("machine", words.machine, false), this.choice));
     const submit = (event) => { event.preventDefault(); this.#start(); };
     put(this.element, h("h2", {}, words.first),
       h("form", { submit },
@@ -73,7 +83,7 @@ export class RecordStep {
     const { api } = this.context;
     const name = this.name.value.trim();
     if (!name) return this.name.focus();
-    const machine = this.element.querySelector("[name=source]:checked").value === "machine" ? this.machine.value : null;
+    const machine = this.element.querySelector("[name=source]:checked").value === "machine" ? this.choice.value : null;
     this.meter = new Meter();
     try {
       if (!machine) this.#microphone = await openMicrophone((block) => this.#hear(block), (text) => this.#lost(text));
@@ -93,6 +103,7 @@ export class RecordStep {
 
   #show(name, machine) {
     const { words } = this;
+    this.machine = machine;
     this.clock = h("p.time", { role: "timer" }, this.context.texts.times.second(0));
     this.state = h("p.muted", { role: "status" });
     this.bar = h("progress", { max: ENOUGH, value: 0, "aria-label": words.enough });
@@ -127,7 +138,7 @@ export class RecordStep {
       const message = JSON.parse(data);
       if (message.error) this.#lost(message.error);
     };
-    socket.onclose = () => this.#socket === socket && this.recording && this.#lost(this.words.cut);
+    socket.onclose = ({ code }) => code !== DONE && this.#socket === socket && this.recording && this.#lost(this.words.cut);
   }
 
   /** The microphone or the connection is gone: what was recorded is kept. */
@@ -151,8 +162,8 @@ export class RecordStep {
     try {
       const found = await api.get(api.path("recordings", this.#id));
       if (this.#closed || !this.recording) return;
-      say(this.clock, span(found.seconds));
-      say(this.state, this.words.clips(found.clips));
+      say(this.clock, span(found.heard ?? found.seconds));
+      say(this.state, this.words.clips(found.clips, found.left_out));
       this.bar.value = Math.min(ENOUGH, found.seconds);
       if (this.#microphone === null && found.level != null) this.meter.show({ level: found.level, peak: found.peak ?? found.level });
       this.#tell(found.problems ?? []);

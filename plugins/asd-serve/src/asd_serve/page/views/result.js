@@ -8,11 +8,12 @@ import { write } from "../texts.js";
 
 const MOST_DRAWN = 40e6; // bytes of a file that the browser decodes for its picture
 const ROWS = 50; // of the table of clips
+const KINDS = { usual: "watching", single: "unlike", unusual: "alarm" };
 
 export class Result {
   #control = new AbortController();
   #listening = null;
-  /** null while it is judged; "usual", "unusual" or "failed" */
+  /** null while it is judged; "usual", "single", "unusual" or "failed" */
   state = null;
 
   /**
@@ -72,15 +73,16 @@ export class Result {
     put(this.body, h("p.problem", { role: "alert" }, text));
   }
 
-  #answered({ clips, explanation }, open) {
+  #answered({ clips, explanation, decision }, open) {
     const judged = clips.filter((each) => !each.error);
     if (!judged.length) return this.#failed(clips[0]?.error ?? this.words.nothing);
     const unusual = judged.filter((each) => each.anomalous);
     this.clips = clips;
     this.explanation = explanation ?? {};
     this.worst = judged.reduce((least, each) => (each.p_value < least.p_value ? each : least));
-    this.state = unusual.length ? "unusual" : "usual";
-    const kind = unusual.length ? "alarm" : "watching";
+    this.expected = judged.length * (decision?.level ?? 0);
+    this.state = stateOf(unusual.length, judged.length, decision?.level ?? 0);
+    const kind = KINDS[this.state];
     this.mark.className = `state ${kind}`;
     put(this.mark, shape(kind));
     this.line.className = `line ${kind}`;
@@ -98,7 +100,7 @@ export class Result {
   #sentence(judged, unusual) {
     const { words, worst } = this;
     const p = write.p(worst.p_value);
-    if (judged.length > 1) return words.several(unusual.length, judged.length, p);
+    if (judged.length > 1) return words.several(unusual.length, judged.length, write.one(this.expected), p);
     return unusual.length ? words.unusual(write.share(worst.p_value), p) : words.usual(write.percent(worst.p_value), p);
   }
 
@@ -137,4 +139,18 @@ export class Result {
         h("td.number", {}, each.error ? "" : write.p(each.p_value))))))),
     clips.length > ROWS && h("p.small.muted", {}, words.more(clips.length - ROWS)));
   }
+}
+
+/**
+ * Of a recording of several clips, some are unusual by chance: it is unusual if so many would be rarer, in healthy sound,
+ * than one unusual clip is (the binomial distribution, as if clips did not depend on each other).
+ */
+function stateOf(unusual, all, level) {
+  if (!unusual) return "usual";
+  let [term, below] = [(1 - level) ** all, 0];
+  for (let count = 0; count < unusual; count++) {
+    below += term;
+    term *= ((all - count) / (count + 1)) * (level / (1 - level));
+  }
+  return all === 1 || 1 - below <= level ? "unusual" : "single";
 }
