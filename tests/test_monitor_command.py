@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -22,25 +21,10 @@ from asd.cli.fit import _dependence, describe_dependence
 from asd.errors import DataError
 from asd.records import Clip
 from asd.sound.times import in_time_order, time_in_name
+from driven import asd, error
 
-ASD = Path(os.environ["ASD_COMMAND"])
 QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "--detector", "mahalanobis")
 BEGIN = datetime.datetime(2026, 3, 1, 8, 0, 0)  # local, as file names are
-
-
-def asd(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the command and check its exit code; there must be no traceback."""
-    done = subprocess.run([ASD, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def error(*arguments: str | Path) -> str:
-    """Return the one line of an error with exit code 2."""
-    lines = [line for line in asd(*arguments, code=2).stderr.splitlines() if line.startswith("asd: error: ")]
-    assert len(lines) == 1
-    return lines[0].removeprefix("asd: error: ")
 
 
 def hum(path: Path, *, seed: int, whine: float = 0.0) -> Path:

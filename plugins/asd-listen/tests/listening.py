@@ -98,6 +98,14 @@ def refuse(error: Exception) -> Callable[..., None]:
     return write
 
 
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until something holds; the limit is for machines under load."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
 class Script(Source):
     """A virtual source: yields what a function gives, at the pace at which it is judged."""
 
@@ -129,12 +137,6 @@ class Heard:
     def with_alerts(self, **alerts: float) -> Settings:
         """Return the settings with others of the table ``[alerts]``."""
         return msgspec.structs.replace(self.listener.settings, alerts=AlertSettings(**alerts))
-
-    def wait(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait until something holds, for a source that must not go on before."""
-        end = time.monotonic() + seconds
-        while not holds() and time.monotonic() < end:
-            time.sleep(0.01)
 
     def _say(self, text: str, severity: str) -> None:
         self.said.append((severity, text))

@@ -111,7 +111,7 @@ def test_a_locked_history_holds_nobody_up_and_loses_nothing(tmp_path: Path, said
         history.verdict("pump", said.noon, said.verdict(), said.status())
         began = time.monotonic()
         assert not history.commit()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # by default SQLite waits for 5 s
         assert history.trouble is not None
         assert "another program is writing to the history" in history.trouble
         other.execute("ROLLBACK")

@@ -142,9 +142,7 @@ def test_a_microphone_that_is_unplugged_and_plugged_in_again(hangs: bool, fake: 
         for _ in blocks:
             pass
     assert fake.open == set()
-    with pytest.raises(
-        SourceError, match=r"matching 'USB'; inputs here: 'HDA Intel .*'; is it plugged"
-    ):
+    with pytest.raises(SourceError, match=r"matching 'USB'; inputs here: 'HDA Intel .*'; is it plugged"):
         some(source)
     fake.plugged.append((USB, 1))
     assert len(some(source)) == 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, command, healthy
+from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, command, healthy, until
 
 from asd.errors import SourceError
 from asd.plugin import Block
@@ -159,10 +159,11 @@ def test_memory_held_by_a_source_is_bounded(model: Path) -> None:
     arrived = threading.Event()
     feed = feed_module.Feed("pump", lambda: Script(lambda: blocks_of(healthy(120), NOW)), arrived)
     feed.start()
-    time.sleep(0.5)
+    until(lambda: feed.held >= feed_module.HELD_SECONDS)
+    time.sleep(0.2)  # it takes no more
     assert feed.held == pytest.approx(feed_module.HELD_SECONDS, abs=1)
     feed.stop()
-    feed.join(5)
+    feed.join(60)
     assert not feed.is_alive()
 
 

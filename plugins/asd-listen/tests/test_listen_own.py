@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import NOW, Heard, blocks_of, healthy, refuse
+from listening import NOW, Heard, blocks_of, healthy, refuse, until
 
 from asd.errors import MonitorError
 from asd.plugin import Block
@@ -67,7 +67,7 @@ def test_trouble_of_a_running_listener_reaches_the_sinks(
     def give(heard: Heard) -> Iterator[Block]:
         listener = heard.listener
         yield from blocks_of(healthy(5), NOW)
-        heard.wait(lambda: any(each.verdict is not None for each in listener.machines))
+        until(lambda: any(each.verdict is not None for each in listener.machines))
         with monkeypatch.context() as patch:
             if name == "evidence":
                 patch.setattr(listener.evidence, "trouble", "no space")
@@ -78,9 +78,9 @@ def test_trouble_of_a_running_listener_reaches_the_sinks(
             else:
                 patch.setattr(listener.machines[0].monitor, "keep", refuse(MonitorError("no space")))
             yield from blocks_of(healthy(5, start=70), NOW + 5)
-            heard.wait(lambda: name in listener._own._standing)
+            until(lambda: name in listener._own._standing)
         yield from blocks_of(healthy(5, start=80), NOW + 10)
-        heard.wait(lambda: name not in listener._own._standing)
+        until(lambda: name not in listener._own._standing)
 
     heard.run()
     with History.open(heard.folder) as history:

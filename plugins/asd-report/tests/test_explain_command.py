@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -13,24 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-ASD = Path(os.environ["ASD_COMMAND"])
+from driven import asd, error
+
 QUICK = ("--extractor", "band-levels", "--detector", "deviation", "--embedding-pooling", "mean")
 RATE = 8000
-
-
-def asd(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the command and check its exit code; there must be no traceback."""
-    done = subprocess.run([ASD, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def error(*arguments: str | Path) -> str:
-    """Return the one line of an error with exit code 2."""
-    lines = [line for line in asd(*arguments, code=2).stderr.splitlines() if line.startswith("asd: error: ")]
-    assert len(lines) == 1
-    return lines[0].removeprefix("asd: error: ")
 
 
 def hum(path: Path, *, seed: int, whine: float = 0.0, seconds: float = 4.0) -> Path:
