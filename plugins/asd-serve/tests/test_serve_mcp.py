@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def ask(words: list[object], asking: Callable[[Client], Awaitable[Any]]) -> Any:
             async with Client(stdio_client(server)) as client:
                 return await asking(client)
 
-    return anyio.run(run)
+    with ThreadPoolExecutor(1) as thread:  # a browser of other tests may have a loop in this one
+        return thread.submit(anyio.run, run).result()
 
 
 def calling(tool: str, **arguments: Any) -> Callable[[Client], Awaitable[Any]]:

@@ -156,7 +156,7 @@ def test_normal_shows_what_it_changes_and_asks_first(look: Open, place: str) -> 
 def test_it_is_acknowledged(look: Open, place: str) -> None:
     page = look("feedback").go(place)
     page.get_by_role("button", name="Acknowledge").click()
-    page.get_by_text("Acknowledged by Ann").wait_for()
+    page.get_by_text("Acknowledged by Ann", exact=True).wait_for()
     page.locator("#notices").get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Acknowledge").wait_for()
 
