@@ -15,7 +15,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.websockets import WebSocket, WebSocketDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asd_serve.errors import RequestError, error_answer
+from asd_serve.errors import RequestError, error_answer, refuse
 from asd_serve.keys import ROLES, Key, Role
 from asd_serve.sessions import csrf_of
 from asd_serve.state import State
@@ -121,10 +121,7 @@ class Access:
                 raise no_key()
         except RequestError as error:
             answer = error_answer(error.status, str(error), error.headers)
-            if scope["type"] == "websocket":
-                await connection.send_denial_response(answer)
-            else:
-                await answer(scope, receive, send)
+            await refuse(answer, scope, receive, send)
             return
         if scope["type"] == "websocket" and caller is not None:
             watched = _Watched(self.state, caller, receive, send)

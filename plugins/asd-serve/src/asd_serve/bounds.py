@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi.requests import HTTPConnection
-from fastapi.websockets import WebSocket
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asd_serve.access import Caller, caller_of, path_of
-from asd_serve.errors import RequestError, error_answer
+from asd_serve.errors import RequestError, error_answer, refuse
 from asd_serve.limits import Buckets
 from asd_serve.state import State
 
@@ -54,10 +53,7 @@ class Bounds:
                 await self.app(scope, self._throttled(receive) if is_socket else receive, send)
         except RequestError as error:  # ours: what the application raises, it answers
             answer = error_answer(error.status, str(error), error.headers)
-            if scope["type"] == "websocket":
-                await WebSocket(scope, receive, send).send_denial_response(answer)
-            else:
-                await answer(scope, receive, send)
+            await refuse(answer, scope, receive, send)
 
     def _in_time(self, who: str, caller: Caller | None) -> None:
         buckets = self._keyed if caller else self._open

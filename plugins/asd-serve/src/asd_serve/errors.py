@@ -20,7 +20,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from asd.errors import AsdError
 from asd_serve.request_error import RequestError
 
-__all__ = ["RequestError", "Unexpected", "error_answer", "install"]
+__all__ = ["RequestError", "Unexpected", "error_answer", "install", "refuse"]
 
 _log = logging.getLogger("asd")
 _LONGEST = 500
@@ -47,6 +47,14 @@ def error_answer(status: int, text: str, headers: Mapping[str, str] | None = Non
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
     body = json.dumps({"error": line})  # ASCII: half of a surrogate pair, from a client, has no bytes in UTF-8
     return Response(body, status, media_type="application/json", headers=dict(headers or {}))
+
+
+async def refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send an answer in place of the application's: to a request, or to a WebSocket that was not accepted yet."""
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(answer)
+    else:
+        await answer(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -8,12 +8,11 @@ import socket
 from collections.abc import Iterable
 
 from fastapi.responses import RedirectResponse
-from fastapi.websockets import WebSocket
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asd_serve.access import path_of
-from asd_serve.errors import error_answer
+from asd_serve.errors import error_answer, refuse
 from asd_serve.state import State
 
 _CONTROL = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
@@ -139,10 +138,7 @@ class Place:
         answer = error_answer(
             421, f"the server is not called {host!r}; 'asd serve --allow-host NAME' lets it answer to a name"
         )
-        if scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).send_denial_response(answer)
-        else:
-            await answer(scope, receive, send)
+        await refuse(answer, scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
         found = _HOST.fullmatch(host.lower())
