@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -97,12 +98,32 @@ def rumble() -> Callable[[int], npt.NDArray[np.float64]]:
     return at
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_classes_are_forgotten() -> Iterator[None]:
-    """Take from the registry, after each module of tests, the classes that its tests gave in Python."""
-    yield
+def _forget_own_classes() -> None:
     installed = sys.modules.get("asd.contract.installed")
     own = sys.modules.get("asd.contract.own")
     if installed is not None and own is not None:
         components = installed.registry().components
         components[:] = [each for each in components if not isinstance(each.spec, own.OwnSpec)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_classes_are_forgotten() -> Iterator[None]:
+    """Take from the registry, after each module of tests, the classes that its tests gave in Python."""
+    yield
+    _forget_own_classes()
+
+
+@pytest.fixture
+def own_classes_forgotten_at_once() -> Iterator[None]:
+    """Take them away after the test already."""
+    yield
+    _forget_own_classes()
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Restore the level of asd's log, which each command sets for its process."""
+    logger = logging.getLogger("asd")
+    level = logger.level
+    yield
+    logger.setLevel(level)

@@ -106,6 +106,7 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_classes_forgotten_at_once")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks_of(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_runs(page: Path, place: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "documentation"}

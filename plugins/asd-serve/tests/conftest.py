@@ -203,9 +203,12 @@ def plant_server(plant: Path) -> Iterator[looking.Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(plant: Path) -> Iterator[Any]:
-    """Start a browser whose microphone hears the healthy pump; skip where there is none."""
+    """Start a browser whose microphone hears the healthy pump; skip where there is none.
+
+    It ends with its module: while Playwright runs, its thread has a running loop, and `asyncio.run` refuses another.
+    """
     pytest.importorskip("playwright")
     if looking.CHROMIUM is None:
         pytest.skip("no Chromium here (Debian: apt install chromium)")
