@@ -79,7 +79,9 @@ def clips(folder: Path, count: int = 60) -> None:
                         began = time.process_time()
                         list(model.score(sounds))
                         taken.append((time.process_time() - began) / count)
-                print(f"clip of 10 s at {rate} Hz, {name}: {1e3 * np.median(taken):.1f} ms ({rounded(taken)})", flush=True)
+                print(
+                    f"clip of 10 s at {rate} Hz, {name}: {1e3 * np.median(taken):.1f} ms ({rounded(taken)})", flush=True
+                )
 
 
 def rounded(taken: Sequence[float]) -> str:
@@ -166,7 +168,9 @@ def history(folder: Path) -> None:
         sizes.append((kept / "history.sqlite").stat().st_size)
         monitor = max(file.stat().st_size for file in kept.rglob("*.monitor"))
     day = (sizes[1] - sizes[0]) * 24 / 6
-    print(f"history: {day / 1e6:.2f} MB a day of a machine, {sizes[0] / 1e6:.2f} MB after two hours; monitor {monitor} B")
+    print(
+        f"history: {day / 1e6:.2f} MB a day of a machine, {sizes[0] / 1e6:.2f} MB after two hours; monitor {monitor} B"
+    )
 
 
 def evidence(folder: Path, data: Path) -> None:

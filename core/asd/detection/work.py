@@ -198,6 +198,8 @@ def each(
     *,
     needs: Needs | None = None,
     retries: int = 1,
+    lost: Callable[[T, WorkerLost], R] | None = None,
+    in_order: bool = True,
 ) -> Generator[R]:
     """Yield what `function` makes of each item, in order, done by the workers of the current engine or here.
 
@@ -208,9 +210,14 @@ def each(
     state, needs
         As for `over_clips`.
     items : iterable
-        A piece of work each; taken from the iterable as they are needed. Few are ahead of what was yielded.
+        A piece of work each; taken from the iterable as they are needed. Few are ahead of what was yielded. What an
+        iterator gives only after results were taken from here is done, too.
     retries : int
         How often an item is done again whose process died.
+    lost : callable, optional
+        Makes the result of an item whose process died each time, of it and the last error. Default: it raises.
+    in_order : bool
+        Whether results come in the order of the items, or else as soon as each is there.
 
     Raises
     ------
@@ -223,10 +230,11 @@ def each(
         for item in items:
             yield function(state, item)
         return
-    yield from _Pieces(engine, function, state, needs, of_clips=False, tries=1 + retries).results(items)
+    pieces = _Pieces(engine, function, state, needs, of_clips=False, tries=1 + retries)
+    yield from pieces.results(items, lost=lost, in_order=in_order)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Piece:
     """Some items of the work, the task that does them, and what came of them."""
 
@@ -266,9 +274,18 @@ class _Pieces:
         self._pieces: deque[_Piece] = deque()
         self._size = 1
         self._told: set[str] = set()
+        self._lost: Callable[[Any, WorkerLost], Any] | None = None
 
-    def results(self, items: Iterable[Any], count: int | None = None) -> Generator[Any]:
+    def results(
+        self,
+        items: Iterable[Any],
+        count: int | None = None,
+        *,
+        lost: Callable[[Any, WorkerLost], Any] | None = None,
+        in_order: bool = True,
+    ) -> Generator[Any]:
         """Yield the result of each item."""
+        self._lost = lost
         self._engine.start()
         self._state = self._engine.scatter(self._given)
         source = iter(items)
@@ -278,10 +295,10 @@ class _Pieces:
                 self._begin(source, left)
                 if not self._pieces:
                     return
-                while self._pieces[0].outcome is None:
+                while (piece := self._ready(in_order)) is None:
                     self._gather()
                     self._begin(source, left)
-                piece = self._pieces.popleft()
+                self._pieces.remove(piece)
                 if left is not None:
                     left -= len(piece.items)
                 yield from self._delivered(piece)
@@ -300,6 +317,11 @@ class _Pieces:
                 return
             self._pieces.append(piece := _Piece(items))
             self._submit(piece)
+
+    def _ready(self, in_order: bool) -> _Piece | None:
+        """Return the piece whose results can be delivered next."""
+        candidates = itertools.islice(self._pieces, 1) if in_order else self._pieces
+        return next((piece for piece in candidates if piece.outcome is not None), None)
 
     def _running(self) -> list[_Piece]:
         return [piece for piece in self._pieces if piece.outcome is None]
@@ -344,6 +366,8 @@ class _Pieces:
         elif self._of_clips:
             (clip,) = piece.items
             piece.outcome = _Outcome([Failure(clip, AudioError(f"{clip}: {_DEADLY}"))])
+        elif self._lost is not None:
+            piece.outcome = _Outcome([self._lost(piece.items[0], loss)])
         else:
             text = f"{loss}; that was try {piece.tries} of the same piece of work; if memory ran out, use fewer workers"
             piece.outcome = _Outcome([], error=EngineError(text))
