@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -28,7 +26,7 @@ from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
 from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
-from asd.detection.packing import restore_rows, share_rows
+from asd.detection.packing import restore_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
@@ -385,17 +383,20 @@ class Model(ShownModel):
         path : str or Path
             File to write; an old one is replaced.
         """
-        if self.unsaveable:
-            raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
-        calibration = self.calibration
-        arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
-        if self.reference is not None:
-            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
-        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
-        manifest = self._manifest()
+        manifest, arrays = self.content()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
+
+    def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
+        """Return what a model file holds of it, the manifest and the arrays: plain data, which `of_content` takes.
+
+        Raises
+        ------
+        ModelFileError
+            If no model file can keep it.
+        """
+        return saving.content_of_model(self)
 
     def weights(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file that it was fitted with."""
@@ -404,26 +405,6 @@ class Model(ShownModel):
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
         return saving.full_config(self.pipeline, self.branches)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "asd_framework": importlib.metadata.version("asd-framework"),
-            "config": self.full_config(),
-            **saving.origins_of(self.config),
-            "weights": self.weights(),
-            "members": len(self.branches[0].members),
-            "calibration": self.calibration.as_entry(),
-            "decision": asdict(self.decision),
-            "fitted_with": self.fitted_with,
-            "clips": self.clips,
-            **self.conditions.as_dict(),
-            "notes": {each.note: each.count for each in self.notes},
-            "training": self.training,
-            "history": self.history,
-            **({"recalibration": self.recalibration} if self.recalibration else {}),
-            **({"features": self.known_features.as_entry()} if self.known_features else {}),
-        }
 
     @classmethod
     def load(
@@ -455,8 +436,21 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
+        return cls.of_content(path, *modelfile.read(Path(path)), runtime=runtime, cache=cache, trust=trust)
+
+    @classmethod
+    def of_content(
+        cls,
+        path: str | Path,
+        content: Mapping[str, Any],
+        arrays: modelfile.Arrays,
+        *,
+        runtime: Runtime | None = None,
+        cache: bool | EmbeddingCache = True,
+        trust: bool = False,
+    ) -> Model:
+        """Return the model that `content` gave; parameters and errors as for `load`, `path` is what messages name."""
         embeddings = cache_from(cache)
-        content, arrays = modelfile.read(Path(path))
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
