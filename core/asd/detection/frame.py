@@ -26,8 +26,8 @@ def to_frame(verdicts: Iterable[Verdict | Failure]) -> Any:
     pandas.DataFrame or polars.DataFrame
         That of polars where pandas is not installed. The columns: ``clip``, ``ok`` (False: it could not be judged),
         ``anomalous`` (missing, as are the numbers, where it is not ok), ``p_value``, ``score``, ``peak_seconds``,
-        ``unusual_in`` and ``notes`` (joined by ``; ``), ``error``; ``machine``, if there are models of
-        several; ``state`` and ``state_p_value``, if the model knows states; of several branches ``NAME_z`` and ``NAME_p_value`` of each.
+        ``unusual_in`` and ``notes`` (joined by ``; ``), ``error``; ``machine``, if each has its own model; ``state``
+        and ``state_p_value``, if the model knows states; of several branches ``NAME_z`` and ``NAME_p_value`` of each.
 
     Raises
     ------

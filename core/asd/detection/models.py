@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asd.contract.interfaces import Runtime
+from asd.detection.calibration import Decision
 from asd.detection.cutting import Segment, clips_to_judge
 from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.evaluation import Evaluation, judge, measure
@@ -60,6 +61,10 @@ class Models(Mapping[str, Model]):
         All machines, also those without a model, with what each learned from and why its last fit failed.
     folder : Path or None
         Where the models are; None: in memory.
+    errors : dict of str to str
+        Why the last fit failed, of each machine whose did; some may have an older model.
+    decisions : dict of str to Decision
+        When the alarm is raised, of each machine whose clips were judged.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Models(Mapping[str, Model]):
     ) -> None:
         self._store = store
         self._how: dict[str, Any] = {"runtime": runtime, "cache": cache_from(cache) or False, "trust": trust}
+        self.decisions: dict[str, Decision] = {}
         self._networks: dict[str, Any] = {}
         self._alive: weakref.WeakValueDictionary[str, Model] = weakref.WeakValueDictionary()
         self._recent: dict[str, Model] = {}
@@ -260,6 +266,7 @@ class Models(Mapping[str, Model]):
             model = self[name]
             if how.false_alarms_per_hour is not None:
                 model.decision = model.calibration.decide(how.false_alarms_per_hour)
+            self.decisions[name] = model.decision
             return model, clips_to_judge(model, clips, segment=how.segment, state=how.state)
         except AsdError as error:
             return error, clips
