@@ -18,7 +18,7 @@ from asd.detection.cutting import Segment, clips_given, clips_to_calibrate, clip
 from asd.detection.embedding import check_windows, embed_found
 from asd.detection.explanation import Explanation, most_unusual
 from asd.detection.explanation import explain as explain_clip
-from asd.detection.fleet import FitState, Fleet
+from asd.detection.fleet import Fleet
 from asd.detection.fleet_data import machine_data
 from asd.detection.fleet_store import ModelMemory, opened
 from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
@@ -121,7 +121,7 @@ def fit(
         clips = find_clips(entries, segment=config.segment, label="normal", split="train", group=column)
         return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
     found = machine_data(entries, by, label="normal", split="train", group=column)
-    fleet = Fleet(found, FitState(config, runtime, workers, strict, cache, found.count))
+    fleet = Fleet(found, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
     if folder is not None:
         with opened(Path(folder), by, force=force) as store:
             fleet.fit_into(store, force=force)

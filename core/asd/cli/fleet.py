@@ -40,14 +40,14 @@ def fit_by_machine(
     force, as_json : bool
         As the options.
     **how
-        Further parameters of `asd.detection.fleet.FitState`.
+        Further parameters of `asd.detection.fleet.Fleet`.
 
     Raises
     ------
     AsdError
         If no machine has a model.
     """
-    from asd.detection.fleet import FitState, Fleet
+    from asd.detection.fleet import Fleet
     from asd.detection.fleet_data import machine_data
     from asd.detection.fleet_store import opened
     from asd.detection.groups import column_of
@@ -61,7 +61,7 @@ def fit_by_machine(
             err=True,
         )
     with opened(output, by, force=force) as store:
-        done = Fleet(found, FitState(config, clips=found.count, **how)).fit_into(store, force=force)
+        done = Fleet(found, config, **how).fit_into(store, force=force)
     if as_json:
         print_json(_summary(done, by, output))
     else:

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from asd.detection.pipeline import Pipeline
 from asd.detection.remarks import remarks_kept
 from asd.detection.renewal import contents_of
 from asd.detection.training import extract
+from asd.detection.work import Shared, each
 from asd.errors import AsdError, ModelFileError
 from asd.progress import rendered_by, track, without_bar
 from asd.records import Clip
@@ -50,34 +52,24 @@ _LONGEST = 2000
 
 @dataclass(frozen=True)
 class FitState:
-    """How machines are fitted, the same for all.
+    """How machines are fitted, the same for all; workers of an engine get it, too.
 
     Parameters
     ----------
     config : Config
         The pipeline.
-    runtime : Runtime or None
-        How to compute.
+    pipeline : Shared of Pipeline
+        The same, made once in a process: all machines use it, one after the other.
     workers : int
         Threads that decode ahead of the network.
     strict : bool
         Whether a clip that cannot be used ends the fit of its machine.
-    cache : bool or EmbeddingCache
-        As for `asd.Model.fit`.
-    clips : int
-        Of all machines together: the best engine may depend on it.
     """
 
     config: Config
-    runtime: Runtime | None
+    pipeline: Shared[Pipeline]
     workers: int
     strict: bool
-    cache: bool | EmbeddingCache
-    clips: int
-
-    def pipeline(self) -> Pipeline:
-        """Return the pipeline, which all machines share."""
-        return Pipeline(self.config, self.runtime, clips=self.clips, cache=cache_from(self.cache))
 
 
 @dataclass(frozen=True)
@@ -126,20 +118,22 @@ class FleetFit:
     nobody: int = 0
 
 
-def fit_machine(state: FitState, pipeline: Pipeline, name: str, clips: Sequence[Clip]) -> Fitted:
-    """Fit the model of one machine.
+def make_pipeline(config: Config, runtime: Runtime | None, clips: int, cache: bool | EmbeddingCache) -> Pipeline:
+    """Return the pipeline that all machines share."""
+    return Pipeline(config, runtime, clips=clips, cache=cache_from(cache))
+
+
+def fit_machine(state: FitState, item: tuple[str, Sequence[Clip]]) -> Fitted:
+    """Fit the model of one machine: a piece of work, here or in a worker.
 
     Parameters
     ----------
     state : FitState
         How.
-    pipeline : Pipeline
-        What `state` gives; all machines use it, one after the other.
-    name : str
-        The machine.
-    clips : sequence of Clip
-        Its healthy recordings.
+    item : tuple of (str, sequence of Clip)
+        The machine, and its healthy recordings.
     """
+    (name, clips), pipeline = item, state.pipeline.value
     with rendered_by(without_bar), remarks_kept() as remarks:
         try:
             whole = [part for clip in clips for part in segments(clip, state.config.segment)]
@@ -175,6 +169,11 @@ def _learned(model: Model, contents: str, left_out: int) -> dict[str, Any]:
         "branches": len(model.branches),
         "states": calibration.states is not None,
     }
+
+
+def _components(pipeline: Pipeline) -> list[tuple[str, str]]:
+    """Return kind and name of each component."""
+    return [(kind, getattr(part, kind).name) for part in pipeline.config.parts for kind in PIPELINE_KINDS]
 
 
 def configuration_digest(config: Config) -> str:
@@ -225,15 +224,29 @@ class Fleet:
     ----------
     found : MachineData
         The healthy recordings.
-    state : FitState
-        How they are learned.
+    config : Config
+        The pipeline.
+    runtime, workers, cache
+        As for `asd.Model.fit`.
+    strict : bool
+        End at the first machine or clip that cannot be used.
     """
 
-    def __init__(self, found: MachineData, state: FitState) -> None:
-        check_segment(state.config.segment)
+    def __init__(
+        self,
+        found: MachineData,
+        config: Config,
+        *,
+        runtime: Runtime | None = None,
+        workers: int = 1,
+        strict: bool = False,
+        cache: bool | EmbeddingCache = True,
+    ) -> None:
+        check_segment(config.segment)
         self._found = found
-        self._state = state
-        self._configuration = configuration_digest(state.config)
+        self._config = config
+        self._runtime, self._workers, self._strict, self._cache = runtime, workers, strict, cache
+        self._configuration = configuration_digest(config)
         self._stamps: dict[str, str] = {}
         self._fitted: list[str] = []
         self._failed: list[str] = []
@@ -248,7 +261,9 @@ class Fleet:
             or, of a strict fit, if a machine or a clip cannot be used.
         """
         found, machines = self._found, store.index.machines
-        with self._state.pipeline() as pipeline:
+        # The best engine of a network may depend on how many clips there are: of all, whatever is left to do.
+        how = (self._config, self._runtime, found.count)
+        with make_pipeline(*how, self._cache) as pipeline:
             if reason := saving.why_unsaveable(pipeline):
                 raise ModelFileError(f"models of many machines are kept as files hold them, which cannot be: {reason}")
             pipeline.weight_hashes()  # weights that are missing concern all machines
@@ -261,7 +276,8 @@ class Fleet:
             try:
                 for name, error in found.errors.items():
                     self._keep(store, Fitted(name, error=error))
-                self._fit(store, pipeline, missing, len(unchanged))
+                shared = Shared(make_pipeline, *how, bool(self._cache), here=pipeline, components=_components(pipeline))
+                self._fit(store, shared, missing, len(unchanged))
             except KeyboardInterrupt:
                 where = f" and are in {store.path}; the same command goes on with the others" if store.path else ""
                 raise AsdError(
@@ -271,26 +287,28 @@ class Fleet:
                 store.write()
         return FleetFit(store.path, self._fitted, unchanged, self._failed, machines, len(found.nobody))
 
-    def _fit(self, store: ModelStore, pipeline: Pipeline, names: Sequence[str], others: int) -> None:
+    def _fit(self, store: ModelStore, pipeline: Shared[Pipeline], names: Sequence[str], others: int) -> None:
         if not names:
             return
         also = f" ({others} more have not changed)" if others else ""
         _log.info("fitting %s%s", describe_machines(names), also)
-        for fitted in track(self._fits(pipeline, names), "fitting machines", len(names)):
-            self._keep(store, fitted)
-            store.write(soon=True)
+        state = FitState(self._config, pipeline, self._workers, self._strict)
+        with closing(each(fit_machine, state, self._items(names))) as fits:
+            for fitted in track(fits, "fitting machines", len(names)):
+                self._keep(store, fitted)
+                store.write(soon=True)
 
-    def _fits(self, pipeline: Pipeline, names: Sequence[str]) -> Iterator[Fitted]:
+    def _items(self, names: Sequence[str]) -> Iterator[tuple[str, list[Clip]]]:
         for name in names:
             self._stamps_of(name)  # before they are read: what changes meanwhile is seen the next time
-            yield fit_machine(self._state, pipeline, name, self._found.clips[name])
+            yield name, self._found.clips[name]
 
     def _keep(self, store: ModelStore, fitted: Fitted) -> None:
         """Write a model and note what it learned from, or why there is none."""
         name, machine = fitted.name, store.index.machines[fitted.name]
         if fitted.content is None:
             assert fitted.error is not None
-            if self._state.strict:
+            if self._strict:
                 raise type(fitted.error)(f"{name}: {fitted.error}")
             self._failed.append(name)
             machine.state, machine.error = "failed", text_of(fitted.error)[:_LONGEST]
@@ -313,12 +331,12 @@ class Fleet:
             return False
         stamps = self._stamps_of(name)
         if learned.stamps != stamps:
-            if learned.contents != contents_digest(self._found.clips[name], self._state.config):
+            if learned.contents != contents_digest(self._found.clips[name], self._config):
                 return False
             machine.model = msgspec.structs.replace(learned, stamps=stamps)  # copied or moved: need not be read again
         return True
 
     def _stamps_of(self, name: str) -> str:
         if name not in self._stamps:
-            self._stamps[name] = stamps_digest(self._found.clips[name], self._state.config)
+            self._stamps[name] = stamps_digest(self._found.clips[name], self._config)
         return self._stamps[name]
