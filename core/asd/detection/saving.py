@@ -20,7 +20,7 @@ from asd.detection.embeddings import EmbeddingCache
 from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest, branches_of
 from asd.detection.modelfile import Arrays
-from asd.detection.packing import detector_state, restored_state
+from asd.detection.packing import detector_state, restored_state, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
 from asd.detection.training import FittedBranch, Member, new_detector, new_transform
@@ -76,8 +76,36 @@ def origins_of(config: ResolvedConfig) -> dict[str, dict[str, str]]:
     return versions | ({"classes": classes} if classes else {})
 
 
-def manifest_of(model: Model) -> dict[str, Any]:
-    """Return what a model file says of a model beside its arrays."""
+def say(unsaveable: str | None, said: str | None = None) -> str | None:
+    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
+    if unsaveable and unsaveable != said:
+        _log.warning("this model cannot be saved: %s", unsaveable)
+    return unsaveable
+
+
+def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
+    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
+
+
+def content_of_model(model: Model) -> tuple[dict[str, Any], Arrays]:
+    """Return the manifest and the arrays that a model file holds of a model.
+
+    Raises
+    ------
+    ModelFileError
+        If none can keep it.
+    """
+    if model.unsaveable:
+        raise ModelFileError(f"this model cannot be saved: {model.unsaveable}")
+    calibration = model.calibration
+    arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+    if model.reference is not None:
+        arrays |= {f"reference.{name}": array for name, array in model.reference.arrays().items()}
+    arrays |= arrays_of(model.branches, several=calibration.branches is not None)
+    return _manifest(model), share_rows(arrays)
+
+
+def _manifest(model: Model) -> dict[str, Any]:
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "asd_framework": importlib.metadata.version("asd-framework"),
@@ -96,17 +124,6 @@ def manifest_of(model: Model) -> dict[str, Any]:
         **({"recalibration": model.recalibration} if model.recalibration else {}),
         **({"features": model.known_features.as_entry()} if model.known_features else {}),
     }
-
-
-def say(unsaveable: str | None, said: str | None = None) -> str | None:
-    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
-    if unsaveable and unsaveable != said:
-        _log.warning("this model cannot be saved: %s", unsaveable)
-    return unsaveable
-
-
-def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
-    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
 
 
 def why_unsaveable(pipeline: Pipeline, branches: Sequence[FittedBranch] = ()) -> str | None:

@@ -20,13 +20,14 @@ from asd.detection.duplicates import Duplicate, recording_of
 from asd.detection.features import ClipFeatures, Failure, silence
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
 from asd.detection.packing import detector_state, restored_state
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
 from asd.detection.results import clip_errors, component_call, fitted, reasons_of, scores_of
 from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.states import States, found_names, state_names
 from asd.detection.transform import FeatureTransform
-from asd.detection.work import Shared, over_clips
+from asd.detection.work import over_clips
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
 from asd.records import Clip, Float32, Float64, Int64, Rows
