@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from asd.detection.frame import to_frame
     from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
+    from asd.detection.models import Models
     from asd.detection.monitor import Monitor, Status
     from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
+    from asd.detection.work import using_engine
     from asd.errors import AsdError
     from asd.progress import quiet
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
@@ -44,9 +46,11 @@ _HOMES = {
     "asd.detection.frame": "to_frame",
     "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
+    "asd.detection.models": "Models",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
+    "asd.detection.work": "using_engine",
     "asd.errors": "AsdError",
     "asd.progress": "quiet",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
@@ -74,6 +78,7 @@ __all__ = [
     "LiveScorer",
     "LiveStream",
     "Model",
+    "Models",
     "Monitor",
     "Recording",
     "RemoteFile",
@@ -95,6 +100,7 @@ __all__ = [
     "to_frame",
     "update",
     "use_plugin_file",
+    "using_engine",
 ]
 
 

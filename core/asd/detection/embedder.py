@@ -120,6 +120,27 @@ class Embedder:
         if self._description is None:
             self._load()
 
+    def compute_as(self, asked: Runtime, used: Runtime | None) -> None:
+        """Compute as another process decided, before the first use.
+
+        Parameters
+        ----------
+        asked : Runtime
+            Its `runtime`.
+        used : Runtime or None
+            What that meant there, where ``auto`` might mean something else here; None: it is explicit.
+        """
+        self._become(asked)
+        if used is not None:
+            with component_call(self.extractor):
+                if self.extractor.computes_with() != used:
+                    self._become(used)
+
+    def _become(self, runtime: Runtime) -> None:
+        if runtime != self.runtime:
+            self.runtime = runtime
+            self._components = self._description = self._request = None
+
     @property
     def frontend(self) -> Frontend:
         """The front end."""
@@ -216,6 +237,10 @@ class Embedder:
         second = to_json(["extractor", self.config.extractor.name, extractor.get_params(), how, weights])
         extractor, self.busy = known.setdefault(second, (extractor, self.busy))
         self._components = known.setdefault(first, frontend), extractor
+
+    def forget_clips(self) -> None:
+        """Forget how many values the embeddings of former clips have."""
+        self._width = None
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""

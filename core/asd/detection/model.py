@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,23 +24,25 @@ from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.members import Member
 from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
-from asd.detection.packing import restore_rows, share_rows
+from asd.detection.packing import restore_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
+from asd.detection.sent import judged, judging_of, needs_of
 from asd.detection.training import (
     FittedBranch,
     Judged,
-    Member,
     clip_row,
     extract,
     fused_calibration,
     learn_branches,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
+from asd.detection.work import over_clips
 from asd.errors import AudioError, ModelFileError
 from asd.progress import track
 from asd.records import Clip, Float64
@@ -296,10 +296,15 @@ class Model(ShownModel):
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
-        kept = self.pipeline.cache if cache else None
+        state = judging_of(self, workers, cache=cache)
+        yield from track(over_clips(judged, state, clips, needs=needs_of(self.pipeline)), "scoring", len(clips))
+
+    def score_here(
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+    ) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, in this process, whatever engine works; `score` checks more."""
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
-        for results in track(embedded, "scoring", len(clips)):
+        for results in self.pipeline.embed_branches(clips, workers=workers, cache=cache):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
@@ -385,17 +390,20 @@ class Model(ShownModel):
         path : str or Path
             File to write; an old one is replaced.
         """
-        if self.unsaveable:
-            raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
-        calibration = self.calibration
-        arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
-        if self.reference is not None:
-            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
-        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
-        manifest = self._manifest()
+        manifest, arrays = self.content()
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
+
+    def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
+        """Return what a model file holds of it, the manifest and the arrays: plain data, which `of_content` takes.
+
+        Raises
+        ------
+        ModelFileError
+            If no model file can keep it.
+        """
+        return saving.content_of_model(self)
 
     def weights(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file that it was fitted with."""
@@ -404,26 +412,6 @@ class Model(ShownModel):
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
         return saving.full_config(self.pipeline, self.branches)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "asd_framework": importlib.metadata.version("asd-framework"),
-            "config": self.full_config(),
-            **saving.origins_of(self.config),
-            "weights": self.weights(),
-            "members": len(self.branches[0].members),
-            "calibration": self.calibration.as_entry(),
-            "decision": asdict(self.decision),
-            "fitted_with": self.fitted_with,
-            "clips": self.clips,
-            **self.conditions.as_dict(),
-            "notes": {each.note: each.count for each in self.notes},
-            "training": self.training,
-            "history": self.history,
-            **({"recalibration": self.recalibration} if self.recalibration else {}),
-            **({"features": self.known_features.as_entry()} if self.known_features else {}),
-        }
 
     @classmethod
     def load(
@@ -455,13 +443,25 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        embeddings = cache_from(cache)
-        content, arrays = modelfile.read(Path(path))
+        return cls.of_content(path, *modelfile.read(Path(path)), runtime=runtime, cache=cache, trust=trust)
+
+    @classmethod
+    def of_content(
+        cls,
+        path: str | Path,
+        content: Mapping[str, Any],
+        arrays: modelfile.Arrays,
+        *,
+        runtime: Runtime | None = None,
+        cache: bool | EmbeddingCache = True,
+        trust: bool | None = False,
+    ) -> Model:
+        """Return the model that `content` gave, as `load`; `trust` None: the user consented where it comes from."""
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
+            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}

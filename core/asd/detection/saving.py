@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
@@ -16,14 +19,18 @@ from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest, branches_of
+from asd.detection.members import member_arrays, new_detector, restored_member
 from asd.detection.modelfile import Arrays
-from asd.detection.packing import detector_state, restored_state
+from asd.detection.packing import section, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
-from asd.detection.training import FittedBranch, Member, new_detector, new_transform
+from asd.detection.training import FittedBranch
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
 from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
+
+if TYPE_CHECKING:
+    from asd.detection.model import Model
 
 _log = logging.getLogger("asd")
 _SHOWN_LIMIT = 500
@@ -81,6 +88,45 @@ def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
     return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
 
 
+def content_of_model(model: Model) -> tuple[dict[str, Any], Arrays]:
+    """Return the manifest and the arrays that a model file holds of a model.
+
+    Raises
+    ------
+    ModelFileError
+        If none can keep it.
+    """
+    if model.unsaveable:
+        raise ModelFileError(f"this model cannot be saved: {model.unsaveable}")
+    calibration = model.calibration
+    arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+    if model.reference is not None:
+        arrays |= {f"reference.{name}": array for name, array in model.reference.arrays().items()}
+    arrays |= arrays_of(model.branches, several=calibration.branches is not None)
+    return _manifest(model), share_rows(arrays)
+
+
+def _manifest(model: Model) -> dict[str, Any]:
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "asd_framework": importlib.metadata.version("asd-framework"),
+        "config": model.full_config(),
+        **origins_of(model.config),
+        "weights": model.weights(),
+        "members": len(model.branches[0].members),
+        "calibration": model.calibration.as_entry(),
+        "decision": asdict(model.decision),
+        "fitted_with": model.fitted_with,
+        "clips": model.clips,
+        **model.conditions.as_dict(),
+        "notes": {each.note: each.count for each in model.notes},
+        "training": model.training,
+        "history": model.history,
+        **({"recalibration": model.recalibration} if model.recalibration else {}),
+        **({"features": model.known_features.as_entry()} if model.known_features else {}),
+    }
+
+
 def why_unsaveable(pipeline: Pipeline, branches: Sequence[FittedBranch] = ()) -> str | None:
     """Return why a model file cannot keep the pipeline's components, or what they learned; None: it can.
 
@@ -117,10 +163,7 @@ def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
     for b, branch in enumerate(branches):
         for k, member in enumerate(branch.members):
             prefix = f"{k}.{b}" if several else str(k)
-            arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-            with component_call(member.detector):
-                state = detector_state(member.detector)
-            arrays |= {f"{prefix}.detector.{name}": value for name, value in state.items()}
+            arrays |= {f"{prefix}.{name}": value for name, value in member_arrays(member).items()}
     return arrays
 
 
@@ -184,8 +227,8 @@ def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arr
     """Return the branches from the arrays of each member."""
     branches = []
     for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
-        own = [_section(state, str(b)) if config.branches else state for state in states]
-        branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
+        own = [section(state, str(b)) if config.branches else state for state in states]
+        branches.append(FittedBranch(name, part, [restored_member(part, runtime, state) for state in own]))
     return branches
 
 
@@ -204,15 +247,3 @@ def _names(config: Any) -> Iterator[str]:
     if isinstance(config, list):
         for part in config:
             yield from _names(part)
-
-
-def _restored(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
-    transform = new_transform(config)
-    transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
-    detector.set_state(restored_state(detector, _section(state, "detector")))
-    return Member(transform, detector)
-
-
-def _section(arrays: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}
