@@ -87,3 +87,24 @@ def test_results_order_and_warnings_are_those_of_a_run_without_an_engine(
     again = run_of(RECIPE, data, tmp_path / "together").results()
     assert not any(result.computed for result in again)
     assert told(again) == told(alone)
+
+
+def test_a_trial_that_kills_its_process_twice_is_a_failed_row_and_the_others_are_computed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "deadly.py"
+    plugin.write_text(DEADLY)
+    monkeypatch.setenv("ASD_PLUGIN_FILES", str(plugin))
+    asd.use_plugin_file(plugin)
+    text = RECIPE.replace('"kde"', '"kde", "deadly"').replace(', "band-levels"', "")
+    with using_engine("local:2"):
+        run = run_of(text, data, tmp_path / "killed")
+        results = run.results()
+    assert [result.trial for result in results] == run.trials
+    for result in results:
+        assert bool(result.reason) == (result.trial.label.endswith("deadly"))
+    reasons = {result.reason for result in results if result.reason}
+    assert all("its process died twice" in reason and "SIGKILL" in reason for reason in reasons)
+    assert told([each for each in results if not each.reason]) == told(
+        [each for each in run_of(RECIPE.replace(', "band-levels"', ""), data, tmp_path / "well").results()]
+    )
