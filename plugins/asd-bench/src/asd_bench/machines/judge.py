@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,13 @@ from asd.experiment import (
     Failure,
     Pipeline,
     Shared,
+    compute_as,
+    current_engine,
+    decided_runtimes,
     each,
     learn_branches,
     rendered_by,
+    require_plugins,
     track,
 )
 from asd.plugin import Clip, Float64, Runtime
@@ -128,8 +132,9 @@ def judged(
         for label, config in pipelines.items()
         for own in machines
     )
-    with closing(_Judge(runtime, workers, cache)) as here:
-        parts = (runtime, workers, bool(cache.limit))
+    decided = {label: _decided(config, runtime) for label, config in pipelines.items()} if current_engine() else {}
+    with closing(_Judge(runtime, workers, cache, {})) as here:
+        parts = (runtime, workers, bool(cache.limit), decided)
         done = each(_judge_machine, Shared(_judge_of_worker, *parts, here=here, components=_used(pipelines)), works)
         with closing(done):
             for label in pipelines:
@@ -157,12 +162,12 @@ class _Found:
 
 
 class _Judge:
-    """Holds the pipeline that was used last."""
+    """Holds the pipeline that was used last; each computes as the process decided that asks for the work."""
 
-    def __init__(self, runtime: Runtime, workers: int, cache: EmbeddingCache) -> None:
+    def __init__(self, runtime: Runtime, workers: int, cache: EmbeddingCache, decided: Mapping[str, Any]) -> None:
         self.workers, self.cache = workers, cache
         self.told: set[str] = set()
-        self._runtime = runtime
+        self._runtime, self._decided = runtime, decided
         self._pipeline: tuple[str, Pipeline] | None = None
 
     def pipeline(self, label: str, config: Config) -> Pipeline:
@@ -170,6 +175,8 @@ class _Judge:
         if self._pipeline is None or self._pipeline[0] != label:
             self.close()
             self._pipeline = label, Pipeline(config, self._runtime, cache=self.cache)
+            if label in self._decided:
+                compute_as(self._pipeline[1], self._decided[label])
         return self._pipeline[1]
 
     def close(self) -> None:
@@ -178,8 +185,15 @@ class _Judge:
             self._pipeline[1].close()
 
 
-def _judge_of_worker(runtime: Runtime, workers: int, cached: bool) -> _Judge:
-    return _Judge(runtime, workers, EmbeddingCache(limit=None if cached else 0))
+def _judge_of_worker(runtime: Runtime, workers: int, cached: bool, decided: Mapping[str, Any]) -> _Judge:
+    return _Judge(runtime, workers, EmbeddingCache(limit=None if cached else 0), decided)
+
+
+def _decided(config: Config, runtime: Runtime) -> Any:
+    """Return how this process computes a pipeline that others are to compute."""
+    require_plugins(config.resolved())
+    with Pipeline(config, runtime) as pipeline:
+        return decided_runtimes(pipeline)
 
 
 def _used(pipelines: Mapping[str, Config]) -> list[tuple[str, str]]:
