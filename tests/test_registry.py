@@ -124,7 +124,7 @@ BROKEN = {
     "bad spec": (
         "from asd_registry import *\n@hookimpl\ndef asd_components():\n"
         "    yield ComponentSpec(kind='detektor', name='x', summary='s', target='a:B', licence='MIT')",
-        "ValueError: component 'x': kind must be one of frontend, extractor, detector, dataset, source, sink, got 'det",
+        "ValueError: component 'x': kind must be one of frontend, extractor, detector, dataset, source, sink, engine, ",
     ),
 }
 

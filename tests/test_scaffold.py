@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from asd.scaffold import OFFERS
-from asd_registry import KINDS
+
+_COMPONENTS = [kind for kind in OFFERS if kind != "command"]
 
 ASD = Path(os.environ["ASD_COMMAND"])
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,13 +87,13 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
     listed = json.loads(run(clean / "clean" / "bin" / "asd", "plugins", "--json", cwd=clean))
     no_front_end = "its front end: frontend 'mel-patch' is not installed: pip install asd-frontends"
-    states = dict.fromkeys(KINDS, "ready") | {"extractor": no_front_end}
+    states = dict.fromkeys(_COMPONENTS, "ready") | {"extractor": no_front_end}
     states |= {kind: f"needs --{kind}.path" for kind in ("source", "sink")}
-    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in KINDS}
+    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in _COMPONENTS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _COMPONENTS)
 def test_a_new_plugin_passes_its_tests_and_the_kit(clean: Path, kind: str) -> None:
     binaries = clean / "clean" / "bin"
     tested = run(binaries / "python", "-m", "pytest", "-q", cwd=clean / f"asd-my-{kind}")

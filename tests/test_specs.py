@@ -15,7 +15,7 @@ WEIGHT = WeightFile(name="w.pth", licence="MIT", sha256="0" * 64)
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"kind": [1]}, "kind must be one of frontend, extractor, detector, dataset, source, sink, got [1]"),
+        ({"kind": [1]}, "kind must be one of frontend, extractor, detector, dataset, source, sink, engine, got [1]"),
         ({"name": 3}, "component 3: name must be lower-case letters, digits, '.', '_' or '-', got 3"),
         ({"name": "x" * 200}, "name must be lower-case"),
         ({"summary": None}, "summary must be one line of text, got None"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asd.detection.monitor import Monitor, Status
     from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
+    from asd.detection.work import using_engine
     from asd.errors import AsdError
     from asd.progress import quiet
     from asd.records import Audio, Clip, Recording, RemoteFile, Representation, Windows
@@ -47,6 +48,7 @@ _HOMES = {
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
+    "asd.detection.work": "using_engine",
     "asd.errors": "AsdError",
     "asd.progress": "quiet",
     "asd.records": "Audio Clip Recording RemoteFile Representation Windows",
@@ -95,6 +97,7 @@ __all__ = [
     "to_frame",
     "update",
     "use_plugin_file",
+    "using_engine",
 ]
 
 

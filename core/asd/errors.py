@@ -10,6 +10,7 @@ __all__ = [
     "CalibrationError",
     "ConfigError",
     "DataError",
+    "EngineError",
     "ModelFileError",
     "MonitorError",
     "PluginError",
@@ -18,6 +19,7 @@ __all__ = [
     "SinkError",
     "SourceError",
     "WeightError",
+    "WorkerLost",
 ]
 
 
@@ -39,6 +41,14 @@ class ConfigError(AsdError):
 
 class CalibrationError(AsdError):
     """A decision that the calibration clips cannot support."""
+
+
+class EngineError(AsdError):
+    """An engine for work in other processes that cannot be reached, or that breaks off."""
+
+
+class WorkerLost(EngineError):  # noqa: N818  # what happened to the worker, not to whoever asked for the work
+    """A piece of work whose process died before it was done."""
 
 
 class ModelFileError(AsdError):

@@ -37,6 +37,7 @@ from asd.detection.pooling import pool_embeddings, pool_scores
 from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
 from asd.detection.transform import FeatureTransform
 from asd.detection.verdict import BranchVerdict, Verdict
+from asd.detection.work import Shared, current_engine, each, over_clips, using_engine
 from asd.files.digest import duplicates
 from asd.progress import rendered_by, track
 from asd.records import Clip
@@ -72,6 +73,7 @@ __all__ = [
     "Model",
     "Pipeline",
     "ResolvedConfig",
+    "Shared",
     "Sound",
     "TimedClip",
     "Verdict",
@@ -85,9 +87,11 @@ __all__ = [
     "convert_all",
     "copy_of_monitor",
     "create",
+    "current_engine",
     "cut_clip",
     "describe_pipeline",
     "duplicates",
+    "each",
     "embed_all",
     "end_process",
     "evaluate",
@@ -102,6 +106,7 @@ __all__ = [
     "measure",
     "new_detector",
     "new_transform",
+    "over_clips",
     "parameters",
     "parameters_of",
     "partial_auc",
@@ -121,6 +126,7 @@ __all__ = [
     "spoil",
     "start_python",
     "track",
+    "using_engine",
     "watched_clips",
     "write_model_file",
     "write_recordings",

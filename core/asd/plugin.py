@@ -22,6 +22,7 @@ from asd.contract.interfaces import (
     Sink,
     Source,
     State,
+    WorkEngine,
     fit_rows,
 )
 from asd.contract.outlier import OutlierDetector
@@ -103,6 +104,7 @@ __all__ = [
     "State",
     "TransferError",
     "Windows",
+    "WorkEngine",
     "cache_folder",
     "check_weights",
     "create",

@@ -25,6 +25,7 @@ KIND_TITLES = {
     "dataset": "Data sets",
     "source": "Sources",
     "sink": "Sinks",
+    "engine": "Work engines",
 }
 
 ENVIRONMENT = {

@@ -71,7 +71,7 @@ def distribution_of(name: str, kind: Kind | Literal["command"] | None = None) ->
     ----------
     name : str
         A short name, present or former.
-    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "command"}, optional
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine", "command"}, optional
         What is called so; None: a component of any kind.
     """
     if kind is not None:

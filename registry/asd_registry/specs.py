@@ -11,7 +11,7 @@ from asd_registry import rules
 API_VERSION = 1
 """The version of the contract between the framework and its plugins."""
 
-Kind = Literal["frontend", "extractor", "detector", "dataset", "source", "sink"]
+Kind = Literal["frontend", "extractor", "detector", "dataset", "source", "sink", "engine"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PIPELINE_KINDS: tuple[Kind, ...] = ("frontend", "extractor", "detector")
 """What a pipeline is made of, in the order in which sound passes through it."""
@@ -54,7 +54,7 @@ class ComponentSpec:
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine"}
         Which interface of ``asd`` the target implements.
     name : str
         Lower-case name that users type; unique among the installed components of its kind.

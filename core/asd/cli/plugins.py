@@ -26,6 +26,7 @@ _HEADINGS: dict[Kind, str] = {
     "dataset": "data sets (asd data, asd bench --data)",
     "source": "sources (asd listen --source NAME)",
     "sink": "sinks (asd listen --sink NAME)",
+    "engine": "work engines (--engine NAME)",
 }
 _RESTRICTED = re.compile(r"\b(A?GPL|LGPL|NC|ND|SA|non-?commercial|unknown|by (file|model)|see )", re.IGNORECASE)
 """Licences that ask for more than to be named."""

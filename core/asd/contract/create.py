@@ -26,6 +26,7 @@ _INTERFACES: dict[Kind, type[interfaces.Component]] = {
     "dataset": interfaces.Dataset,
     "source": interfaces.Source,
     "sink": interfaces.Sink,
+    "engine": interfaces.WorkEngine,
 }
 
 
@@ -68,13 +69,15 @@ def create(kind: Literal["source"], name: str, parameters: Given = None) -> inte
 @overload
 def create(kind: Literal["sink"], name: str, parameters: Given = None) -> interfaces.Sink: ...
 @overload
+def create(kind: Literal["engine"], name: str, parameters: Given = None) -> interfaces.WorkEngine: ...
+@overload
 def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component: ...
 def create(kind: Kind, name: str, parameters: Given = None) -> interfaces.Component:
     """Create the component called `name` (``name`` or ``distribution:name``).
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine"}
         What to create.
     name : str
         Its registered name.

@@ -20,7 +20,7 @@ Attributes that end in an underscore are what was learned: the model file keeps 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -358,3 +358,101 @@ class Sink(Component, ABC):
         SinkError
             If it could not be delivered; the text says where it was to go, and what came instead.
         """
+
+
+class WorkEngine(Component, ABC):
+    """Runs pieces of work in other processes, on this computer or on others.
+
+    Constructor parameters are the component's own; one of them is ``scheduler``, a text or None: what the user gives
+    as ``--scheduler``, such as ``tcp://host:8786`` or ``local:4``. A piece is a function of an importable module with
+    its arguments; these and what it returns can be pickled. The core counts the pieces, keeps few of them waiting and
+    repeats those whose worker died (`asd.experiment.over_clips`, `asd.experiment.each`): an engine need not.
+
+    All methods are called by one thread at a time.
+    """
+
+    @abstractmethod
+    def start(self) -> None:
+        """Connect to the workers, or start them; of an engine that has started already, nothing.
+
+        Raises
+        ------
+        EngineError
+            If that is not possible; the text says the address, what was expected, and how to correct it.
+        """
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """Pieces that run at once; it may change while workers come and go, and is 1 or more."""
+
+    @abstractmethod
+    def scatter(self, value: Any) -> Any:
+        """Send read-only `value` to the workers, once each, and return a handle that stands for it in `submit`.
+
+        Workers that come later, or take the place of one that died, get it, too.
+        """
+
+    @abstractmethod
+    def submit(self, function: Callable[..., Any], /, *args: Any, needs: Mapping[str, float] | None = None) -> Any:
+        """Have a worker call ``function(*args)``, in which handles stand for what was scattered; return the task.
+
+        Parameters
+        ----------
+        function : callable
+            Of an importable module.
+        *args : Any
+            Its arguments.
+        needs : mapping of str to float, optional
+            What the piece takes of a worker's declared resources: ``{"GPU": 1}``. An engine whose workers declare none
+            ignores it.
+        """
+
+    @abstractmethod
+    def wait(self, tasks: Collection[Any]) -> None:
+        """Return when at least one of the tasks is done, whether it succeeded, failed or lost its worker.
+
+        Raises
+        ------
+        EngineError
+            If none ever will be: the engine is gone.
+        """
+
+    @abstractmethod
+    def done(self, task: Any) -> bool:
+        """Return whether `result` would answer at once."""
+
+    @abstractmethod
+    def result(self, task: Any) -> Any:
+        """Return what the function returned, or raise what it raised.
+
+        Raises
+        ------
+        WorkerLost
+            If the process that ran it died. Only this very piece is lost: others go on elsewhere.
+        EngineError
+            If the engine is gone.
+        """
+
+    @abstractmethod
+    def cancel(self, tasks: Collection[Any]) -> None:
+        """Give up tasks, so that they begin no more; nobody will ask for their results. It does not wait."""
+
+    @abstractmethod
+    def everywhere(self, function: Callable[..., Any], /, *args: Any) -> dict[str, Any]:
+        """Call ``function(*args)`` once on each worker there is, and return what it returned, by the worker's address.
+
+        Raises
+        ------
+        EngineError
+            If there is no worker, or one does not answer. What the function raises is raised.
+        """
+
+    @classmethod
+    def adopt(cls, thing: object) -> Self | None:
+        """Return an engine that runs its pieces by `thing`, an object of another library, such as a client of its.
+
+        `close` of such an engine leaves `thing` open. None: it is nothing that this engine knows; nothing heavy may be
+        imported to find that out. Default: None.
+        """
+        return None

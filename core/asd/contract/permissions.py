@@ -51,7 +51,7 @@ def check_parameters(kind: Kind, name: str, parameters: Mapping[str, Any]) -> No
 
     Parameters
     ----------
-    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine"}
         What the component is.
     name : str
         Its registered name.

@@ -30,13 +30,13 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     with suppress(BrokenPipeError, EOFError):
         _serve(requests, answers)
     os._exit(0)  # libraries that clash with others are no better at an orderly exit
 
 
-def _watch_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """End with the parent, also in the middle of a batch."""
     while os.getppid() == parent:
         time.sleep(0.5)

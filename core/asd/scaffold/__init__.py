@@ -22,7 +22,7 @@ from asd_registry import KINDS, Kind
 from asd_registry.known import distribution_of
 
 Offer = Kind | Literal["command"]
-OFFERS: tuple[Offer, ...] = (*KINDS, "command")
+OFFERS: tuple[Offer, ...] = (*(kind for kind in KINDS if kind != "engine"), "command")
 """What a plugin can be written for."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -25,6 +25,7 @@ from asd.plugin import (
     Frontend,
     Sink,
     Source,
+    WorkEngine,
     create,
     parameters_of,
     registry,
@@ -46,6 +47,7 @@ _INTERFACES: dict[Kind, type[Component]] = {
     "dataset": Dataset,
     "source": Source,
     "sink": Sink,
+    "engine": WorkEngine,
 }
 
 
