@@ -48,12 +48,12 @@ def opened(scheduler: str | None, given: Client | Cluster | None, patience: floa
     if isinstance(given, Client):
         if given.asynchronous or given.status not in ("running", "connecting"):
             raise EngineError(
-                f"{given}: the engine 'dask' needs a client that is open and not asynchronous; use distributed.Client(ADDRESS)"
+                f"{given}: the engine 'dask' needs a client that is open and not asynchronous; give it "
+                "distributed.Client(ADDRESS)"
             )
         yield given
         return
-    if given is None and scheduler is None:
-        scheduler = dask.config.get("scheduler-address", None) or "local"
+    scheduler = scheduler or str(dask.config.get("scheduler-address", None) or "local")
     with quiet():
         if given is not None:
             with _client(given, timeout=patience) as client:
@@ -74,8 +74,8 @@ def _client(place: str | Cluster, **options: Any) -> Client:
 def _local(scheduler: str) -> Iterator[Client]:
     """Start worker processes here.
 
-    They belong to this user alone: whoever reaches a scheduler can have it run anything, and other users of the computer
-    reach its ports.
+    They take work by certificates made for this run: whoever may talk to a scheduler can have it run anything, and
+    every user of a computer reaches its ports.
     """
     count = int(scheduler.partition(":")[2] or os.cpu_count() or 1)
     try:
@@ -88,10 +88,10 @@ def _local(scheduler: str) -> Iterator[Client]:
                 memory_limit=0,  # a process that is large for a moment is not ended, as without Dask
                 silence_logs=logging.CRITICAL + 1,
             )
-    except (RuntimeError, OSError, asyncio.TimeoutError) as error:
+    except (RuntimeError, OSError) as error:
         raise EngineError(
-            f"{scheduler}: the worker processes did not start ({_reason(error)}); a script that starts some needs its "
-            "own work behind: if __name__ == '__main__':"
+            f"{scheduler}: the worker processes did not start ({reason_of(error)}); a script that starts some needs "
+            "its own work behind: if __name__ == '__main__':"
         ) from None
     with cluster, _client(cluster) as client:
         yield client

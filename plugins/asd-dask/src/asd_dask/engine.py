@@ -7,10 +7,13 @@ import re
 import sys
 import time
 import uuid
+import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from asd.errors import ConfigError, EngineError, PluginError, WorkerLost
@@ -38,6 +41,8 @@ class Task:
     needs: Mapping[str, float] = field(default_factory=dict)
     worker: str | None = None
     """The only worker that may run it."""
+    handles: tuple[Shared, ...] = ()
+    """What it needs is not forgotten before it is."""
     token: str = field(init=False)
     future: Future[Any] = field(init=False)
 
@@ -75,6 +80,7 @@ class DaskEngine(WorkEngine):
         self._client: Client | None = None
         self._connection: Any = None
         self._shared: dict[str, bytes] = {}
+        self._unused: deque[str] = deque()
         self._workers: dict[str, Mapping[str, float]] = {}
         """The resources that each declares, by address, as the scheduler said last."""
         self._asked = self._staffed = -math.inf
@@ -111,6 +117,7 @@ class DaskEngine(WorkEngine):
             while not self._workers:
                 time.sleep(0.1)
                 self._look()
+            self._check_imports()
         except BaseException:
             self.close()
             raise
@@ -119,13 +126,13 @@ class DaskEngine(WorkEngine):
         """Leave the cluster; end the processes that were started here."""
         client, opened = self._client, self._opened
         self._client = self._opened = None
-        with suppress(OSError, RuntimeError):
-            if client is not None and client.status == "running":
-                from distributed import Variable
+        if client is not None and client.status == "running":
+            from distributed import Variable
 
-                for name in self._shared:
-                    Variable(name, client).delete()
+            for name in self._shared:
+                Variable(name, client).delete()
         self._shared.clear()
+        self._unused.clear()
         if opened is not None:
             opened.__exit__(None, None, None)
 
@@ -153,8 +160,7 @@ class DaskEngine(WorkEngine):
 
     @property
     def _name(self) -> str:
-        client = self._connected
-        return self.scheduler or (client.scheduler.address if client.scheduler else "of Dask")
+        return self.scheduler or str(getattr(self._connected.scheduler, "address", "of Dask"))
 
     def _look_now_and_then(self, needs: Mapping[str, float] | None = None) -> None:
         if time.monotonic() - self._asked > PULSE:
@@ -166,7 +172,7 @@ class DaskEngine(WorkEngine):
         Raises
         ------
         EngineError
-            If it is gone, does not answer, or has had no worker that has what `needs` names for as long as the patience.
+            If it is gone, does not answer, or had no worker that has what `needs` names for as long as the patience.
         """
         client = self._connected
         while client.status == "connecting":  # for as long as its own timeout, which is the patience
@@ -174,16 +180,16 @@ class DaskEngine(WorkEngine):
         try:
             if client.status != "running":
                 raise OSError("the connection broke off, and nothing answers at the address any more")
-            identity: Any = client.scheduler.identity
-            answer = client.sync(identity, n_workers=-1, callback_timeout=self._seconds)
+            scheduler: Any = client.scheduler
+            answer = client.sync(scheduler.identity, n_workers=-1, callback_timeout=self._seconds)
         except (OSError, RuntimeError, TimeoutError) as error:
             if client.status == "connecting":
                 return
             from asd_dask.clusters import reason_of
 
             raise EngineError(
-                f"scheduler {self._name}: lost while it was at work ({reason_of(error)}); what is done is kept: start the "
-                "scheduler and its workers again and repeat the command"
+                f"scheduler {self._name}: lost while it was at work ({reason_of(error)}); what is done is kept: start "
+                "the scheduler and its workers again and repeat the command"
             ) from None
         self._asked = time.monotonic()
         self._workers = {address: each["resources"] for address, each in answer["workers"].items()}
@@ -192,9 +198,31 @@ class DaskEngine(WorkEngine):
         elif self._asked - self._staffed > self._seconds:
             wanted = "".join(f" with {name}={need:g}" for name, need in (needs or {}).items())
             raise EngineError(
-                f"scheduler {self._name}: it has had no worker{wanted} for {self._seconds:g} s; what is done is kept: start "
-                f"workers ('dask worker {self._name} --nthreads 1 --nworkers N') and repeat the command"
+                f"scheduler {self._name}: it has had no worker{wanted} for {self._seconds:g} s; what is done is kept: "
+                f"start workers ('dask worker {self._name} --nthreads 1 --nworkers N') and repeat the command"
             )
+
+    def _check_imports(self) -> None:
+        """Find out whether scheduler and workers have this module: a worker that lacks it ends with its first piece.
+
+        Raises
+        ------
+        PluginError
+            If one has not.
+        """
+        client = self._connected
+        code = "import asd_dask.pieces"  # a function of ours would have to be imported to be called
+        answers = {f"worker {name}": each for name, each in client.run(exec, code, on_error="return").items()}
+        try:
+            client.run_on_scheduler(exec, code)
+        except ImportError as error:
+            answers[f"scheduler {self._name}"] = error
+        for who, answer in answers.items():
+            if isinstance(answer, ImportError):
+                raise PluginError(
+                    f"{who}: {answer}; the scheduler and its workers need asd-dask and whatever else asd uses here, in "
+                    "the same versions: pip install them there"
+                )
 
     def _offered(self, needs: Mapping[str, float]) -> bool:
         """Return whether one worker has all that is needed."""
@@ -204,20 +232,26 @@ class DaskEngine(WorkEngine):
 
     def scatter(self, value: Any) -> Shared:
         """Leave `value` with the scheduler; a worker process that meets the handle fetches it once."""
-        from distributed.protocol import serialize_bytes
+        from distributed.protocol.serialize import serialize_bytes
 
         from asd_dask.pieces import Shared
 
         handle = Shared(f"asd-shared-{uuid.uuid4().hex}")
+        weakref.finalize(handle, self._unused.append, handle.name).atexit = False
         self._shared[handle.name] = serialize_bytes(value)
         self._share(handle.name)
         return handle
 
     def _share(self, *names: str) -> None:
+        """Leave values with the scheduler, and let it forget those that nobody will ask for."""
         from distributed import Variable
 
+        client = self._connected
+        while self._unused:
+            Variable(name := self._unused.popleft(), client).delete()
+            self._shared.pop(name, None)
         for name in names:
-            Variable(name, self._connected).set(self._shared[name])
+            self._reaching(Variable(name, client).set, self._shared[name])
 
     def submit(self, function: Callable[..., Any], /, *args: Any, needs: Mapping[str, float] | None = None) -> Task:
         """Have a worker call ``function(*args)``; of `needs` counts what any worker declares."""
@@ -227,9 +261,12 @@ class DaskEngine(WorkEngine):
     def _submit(
         self, function: Callable[..., Any], args: Any, needs: Mapping[str, float], worker: str | None = None
     ) -> Task:
-        from distributed.protocol import serialize_bytes
+        from distributed.protocol.serialize import serialize_bytes
 
-        task = Task(serialize_bytes((function, args)), needs, worker)
+        from asd_dask.pieces import Shared
+
+        handles = tuple(each for each in args if isinstance(each, Shared))
+        task = Task(serialize_bytes((function, args)), needs, worker, handles)
         self._attempt(task)
         return task
 
@@ -239,12 +276,14 @@ class DaskEngine(WorkEngine):
 
         client = self._connected
         if client.scheduler_comm is not self._connection:  # maybe another scheduler, which knows nothing of us
+            self._share()
             self._share(*self._shared)
             self._connection = client.scheduler_comm
         task.token = f"asd-piece-{uuid.uuid4().hex}"
         task.future = client.submit(
             run,
             task.token,
+            str(Path.cwd()),
             task.call,
             key=task.token,
             pure=False,
@@ -252,6 +291,14 @@ class DaskEngine(WorkEngine):
             resources=dict(task.needs) or None,
             fifo_timeout="0 ms",
         )
+
+    def _reaching(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Ask the scheduler, again when the connection broke off and was made again."""
+        while True:
+            try:
+                return function(*args)
+            except OSError:
+                self._look()
 
     def _mark(self, task: Task) -> Event:
         from distributed import Event
@@ -282,33 +329,19 @@ class DaskEngine(WorkEngine):
             self.wait([task])
             try:
                 return task.future.result(timeout=PULSE)
-            except KilledWorker:
-                # Dask's own limit, which counts the waiting ones, too.
-                if not self._mark(task).is_set():
-                    self._attempt(task)
-                    continue
-                self._mark(task).clear()
-                raise WorkerLost(f"scheduler {self._name}: the process that ran a piece of work died") from None
+            except KilledWorker:  # Dask's own limit, which counts the pieces that only waited, too
+                if self._reaching(self._mark(task).is_set):
+                    self._reaching(self._mark(task).clear)
+                    raise WorkerLost(f"scheduler {self._name}: the process that ran a piece of work died") from None
+                self._attempt(task)
             except WorkerLost:
-                self._mark(task).clear()
+                self._reaching(self._mark(task).clear)
                 raise
             except CancelledError:
                 continue
-            except TimeoutError:
+            except OSError:
                 if task.future.status == "error":  # the function's own
                     raise
-            except (ImportError, RuntimeError) as error:
-                self._explain(task, error)
-                raise
-
-    def _explain(self, task: Task, error: Exception) -> None:
-        """Raise another error if the piece could not be taken by the scheduler or by a worker."""
-        from asd_dask.pieces import lacking
-
-        cause = error.__cause__ or error
-        if isinstance(cause, ImportError) and (cause.name or "").split(".")[0] in ("asd", "asd_dask", "asd_registry"):
-            who = f"scheduler {self._name}" if error.__cause__ else f"worker {task.worker or f'of {self._name}'}"
-            raise PluginError(lacking(who, cause)) from None
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Give up tasks: those that wait are forgotten, what runs ends unheard."""
@@ -316,8 +349,9 @@ class DaskEngine(WorkEngine):
             task.future.release()
 
     def everywhere(self, function: Callable[..., Any], /, *args: Any) -> dict[str, Any]:
-        """Call ``function(*args)`` once on each worker there is, between two pieces; a worker that leaves is left out."""
+        """Call ``function(*args)`` once on each worker there is, between two pieces; one that leaves is left out."""
         self._look()
+        self._check_imports()
         if not self._workers:
             raise EngineError(f"scheduler {self._name}: it has no worker; start some: dask worker {self._name}")
         tasks = {address: self._submit(function, args, {}, address) for address in self._workers}

@@ -7,17 +7,18 @@ mark does not begin it, but says that its process died. Pieces that only waited 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Event, Variable, get_worker
-from distributed.protocol import deserialize_bytes
+from distributed.protocol.serialize import deserialize_bytes
 
-from asd.errors import EngineError, PluginError, WorkerLost
+from asd.errors import EngineError, WorkerLost
 
 MOST_HELD = 8
 """Shared values that a worker process keeps; older ones are fetched again when they are needed."""
@@ -26,15 +27,17 @@ _one_at_a_time = threading.Lock()
 _held: OrderedDict[str, Any] = OrderedDict()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shared:
     """Stands for a value that the scheduler keeps and every worker process fetches once."""
 
     name: str
 
 
-def run(token: str, call: bytes) -> Any:
+def run(token: str, folder: str, call: bytes) -> Any:
     """Call what `call` holds, a function with its arguments; see `asd_dask.engine.DaskEngine.submit`.
+
+    Relative paths mean the same as where the piece comes from, if its working folder is here, too.
 
     A process runs one piece at a time, whatever number of threads its worker has: a process that dies takes no other
     piece along, and what a piece keeps for the next one is used by one alone.
@@ -43,21 +46,12 @@ def run(token: str, call: bytes) -> Any:
     ------
     WorkerLost
         If the piece was begun before, by a process that died.
-    PluginError
-        If this worker lacks a module that the piece needs.
     """
     with _one_at_a_time, _marked(token):
-        try:
-            function, args = deserialize_bytes(call)
-            given = [fetched(each) if isinstance(each, Shared) else each for each in args]
-        except ImportError as error:
-            raise PluginError(lacking(f"worker {get_worker().address}", error)) from None
-        return function(*given)
-
-
-def lacking(who: str, error: BaseException) -> str:
-    """Return what to tell of a process in which something cannot be imported."""
-    return f"{who}: {error}; the scheduler and its workers need the distributions of this process, in the same versions"
+        with suppress(OSError):
+            os.chdir(folder)
+        function, args = deserialize_bytes(call)
+        return function(*(fetched(each) if isinstance(each, Shared) else each for each in args))
 
 
 @contextmanager
