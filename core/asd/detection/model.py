@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -33,6 +31,7 @@ from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
+from asd.detection.sent import judged, judging_of, needs_of
 from asd.detection.training import (
     FittedBranch,
     Judged,
@@ -43,6 +42,7 @@ from asd.detection.training import (
     learn_branches,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
+from asd.detection.work import over_clips
 from asd.errors import AudioError, ModelFileError
 from asd.progress import track
 from asd.records import Clip, Float64
@@ -296,10 +296,15 @@ class Model(ShownModel):
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
-        kept = self.pipeline.cache if cache else None
+        state = judging_of(self, workers, cache=cache)
+        yield from track(over_clips(judged, state, clips, needs=needs_of(self.pipeline)), "scoring", len(clips))
+
+    def score_here(
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+    ) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, in this process, whatever engine works; `score` checks more."""
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
-        for results in track(embedded, "scoring", len(clips)):
+        for results in self.pipeline.embed_branches(clips, workers=workers, cache=cache):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
@@ -385,6 +390,19 @@ class Model(ShownModel):
         path : str or Path
             File to write; an old one is replaced.
         """
+        manifest, arrays = self.content()
+        checked(str(path), manifest, arrays)
+        modelfile.write(path, manifest, arrays)
+        consent.remember_fitted(str(path), manifest, arrays)
+
+    def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
+        """Return what a model file holds of it: the manifest and the arrays.
+
+        Raises
+        ------
+        ModelFileError
+            If no model file can keep it.
+        """
         if self.unsaveable:
             raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
         calibration = self.calibration
@@ -392,10 +410,7 @@ class Model(ShownModel):
         if self.reference is not None:
             arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
-        manifest = self._manifest()
-        checked(str(path), manifest, arrays)
-        modelfile.write(path, manifest, arrays)
-        consent.remember_fitted(str(path), manifest, arrays)
+        return saving.manifest_of(self), arrays
 
     def weights(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file that it was fitted with."""
@@ -404,26 +419,6 @@ class Model(ShownModel):
     def full_config(self) -> dict[str, Any]:
         """Return the configuration with every parameter of every component spelled out, as plain data."""
         return saving.full_config(self.pipeline, self.branches)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "asd_framework": importlib.metadata.version("asd-framework"),
-            "config": self.full_config(),
-            **saving.origins_of(self.config),
-            "weights": self.weights(),
-            "members": len(self.branches[0].members),
-            "calibration": self.calibration.as_entry(),
-            "decision": asdict(self.decision),
-            "fitted_with": self.fitted_with,
-            "clips": self.clips,
-            **self.conditions.as_dict(),
-            "notes": {each.note: each.count for each in self.notes},
-            "training": self.training,
-            "history": self.history,
-            **({"recalibration": self.recalibration} if self.recalibration else {}),
-            **({"features": self.known_features.as_entry()} if self.known_features else {}),
-        }
 
     @classmethod
     def load(
@@ -455,13 +450,26 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        embeddings = cache_from(cache)
         content, arrays = modelfile.read(Path(path))
+        with consent.rules(path, content, arrays, trust=trust):
+            return cls.restored(path, content, arrays, runtime=runtime, cache=cache)
+
+    @classmethod
+    def restored(
+        cls,
+        path: str | Path,
+        content: Mapping[str, Any],
+        arrays: modelfile.Arrays,
+        *,
+        runtime: Runtime | None = None,
+        cache: bool | EmbeddingCache = True,
+    ) -> Model:
+        """Return the model that a file holds, or `content` gives; `path` is its name, for messages; as for `load`."""
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
+        with former_names_allowed(), saving.restoring(path):
+            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}

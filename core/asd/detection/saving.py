@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
@@ -24,6 +27,9 @@ from asd.detection.training import FittedBranch, Member, new_detector, new_trans
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
 from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
+
+if TYPE_CHECKING:
+    from asd.detection.model import Model
 
 _log = logging.getLogger("asd")
 _SHOWN_LIMIT = 500
@@ -68,6 +74,28 @@ def origins_of(config: ResolvedConfig) -> dict[str, dict[str, str]]:
     classes = dict(item for kind, name in _choices(config) for item in classes_in(kind, name).items())
     versions = {"plugins": {plugin.distribution: plugin.version for plugin in plugins}}
     return versions | ({"classes": classes} if classes else {})
+
+
+def manifest_of(model: Model) -> dict[str, Any]:
+    """Return what a model file says of a model beside its arrays."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "asd_framework": importlib.metadata.version("asd-framework"),
+        "config": model.full_config(),
+        **origins_of(model.config),
+        "weights": model.weights(),
+        "members": len(model.branches[0].members),
+        "calibration": model.calibration.as_entry(),
+        "decision": asdict(model.decision),
+        "fitted_with": model.fitted_with,
+        "clips": model.clips,
+        **model.conditions.as_dict(),
+        "notes": {each.note: each.count for each in model.notes},
+        "training": model.training,
+        "history": model.history,
+        **({"recalibration": model.recalibration} if model.recalibration else {}),
+        **({"features": model.known_features.as_entry()} if model.known_features else {}),
+    }
 
 
 def say(unsaveable: str | None, said: str | None = None) -> str | None:
@@ -185,7 +213,7 @@ def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arr
     branches = []
     for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
         own = [_section(state, str(b)) if config.branches else state for state in states]
-        branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
+        branches.append(FittedBranch(name, part, [restored_member(part, runtime, state) for state in own]))
     return branches
 
 
@@ -206,7 +234,8 @@ def _names(config: Any) -> Iterator[str]:
             yield from _names(part)
 
 
-def _restored(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
+def restored_member(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
+    """Return the member from its arrays."""
     transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
     detector = new_detector(config, runtime)

@@ -198,8 +198,10 @@ def each(
     *,
     needs: Needs | None = None,
     retries: int = 1,
+    in_order: bool = True,
+    lost: Callable[[T, WorkerLost], R] | None = None,
 ) -> Generator[R]:
-    """Yield what `function` makes of each item, in order, done by the workers of the current engine or here.
+    """Yield what `function` makes of each item, done by the workers of the current engine or here.
 
     Parameters
     ----------
@@ -211,6 +213,10 @@ def each(
         A piece of work each; taken from the iterable as they are needed. Few are ahead of what was yielded.
     retries : int
         How often an item is done again whose process died.
+    in_order : bool
+        Whether results come in the order of the items; otherwise as they are done.
+    lost : callable, optional
+        Makes the result of an item whose process died each time; default: an error.
 
     Raises
     ------
@@ -223,10 +229,15 @@ def each(
         for item in items:
             yield function(state, item)
         return
-    yield from _Pieces(engine, function, state, needs, of_clips=False, tries=1 + retries).results(items)
+    pieces = _Pieces(engine, function, state, needs, of_clips=False, tries=1 + retries, lost=lost, in_order=in_order)
+    yield from pieces.results(items)
 
 
-@dataclass
+_Line = tuple[int, str, tuple[Any, ...]]
+"""What was logged: level, text, and the whole numbers in it that are added up over pieces."""
+
+
+@dataclass(eq=False)
 class _Piece:
     """Some items of the work, the task that does them, and what came of them."""
 
@@ -243,11 +254,11 @@ class _Outcome:
     results: list[Any]
     seconds: float = 0.0
     error: BaseException | None = None
-    logged: tuple[tuple[int, str], ...] = ()
+    logged: tuple[_Line, ...] = ()
 
 
 class _Pieces:
-    """The pieces of one run, in their order; those that are begun, and those that wait to be delivered."""
+    """The pieces of one run, in their order: those that are begun, and those that wait to be delivered."""
 
     def __init__(
         self,
@@ -258,7 +269,10 @@ class _Pieces:
         *,
         of_clips: bool,
         tries: int,
+        in_order: bool = True,
+        lost: Callable[[Any, WorkerLost], Any] | None = None,
     ) -> None:
+        self._in_order, self._lost = in_order, lost
         self._engine, self._function, self._needs = engine, function, needs
         self._of_clips, self._tries = of_clips, tries
         self._given = state
@@ -266,6 +280,8 @@ class _Pieces:
         self._pieces: deque[_Piece] = deque()
         self._size = 1
         self._told: set[str] = set()
+        self._counts: dict[str, tuple[int, ...]] = {}
+        self._deadly = 0
 
     def results(self, items: Iterable[Any], count: int | None = None) -> Generator[Any]:
         """Yield the result of each item."""
@@ -278,15 +294,17 @@ class _Pieces:
                 self._begin(source, left)
                 if not self._pieces:
                     return
-                while self._pieces[0].outcome is None:
+                while (piece := self._next()) is None:
                     self._gather()
                     self._begin(source, left)
-                piece = self._pieces.popleft()
+                self._pieces.remove(piece)
                 if left is not None:
                     left -= len(piece.items)
                 yield from self._delivered(piece)
         finally:
             self._engine.cancel([piece.task for piece in self._pieces if piece.outcome is None])
+            for text, counts in self._counts.items():
+                _log.info(text, *counts)
 
     def _begin(self, source: Iterator[Any], left: int | None) -> None:
         """Submit pieces until enough are under way."""
@@ -300,6 +318,11 @@ class _Pieces:
                 return
             self._pieces.append(piece := _Piece(items))
             self._submit(piece)
+
+    def _next(self) -> _Piece | None:
+        """Return the piece that is to be delivered now; None: it is not done."""
+        candidates = itertools.islice(self._pieces, 1 if self._in_order else None)
+        return next((piece for piece in candidates if piece.outcome is not None), None)
 
     def _running(self) -> list[_Piece]:
         return [piece for piece in self._pieces if piece.outcome is None]
@@ -326,6 +349,7 @@ class _Pieces:
     def _learn(self, piece: _Piece) -> None:
         """Let the next pieces be as large as fits."""
         assert piece.outcome is not None
+        self._deadly = 0
         if self._of_clips and piece.outcome.results:
             fitting = int(_PIECE_SECONDS * len(piece.outcome.results) / max(piece.outcome.seconds, 1e-6))
             self._size = min(max(1, fitting), _GROWTH * len(piece.items), _LARGEST)
@@ -342,16 +366,24 @@ class _Pieces:
         elif piece.tries < self._tries:
             self._submit(piece)
         elif self._of_clips:
+            self._deadly += 1
+            if self._deadly >= _MOST_DEADLY:
+                raise EngineError(f"{loss}; so did all before it: {self._deadly} clips, twice each; {_MEND}") from loss
             (clip,) = piece.items
             piece.outcome = _Outcome([Failure(clip, AudioError(f"{clip}: {_DEADLY}"))])
+        elif self._lost is not None:
+            piece.outcome = _Outcome([self._lost(piece.items[0], loss)])
         else:
             text = f"{loss}; that was try {piece.tries} of the same piece of work; if memory ran out, use fewer workers"
             piece.outcome = _Outcome([], error=EngineError(text))
 
     def _delivered(self, piece: _Piece) -> Iterator[Any]:
         assert piece.outcome is not None
-        for level, text in piece.outcome.logged:
-            if text not in self._told:
+        for level, text, counts in piece.outcome.logged:
+            if counts:
+                sums = self._counts.get(text, (0,) * len(counts))
+                self._counts[text] = tuple(map(sum, zip(sums, counts, strict=True)))
+            elif text not in self._told:
                 self._told.add(text)
                 _log.log(level, "%s", text)
         yield from piece.outcome.results
@@ -359,6 +391,9 @@ class _Pieces:
             raise piece.outcome.error
 
 
+_MOST_DEADLY = 4
+"""Clips in a row that may kill their processes before it is no clip's fault."""
+_MEND = "if memory ran out, use fewer workers (or give them more), else look at what they wrote to standard error"
 _DEADLY = (
     "the process that worked on it died twice; if memory ran out, use fewer workers, else the recording kills what "
     "decodes it: leave it out"
@@ -398,21 +433,30 @@ def _sendable(error: Exception) -> Exception:
 
 
 class _Collecting(logging.Handler):
-    """Keeps warnings, for the process that asked for the work."""
+    """Keeps warnings and counts, for the process that asked for the work."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.kept: list[tuple[int, str]] = []
+        super().__init__(logging.INFO)
+        self.kept: list[_Line] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.kept.append((record.levelno, record.getMessage()))
+        counts = record.args if isinstance(record.args, tuple) else ()
+        if record.levelno >= logging.WARNING:
+            self.kept.append((record.levelno, record.getMessage(), ()))
+        elif counts and all(type(each) is int for each in counts):
+            self.kept.append((record.levelno, record.msg, counts))
 
 
 @contextmanager
-def _logged() -> Iterator[list[tuple[int, str]]]:
-    handler = _Collecting()
+def _logged() -> Iterator[list[_Line]]:
+    """Collect what the block logs, in place of whatever shows it in this process."""
+    handler, level, propagates = _Collecting(), _log.level, _log.propagate
     _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
     try:
         yield handler.kept
     finally:
         _log.removeHandler(handler)
+        _log.setLevel(level)
+        _log.propagate = propagates
