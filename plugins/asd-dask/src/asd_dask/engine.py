@@ -30,7 +30,7 @@ PULSE = 2.0
 """Seconds between two looks at the scheduler and its workers while pieces are waited for."""
 
 _LOCAL = re.compile(r"local(:[1-9]\d*)?")
-_ADDRESS = re.compile(rf"((?:{'|'.join(SCHEMES)})://)?([\w.-]+|\[[0-9a-fA-F:]+\]):\d+|.+\.json")
+_ADDRESS = re.compile(rf"(?!local:)((?:{'|'.join(SCHEMES)})://)?([\w.-]+|\[[0-9a-fA-F:]+\]):\d+|.+\.json")
 
 
 @dataclass(eq=False)
