@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asd.detection.frame import to_frame
     from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
+    from asd.detection.models import Models
     from asd.detection.monitor import Monitor, Status
     from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
@@ -45,6 +46,7 @@ _HOMES = {
     "asd.detection.frame": "to_frame",
     "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
+    "asd.detection.models": "Models",
     "asd.detection.monitor": "Monitor Status",
     "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
@@ -76,6 +78,7 @@ __all__ = [
     "LiveScorer",
     "LiveStream",
     "Model",
+    "Models",
     "Monitor",
     "Recording",
     "RemoteFile",

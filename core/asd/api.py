@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from asd.client import Client, is_address, server_and_model
 from asd.contract.interfaces import Runtime
@@ -18,9 +18,13 @@ from asd.detection.cutting import Segment, clips_given, clips_to_calibrate, clip
 from asd.detection.embedding import check_windows, embed_found
 from asd.detection.explanation import Explanation, most_unusual
 from asd.detection.explanation import explain as explain_clip
+from asd.detection.fleet import Fleet
+from asd.detection.fleet_data import machine_data
+from asd.detection.fleet_store import ModelMemory, opened
 from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
 from asd.detection.groups import column_of
 from asd.detection.model import Model
+from asd.detection.models import Models
 from asd.detection.pipeline import Failure
 from asd.detection.saving import say, why_unsaveable
 from asd.detection.vectors import Embeddings
@@ -33,17 +37,46 @@ from asd.sound.finding import find_clips
 _log = logging.getLogger("asd")
 
 
+@overload
 def fit(
     data: Data,
     *,
+    by: None = None,
     rate: int | None = None,
     runtime: Runtime | None = None,
     workers: int = 1,
     strict: bool = False,
     cache: bool = True,
     **options: Any,
-) -> Model:
-    """Learn what a healthy machine sounds like.
+) -> Model: ...
+@overload
+def fit(
+    data: Data,
+    *,
+    by: str,
+    folder: str | Path | None = None,
+    force: bool = False,
+    rate: int | None = None,
+    runtime: Runtime | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    cache: bool = True,
+    **options: Any,
+) -> Models: ...
+def fit(
+    data: Data,
+    *,
+    by: str | None = None,
+    folder: str | Path | None = None,
+    force: bool = False,
+    rate: int | None = None,
+    runtime: Runtime | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    cache: bool = True,
+    **options: Any,
+) -> Model | Models:
+    """Learn what a healthy machine sounds like; or, with `by`, each of many machines.
 
     Parameters
     ----------
@@ -51,6 +84,15 @@ def fit(
         Recordings of the healthy machine: files, folders, globs, CSV manifests; arrays of shape (n,), (n, channels) or
         (channels, n), full scale ±1 or that of their integer type; a frame (pandas, Polars) with a column ``path``
         and, if wanted, the others of a manifest (``label``, ``split``, ``start``, ``end``, groups).
+    by : str, optional
+        Fit a model for each machine: the column of the manifests that names it, or ``"folder"``, the first folder below
+        `data` (of several data, below the folder that they share). `asd.Models` is returned; a machine that cannot be
+        fitted has no model there, but an error.
+    folder : str or Path, optional
+        With `by`: where models are written as they are made; those that are there and whose recordings and
+        configuration have not changed are not fitted again. None: they stay in memory.
+    force : bool
+        With `folder`: fit all machines again.
     rate : int, optional
         Sample rate in Hz of the arrays that come without one.
     runtime : Runtime, optional
@@ -72,20 +114,28 @@ def fit(
     if "sample_rate" in options:
         raise ConfigError("asd.fit has no parameter 'sample_rate'; give the rate of arrays as rate=")
     config = Config.from_mapping(options)
-    clips = find_clips(
-        entries_of(data, rate=rate),
-        segment=config.segment,
-        label="normal",
-        split="train",
-        group=column_of(config.group),
-    )
-    return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+    entries, column = entries_of(data, rate=rate), column_of(config.group)
+    if by is None:
+        if folder is not None or force:
+            raise ConfigError("folder and force are for models of many machines: say by what they are told, by=…")
+        clips = find_clips(entries, segment=config.segment, label="normal", split="train", group=column)
+        return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+    found = machine_data(entries, by, label="normal", split="train", group=column)
+    fleet = Fleet(found, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+    if folder is not None:
+        with opened(Path(folder), by, force=force) as store:
+            fleet.fit_into(store, force=force)
+        return Models.load(folder, runtime=runtime, cache=cache)
+    memory = ModelMemory(by)
+    fleet.fit_into(memory)
+    return Models(memory, runtime=runtime, cache=cache)
 
 
 def score(
-    model: Model | str | Path,
+    model: Model | Models | str | Path,
     data: Data,
     *,
+    by: str | None = None,
     rate: int | None = None,
     segment: Segment = "auto",
     state: str | None = None,
@@ -97,11 +147,14 @@ def score(
 
     Parameters
     ----------
-    model : Model, str or Path
+    model : Model, Models, str or Path
         A fitted model, its file, or its address on a server of `asd serve`, such as ``"http://host:8787/pump"``; a key
-        is then that in ``ASD_KEY`` (`asd.client.Client` takes others).
+        is then that in ``ASD_KEY`` (`asd.client.Client` takes others). Models of many machines, or their folder: each
+        clip is judged by its machine's model, machine by machine (`asd.Models.score`).
     data, rate
         Recordings to judge, as for `fit`; a sequence of `asd.Clip` is judged as it is.
+    by : str, optional
+        Of models of many machines, what tells them; default: as at the fit.
     segment : float, "auto" or None
         Cut recordings into clips of so many seconds; None: judge each as a whole; ``"auto"``: as the model was fitted,
         and what is more than twice as long as its clips into clips of their length.
@@ -120,6 +173,13 @@ def score(
         with Client(url) as server:
             yield from server.score(data, model=name, rate=rate, segment=segment, state=state)
         return
+    if isinstance(model, str | Path) and Path(model).is_dir():
+        model = Models.load(model, cache=cache, trust=trust)
+    if isinstance(model, Models):
+        yield from model.score(data, by=by, rate=rate, segment=segment, state=state, workers=workers, cache=cache)
+        return
+    if by is not None:
+        raise ConfigError("by tells the machines of several models; this is the model of one: leave it out")
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
     yield from fitted.score(clips, workers=workers, cache=cache)

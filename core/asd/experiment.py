@@ -19,6 +19,7 @@ from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.fusion import LARGEST as LARGEST_DEVIATION
 from asd.detection.identity import content_of, identity_of, runtime_identity
 from asd.detection.joint import CutClip, cut_clip, judge_together, share_networks
+from asd.detection.members import Member, new_detector, new_transform
 from asd.detection.memory import peak_memory, reset_peak
 from asd.detection.metrics import (
     auc,
@@ -32,12 +33,14 @@ from asd.detection.model import Model
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
 from asd.detection.monitor_copy import WatchedClip, copy_of_monitor, watched_clips
+from asd.detection.piece import Shared
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.pooling import pool_embeddings, pool_scores
-from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
+from asd.detection.sent import compute_as, decided_runtimes
+from asd.detection.training import FittedBranch, clip_score, learn, learn_branches
 from asd.detection.transform import FeatureTransform
 from asd.detection.verdict import BranchVerdict, Verdict
-from asd.detection.work import Shared, current_engine, each, over_clips, using_engine
+from asd.detection.work import current_engine, each, over_clips, using_engine
 from asd.files.digest import duplicates
 from asd.progress import rendered_by, track
 from asd.records import Clip
@@ -82,6 +85,7 @@ __all__ = [
     "bootstrap_interval",
     "clip_score",
     "clips_to_judge",
+    "compute_as",
     "content_of",
     "contradictions",
     "convert_all",
@@ -89,6 +93,7 @@ __all__ = [
     "create",
     "current_engine",
     "cut_clip",
+    "decided_runtimes",
     "describe_pipeline",
     "duplicates",
     "each",

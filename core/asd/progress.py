@@ -69,6 +69,11 @@ def rendered_by(renderer: Renderer) -> Iterator[None]:
         _renderer.reset(token)
 
 
+def without_bar(items: Iterable[T], description: str, total: int | None) -> Iterable[T]:
+    """Pass items through without a bar: a `Renderer` for what runs inside another loop."""
+    return items
+
+
 class Bar:
     """A bar with counts and the time left, once a loop has taken longer than a second.
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import by_option, cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.fleet import evaluate_by_machine
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
 from asd.cli.streams import print_streams, streams_as_dict, watched_streams
@@ -29,6 +30,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     metavar="COLUMN|folder",
     help="What names the operating state of each clip, as for 'asd score'; its sound tells, else.",
 )
+@by_option
 @click.option(
     "--stream", is_flag=True, help="Let a monitor watch streams drawn from the clips; --false-alarms is then of it."
 )
@@ -56,6 +58,7 @@ def evaluate(
     false_alarms: Rate | None,
     false_alarms_per_hour: float | None,
     state: str | None,
+    by: str | None,
     stream: bool,
     runs: int,
     picture: Path | None,
@@ -74,7 +77,8 @@ def evaluate(
     Prints the AUC with its bootstrap interval, the partial AUC, and how often the alarm is raised; with --stream, also
     how often a monitor raises false alarms, and how soon it finds a fault. DATA is a file,
     folder, glob pattern or CSV manifest (of a manifest's rows, those with the right label that are not of the split
-    'train').
+    'train'). MODEL may be a folder of models of many machines (asd fit --by): each is measured on the recordings of its
+    machine.
     """
     if picture and not stream:
         raise ConfigError("--picture draws the evidence of streams: give --stream, too")
@@ -82,9 +86,18 @@ def evaluate(
         from asd.detection.evaluation import judge, measure
         from asd.detection.model import Model
 
-        runtime = runtime_from(device, precision, batch_size)
-        model = Model.load(model_file, runtime=runtime, cache=cache, trust=trust)
-        if (rate := hourly(None if stream else false_alarms, false_alarms_per_hour)) is not None:
+        loading: dict[str, Any] = {
+            "runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust
+        }  # fmt: skip
+        rate = hourly(None if stream else false_alarms, false_alarms_per_hour)
+        if model_file.is_dir():
+            _by_machine(model_file, normal, anomalous, loading, stream=stream, as_json=as_json, by=by, state=state,
+                        false_alarms_per_hour=rate, workers=workers, strict=strict)  # fmt: skip
+            return
+        if by is not None:
+            raise ConfigError(f"--by tells the machines of a folder of models; {model_file} is one: leave it out")
+        model = Model.load(model_file, **loading)
+        if rate is not None:
             model.decision = model.calibration.decide(rate)
         clips = (_test_clips(model, normal, "normal", state), _test_clips(model, anomalous, "anomalous", state))
         healthy, faulty, failures = judge(model, *clips, workers=workers, strict=strict)
@@ -96,6 +109,22 @@ def evaluate(
     print_evaluation(result, model)
     if streams:
         print_streams(streams)
+
+
+def _by_machine(
+    folder: Path,
+    normal: tuple[str, ...],
+    anomalous: tuple[str, ...],
+    loading: dict[str, Any],
+    *,
+    stream: bool,
+    **how: Any,
+) -> None:
+    from asd.detection.models import Models
+
+    if stream:
+        raise ConfigError(f"--stream watches one machine: give its model, a file in {folder}")
+    evaluate_by_machine(Models.load(folder, **loading), normal, anomalous, **how)
 
 
 def _as_dict(result: Any, model: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import click
 
 from asd.cli.dotted import DottedCommand
 from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
+from asd.cli.fleet import fit_by_machine
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, say, together
 from asd.detection.calibration import describe_decision
@@ -25,7 +26,18 @@ _TOLD = 0.9
 
 @click.command(cls=DottedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Model file to write (*.asd); with --by, the folder of the models.",
+)
+@click.option(
+    "--by",
+    metavar="COLUMN|folder",
+    help="Fit a model for each machine: the manifest's column that names it, or the first folder below DATA.",
+)
 @force_option
 @pipeline_options()
 @rate_option
@@ -40,6 +52,7 @@ def fit(
     /,
     data: tuple[str, ...],
     output: Path,
+    by: str | None,
     force: bool,
     config_file: Path | None,
     false_alarms: Rate | None,
@@ -56,10 +69,18 @@ def fit(
     """Learn from recordings of a healthy machine and write a model file.
 
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path' (and 'label', 'split': rows that are
-    not 'normal' or not 'train' are left out).
+    not 'normal' or not 'train' are left out). With --by, machines are fitted that have no model yet, or whose
+    recordings or configuration have changed; --force fits all. A machine that cannot be learned is reported; the exit
+    code is 2 if no machine has a model.
     """
     runtime = runtime_from(device, precision, batch_size)
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])
+    how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
+    if by is not None:
+        with reporting(verbose):
+            config = config_from(ctx, config_file, options)
+            fit_by_machine(data, by, output, config, force=force, as_json=as_json, **how)
+        return
     with reporting(verbose), ExitStack() as stack:
         reserved, (config, clips) = together(
             lambda: stack.enter_context(reserve(output, overwrite=force)),
@@ -69,7 +90,6 @@ def fit(
         from asd.detection.model import Model
 
         try:
-            how: dict[str, Any] = {"runtime": runtime, "workers": workers, "strict": strict, "cache": cache}
             model = Model.fit(clips, config, **how)
         except KeyboardInterrupt:
             raise AsdError("interrupted; nothing was written") from None

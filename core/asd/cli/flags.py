@@ -18,6 +18,11 @@ strict_option = click.option("--strict", is_flag=True, help="Stop at the first c
 cache_option = click.option(
     "--no-cache", "cache", is_flag=True, default=True, flag_value=False, help="Compute all embeddings again; keep none."
 )
+by_option = click.option(
+    "--by",
+    metavar="COLUMN|folder",
+    help="Of a folder of models, what tells the machine of each clip; default: as at the fit.",
+)
 force_option = click.option("--force", is_flag=True, help="Overwrite an existing model file.")
 offline_option = click.option(
     "--offline", is_flag=True, expose_value=False, callback=_go_offline, help="Use no network."

@@ -1,4 +1,4 @@
-"""``asd score``: who judges, a model in a file or one on a server."""
+"""``asd score``: who judges, a model in a file, those of a folder, or one on a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from asd.cli.watch import Watch
 from asd.errors import ConfigError
 
-_HERE = ("monitor_file", "device", "precision", "engine", "scheduler", "batch_size", "cache", "trust")
+_HERE = ("by", "monitor_file", "device", "precision", "engine", "scheduler", "batch_size", "cache", "trust")
 """Options that only a model in a file has."""
 
 
@@ -38,13 +38,21 @@ class Judge:
     several, states : bool
         Whether the model has several branches, and operating states.
     decision : callable
-        Returns when the alarm is raised; asked after the results.
+        Returns when the alarm is raised, of several machines for each; asked after the results.
+    machines : bool
+        Whether the models are those of several machines.
     """
 
     results: Iterator[Any]
     several: bool
     states: bool
     decision: Callable[[], dict[str, Any]]
+    machines: bool = False
+
+    @property
+    def verb(self) -> str:
+        """What may fail: a clip cannot be read, or there is no model of its machine."""
+        return "judged" if self.machines else "read"
 
 
 @contextmanager
@@ -71,6 +79,36 @@ def judged_here(
         results = model.score(chosen, workers=workers)
         states = model.calibration.states is not None
         yield Judge(results, len(model.branches) > 1, states, lambda: vars(model.decision))
+
+
+@contextmanager
+def judged_by_machine(
+    folder: Path,
+    by: str | None,
+    watch: Watch | None,
+    workers: int,
+    loading: Mapping[str, Any],
+    *,
+    data: tuple[str, ...],
+    segment: Any,
+    state: str | None,
+    rate: float | None,
+) -> Iterator[Judge]:
+    """Judge each clip by the model of its machine, of a folder of models; `loading` is for `Models.load`."""
+    from asd.detection.models import Judging, Models
+
+    if watch is not None:
+        raise ConfigError(
+            f"--monitor watches one machine: give its model, a file in {folder}; 'asd listen' watches many"
+        )
+    models = Models.load(folder, **loading)
+    found = models.find(data, by=by, state=state)
+    learned = [machine.model for machine in models.machines.values() if machine.model]
+    several, states = any(each.branches > 1 for each in learned), any(each.states for each in learned)
+    results = models.judged(found, Judging(segment, state, rate, workers))
+    yield Judge(
+        results, several, states, lambda: {name: vars(each) for name, each in models.decisions.items()}, machines=True
+    )
 
 
 @contextmanager

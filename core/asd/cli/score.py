@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
-from asd.cli.judging import Given, judged_here, judged_there
+from asd.cli.flags import by_option, cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.judging import Given, Judge, judged_by_machine, judged_here, judged_there
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.cli.watch import FIELDS, Watch
@@ -45,6 +47,7 @@ STATE_FIELDS = ("state", "state_p_value")
     metavar="COLUMN|folder",
     help="What names the operating state of each clip, where the model was fitted with --group; its sound tells, else.",
 )
+@by_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout, a row as soon as it is known.")
 @runtime_options
@@ -63,6 +66,7 @@ def score(
     segment: str,
     monitor_file: Path | None,
     state: str | None,
+    by: str | None,
     as_json: bool,
     as_csv: bool,
     device: str,
@@ -76,7 +80,8 @@ def score(
 ) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
-    MODEL is a file, or an address on a server of 'asd serve', such as http://host:8787/pump, whose key ASD_KEY holds.
+    MODEL is a file, a folder of models of many machines (asd fit --by), or an address on a server of 'asd serve', such
+    as http://host:8787/pump, whose key ASD_KEY holds.
     DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
     reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or
     it still stands, and clips that it has watched before are left out.
@@ -91,24 +96,33 @@ def score(
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
         if is_address(model):
-            judging = judged_there(ctx, model, **given)
+            judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
-            runtime = runtime_from(device, precision, batch_size)
-            judging = judged_here(
-                Path(model), watch, workers, {"runtime": runtime, "cache": cache, "trust": trust}, **given
-            )
+            loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}
+            judging = _judged(Path(model), by, watch, workers, loading, given)
         with judging as judge:
-            fields = _fields(judge.several, watch, states=judge.states)
+            fields = _fields(judge, watch)
             rows = (_row(result, strict, watch, fields) for result in judge.results)
             written = _write_csv(rows, fields) if as_csv else list(rows)
     if as_json:
-        _write_json(written, judge.decision(), watch)
+        _write_json(written, judge, watch)
     elif not as_csv:
-        _write_table(written, watch, several=judge.several)
+        _write_table(written, watch, judge)
     if written and all(row["error"] for row in written):
-        raise DataError(f"none of the {len(written)} clips could be read: {written[0]['error']}")
+        raise DataError(f"none of the {len(written)} clips could be {judge.verb}: {written[0]['error']}")
     if watch.alarm if watch else any(row["anomalous"] for row in written):
         ctx.exit(1)
+
+
+def _judged(
+    model: Path, by: str | None, watch: Watch | None, workers: int, loading: dict[str, Any], given: Given
+) -> AbstractContextManager[Judge]:
+    """Return who judges on this computer."""
+    if model.is_dir():
+        return judged_by_machine(model, by, watch, workers, loading, **given)
+    if by is not None:
+        raise ConfigError(f"--by tells the machines of a folder of models; {model} is one model: leave it out")
+    return judged_here(model, watch, workers, loading, **given)
 
 
 def _row(result: Any, strict: bool, watch: Watch | None, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -123,10 +137,19 @@ def _row(result: Any, strict: bool, watch: Watch | None, fields: tuple[str, ...]
     return watch.added(row, result) if watch else row
 
 
-def _fields(several: bool, watch: Watch | None, *, states: bool) -> tuple[str, ...]:
-    """Return the columns of CSV output; `several`, `states`: of a model of several branches, or operating states."""
-    own = ("clip", "score", "p_value", "anomalous", "peak_seconds", "notes", "error")
-    added = (*(("unusual_in",) if several else ()), *(STATE_FIELDS if states else ()))
+def _fields(judge: Judge, watch: Watch | None) -> tuple[str, ...]:
+    """Return the columns of CSV output."""
+    own = (
+        *(("machine",) if judge.machines else ()),
+        "clip",
+        "score",
+        "p_value",
+        "anomalous",
+        "peak_seconds",
+        "notes",
+        "error",
+    )
+    added = (*(("unusual_in",) if judge.several else ()), *(STATE_FIELDS if judge.states else ()))
     return (*own, *added, *(FIELDS if watch else ()))
 
 
@@ -145,29 +168,46 @@ def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[
     return kept
 
 
-def _write_json(rows: list[dict[str, Any]], decision: dict[str, Any], watch: Watch | None) -> None:
+def _write_json(rows: list[dict[str, Any]], judge: Judge, watch: Watch | None) -> None:
     monitor = {"monitor": watch.summary()} if watch else {}
-    print_json({"clips": rows, "summary": _counts(rows), "decision": decision, **monitor})
+    decision = {"decisions" if judge.machines else "decision": judge.decision()}
+    print_json({"clips": rows, "summary": _counts(rows), **decision, **monitor})
 
 
-def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bool) -> None:
-    # Fused scores say no more than their p-values: what is unusual takes their place.
-    score = () if several else ("score",)
-    unusual = ("at", "unusual in") if several else ("most unusual at",)
+def _write_table(rows: list[dict[str, Any]], watch: Watch | None, judge: Judge) -> None:
+    # Fused scores say no more than their p-values, and those of several machines cannot be compared.
+    score = () if judge.several or judge.machines else ("score",)
+    unusual = ("at", "unusual in") if judge.several else ("most unusual at",)
     titles, cells = watch.columns(rows) if watch and rows else ((), [()] * len(rows))
     rows, folder = _without_folder(rows)
+    if judge.machines:
+        titles, cells = ("machine",), [(row.get("machine") or "?",) for row in rows]
     if folder:
         say(f"Recordings in {folder}:")
     if rows:
         print_table(
             ("verdict", "p-value", "clip", *titles, *score, *unusual, "notes"),
-            [_cells(row, several, added) for row, added in zip(rows, cells, strict=True)],
+            [_cells(row, judge.several, added, len(score)) for row, added in zip(rows, cells, strict=True)],
         )
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
-    say(f"{counts['clips']} clips: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
-    for line in watch.sentences() if watch else ():
+    machines = f" of {len({row.get('machine') for row in rows} - {None})} machines" if judge.machines else ""
+    say(f"{counts['clips']} clips{machines}: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+    for line in (watch.sentences() if watch else ()) or (_of_machines(rows) if judge.machines else ()):
         say(line)
+
+
+def _of_machines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield which machines have anomalous clips, and how many."""
+    all_of, anomalous = (Counter(row.get("machine") for row in rows if test(row)) for test in (bool, _is_anomalous))
+    if anomalous:
+        yield (
+            "Anomalous: " + ", ".join(f"{name} ({count} of {all_of[name]})" for name, count in anomalous.items()) + "."
+        )
+
+
+def _is_anomalous(row: dict[str, Any]) -> bool:
+    return bool(row["anomalous"])
 
 
 def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
@@ -180,14 +220,14 @@ def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], s
     return [{**row, "clip": row["clip"][cut:]} for row in rows], folder
 
 
-def _cells(row: dict[str, Any], several: bool, added: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the cells of a row; `added` are those of a monitor."""
+def _cells(row: dict[str, Any], several: bool, added: tuple[Any, ...], scores: int) -> tuple[Any, ...]:
+    """Return the cells of a row; `added` are those of a monitor or the machine, `scores`: how many show the score."""
     if row["error"]:
         reason = row["error"].rpartition(f"{row['clip']}: ")[2]
-        return (emphasised("left out", "yellow"), "", row["clip"], *added, "", "", reason)
+        return (emphasised("left out", "yellow"), "", row["clip"], *added, *[""] * (scores + 1 + several), reason)
     verdict = emphasised("ANOMALOUS", "bold red") if row["anomalous"] else emphasised("normal", "green")
     peak = f"{row['peak_seconds']:.1f} s"
-    score = () if several else (f"{row['score']:.4g}",)
+    score = (f"{row['score']:.4g}",) * scores
     unusual = (peak, ", ".join(row["unusual_in"])) if several else (peak,)
     notes = "; ".join([*_reasons(row), *row["notes"]])
     return (verdict, f"{row['p_value']:.3f}", row["clip"], *added, *score, *unusual, notes)

@@ -238,6 +238,10 @@ class Embedder:
         extractor, self.busy = known.setdefault(second, (extractor, self.busy))
         self._components = known.setdefault(first, frontend), extractor
 
+    def forget_clips(self) -> None:
+        """Forget how many values the embeddings of former clips have."""
+        self._width = None
+
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
         for part in self._components or ():

@@ -19,11 +19,12 @@ from asd.detection.embeddings import EmbeddingCache, cache_from, to_json
 from asd.detection.features import ClipFeatures, Failure
 from asd.detection.groups import FOLDER, column_of
 from asd.detection.identity import content_of
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.pooling import pool_embeddings
 from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.vectors import Embeddings
-from asd.detection.work import Shared, over_clips
+from asd.detection.work import over_clips
 from asd.errors import ConfigError, DataError
 from asd.progress import track
 from asd.records import Clip

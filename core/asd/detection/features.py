@@ -90,10 +90,13 @@ class Failure:
         The clip.
     error : AudioError
         Why; the text says how to correct it.
+    machine : str or None
+        The machine that it is of; None: not known, or there was one model.
     """
 
     clip: Clip
     error: AudioError
+    machine: str | None = None
 
     ok: ClassVar[bool] = False
     score: ClassVar[float] = math.nan
@@ -122,13 +125,15 @@ class Failure:
 
     def as_dict(self) -> dict[str, str]:
         """Return what JSON output says of a clip that was left out."""
-        return {"clip": str(self.clip), "error": str(self.error)}
+        own = {} if self.machine is None else {"machine": self.machine}
+        return {**own, "clip": str(self.clip), "error": str(self.error)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of `Verdict.to_dict`; what is not known is None."""
         unknown = dict.fromkeys(("score", "p_value", "anomalous", "peak_seconds"))
         lists: dict[str, Any] = {"notes": list(self.notes), "unusual_in": [], "branches": []}
-        return {"clip": str(self.clip), **unknown, **lists, "error": str(self.error)}
+        own = {} if self.machine is None else {"machine": self.machine}
+        return {**own, "clip": str(self.clip), **unknown, **lists, "error": str(self.error)}
 
     def __repr__(self) -> str:
         return f"<Failure: {self.clip}: {self.notes[0]}>"

@@ -26,8 +26,8 @@ def to_frame(verdicts: Iterable[Verdict | Failure]) -> Any:
     pandas.DataFrame or polars.DataFrame
         That of polars where pandas is not installed. The columns: ``clip``, ``ok`` (False: it could not be judged),
         ``anomalous`` (missing, as are the numbers, where it is not ok), ``p_value``, ``score``, ``peak_seconds``,
-        ``unusual_in`` and ``notes`` (joined by ``; ``), ``error``; ``state`` and ``state_p_value``, if the model knows
-        states; of several branches ``NAME_z`` and ``NAME_p_value`` of each.
+        ``unusual_in`` and ``notes`` (joined by ``; ``), ``error``; ``machine``, if each has its own model; ``state``
+        and ``state_p_value``, if the model knows states; of several branches ``NAME_z`` and ``NAME_p_value`` of each.
 
     Raises
     ------
@@ -35,7 +35,8 @@ def to_frame(verdicts: Iterable[Verdict | Failure]) -> Any:
         If neither pandas nor polars is installed.
     """
     rows = [_row(verdict) for verdict in verdicts]
-    names = list(dict.fromkeys([*_COLUMNS, *(name for row in rows for name in row)]))
+    machine = ["machine"] if any("machine" in row for row in rows) else []
+    names = list(dict.fromkeys([*machine, *_COLUMNS, *(name for row in rows for name in row)]))
     columns = {name: [row.get(name) for row in rows] for name in names}
     if pandas := _imported("pandas"):
         frame = pandas.DataFrame(columns)

@@ -24,9 +24,10 @@ from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.members import Member
 from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
-from asd.detection.packing import restore_rows, share_rows
+from asd.detection.packing import restore_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
@@ -35,7 +36,6 @@ from asd.detection.sent import judged, judging_of, needs_of
 from asd.detection.training import (
     FittedBranch,
     Judged,
-    Member,
     clip_row,
     extract,
     fused_calibration,
@@ -396,21 +396,14 @@ class Model(ShownModel):
         consent.remember_fitted(str(path), manifest, arrays)
 
     def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
-        """Return what a model file holds of it: the manifest and the arrays.
+        """Return what a model file holds of it, the manifest and the arrays: plain data, which `of_content` takes.
 
         Raises
         ------
         ModelFileError
             If no model file can keep it.
         """
-        if self.unsaveable:
-            raise ModelFileError(f"this model cannot be saved: {self.unsaveable}")
-        calibration = self.calibration
-        arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
-        if self.reference is not None:
-            arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
-        arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
-        return saving.manifest_of(self), arrays
+        return saving.content_of_model(self)
 
     def weights(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file that it was fitted with."""
@@ -450,12 +443,10 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        content, arrays = modelfile.read(Path(path))
-        with consent.rules(path, content, arrays, trust=trust):
-            return cls.restored(path, content, arrays, runtime=runtime, cache=cache)
+        return cls.of_content(path, *modelfile.read(Path(path)), runtime=runtime, cache=cache, trust=trust)
 
     @classmethod
-    def restored(
+    def of_content(
         cls,
         path: str | Path,
         content: Mapping[str, Any],
@@ -463,12 +454,13 @@ class Model(ShownModel):
         *,
         runtime: Runtime | None = None,
         cache: bool | EmbeddingCache = True,
+        trust: bool | None = False,
     ) -> Model:
-        """Return the model that a file holds, or `content` gives; `path` is its name, for messages; as for `load`."""
+        """Return the model that `content` gave, as `load`; `trust` None: the user consented where it comes from."""
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
-        with former_names_allowed(), saving.restoring(path):
+        with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
             pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)

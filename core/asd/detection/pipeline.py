@@ -148,6 +148,11 @@ class Pipeline:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def forget_clips(self) -> None:
+        """Forget how many values the embeddings of former clips have: what follows is of another machine."""
+        for embedder in self.embedders:
+            embedder.forget_clips()
+
     def embed(self, clip: Clip) -> ClipFeatures:
         """Compute the embeddings of one clip by the only branch.
 

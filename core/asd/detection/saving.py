@@ -19,11 +19,12 @@ from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest, branches_of
+from asd.detection.members import member_arrays, new_detector, restored_member
 from asd.detection.modelfile import Arrays
-from asd.detection.packing import detector_state, restored_state
+from asd.detection.packing import section, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
-from asd.detection.training import FittedBranch, Member, new_detector, new_transform
+from asd.detection.training import FittedBranch
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
 from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
@@ -76,8 +77,36 @@ def origins_of(config: ResolvedConfig) -> dict[str, dict[str, str]]:
     return versions | ({"classes": classes} if classes else {})
 
 
-def manifest_of(model: Model) -> dict[str, Any]:
-    """Return what a model file says of a model beside its arrays."""
+def say(unsaveable: str | None, said: str | None = None) -> str | None:
+    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
+    if unsaveable and unsaveable != said:
+        _log.warning("this model cannot be saved: %s", unsaveable)
+    return unsaveable
+
+
+def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
+    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
+
+
+def content_of_model(model: Model) -> tuple[dict[str, Any], Arrays]:
+    """Return the manifest and the arrays that a model file holds of a model.
+
+    Raises
+    ------
+    ModelFileError
+        If none can keep it.
+    """
+    if model.unsaveable:
+        raise ModelFileError(f"this model cannot be saved: {model.unsaveable}")
+    calibration = model.calibration
+    arrays = {f"calibration.{name}": array for name, array in calibration.arrays().items()}
+    if model.reference is not None:
+        arrays |= {f"reference.{name}": array for name, array in model.reference.arrays().items()}
+    arrays |= arrays_of(model.branches, several=calibration.branches is not None)
+    return _manifest(model), share_rows(arrays)
+
+
+def _manifest(model: Model) -> dict[str, Any]:
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "asd_framework": importlib.metadata.version("asd-framework"),
@@ -96,17 +125,6 @@ def manifest_of(model: Model) -> dict[str, Any]:
         **({"recalibration": model.recalibration} if model.recalibration else {}),
         **({"features": model.known_features.as_entry()} if model.known_features else {}),
     }
-
-
-def say(unsaveable: str | None, said: str | None = None) -> str | None:
-    """Warn that a model cannot be saved, unless the reason was `said`; return the reason."""
-    if unsaveable and unsaveable != said:
-        _log.warning("this model cannot be saved: %s", unsaveable)
-    return unsaveable
-
-
-def _choices(config: ResolvedConfig) -> list[tuple[Kind, str]]:
-    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
 
 
 def why_unsaveable(pipeline: Pipeline, branches: Sequence[FittedBranch] = ()) -> str | None:
@@ -145,10 +163,7 @@ def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
     for b, branch in enumerate(branches):
         for k, member in enumerate(branch.members):
             prefix = f"{k}.{b}" if several else str(k)
-            arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-            with component_call(member.detector):
-                state = detector_state(member.detector)
-            arrays |= {f"{prefix}.detector.{name}": value for name, value in state.items()}
+            arrays |= {f"{prefix}.{name}": value for name, value in member_arrays(member).items()}
     return arrays
 
 
@@ -212,7 +227,7 @@ def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arr
     """Return the branches from the arrays of each member."""
     branches = []
     for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
-        own = [_section(state, str(b)) if config.branches else state for state in states]
+        own = [section(state, str(b)) if config.branches else state for state in states]
         branches.append(FittedBranch(name, part, [restored_member(part, runtime, state) for state in own]))
     return branches
 
@@ -232,16 +247,3 @@ def _names(config: Any) -> Iterator[str]:
     if isinstance(config, list):
         for part in config:
             yield from _names(part)
-
-
-def restored_member(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
-    """Return the member from its arrays."""
-    transform = new_transform(config)
-    transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
-    detector.set_state(restored_state(detector, _section(state, "detector")))
-    return Member(transform, detector)
-
-
-def _section(arrays: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}

@@ -18,9 +18,10 @@ from asd.contract.own import OwnSpec
 from asd.detection.config import ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.features import Failure
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
-from asd.detection.work import Shared, current_engine
+from asd.detection.work import current_engine
 from asd.errors import ConfigError, ModelFileError
 from asd.records import Clip
 
@@ -85,13 +86,13 @@ def pipeline_of(pipeline: Pipeline, workers: int) -> Shared[Sent]:
     if current_engine() is None:
         return Shared(_pipeline, here=here)
     _refuse_own(pipeline.config)
-    parts = (pipeline.config, pipeline.runtime, _decided(pipeline), Kept.of(pipeline.cache), workers)
+    parts = (pipeline.config, pipeline.runtime, decided_runtimes(pipeline), Kept.of(pipeline.cache), workers)
     return Shared(_pipeline, *parts, here=here, components=components_of(pipeline.config))
 
 
 def _pipeline(config: ResolvedConfig, runtime: Runtime, decided: Decided, kept: Kept | None, workers: int) -> Sent:
     pipeline = Pipeline(config, runtime, cache=kept.opened() if kept else None)
-    _compute_as(pipeline, decided)
+    compute_as(pipeline, decided)
     return Sent(pipeline, workers)
 
 
@@ -112,7 +113,7 @@ def judging_of(model: Model, workers: int, *, cache: bool) -> Shared[Judging]:
     except ModelFileError as error:
         raise ConfigError(f"{error}; so other processes cannot have it: leave --engine out") from error
     manifest = json.loads(json.dumps({**manifest, "created": "-"}))  # one of the same content is the same
-    parts = (manifest, arrays, model.pipeline.runtime, _decided(model.pipeline), Kept.of(kept), workers)
+    parts = (manifest, arrays, model.pipeline.runtime, decided_runtimes(model.pipeline), Kept.of(kept), workers)
     return Shared(_judging, *parts, here=here, components=components_of(model.config))
 
 
@@ -123,8 +124,8 @@ def _judging(
 
     cache = kept.opened() if kept else None
     # The user's consent, where the model needed one, was given where it was loaded.
-    model = Model.restored("the model", manifest, arrays, runtime=runtime, cache=cache or False)
-    _compute_as(model.pipeline, decided)
+    model = Model.of_content("the model", manifest, arrays, runtime=runtime, cache=cache or False, trust=None)
+    compute_as(model.pipeline, decided)
     return Judging(model, workers, cache)
 
 
@@ -138,16 +139,18 @@ def needs_of(pipeline: Pipeline) -> dict[str, float] | None:
     """Return what pieces of a pipeline take of a worker's resources: a graphics card, if it computes on one."""
     if current_engine() is None:
         return None
-    used = [asked if used is None else used for asked, used in _decided(pipeline)]
+    used = [asked if used is None else used for asked, used in decided_runtimes(pipeline)]
     return {"GPU": 1} if any(runtime.device.startswith("cuda") for runtime in used) else None
 
 
 def components_of(config: ResolvedConfig) -> list[tuple[str, str]]:
-    """Return kind and name of each component of a pipeline."""
-    return [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
+    """Return kind and name of each component of a pipeline that a plugin offers."""
+    found = [(kind, getattr(part, kind).name) for part in config.parts for kind in config.kinds]
+    return [(kind, name) for kind, name in found if not isinstance(registry().find(kind, name).spec, OwnSpec)]
 
 
-def _decided(pipeline: Pipeline) -> Decided:
+def decided_runtimes(pipeline: Pipeline) -> Decided:
+    """Return how a pipeline computes here, for `compute_as` in other processes."""
     decided: Decided = []
     for embedder in pipeline.embedders:
         used = None
@@ -158,7 +161,8 @@ def _decided(pipeline: Pipeline) -> Decided:
     return decided
 
 
-def _compute_as(pipeline: Pipeline, decided: Decided) -> None:
+def compute_as(pipeline: Pipeline, decided: Decided) -> None:
+    """Let a new pipeline compute as another process decided."""
     for embedder, (asked, used) in zip(pipeline.embedders, decided, strict=True):
         embedder.compute_as(asked, used)
 

@@ -76,6 +76,8 @@ class Verdict:
         Operating state of the machine (`asd.detection.states`); None: the model knows none.
     state_p_value : float or None
         As `p_value`, among the held-out clips of that state alone.
+    machine : str or None
+        The machine whose model judged it; None: there was one model.
     """
 
     clip: Clip
@@ -89,6 +91,7 @@ class Verdict:
     unusual: tuple[str, ...] = ()
     state: str | None = None
     state_p_value: float | None = None
+    machine: str | None = None
 
     @property
     def peak(self) -> float:
@@ -107,7 +110,9 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON output says of it."""
+        own = {} if self.machine is None else {"machine": self.machine}
         return {
+            **own,
             "clip": str(self.clip),
             "score": self.score,
             "p_value": self.p_value,

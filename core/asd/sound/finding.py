@@ -80,8 +80,7 @@ def find_clips(
         If something is missing, unreadable, or holds no recordings; if a label is asked for and a folder holds folders
         of both labels.
     """
-    if segment is not None and not _SHORTEST_SEGMENT <= segment < math.inf:
-        raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
+    check_segment(segment)
     clips: dict[tuple[str | Path, float, float | None], Clip] = {}
     folders: dict[str, str] = {}
     for entry in data:
@@ -91,6 +90,12 @@ def find_clips(
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
     return [part for clip in clips.values() for part in segments(clip, segment)]
+
+
+def check_segment(segment: float | None) -> None:
+    """Raise a ConfigError if recordings cannot be cut into clips of so many seconds; None: they are not cut."""
+    if segment is not None and not _SHORTEST_SEGMENT <= segment < math.inf:
+        raise ConfigError(f"segment takes seconds, at least {_SHORTEST_SEGMENT:g}, got {segment!r}")
 
 
 def _place(path: str, folders: dict[str, str]) -> str:
