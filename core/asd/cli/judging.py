@@ -95,7 +95,8 @@ def judged_by_machine(
     rate: float | None,
 ) -> Iterator[Judge]:
     """Judge each clip by the model of its machine, of a folder of models; `loading` is for `Models.load`."""
-    from asd.detection.models import Judging, Models
+    from asd.detection.fleet_judging import Judging
+    from asd.detection.models import Models
 
     if watch is not None:
         raise ConfigError(
