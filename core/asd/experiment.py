@@ -32,12 +32,14 @@ from asd.detection.model import Model
 from asd.detection.modelfile import read as read_model_file
 from asd.detection.modelfile import write as write_model_file
 from asd.detection.monitor_copy import WatchedClip, copy_of_monitor, watched_clips
+from asd.detection.piece import Shared
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.pooling import pool_embeddings, pool_scores
+from asd.detection.sent import compute_as, decided_runtimes
 from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
 from asd.detection.transform import FeatureTransform
 from asd.detection.verdict import BranchVerdict, Verdict
-from asd.detection.work import Shared, current_engine, each, over_clips, using_engine
+from asd.detection.work import current_engine, each, over_clips, using_engine
 from asd.files.digest import duplicates
 from asd.progress import rendered_by, track
 from asd.records import Clip
@@ -82,6 +84,7 @@ __all__ = [
     "bootstrap_interval",
     "clip_score",
     "clips_to_judge",
+    "compute_as",
     "content_of",
     "contradictions",
     "convert_all",
@@ -89,6 +92,7 @@ __all__ = [
     "create",
     "current_engine",
     "cut_clip",
+    "decided_runtimes",
     "describe_pipeline",
     "duplicates",
     "each",

@@ -60,11 +60,11 @@ def listener_to(model: Path, folder: Path, sources: list[dict[str, Any]], hop: f
     return Measured(settings, lambda path: asd.Model.load(path, cache=False), lambda text, severity: None)
 
 
-def in_real_time(model: Path, sounds: Path, machines: int, seconds: float) -> None:
+def in_real_time(model: Path, sounds: Path, machines: int, seconds: float, hop: float) -> None:
     """Listen to many machines, and print what it takes."""
     source = {"kind": "file", "path": str(sounds), "repeat": 0}
     folder = sounds.parent / "listen"
-    with listener_to(model, folder, [{**source, "name": f"m{i}"} for i in range(machines)], 1.0) as listener:
+    with listener_to(model, folder, [{**source, "name": f"m{i}"} for i in range(machines)], hop) as listener:
         thread = threading.Thread(target=listener.run)
         thread.start()
         time.sleep(CLIP + 5)
@@ -75,7 +75,7 @@ def in_real_time(model: Path, sounds: Path, machines: int, seconds: float) -> No
         clips = listener.clips - clips
         waiting = max(machine.feed.held for machine in listener.machines)
         delays = np.array([each for _, each in listener._slowest])
-        share = machines / max(clips / span, 1e-9)
+        share = machines / max(clips * hop / span, 1e-9)
         print(
             f"{machines} machines: {clips / span:.1f} clips a second; processor time for a second of all: "
             f"{whole * share:.2f} s, judging {judging * share:.2f} s; {waiting:.1f} s of sound wait; from arrival to "
@@ -133,7 +133,7 @@ def main() -> None:
         if options.days:
             for_days(model, sounds, options.days, options.hop)
         else:
-            in_real_time(model, sounds, options.machines, options.seconds)
+            in_real_time(model, sounds, options.machines, options.seconds, options.hop)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from asd.cli.watch import Watch
 from asd.errors import ConfigError
 
-_HERE = ("by", "monitor_file", "device", "precision", "engine", "batch_size", "cache", "trust")
+_HERE = ("by", "monitor_file", "device", "precision", "engine", "scheduler", "batch_size", "cache", "trust")
 """Options that only a model in a file has."""
 
 

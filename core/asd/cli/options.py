@@ -21,7 +21,9 @@ from asd.errors import ConfigError
 from asd_registry import PIPELINE_KINDS
 
 _ENGINE = "asd.engine"
-"""Where a command's context keeps its option ``--engine``."""
+_SCHEDULER = "asd.scheduler"
+_NETWORK = "asd.network_engine"
+"""Where a command's context keeps its options ``--engine`` and ``--scheduler``, and what runs the network."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,7 +123,10 @@ def hourly(rate: Rate | None, per_hour: float | None) -> float | None:
 
 
 def runtime_options(command: F) -> F:
-    """Add ``--device``, ``--engine``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``."""
+    """Add ``--device``, ``--engine``, ``--precision``, ``--batch-size``, ``--workers`` and ``--offline``.
+
+    Where ``--engine`` or ``--scheduler`` says so, the command runs inside `asd.using_engine`.
+    """
     for option in (
         offline_option,
         click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Decoding threads."),
@@ -134,13 +139,20 @@ def runtime_options(command: F) -> F:
             help="auto: bfloat16 where the hardware computes in it.",
         ),
         click.option(
+            "--scheduler",
+            metavar="ADDRESS|local:N",
+            expose_value=False,
+            callback=partial(_engine_option, _SCHEDULER),
+            help="Where the work engine is: the address of its scheduler, or N processes here. [engine: dask]",
+        ),
+        click.option(
             "--engine",
-            type=click.Choice(["auto", "onnx", "torch"]),
-            default="auto",
+            multiple=True,
+            metavar="NAME",
             expose_value=False,  # so that commands of other plugins, which do not expect it, have it too
-            callback=_remember_engine,
-            show_default=True,
-            help="What runs the network: ONNX Runtime or PyTorch.",
+            callback=partial(_engine_option, _ENGINE),
+            help="What runs the network: auto, onnx (ONNX Runtime) or torch (PyTorch); or who does the work: local "
+            "(processes of this computer) or the engine of a plugin, such as dask. One of each kind. [default: auto]",
         ),
         click.option(
             "--device",
@@ -153,14 +165,23 @@ def runtime_options(command: F) -> F:
     return command
 
 
-def _remember_engine(ctx: click.Context, _: click.Parameter, engine: str) -> None:
-    ctx.meta[_ENGINE] = engine
+def _engine_option(key: str, ctx: click.Context, _: click.Parameter, value: Any) -> None:
+    """Keep the value of an option; once both are known, use the engine until the command ends."""
+    ctx.meta[key] = value
+    if not {_ENGINE, _SCHEDULER} <= ctx.meta.keys() or ctx.resilient_parsing:
+        return
+    from asd.detection.engines import engines_named
+    from asd.detection.work import using_engine
+
+    ctx.meta[_NETWORK], work = engines_named(ctx.meta[_ENGINE], ctx.meta[_SCHEDULER])
+    if work is not None:
+        ctx.with_resource(using_engine(work, ctx.meta[_SCHEDULER]))
 
 
 def runtime_from(device: str, precision: Any, batch_size: str) -> Runtime:
     """Return the runtime that the options describe, ``--engine`` of the command that runs included."""
     ctx = click.get_current_context(silent=True)
-    engine: Any = ctx.meta.get(_ENGINE, "auto") if ctx else "auto"
+    engine: Any = ctx.meta.get(_NETWORK, "auto") if ctx else "auto"
     if batch_size == "auto":
         return Runtime(device=device, precision=precision, engine=engine)
     if not batch_size.isdigit() or int(batch_size) < 1:

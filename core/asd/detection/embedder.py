@@ -120,6 +120,27 @@ class Embedder:
         if self._description is None:
             self._load()
 
+    def compute_as(self, asked: Runtime, used: Runtime | None) -> None:
+        """Compute as another process decided, before the first use.
+
+        Parameters
+        ----------
+        asked : Runtime
+            Its `runtime`.
+        used : Runtime or None
+            What that meant there, where ``auto`` might mean something else here; None: it is explicit.
+        """
+        self._become(asked)
+        if used is not None:
+            with component_call(self.extractor):
+                if self.extractor.computes_with() != used:
+                    self._become(used)
+
+    def _become(self, runtime: Runtime) -> None:
+        if runtime != self.runtime:
+            self.runtime = runtime
+            self._components = self._description = self._request = None
+
     @property
     def frontend(self) -> Frontend:
         """The front end."""

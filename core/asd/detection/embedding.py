@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,12 @@ from asd.detection.embeddings import EmbeddingCache, cache_from, to_json
 from asd.detection.features import ClipFeatures, Failure
 from asd.detection.groups import FOLDER, column_of
 from asd.detection.identity import content_of
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.pooling import pool_embeddings
+from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.vectors import Embeddings
+from asd.detection.work import over_clips
 from asd.errors import ConfigError, DataError
 from asd.progress import track
 from asd.records import Clip
@@ -126,10 +129,11 @@ def embed_clips(
     failures: list[Failure] = []
     with Pipeline(part, runtime, clips=len(clips), cache=cache_from(cache)) as pipeline:
         pipeline.weight_hashes()  # weights that are missing are reported before any recording is read
-        results = pipeline.embed_all(clips, workers=workers, cache=pipeline.cache)
+        state = pipeline_of(pipeline, workers)
+        results = over_clips(windows_of_clips if windows else vectors_of_clips, state, clips, needs=needs_of(pipeline))
         for result in track(results, "embedding", len(clips)):
             if isinstance(result, ClipFeatures):
-                features.append(result if windows else _pooled(result, part))
+                features.append(result)
                 continue
             if strict:
                 raise result.error
@@ -140,6 +144,18 @@ def embed_clips(
         provenance = _provenance(name, part, pipeline.embedder(0), features[0])
     contents = {path: content_of(path) for path in dict.fromkeys(each.clip.path for each in features)}
     return Embeddings(features, contents, windows=windows, provenance=provenance, failures=failures)
+
+
+def windows_of_clips(state: Shared[Sent], clips: Sequence[Clip]) -> Iterator[ClipFeatures | Failure]:
+    """Yield the embeddings of each clip's windows."""
+    sent = state.value
+    yield from sent.pipeline.embed_all(clips, workers=sent.workers, cache=sent.pipeline.cache)
+
+
+def vectors_of_clips(state: Shared[Sent], clips: Sequence[Clip]) -> Iterator[ClipFeatures | Failure]:
+    """Yield the embedding of each clip, pooled."""
+    for result in windows_of_clips(state, clips):
+        yield _pooled(result, state.value.pipeline.config) if isinstance(result, ClipFeatures) else result
 
 
 def _pooled(features: ClipFeatures, config: ResolvedConfig) -> ClipFeatures:

@@ -31,11 +31,12 @@ from asd.detection.groups import group_labels
 from asd.detection.identity import content_of, stamp_of
 from asd.detection.manifest import checked
 from asd.detection.model import Model
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.remarks import remarks_kept
 from asd.detection.renewal import contents_of
 from asd.detection.training import extract
-from asd.detection.work import Shared, each
+from asd.detection.work import each
 from asd.errors import AsdError, ModelFileError
 from asd.progress import rendered_by, track, without_bar
 from asd.records import Clip

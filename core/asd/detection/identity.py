@@ -140,6 +140,14 @@ def identity_of(kind: Kind, name: str) -> dict[str, Any]:
     }
 
 
+def installed_versions(distribution: str) -> dict[str, str]:
+    """Return the version of a distribution and of all that it needs; of editable ones with their sources."""
+    return {
+        name: f"{version} (sources {_source_digest(root, '')[:8]})" if root else version
+        for name, version, root in _installed(distribution)
+    }
+
+
 @functools.cache
 def _installed(*requirements: str) -> tuple[tuple[str, str, str], ...]:
     """Return the distributions that `requirements` need, directly or not, as far as they are installed.

@@ -31,6 +31,7 @@ from asd.detection.pipeline import Pipeline
 from asd.detection.reference import Reference
 from asd.detection.renewal import contents_of, in_order, recalibrated, updated
 from asd.detection.results import clip_errors
+from asd.detection.sent import judged, judging_of, needs_of
 from asd.detection.training import (
     FittedBranch,
     Judged,
@@ -41,6 +42,7 @@ from asd.detection.training import (
     learn_branches,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
+from asd.detection.work import over_clips
 from asd.errors import AudioError, ModelFileError
 from asd.progress import track
 from asd.records import Clip, Float64
@@ -294,10 +296,15 @@ class Model(ShownModel):
         self.check_weights()
         if self.decision.reason:
             _log.warning("the alarm is a guess: %s", self.decision.reason)
-        kept = self.pipeline.cache if cache else None
+        state = judging_of(self, workers, cache=cache)
+        yield from track(over_clips(judged, state, clips, needs=needs_of(self.pipeline)), "scoring", len(clips))
+
+    def score_here(
+        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
+    ) -> Iterator[Verdict | Failure]:
+        """Yield a verdict per clip, or a failure, in this process, whatever engine works; `score` checks more."""
         expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        embedded = self.pipeline.embed_branches(clips, workers=workers, cache=kept)
-        for results in track(embedded, "scoring", len(clips)):
+        for results in self.pipeline.embed_branches(clips, workers=workers, cache=cache):
             for branch, each in enumerate(results):
                 if isinstance(each, ClipFeatures):
                     expected[branch] = say_precision(each.precision, expected[branch])
@@ -447,15 +454,14 @@ class Model(ShownModel):
         *,
         runtime: Runtime | None = None,
         cache: bool | EmbeddingCache = True,
-        trust: bool = False,
+        trust: bool | None = False,
     ) -> Model:
-        """Return the model that `content` gave; parameters and errors as for `load`, `path` is what messages name."""
-        embeddings = cache_from(cache)
+        """Return the model that `content` gave, as `load`; `trust` None: the user consented where it comes from."""
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(Path(path), manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
+            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}

@@ -230,7 +230,7 @@ def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arr
     branches = []
     for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
         own = [_section(state, str(b)) if config.branches else state for state in states]
-        branches.append(FittedBranch(name, part, [_restored(part, runtime, state) for state in own]))
+        branches.append(FittedBranch(name, part, [restored_member(part, runtime, state) for state in own]))
     return branches
 
 
@@ -251,7 +251,8 @@ def _names(config: Any) -> Iterator[str]:
             yield from _names(part)
 
 
-def _restored(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
+def restored_member(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
+    """Return the member from its arrays."""
     transform = new_transform(config)
     transform.set_state(_section(state, "transform"))
     detector = new_detector(config, runtime)

@@ -20,11 +20,14 @@ from asd.detection.duplicates import Duplicate, recording_of
 from asd.detection.features import ClipFeatures, Failure, silence
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
 from asd.detection.packing import detector_state, restored_state
+from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline, seeded
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
 from asd.detection.results import clip_errors, component_call, fitted, reasons_of, scores_of
+from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.states import States, found_names, state_names
 from asd.detection.transform import FeatureTransform
+from asd.detection.work import over_clips
 from asd.errors import AudioError, CalibrationError, DataError
 from asd.progress import track
 from asd.records import Clip, Float32, Float64, Int64, Rows
@@ -168,12 +171,13 @@ def extract(
     found: list[list[ClipFeatures]] = []
     failures = []
     names = pipeline.config.names
-    results = pipeline.embed_branches(clips, workers=workers, cache=pipeline.cache)
-    for branches in track(results, "embedding", len(clips)):
-        features = [each for each in branches if isinstance(each, ClipFeatures)]
+    state = pipeline_of(pipeline, workers)
+    results = over_clips(features_to_learn, state, clips, needs=needs_of(pipeline))
+    for result in track(results, "embedding", len(clips)):
+        branches = [result] * len(names) if isinstance(result, Failure) else result
         failure = _failure(branches, names)
         if failure is None:
-            found.append(pooled_features(features, pipeline.config))
+            found.append([each for each in branches if isinstance(each, ClipFeatures)])
             continue
         if strict:
             raise failure.error
@@ -183,6 +187,14 @@ def extract(
     if found:
         _log_rates([features[0].file_rate for features in found], pipeline.sample_rate)
     return found, failures
+
+
+def features_to_learn(state: Shared[Sent], clips: Sequence[Clip]) -> Iterator[list[ClipFeatures | Failure]]:
+    """Yield what each branch makes of a clip, as far as it is needed to learn from."""
+    sent = state.value
+    for branches in sent.pipeline.embed_branches(clips, workers=sent.workers, cache=sent.pipeline.cache):
+        features = [each for each in branches if isinstance(each, ClipFeatures)]
+        yield [*pooled_features(features, sent.pipeline.config)] if len(features) == len(branches) else branches
 
 
 def pooled_features(branches: list[ClipFeatures], config: ResolvedConfig) -> list[ClipFeatures]:

@@ -11,6 +11,7 @@ takes the place of a published one.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -181,6 +182,25 @@ def import_file(weight: WeightFile, file: Path) -> Path:
         except TransferError as error:
             raise WeightError(f"{file} changed while it was copied ({error}); check its drive and try again") from error
     return place
+
+
+def keep_content(weight: WeightFile, content: bytes) -> None:
+    """Put `content`, which another computer sent, into the store as `weight`, unless it is there.
+
+    Raises
+    ------
+    WeightError
+        If it is something else, or the store cannot be written.
+    """
+    if not hashlib.sha256(content).hexdigest().startswith(weight.sha256):
+        raise WeightError(f"{weight.name}: what was sent has another sha256 than {weight.sha256}; fetch it here")
+    place = place_of(weight)
+    with _storing(weight.name, weight.size):
+        if not _is_good(place, weight):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_name(f"{place.name}.sent")
+            part.write_bytes(content)
+            part.replace(place)
 
 
 def _storing(name: str, size: int | None = None) -> AbstractContextManager[None]:

@@ -22,6 +22,7 @@ from asd.experiment import (
     Member,
     Pipeline,
     ResolvedConfig,
+    Shared,
     clip_score,
     embed_all,
     new_detector,
@@ -49,6 +50,7 @@ from asd_bench.measures import Bootstrap, combine
 from asd_bench.recipe import Recipe
 from asd_bench.sections import MachineSection
 from asd_bench.trial import Trial, TrialResult, failed
+from asd_registry import PIPELINE_KINDS
 
 T = TypeVar("T")
 
@@ -88,6 +90,13 @@ class TrialRunner:
         self._transforms: _Recent[_Transformed] = _Recent(2)
         self._bootstraps: _Recent[Bootstrap] = _Recent()
         self._weights: dict[str, AsdError | None] = {}
+
+    def shared(self, trials: Iterable[Trial]) -> Shared[TrialRunner]:
+        """Return this as the state of `trials` as work in pieces: a worker makes its own, with its own cache."""
+        configs = [each.candidate.config for each in trials if each.candidate and not each.candidate.problem]
+        components = {(kind, getattr(config, kind).name) for config in configs for kind in PIPELINE_KINDS}
+        parts = (self.recipe, self.channel, self.runtime, self.workers, bool(self.cache.limit))
+        return Shared(_runner_of_worker, *parts, here=self, components=sorted(components))
 
     def check(self, trials: Iterable[Trial]) -> None:
         """Create each pipeline's components once, so that a wrong parameter is reported before anything is computed.
@@ -226,6 +235,10 @@ class TrialRunner:
             "scores": scores.tolist(),
         }
         return TrialResult(trial, record, np.stack([each.draws for each in measures]))
+
+
+def _runner_of_worker(recipe: Recipe, channel: Channel, runtime: Runtime, workers: int, cached: bool) -> TrialRunner:
+    return TrialRunner(recipe, EmbeddingCache(limit=None if cached else 0), channel, runtime, workers)
 
 
 def training_features(embeddings: Embeddings, section: MachineSection) -> list[ClipFeatures]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from asd.plugin import Channel, Recording, create
 from asd_bench.candidates import Candidate, candidates_of, digest_of_trial
 from asd_bench.compute import TrialRunner
+from asd_bench.pieces import computed
 from asd_bench.recipe import Recipe
 from asd_bench.sections import MachineSection, sections_of
 from asd_bench.store import Store
@@ -66,19 +69,23 @@ class Run:
         DataError
             If the results cannot be kept.
         """
-        kept = [self._store.load(trial) if trial.digest else None for trial in self.trials]
-        self.runner.check(trial for trial, result in zip(self.trials, kept, strict=True) if result is None)
-        results: list[TrialResult] = []
-        for trial, known in zip(self.trials, kept, strict=True):
-            results.append(known or self._compute(trial))
+        found = [self._store.load(trial) if trial.digest else None for trial in self.trials]
+        missing = {id(trial): i for i, (trial, result) in enumerate(zip(self.trials, found, strict=True)) if not result}
+        todo = [self.trials[i] for i in missing.values()]
+        self.runner.check(todo)
+        for done, result in enumerate(chain(filter(None, found), self._computed(todo)), start=1):
+            if result.computed:
+                found[missing[id(result.trial)]] = result
             if observe:
-                observe(results[-1], len(results), len(self.trials))
-        return results
+                observe(result, done, len(self.trials))
+        return [result for result in found if result]
 
-    def _compute(self, trial: Trial) -> TrialResult:
-        result = self.runner.run(trial)
-        # A failed trial is tried again by the next run: what was missing may be there by then.
-        return result if result.reason else self._store.keep(result)
+    def _computed(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
+        """Compute trials and keep each result as soon as it is there; workers may finish them in another order."""
+        with closing(computed(self.runner.shared(trials), trials)) as results:
+            for result in results:
+                # A failed trial is tried again by the next run: what was missing may be there by then.
+                yield result if result.reason else self._store.keep(result)
 
 
 def read_data(recipe: Recipe, folder: Path) -> tuple[list[Recording], Channel]:
