@@ -14,16 +14,17 @@ from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.features import Failure
 from asd.detection.fleet_store import ModelContent
 from asd.detection.model import Model
+from asd.detection.piece import Shared
 from asd.detection.remarks import remarks_kept
+from asd.detection.sent import Kept
 from asd.detection.verdict import Verdict
-from asd.detection.work import Shared
-from asd.errors import AsdError, AudioError
+from asd.errors import AsdError, AudioError, WorkerLost
 from asd.progress import rendered_by, without_bar
 from asd.records import Clip
 
 
 @dataclass(frozen=True)
-class Judging:
+class ScoreOptions:
     """How the clips of each machine are judged; the fields are parameters of `asd.Models.score`."""
 
     segment: Segment = "auto"
@@ -66,15 +67,15 @@ class Piece:
         Its model, or why there is none.
     place : str
         What messages call the model.
-    trust : bool
-        Whether the user consents to what it names.
+    trust : bool or None
+        As for `asd.Model.of_content`.
     """
 
     name: str
     clips: Sequence[Clip]
     content: ModelContent | AsdError
     place: str = ""
-    trust: bool = False
+    trust: bool | None = False
 
 
 class Restorer:
@@ -91,7 +92,7 @@ class Restorer:
         self._cache = cache_from(cache) or False
         self._networks: dict[str, Any] = {}
 
-    def model(self, place: str, content: ModelContent, *, trust: bool) -> Model:
+    def model(self, place: str, content: ModelContent, *, trust: bool | None) -> Model:
         """Return a model; errors as for `asd.Model.load`."""
         model = Model.of_content(place, *content, runtime=self._runtime, cache=self._cache, trust=trust)
         for embedder in model.pipeline.embedders:
@@ -99,21 +100,51 @@ class Restorer:
         return model
 
 
-def judge_piece(state: tuple[Shared[Restorer], Judging], piece: Piece) -> tuple[list[Verdict | Failure], Said]:
-    """Judge some clips of a machine, in a worker."""
-    restorer, how = state
+Judged = tuple[list[Verdict | Failure], Said]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a worker has to judge clips by.
+
+    Parameters
+    ----------
+    restorer : Restorer
+        Makes the models.
+    how : ScoreOptions
+        How they judge.
+    """
+
+    restorer: Restorer
+    how: ScoreOptions
+
+
+def make_judge(runtime: Runtime | None, kept: Kept | None, how: ScoreOptions) -> Judge:
+    """Return the judge of a worker."""
+    return Judge(Restorer(runtime, kept.opened() if kept else False), how)
+
+
+def judge_piece(state: Shared[Judge], piece: Piece) -> Judged:
+    """Judge some clips of a machine: a piece of work."""
+    judge = state.value
 
     def load() -> Model:
         if isinstance(piece.content, AsdError):
             raise piece.content
-        return restorer.value.model(piece.place, piece.content, trust=piece.trust)
+        return judge.restorer.model(piece.place, piece.content, trust=piece.trust)
 
     said = Said(piece.name)
-    return list(judge_machine(said, load, piece.clips, how)), said
+    return list(judge_machine(said, load, piece.clips, judge.how)), said
+
+
+def lost_piece(piece: Piece, loss: WorkerLost) -> Judged:
+    """Return that clips killed the processes that worked on them."""
+    text = f"{loss}; it was tried twice, with {len(piece.clips)} clips of {piece.name!r}: score them by themselves"
+    return [Failure(clip, AudioError(f"{clip}: {text}"), piece.name) for clip in piece.clips], Said(piece.name)
 
 
 def judge_machine(
-    said: Said, load: Callable[[], Model], clips: Sequence[Clip], how: Judging
+    said: Said, load: Callable[[], Model], clips: Sequence[Clip], how: ScoreOptions
 ) -> Iterator[Verdict | Failure]:
     """Yield a verdict or a failure for each clip of a machine.
 
@@ -125,7 +156,7 @@ def judge_machine(
         Returns its model, or raises an AsdError: each clip is then a failure.
     clips : sequence of Clip
         What to judge.
-    how : Judging
+    how : ScoreOptions
         How.
     """
     done, chosen = 0, clips
@@ -146,7 +177,7 @@ def judge_machine(
             yield Failure(clip, AudioError(f"{clip}: {error}"), said.name)
 
 
-def prepared(load: Callable[[], Model], clips: Sequence[Clip], how: Judging) -> tuple[Model, list[Clip]]:
+def prepared(load: Callable[[], Model], clips: Sequence[Clip], how: ScoreOptions) -> tuple[Model, list[Clip]]:
     """Return a machine's model with the alarm that is asked for, and the clips as it judges them."""
     model = load()
     if how.false_alarms_per_hour is not None:

@@ -15,18 +15,31 @@ from typing import Any
 from asd.contract.interfaces import Runtime
 from asd.detection.calibration import Decision
 from asd.detection.cutting import Segment, clips_to_judge
-from asd.detection.embeddings import EmbeddingCache
+from asd.detection.embeddings import EmbeddingCache, cache_from
 from asd.detection.evaluation import Evaluation, judge, measure
 from asd.detection.features import Failure
 from asd.detection.fleet_data import MachineData, describe_machines, machine_data
 from asd.detection.fleet_index import Machine, read_index
-from asd.detection.fleet_judging import Judging, Piece, Restorer, Said, judge_machine, judge_piece, prepared, quiet
+from asd.detection.fleet_judging import (
+    Piece,
+    Restorer,
+    Said,
+    ScoreOptions,
+    judge_machine,
+    judge_piece,
+    lost_piece,
+    make_judge,
+    prepared,
+    quiet,
+)
 from asd.detection.fleet_store import ModelContent, ModelFolder, ModelStore, opened
 from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.modelfile import content_digest
+from asd.detection.piece import Shared
+from asd.detection.sent import Kept, components_of, needs_of
 from asd.detection.verdict import Verdict
-from asd.detection.work import Shared, current_engine, each
+from asd.detection.work import current_engine, each
 from asd.errors import AsdError, AudioError, DataError, ModelFileError
 from asd.files.trusted import is_trusted
 from asd.progress import track
@@ -202,7 +215,7 @@ class Models(Mapping[str, Model]):
             are failures.
         """
         found = self.find(entries_of(data, rate=rate), by=by, state=state)
-        yield from self.judged(found, Judging(segment, state, false_alarms_per_hour, workers, cache))
+        yield from self.judged(found, ScoreOptions(segment, state, false_alarms_per_hour, workers, cache))
 
     def find(
         self,
@@ -217,7 +230,7 @@ class Models(Mapping[str, Model]):
         group = column_of(state)
         return machine_data(data, by or self.by, label=label, split=split, group=group, known=self.machines.keys())
 
-    def judged(self, found: MachineData, how: Judging) -> Iterator[Verdict | Failure]:
+    def judged(self, found: MachineData, how: ScoreOptions) -> Iterator[Verdict | Failure]:
         """Yield what `score` yields, of clips that are found.
 
         A worker of the current engine, if there is one, gets up to 256 clips of a machine at a time, with its model.
@@ -233,23 +246,29 @@ class Models(Mapping[str, Model]):
         for text, count in remarks.items():
             _log.warning("%s (of %d machine%s)", text, count, "" if count == 1 else "s")
 
-    def _here(self, found: MachineData, how: Judging) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
+    def _here(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
         for name, clips in track(found.clips.items(), "scoring machines", len(found.clips)):
             said = Said(name)
             yield judge_machine(said, functools.partial(self._model, name), clips, how), said
 
-    def _by_workers(self, found: MachineData, how: Judging) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
-        state = Shared(Restorer, self._runtime, bool(self._cache), here=self._restorer), how
-        with closing(each(judge_piece, state, self._pieces(found))) as results:
+    def _by_workers(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
+        # Models of one folder have the same pipeline, as a rule: the first stands for all.
+        first = next((self[name] for name in found.clips if name in self), None)
+        parts = (self._runtime, Kept.of(cache_from(self._cache) if how.cache else None), how)
+        components = components_of(first.config) if first else ()
+        state = Shared(make_judge, *parts, components=components)
+        needs = needs_of(first.pipeline) if first else None
+        with closing(each(judge_piece, state, self._pieces(found), needs=needs, lost=lost_piece)) as results:
             yield from track(results, "scoring", sum(-(-len(clips) // _TOGETHER) for clips in found.clips.values()))
 
     def _pieces(self, found: MachineData) -> Iterator[Piece]:
         for name, clips in found.clips.items():
             content: ModelContent | AsdError
+            trust: bool | None
             try:
                 self._check(name)
                 content = self._store.content(name)
-                trust = self._trust or is_trusted(content_digest(*content))
+                trust = None if self._trust or is_trusted(content_digest(*content)) else False
             except AsdError as error:
                 content, trust = error, False
             for first in range(0, len(clips), _TOGETHER):
@@ -303,7 +322,7 @@ class Models(Mapping[str, Model]):
         """
         healthy = self.find(entries_of(normal), by=by, state=state, label="normal", split="test")
         faulty = self.find(entries_of(anomalous), by=by, state=state, label="anomalous", split="test")
-        how = Judging(segment, state, false_alarms_per_hour, workers)
+        how = ScoreOptions(segment, state, false_alarms_per_hour, workers)
         found: dict[str, Evaluation | AsdError] = {}
         for name in track(list(dict.fromkeys([*healthy.clips, *faulty.clips])), "evaluating machines"):
             own = healthy.clips.get(name, []), faulty.clips.get(name, [])
@@ -312,7 +331,7 @@ class Models(Mapping[str, Model]):
         return found
 
     def _evaluated(
-        self, name: str, normal: list[Clip], anomalous: list[Clip], how: Judging, strict: bool
+        self, name: str, normal: list[Clip], anomalous: list[Clip], how: ScoreOptions, strict: bool
     ) -> Evaluation | AsdError:
         for clips, kind in ((normal, "healthy"), (anomalous, "faulty")):
             if not clips:
