@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import LocalPath, PathOrUrl, cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
 from asd.cli.streams import print_streams, streams_as_dict, watched_streams
@@ -20,7 +20,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("model_file", type=PathOrUrl(), metavar="MODEL")
 @click.option("--normal", multiple=True, required=True, metavar="DATA", help="Healthy recordings; may be repeated.")
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
 @false_alarms_option
@@ -40,9 +40,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     show_default=True,
     help="With --stream: how many of a kind.",
 )
-@click.option(
-    "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="With --stream: draw the evidence."
-)
+@click.option("--picture", type=LocalPath("a picture"), metavar="FILE.svg", help="With --stream: draw the evidence.")
 @runtime_options
 @cache_option
 @strict_option

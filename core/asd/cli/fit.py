@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asd.cli.dotted import DottedCommand
-from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
+from asd.cli.flags import PathOrUrl, cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, say, together
 from asd.detection.calibration import describe_decision
@@ -25,7 +25,7 @@ _TOLD = 0.9
 
 @click.command(cls=DottedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Model file to write (*.asd).")
+@click.option("-o", "--output", required=True, type=PathOrUrl(), help="Model file to write (*.asd).")
 @force_option
 @pipeline_options()
 @rate_option
@@ -55,8 +55,8 @@ def fit(
 ) -> None:
     """Learn from recordings of a healthy machine and write a model file.
 
-    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path' (and 'label', 'split': rows that are
-    not 'normal' or not 'train' are left out).
+    DATA is files, folders, glob patterns, here or by address (s3://…), or a CSV manifest with a column 'path' (and
+    'label', 'split': rows that are not 'normal' or not 'train' are left out).
     """
     runtime = runtime_from(device, precision, batch_size)
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])

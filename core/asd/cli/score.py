@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import LocalPath, cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.judging import Given, judged_here, judged_there
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
+from asd.files.address import shared_folder
 
 STATE_FIELDS = ("state", "state_p_value")
 
@@ -36,7 +36,7 @@ STATE_FIELDS = ("state", "state_p_value")
 @click.option(
     "--monitor",
     "monitor_file",
-    type=click.Path(path_type=Path),
+    type=LocalPath("a monitor"),
     metavar="STATE",
     help="Add up evidence over clips, in the order of time, in this file; --false-alarms is then of the monitor.",
 )
@@ -76,10 +76,11 @@ def score(
 ) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
-    MODEL is a file, or an address on a server of 'asd serve', such as http://host:8787/pump, whose key ASD_KEY holds.
-    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
-    reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or
-    it still stands, and clips that it has watched before are left out.
+    MODEL is a file, here or elsewhere (s3://…; https://… that ends with .asd), or an address on a server of 'asd
+    serve', such as http://host:8787/pump, whose key ASD_KEY holds. DATA is files, folders, glob patterns, here or by
+    address (s3://…), or a CSV manifest with a column 'path'. A clip that cannot be read is reported and left out;
+    --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or it still stands, and
+    clips that it has watched before are left out.
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
@@ -88,6 +89,7 @@ def score(
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
         from asd.client import is_address
         from asd.detection.cutting import segment_from
+        from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
         if is_address(model):
@@ -95,7 +97,7 @@ def score(
         else:
             runtime = runtime_from(device, precision, batch_size)
             judging = judged_here(
-                Path(model), watch, workers, {"runtime": runtime, "cache": cache, "trust": trust}, **given
+                as_path(model), watch, workers, {"runtime": runtime, "cache": cache, "trust": trust}, **given
             )
         with judging as judge:
             fields = _fields(judge.several, watch, states=judge.states)
@@ -172,11 +174,8 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, *, several: bo
 
 def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
     """Return rows whose clips are named without the folder that all are in, and that folder; "" if there is none."""
-    folders = {Path(row["clip"]).parent for row in rows}
-    folder = os.path.commonpath(folders) if folders and len({each.is_absolute() for each in folders}) == 1 else ""
-    if folder in ("", os.sep):
-        return rows, ""
-    cut = len(folder.rstrip(os.sep)) + 1
+    folder = shared_folder(row["clip"] for row in rows)
+    cut = len(folder) + 1 if folder else 0
     return [{**row, "clip": row["clip"][cut:]} for row in rows], folder
 
 

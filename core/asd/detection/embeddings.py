@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -27,7 +26,7 @@ import numpy as np
 
 from asd.errors import CacheError, ConfigError
 from asd.files.database import open_database
-from asd.files.folders import cache_folder
+from asd.files.folders import cache_folder, size_of
 from asd.records import Float32, Float64
 
 T = TypeVar("T")
@@ -293,10 +292,10 @@ def size_limit() -> int:
         If the variable is no size.
     """
     text = os.environ.get("ASD_CACHE_SIZE") or _DEFAULT_LIMIT
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
-    if not found:
+    size = size_of(text)
+    if size is None:
         raise ConfigError(f"ASD_CACHE_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no cache; got {text!r}")
-    return int(float(found[1]) * 1000 ** ("", "k", "m", "g", "t").index(found[2].lower()))
+    return size
 
 
 def to_json(value: Any) -> str:

@@ -44,6 +44,7 @@ from asd.detection.training import (
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.errors import AudioError, ModelFileError
+from asd.files.remote import as_path
 from asd.progress import track
 from asd.records import Clip, Float64
 from asd.sound.data import Data
@@ -393,6 +394,7 @@ class Model(ShownModel):
             arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
+        path = path if isinstance(path, OutputFile) else as_path(path)
         checked(str(path), manifest, arrays)
         modelfile.write(path, manifest, arrays)
         consent.remember_fitted(str(path), manifest, arrays)
@@ -456,12 +458,13 @@ class Model(ShownModel):
             If it needs a plugin that is not installed (the text gives the pip command).
         """
         embeddings = cache_from(cache)
-        content, arrays = modelfile.read(Path(path))
+        path = as_path(path)
+        content, arrays = modelfile.read(path)
         manifest = checked(str(path), content, arrays)
-        saving.check_plugins(Path(path), manifest)
+        saving.check_plugins(path, manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), embeddings)
+            pipeline = saving.restored_pipeline(path, manifest, runtime or Runtime(), embeddings)
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
