@@ -97,7 +97,7 @@ class Address:
     def parent(self) -> Address:
         """The folder that it lies in; at the top, itself."""
         head, slash, _ = self.path.rstrip("/").rpartition("/")
-        path = head or ("" if self.archive else slash or self.path)
+        path = head or ("" if self.archive or self.scheme in _HERE else slash or self.path)
         return replace(self, path=path, query="")
 
     def joined(self, name: str) -> Address:

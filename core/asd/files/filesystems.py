@@ -94,8 +94,6 @@ def _created(_: int, scheme: str, given: tuple[tuple[str, Any], ...]) -> Any:
 
     own: dict[str, Any] = {"use_listings_cache": False}
     if scheme in ("s3", "s3a"):
-        from botocore.config import Config  # noqa: F401  # a clear ImportError before anything else
-
         own["config_kwargs"] = {
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _READ_SECONDS,

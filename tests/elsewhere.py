@@ -1,0 +1,180 @@
+"""Servers that tests read from and write to: S3 by moto, and a web server that can be told to misbehave."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+OLD = 1_790_000_000.0
+"""A time long ago, in seconds since 1970."""
+
+
+@dataclass
+class Store:
+    """An S3 server: fsspec's file system on it, and the requests that came."""
+
+    fs: Any
+    url: str
+    requests: list[str] = field(default_factory=list)
+
+    def got(self, method: str, part: str = "") -> int:
+        """Return how many requests of a method came, whose line has a text."""
+        return sum(line.startswith(f"{method} ") and part in line for line in self.requests)
+
+
+class _Log(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self._lines.append(text.split('"')[1] if '"' in text else text)
+
+
+@contextmanager
+def s3_server(patch: Any) -> Iterator[Store]:
+    """Run an S3 server; `patch` sets what clients need in the environment."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    lines: list[str] = []
+    log, handler = logging.getLogger("werkzeug"), _Log(lines)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    propagated, log.propagate = log.propagate, False
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    url = f"http://127.0.0.1:{port}"
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "of-asd",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        patch.setenv(name, value)
+    try:
+        yield Store(fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True), url, lines)
+    finally:
+        server.stop()
+        log.removeHandler(handler)
+        log.propagate = propagated
+
+
+@dataclass
+class Site:
+    """A web server.
+
+    `files` holds content by path. `ranges`: whether parts are sent; `tags`: whether there are ETags; `modified`: the time
+    of change of all files, None: not said; `sized`: whether sizes are said; `short`: bytes that are missing at the end of
+    each body; `status`: what paths answer with instead; `moved`: where paths send on to; `user`: "name:password";
+    `then`: called after a path was sent.
+    """
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    tags: bool = True
+    modified: float | None = OLD
+    sized: bool = True
+    short: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    then: Any = None
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def got(self, method: str, part: str = "") -> int:
+        """Return how many requests of a method came, whose path has a text."""
+        return sum(each[0] == method and part in each[1] for each in self.requests)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    site: Site
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        site, path = self.site, self.path.partition("?")[0]
+        site.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        if site.user is not None:
+            expected = "Basic " + base64.b64encode(site.user.encode()).decode()
+            if self.headers.get("Authorization") != expected:
+                return self._send(401, b"no", with_body, {"WWW-Authenticate": "Basic"})
+        if path in site.moved:
+            return self._send(302, b"", with_body, {"Location": site.moved[path]})
+        if path in site.status:
+            return self._send(site.status[path], b"no", with_body, {})
+        if path.endswith("/"):
+            names = {name[len(path) :].split("/")[0] for name in site.files if name.startswith(path)}
+            folders = {name for name in names if f"{path}{name}" not in site.files}
+            links = "".join(f'<a href="{n}{"/" if n in folders else ""}">{n}</a>' for n in sorted(names))
+            return self._send(200, f"<html>{links}</html>".encode(), with_body, {"Content-Type": "text/html"})
+        if path not in site.files:
+            return self._send(404, b"no", with_body, {})
+        body = site.files[path]
+        headers = {}
+        if site.tags:
+            headers["ETag"] = f'"{hashlib.md5(body).hexdigest()}"'
+        if site.modified is not None:
+            headers["Last-Modified"] = email.utils.formatdate(site.modified, usegmt=True)
+        status, wanted = 200, self.headers.get("Range", "")
+        if site.ranges:
+            headers["Accept-Ranges"] = "bytes"
+            if wanted and with_body:
+                first, _, last = wanted.removeprefix("bytes=").partition("-")
+                begin, end = int(first), min(int(last or len(body) - 1), len(body) - 1)
+                headers["Content-Range"] = f"bytes {begin}-{end}/{len(body)}"
+                status, body = 206, body[begin : end + 1]
+        self._send(status, body, with_body, headers)
+        if site.then is not None and with_body:
+            site.then(path)
+        return None
+
+    def _send(self, status: int, body: bytes, with_body: bool, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.site.sized or status != 200:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        if with_body:
+            self.wfile.write(body[: len(body) - self.site.short])
+
+
+@contextmanager
+def web_server(**how: Any) -> Iterator[Site]:
+    """Run a web server."""
+    site = Site(**how)
+    handler = type("Handler", (_Handler,), {"site": site})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
