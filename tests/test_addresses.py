@@ -307,7 +307,9 @@ def test_the_spool_bears_several_writers(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_wrong_size_of_the_spool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASD_SPOOL_SIZE", "many")
-    with pytest.raises(ConfigError, match=r"ASD_SPOOL_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no copies"):
+    with pytest.raises(
+        ConfigError, match=r"ASD_SPOOL_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no copies"
+    ):
         spool.spool_size()
 
 

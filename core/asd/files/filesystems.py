@@ -123,13 +123,22 @@ def _archive(address: Address) -> Any:
         version = archive.facts().version if isinstance(archive, RemotePath) else str(status.st_ctime_ns)
         key = (os.getpid(), address.scheme, str(archive.absolute()), status.st_size, status.st_mtime_ns, version)
         with _lock:
-            kept = _archives.pop(key, None) or fsspec.filesystem(address.scheme, fo=archive.open("rb"))
+            kept = _archives.pop(key, None) or _unpacked(fsspec, address.scheme, archive)
             _archives[key] = kept
             while len(_archives) > _OPEN_ARCHIVES:
                 del _archives[next(iter(_archives))]
         return kept
     except Exception as error:
         raise explained(error, Address.of(address.archive) if is_url(address.archive) else address) from error
+
+
+def _unpacked(fsspec: Any, scheme: str, archive: Path) -> Any:
+    file = archive.open("rb")
+    try:
+        return fsspec.filesystem(scheme, fo=file)
+    except BaseException:
+        file.close()
+        raise
 
 
 _archives: dict[tuple[Any, ...], Any] = {}
@@ -141,8 +150,15 @@ def failure(url: str | Path, reason: str) -> RemoteError:
 
 
 @contextlib.contextmanager
-def explaining(address: Address) -> Iterator[None]:
+def explaining(address: Address, but: type[Exception] = RemoteError) -> Iterator[None]:
     """Turn whatever a file system raises inside the block into an OSError whose `strerror` says what is wrong.
+
+    Parameters
+    ----------
+    address : Address
+        Where it was asked for something.
+    but : type
+        What passes as it is.
 
     Raises
     ------
@@ -153,6 +169,8 @@ def explaining(address: Address) -> Iterator[None]:
     """
     try:
         yield
+    except but:
+        raise
     except Exception as error:
         raise explained(error, address) from error
 

@@ -176,7 +176,7 @@ def _in_blocks(path: RemotePath, facts: Facts, *, glance: bool) -> BinaryIO | No
 
 def _spooled(path: RemotePath, facts: Facts) -> BinaryIO:
     def fill(file: BinaryIO, most: int) -> None:
-        with explaining(path.address):
+        with explaining(path.address, spool.TooLargeError):
             _copy(path.address, spool.bounded(file, most))
         _check_length(path, file.tell(), facts)
 

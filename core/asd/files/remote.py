@@ -268,8 +268,8 @@ class RemotePath(_ConcretePath):
         with explaining(self.address):
             fs, place = filesystem_of(self.address)
             found = getattr(fs, how)(place, detail=True, **options)
-            entries = found.values() if isinstance(found, dict) else found
-            return _named(self.url, place, {entry["name"]: entry for entry in entries})
+            entries = found if isinstance(found, dict) else {entry["name"]: entry for entry in found}
+            return _named(self.url, place, entries)
 
     def _type(self) -> str:
         """Return ``"file"``, ``"directory"``, or nothing where there is neither."""

@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 
 from asd.errors import AudioError
-from asd.files import known
 from asd.files.remote import RemotePath
 from asd.records import Audio, Channel, Clip, Float32
 from asd.sound.decoding import Sound, open_sound
@@ -331,6 +330,8 @@ def duration_of(path: Path) -> float:
 
 def _remote_duration(path: RemotePath) -> float:
     """Return the length of a recording elsewhere; that of a version that is known is not asked for again."""
+    from asd.files import known  # brings SQLite along
+
     try:
         facts = path.facts()
     except OSError:
