@@ -57,13 +57,13 @@ class Found:
         None: they must be computed.
     key : str or None
         Under which they are to be kept; None: they are not.
-    stamp : tuple of int
+    stamp : tuple
         Tells whether the file has changed since the key was made.
     """
 
     features: ClipFeatures | None = None
     key: str | None = None
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[Any, ...] = ()
 
 
 class Facts(Protocol):
@@ -365,7 +365,7 @@ class Embedder:
         """Return what the cache holds of a clip; `identity` is the digest of what `kept_as` returns."""
         try:
             stamp = stamp_of(clip.path)
-            content = content_of(clip.path)
+            content = content_of(clip.path, stamp)
         except OSError:  # reading it says what is wrong
             return Found()
         key = _key(clip, content, identity)
