@@ -316,7 +316,7 @@ class Embedder:
             If the extractor cannot embed them, or gives another dimension than for the clips before.
         """
         extractor = self.extractor
-        with clip_errors(clip):
+        with clip_errors(clip), self.busy:
             values = embeddings_of(extractor, windows.values)
             self._check_width(values.shape[1])
         return values, windows.start
