@@ -230,6 +230,13 @@ SENTENCES = {
         f"{SERVE}_limits.py::test_ten_gigabytes_are_refused_before_they_are_sent",
         f"{SERVE}_limits.py::test_an_endless_body_in_pieces_is_let_go_and_takes_no_memory",
     ],
+    "A recording that makes a decoder crash or hang ends a process": [
+        f"{SERVE}_bad_sound.py::test_a_file_that_makes_the_decoder_crash_is_an_error_of_that_file",
+        "tests/test_apart.py::test_a_file_that_breaks_its_decoder_is_an_error_of_that_file",
+    ],
+    "What takes longer to judge than the limit is given up": [
+        f"{SERVE}_bad_sound.py::test_what_takes_too_long_is_given_up",
+    ],
     "A client that sends or reads too slowly is let go, and": [
         f"{SERVE}_limits.py::test_a_head_that_does_not_come_to_its_end_is_given_up",
         f"{SERVE}_limits.py::test_a_body_that_drips_is_given_up",

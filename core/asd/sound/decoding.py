@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from asd.errors import AudioError, RemoteError
 from asd.files.remote import RemotePath
@@ -16,6 +16,11 @@ from asd.records import Float32
 from asd.sound.chunks import chunked
 from asd.sound.frames import flac, mpeg, ogg, tag_length
 from asd.sound.layout import Layout, Part, PartFile
+
+if TYPE_CHECKING:
+    _ConcretePath = Path
+else:
+    _ConcretePath = type(Path())  # Python 3.11 derives no class from Path itself
 
 _BLOCK_SECONDS = 8.0
 _BLOCK_VALUES = 1 << 22
@@ -80,6 +85,18 @@ class Sound(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
+
+
+class SoundPath(_ConcretePath):
+    """The path of a recording that knows itself how to open it. Paths made from it, such as its parent, do not."""
+
+    def opened(self) -> Sound:
+        """Return the recording; errors as for `open_sound`."""
+        return open_sound(self)
+
+    def with_segments(self, *parts: Any) -> Path:
+        """Return the path that is made from this one: a plain one (Python 3.12 and later ask for it)."""
+        return Path(*parts)
 
 
 def open_sound(path: Path, *, facts: Facts | None = None, glance: bool = False) -> Sound:

@@ -15,7 +15,7 @@ import numpy as np
 from asd.errors import AudioError
 from asd.files.remote import RemotePath
 from asd.records import Audio, Channel, Clip, Float32
-from asd.sound.decoding import Sound, open_sound
+from asd.sound.decoding import Sound, SoundPath, open_sound
 from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
 from asd.sound.memory import held
 
@@ -349,18 +349,18 @@ def _remote_duration(path: RemotePath) -> float:
 
 
 def _opened(path: Path) -> Sound:
-    return held(path) or open_sound(path)
+    return held(path) or (path.opened() if isinstance(path, SoundPath) else open_sound(path))
 
 
 @lru_cache(maxsize=1024)
 def _decoded_duration(path: Path, *_: Hashable) -> float:
-    with open_sound(path) as sound:
+    with _opened(path) as sound:
         return sum(len(block) for block in sound.blocks(0, None)) / sound.rate
 
 
 @lru_cache(maxsize=1024)
 def _has_integer_scale(path: Path, *_: Hashable) -> bool:
-    with open_sound(path) as sound:
+    with _opened(path) as sound:
         return has_integer_scale(sound.blocks(0, None))
 
 
