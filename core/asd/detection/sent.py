@@ -35,9 +35,9 @@ Decided = list[tuple[Runtime, Runtime | None]]
 
 @dataclass(frozen=True)
 class Kept:
-    """Which embedding cache: a file's path, or None, the process' own; and its limit in bytes."""
+    """Which embedding cache: its path or address, or None, the process' own; and its limit in bytes."""
 
-    path: Path | None
+    path: Path | str | None
     limit: int
 
     @classmethod
@@ -45,7 +45,8 @@ class Kept:
         """Return what stands for a cache; None: there is none."""
         if cache is None:
             return None
-        return cls(None if cache.path == EmbeddingCache(limit=0).path else cache.path, cache.limit)
+        is_own = not cache.is_shared and cache.path == EmbeddingCache(limit=0).path
+        return cls(None if is_own else cache.path, cache.limit)
 
     def opened(self) -> EmbeddingCache:
         """Return the cache, of this process."""
