@@ -10,6 +10,7 @@ from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
+from asd.detection.apart import Decoders
 from asd.detection.calibration import Calibration
 from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
 from asd.detection.cutting import clips_to_judge
@@ -66,6 +67,7 @@ __all__ = [
     "Config",
     "Cost",
     "CutClip",
+    "Decoders",
     "EmbeddingCache",
     "Evaluation",
     "Failure",

@@ -27,6 +27,7 @@ from asd.contract.interfaces import (
 )
 from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
+from asd.files.address import manifest_path
 from asd.files.database import open_database
 from asd.files.digest import digest_of
 from asd.files.fetch import TransferError, fetch, is_offline, require_space, writing
@@ -118,6 +119,7 @@ __all__ = [
     "is_offline",
     "locate",
     "locate_on_first_use",
+    "manifest_path",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",

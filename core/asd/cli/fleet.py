@@ -116,8 +116,9 @@ def _row(name: str, machine: Machine, unchanged: bool) -> tuple[Any, ...]:
         notes.append(f"{model.left_out} clips left out")
     if unchanged:
         notes.append("unchanged")
-    rate = f"{Rate.from_hourly(model.false_alarms_per_hour)} {_VERBS[model.promise]}"
-    return (name, machine.file, str(model.clips), rate, "; ".join(notes))
+    rate = Rate.from_hourly(model.false_alarms_per_hour)
+    promise = f"{rate.alarms:.3g}/{rate.unit} {_VERBS[model.promise]}"
+    return (name, machine.file, str(model.clips), promise, "; ".join(notes))
 
 
 def evaluate_by_machine(

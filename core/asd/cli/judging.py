@@ -95,7 +95,8 @@ def judged_by_machine(
     rate: float | None,
 ) -> Iterator[Judge]:
     """Judge each clip by the model of its machine, of a folder of models; `loading` is for `Models.load`."""
-    from asd.detection.models import Judging, Models
+    from asd.detection.fleet_judging import ScoreOptions
+    from asd.detection.models import Models
 
     if watch is not None:
         raise ConfigError(
@@ -105,7 +106,7 @@ def judged_by_machine(
     found = models.find(data, by=by, state=state)
     learned = [machine.model for machine in models.machines.values() if machine.model]
     several, states = any(each.branches > 1 for each in learned), any(each.states for each in learned)
-    results = models.judged(found, Judging(segment, state, rate, workers))
+    results = models.judged(found, ScoreOptions(segment, state, rate, workers))
     yield Judge(
         results, several, states, lambda: {name: vars(each) for name, each in models.decisions.items()}, machines=True
     )

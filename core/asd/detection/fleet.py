@@ -35,9 +35,10 @@ from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.remarks import remarks_kept
 from asd.detection.renewal import contents_of
+from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.training import extract
 from asd.detection.work import each
-from asd.errors import AsdError, ModelFileError
+from asd.errors import AsdError, ModelFileError, WorkerLost
 from asd.progress import rendered_by, track, without_bar
 from asd.records import Clip
 from asd.sound.finding import check_segment, segments
@@ -49,28 +50,6 @@ _log = logging.getLogger("asd")
 
 _LONGEST = 2000
 """Characters of an error that the index keeps."""
-
-
-@dataclass(frozen=True)
-class FitState:
-    """How machines are fitted, the same for all; workers of an engine get it, too.
-
-    Parameters
-    ----------
-    config : Config
-        The pipeline.
-    pipeline : Shared of Pipeline
-        The same, made once in a process: all machines use it, one after the other.
-    workers : int
-        Threads that decode ahead of the network.
-    strict : bool
-        Whether a clip that cannot be used ends the fit of its machine.
-    """
-
-    config: Config
-    pipeline: Shared[Pipeline]
-    workers: int
-    strict: bool
 
 
 @dataclass(frozen=True)
@@ -119,27 +98,19 @@ class FleetFit:
     nobody: int = 0
 
 
-def make_pipeline(config: Config, runtime: Runtime | None, clips: int, cache: bool | EmbeddingCache) -> Pipeline:
-    """Return the pipeline that all machines share."""
-    return Pipeline(config, runtime, clips=clips, cache=cache_from(cache))
+Item = tuple[str, Sequence[Clip], bool]
+"""A machine, its healthy recordings, and whether a clip that cannot be used ends the fit."""
 
 
-def fit_machine(state: FitState, item: tuple[str, Sequence[Clip]]) -> Fitted:
-    """Fit the model of one machine: a piece of work, here or in a worker.
-
-    Parameters
-    ----------
-    state : FitState
-        How.
-    item : tuple of (str, sequence of Clip)
-        The machine, and its healthy recordings.
-    """
-    (name, clips), pipeline = item, state.pipeline.value
+def fit_machine(state: Shared[Sent], item: Item) -> Fitted:
+    """Fit the model of one machine, by the pipeline that all use one after the other: a piece of work."""
+    (name, clips, strict), sent = item, state.value
+    pipeline, config = sent.pipeline, sent.pipeline.config
     with rendered_by(without_bar), remarks_kept() as remarks:
         try:
-            whole = [part for clip in clips for part in segments(clip, state.config.segment)]
+            whole = [part for clip in clips for part in segments(clip, config.segment)]
             pipeline.forget_clips()
-            features, failures = extract(pipeline, whole, workers=state.workers, strict=state.strict)
+            features, failures = extract(pipeline, whole, workers=sent.workers, strict=strict)
             model = Model.of_features(pipeline, features, contents_of(features))
             content = model.content()
             checked(name, *content)
@@ -149,7 +120,7 @@ def fit_machine(state: FitState, item: tuple[str, Sequence[Clip]]) -> Fitted:
             return Fitted(
                 name, error=AsdError(f"unexpected {describe(error)}; fit this machine by itself to see where")
             )
-        learned = _learned(model, contents_digest(clips, state.config), len(failures))
+        learned = _learned(model, contents_digest(clips, config), len(failures))
     for member in model.members:
         member.detector.close()
     return Fitted(name, content, {**learned, "remarks": remarks})
@@ -172,9 +143,10 @@ def _learned(model: Model, contents: str, left_out: int) -> dict[str, Any]:
     }
 
 
-def _components(pipeline: Pipeline) -> list[tuple[str, str]]:
-    """Return kind and name of each component."""
-    return [(kind, getattr(part, kind).name) for part in pipeline.config.parts for kind in PIPELINE_KINDS]
+def _lost(item: Item, loss: WorkerLost) -> Fitted:
+    """Return that a machine's fit killed the processes that worked on it."""
+    text = f"{loss}; that was its second try: if memory ran out, use fewer workers, else a recording of it does that"
+    return Fitted(item[0], error=AsdError(text))
 
 
 def configuration_digest(config: Config) -> str:
@@ -263,8 +235,8 @@ class Fleet:
         """
         found, machines = self._found, store.index.machines
         # The best engine of a network may depend on how many clips there are: of all, whatever is left to do.
-        how = (self._config, self._runtime, found.count)
-        with make_pipeline(*how, self._cache) as pipeline:
+        cache = cache_from(self._cache)
+        with Pipeline(self._config, self._runtime, clips=found.count, cache=cache) as pipeline:
             if reason := saving.why_unsaveable(pipeline):
                 raise ModelFileError(f"models of many machines are kept as files hold them, which cannot be: {reason}")
             pipeline.weight_hashes()  # weights that are missing concern all machines
@@ -277,8 +249,7 @@ class Fleet:
             try:
                 for name, error in found.errors.items():
                     self._keep(store, Fitted(name, error=error))
-                shared = Shared(make_pipeline, *how, bool(self._cache), here=pipeline, components=_components(pipeline))
-                self._fit(store, shared, missing, len(unchanged))
+                self._fit(store, pipeline, missing, len(unchanged))
             except KeyboardInterrupt:
                 where = f" and are in {store.path}; the same command goes on with the others" if store.path else ""
                 raise AsdError(
@@ -288,21 +259,21 @@ class Fleet:
                 store.write()
         return FleetFit(store.path, self._fitted, unchanged, self._failed, machines, len(found.nobody))
 
-    def _fit(self, store: ModelStore, pipeline: Shared[Pipeline], names: Sequence[str], others: int) -> None:
+    def _fit(self, store: ModelStore, pipeline: Pipeline, names: Sequence[str], others: int) -> None:
         if not names:
             return
         also = f" ({others} more have not changed)" if others else ""
         _log.info("fitting %s%s", describe_machines(names), also)
-        state = FitState(self._config, pipeline, self._workers, self._strict)
-        with closing(each(fit_machine, state, self._items(names))) as fits:
+        state, needs = pipeline_of(pipeline, self._workers), needs_of(pipeline)
+        with closing(each(fit_machine, state, self._items(names), needs=needs, lost=_lost)) as fits:
             for fitted in track(fits, "fitting machines", len(names)):
                 self._keep(store, fitted)
                 store.write(soon=True)
 
-    def _items(self, names: Sequence[str]) -> Iterator[tuple[str, list[Clip]]]:
+    def _items(self, names: Sequence[str]) -> Iterator[Item]:
         for name in names:
             self._stamps_of(name)  # before they are read: what changes meanwhile is seen the next time
-            yield name, self._found.clips[name]
+            yield name, self._found.clips[name], self._strict
 
     def _keep(self, store: ModelStore, fitted: Fitted) -> None:
         """Write a model and note what it learned from, or why there is none."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,29 @@ from asd.detection.evaluation import Evaluation, judge, measure
 from asd.detection.features import Failure
 from asd.detection.fleet_data import MachineData, describe_machines, machine_data
 from asd.detection.fleet_index import Machine, read_index
-from asd.detection.fleet_store import ModelFolder, ModelStore, opened
+from asd.detection.fleet_judging import (
+    Piece,
+    Restorer,
+    Said,
+    ScoreOptions,
+    judge_machine,
+    judge_piece,
+    lost_piece,
+    make_judge,
+    prepared,
+    quiet,
+)
+from asd.detection.fleet_store import ModelContent, ModelFolder, ModelStore, opened
 from asd.detection.groups import column_of
 from asd.detection.model import Model
-from asd.detection.remarks import remarks_kept
+from asd.detection.modelfile import content_digest
+from asd.detection.piece import Shared
+from asd.detection.sent import Kept, components_of, needs_of
 from asd.detection.verdict import Verdict
+from asd.detection.work import current_engine, each
 from asd.errors import AsdError, AudioError, DataError, ModelFileError
-from asd.progress import rendered_by, track, without_bar
+from asd.files.trusted import is_trusted
+from asd.progress import track
 from asd.records import Clip
 from asd.sound.data import Data, entries_of
 
@@ -34,17 +50,8 @@ _log = logging.getLogger("asd")
 
 _KEPT = 8
 """Models that stay in memory beside those that the caller holds."""
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How the clips of each machine are judged; the fields are parameters of `Models.score`."""
-
-    segment: Segment = "auto"
-    state: str | None = None
-    false_alarms_per_hour: float | None = None
-    workers: int = 1
-    cache: bool = True
+_TOGETHER = 256
+"""Clips of a machine that a worker judges at a time."""
 
 
 class Models(Mapping[str, Model]):
@@ -76,9 +83,9 @@ class Models(Mapping[str, Model]):
         trust: bool = False,
     ) -> None:
         self._store = store
-        self._how: dict[str, Any] = {"runtime": runtime, "cache": cache_from(cache) or False, "trust": trust}
+        self._runtime, self._cache, self._trust = runtime, cache, trust
+        self._restorer = Restorer(runtime, cache)
         self.decisions: dict[str, Decision] = {}
-        self._networks: dict[str, Any] = {}
         self._alive: weakref.WeakValueDictionary[str, Model] = weakref.WeakValueDictionary()
         self._recent: dict[str, Model] = {}
 
@@ -155,9 +162,7 @@ class Models(Mapping[str, Model]):
             raise KeyError(name)
         model = self._alive.get(name)
         if model is None:
-            model = Model.of_content(self._store.place(name), *self._store.content(name), **self._how)
-            for embedder in model.pipeline.embedders:
-                embedder.share(self._networks)
+            model = self._restorer.model(self._store.place(name), self._store.content(name), trust=self._trust)
             self._alive[name] = model
         self._recent.pop(name, None)
         self._recent[name] = model
@@ -210,7 +215,7 @@ class Models(Mapping[str, Model]):
             are failures.
         """
         found = self.find(entries_of(data, rate=rate), by=by, state=state)
-        yield from self.judged(found, Judging(segment, state, false_alarms_per_hour, workers, cache))
+        yield from self.judged(found, ScoreOptions(segment, state, false_alarms_per_hour, workers, cache))
 
     def find(
         self,
@@ -225,51 +230,59 @@ class Models(Mapping[str, Model]):
         group = column_of(state)
         return machine_data(data, by or self.by, label=label, split=split, group=group, known=self.machines.keys())
 
-    def judged(self, found: MachineData, how: Judging) -> Iterator[Verdict | Failure]:
-        """Yield what `score` yields, of clips that are found."""
-        said: Counter[str] = Counter()
-        for name, clips in track(found.clips.items(), "scoring machines", len(found.clips)):
-            yield from self._of_machine(name, clips, how, said)
+    def judged(self, found: MachineData, how: ScoreOptions) -> Iterator[Verdict | Failure]:
+        """Yield what `score` yields, of clips that are found.
+
+        A worker of the current engine, if there is one, gets up to 256 clips of a machine at a time, with its model.
+        """
+        remarks: Counter[str] = Counter()
+        for results, said in self._by_workers(found, how) if current_engine() else self._here(found, how):
+            yield from results
+            remarks.update(said.remarks)
+            if said.decision is not None:
+                self.decisions[said.name] = said.decision
         for clip in found.nobody:
             yield Failure(clip, AudioError(f"{clip}: of no known machine: {found.why}"))
-        for text, count in said.items():
+        for text, count in remarks.items():
             _log.warning("%s (of %d machine%s)", text, count, "" if count == 1 else "s")
 
-    def _of_machine(
-        self, name: str, clips: list[Clip], how: Judging, said: Counter[str]
-    ) -> Iterator[Verdict | Failure]:
-        done = 0
-        with _quiet() as remarks:
-            model, chosen = self._prepared(name, clips, how)
-        if isinstance(model, AsdError):
-            yield from (_failure(clip, model, name) for clip in chosen)
-            return
-        results = model.score(chosen, workers=how.workers, cache=how.cache)
-        try:
-            while True:
-                with _quiet() as more:
-                    result = next(results, None)
-                remarks += [each for each in more if each not in remarks]
-                if result is None:
-                    break
-                done += 1
-                yield replace(result, machine=name)
-        except AsdError as error:  # its weights are others, say: the next machine may be judged all the same
-            yield from (_failure(clip, error, name) for clip in chosen[done:])
-        said.update(remarks)
+    def _here(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
+        for name, clips in track(found.clips.items(), "scoring machines", len(found.clips)):
+            said = Said(name)
+            yield judge_machine(said, functools.partial(self._model, name), clips, how), said
 
-    def _prepared(self, name: str, clips: list[Clip], how: Judging) -> tuple[Model | AsdError, list[Clip]]:
-        """Return a machine's model and the clips that it is to judge, or why there is none and all clips."""
-        try:
-            if name not in self:
-                raise ModelFileError(self._lacks(name))
-            model = self[name]
-            if how.false_alarms_per_hour is not None:
-                model.decision = model.calibration.decide(how.false_alarms_per_hour)
-            self.decisions[name] = model.decision
-            return model, clips_to_judge(model, clips, segment=how.segment, state=how.state)
-        except AsdError as error:
-            return error, clips
+    def _by_workers(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
+        # Models of one folder have the same pipeline, as a rule: the first stands for all.
+        first = next((self[name] for name in found.clips if name in self), None)
+        parts = (self._runtime, Kept.of(cache_from(self._cache) if how.cache else None), how)
+        components = components_of(first.config) if first else ()
+        state = Shared(make_judge, *parts, components=components)
+        needs = needs_of(first.pipeline) if first else None
+        with closing(each(judge_piece, state, self._pieces(found), needs=needs, lost=lost_piece)) as results:
+            yield from track(results, "scoring", sum(-(-len(clips) // _TOGETHER) for clips in found.clips.values()))
+
+    def _pieces(self, found: MachineData) -> Iterator[Piece]:
+        for name, clips in found.clips.items():
+            content: ModelContent | AsdError
+            trust: bool | None
+            try:
+                self._check(name)
+                content = self._store.content(name)
+                trust = None if self._trust or is_trusted(content_digest(*content)) else False
+            except AsdError as error:
+                content, trust = error, False
+            for first in range(0, len(clips), _TOGETHER):
+                place = self._store.place(name) if name in self else ""
+                yield Piece(name, clips[first : first + _TOGETHER], content, place, trust)
+
+    def _model(self, name: str) -> Model:
+        self._check(name)
+        return self[name]
+
+    def _check(self, name: str) -> None:
+        """Raise a ModelFileError if a machine has no model."""
+        if name not in self:
+            raise ModelFileError(self._lacks(name))
 
     def _lacks(self, name: str) -> str:
         machine = self.machines.get(name)
@@ -309,39 +322,25 @@ class Models(Mapping[str, Model]):
         """
         healthy = self.find(entries_of(normal), by=by, state=state, label="normal", split="test")
         faulty = self.find(entries_of(anomalous), by=by, state=state, label="anomalous", split="test")
-        how = Judging(segment, state, false_alarms_per_hour, workers)
+        how = ScoreOptions(segment, state, false_alarms_per_hour, workers)
         found: dict[str, Evaluation | AsdError] = {}
         for name in track(list(dict.fromkeys([*healthy.clips, *faulty.clips])), "evaluating machines"):
-            with _quiet():
-                found[name] = self._evaluated(
-                    name, healthy.clips.get(name, []), faulty.clips.get(name, []), how, strict
-                )
+            own = healthy.clips.get(name, []), faulty.clips.get(name, [])
+            with quiet([]):
+                found[name] = self._evaluated(name, *own, how, strict)
         return found
 
     def _evaluated(
-        self, name: str, normal: list[Clip], anomalous: list[Clip], how: Judging, strict: bool
+        self, name: str, normal: list[Clip], anomalous: list[Clip], how: ScoreOptions, strict: bool
     ) -> Evaluation | AsdError:
         for clips, kind in ((normal, "healthy"), (anomalous, "faulty")):
             if not clips:
                 return DataError(f"no {kind} recordings of this machine were named")
-        model, healthy = self._prepared(name, normal, how)
-        if isinstance(model, AsdError):
-            return model
         try:
+            model, healthy = prepared(functools.partial(self._model, name), normal, how)
             faulty = clips_to_judge(model, anomalous, segment=how.segment, state=how.state)
             return measure(model, *judge(model, healthy, faulty, workers=how.workers, strict=strict))
         except AsdError as error:
             if strict:
                 raise
             return error
-
-
-@contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep remarks, and show no bar: the outer one counts machines."""
-    with rendered_by(without_bar), remarks_kept() as remarks:
-        yield remarks
-
-
-def _failure(clip: Clip, error: AsdError, machine: str) -> Failure:
-    return Failure(clip, AudioError(f"{clip}: {error}"), machine)

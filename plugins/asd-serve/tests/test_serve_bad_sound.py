@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import asd
+from asd.experiment import Decoders
 from asd_serve.app import opened
 from asd_serve.judging.sound import safe_name
 from asd_serve.limits import Limits
@@ -271,6 +273,53 @@ def test_a_name_is_never_opened(client: TestClient, tmp_path: Path) -> None:
         assert row["clip"] == name
         assert row["score"] == sent(client, GOOD).json()["clips"][0]["score"]
         assert sent(client, name.encode(), params={"name": name}).status_code == 422
+
+
+_HOSTILE = """
+import os, signal
+from asd.detection import apart_process
+decode = apart_process.open_sound
+def open_sound(path):
+    if path.read_bytes()[:5] == b"CRASH":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(path)
+apart_process.open_sound = open_sound
+apart_process.main()
+"""
+"""Stands for a decoder with a weakness, and for files that use it."""
+
+
+def test_a_file_that_makes_the_decoder_crash_is_an_error_of_that_file(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging = client.app.state.serve.judging  # type: ignore[attr-defined]
+    monkeypatch.setattr("asd.detection.apart._START", f"exec({_HOSTILE!r})")
+    monkeypatch.setattr(judging, "decoders", Decoders(1))
+    for _ in range(2):
+        answer = sent(client, b"CRASH", params={"name": "x.wav"})
+        assert (answer.status_code, answer.json()["error"]) == (
+            422, "x.wav: cannot be decoded: its decoder ended (SIGSEGV); convert it to WAV"
+        )  # fmt: skip
+        assert sent(client, GOOD).status_code == 200
+    judging.decoders.close()
+
+
+def test_what_takes_too_long_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    judging = client.app.state.serve.judging  # type: ignore[attr-defined]
+    long = recording(sound(1, 80.0))
+    monkeypatch.setattr(judging, "limits", msgspec.structs.replace(judging.limits, answer_seconds=0.05))
+    answer = client.post(PUMP, content=long, params={"segment": "0.05"})
+    assert (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]) == (
+        503, "10",
+        "the answer takes longer than 0.05 s, the most, and was given up; send shorter recordings, or try again when "
+        "fewer wait",
+    )  # fmt: skip
+    monkeypatch.undo()
+    end = time.monotonic() + 20
+    while judging.batcher.waiting or list(spool(client).iterdir()):  # nobody works for it any more
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert sent(client, GOOD).status_code == 200
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
