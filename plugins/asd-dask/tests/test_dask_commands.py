@@ -51,7 +51,7 @@ def environment(plant: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "ASD_TEST_ACT": str(plant / "act"),
-        "OMP_NUM_THREADS": "1",
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),  # as Dask sets them
         "ASD_CACHE": str(plant / "cache"),
         "ASD_CACHE_SIZE": "1GB",
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",

@@ -110,9 +110,9 @@ def _remote(scheduler: str, patience: float) -> Iterator[Client]:
         ) from None
     except (OSError, ValueError, RuntimeError, WebSocketError) as error:
         raise EngineError(
-            f"scheduler {scheduler}: no scheduler answered within {patience:g} s ({reason_of(error)}); is "
-            "'dask scheduler' running there, and can this computer reach it (an encrypted one by tls://HOST:PORT)? Worker processes on "
-            "this computer: --scheduler local:N"
+            f"scheduler {scheduler}: no scheduler answered within {patience:g} s ({reason_of(error)}); is 'dask "
+            "scheduler' running there, and can this computer reach it (an encrypted one by tls://HOST:PORT)? "
+            "Worker processes on this computer: --scheduler local:N"
         ) from None
     with client:
         yield client
