@@ -29,7 +29,7 @@ KIND_TITLES = {
 }
 
 ENVIRONMENT = {
-    "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder; or an address for the latter.",
+    "ASD_CACHE": "Folder for downloaded weights and kept embeddings, or an address for these, instead of the user's.",
     "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
     "ASD_KEY": "Key for a server of `asd serve` (`asd score http://…`, `asd.client`).",
     "ASD_OFFLINE": "`1` forbids the network.",

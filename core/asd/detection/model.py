@@ -300,17 +300,6 @@ class Model(ShownModel):
         state = judging_of(self, workers, cache=cache)
         yield from track(over_clips(judged, state, clips, needs=needs_of(self.pipeline)), "scoring", len(clips))
 
-    def score_here(
-        self, clips: Sequence[Clip], *, workers: int = 1, cache: EmbeddingCache | None = None
-    ) -> Iterator[Verdict | Failure]:
-        """Yield a verdict per clip, or a failure, in this process, whatever engine works; `score` checks more."""
-        expected = [of_branch(self.fitted_with, name).get("precision") for name in self.config.names]
-        for results in self.pipeline.embed_branches(clips, workers=workers, cache=cache):
-            for branch, each in enumerate(results):
-                if isinstance(each, ClipFeatures):
-                    expected[branch] = say_precision(each.precision, expected[branch])
-            yield from self.judge([results])
-
     def judge(self, clips: Sequence[Sequence[ClipFeatures | Failure]]) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure, from what each branch made of it; several clips cost less each."""
         columns = [branch.judge_each([each[b] for each in clips]) for b, branch in enumerate(self.branches)]

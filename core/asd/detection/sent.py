@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.own import OwnSpec
+from asd.detection.conditions import of_branch, say_precision
 from asd.detection.config import ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
-from asd.detection.features import Failure
+from asd.detection.features import ClipFeatures, Failure
 from asd.detection.piece import Shared
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
@@ -141,8 +142,13 @@ def _judging(
 
 def judged(state: Shared[Judging], clips: Sequence[Clip]) -> Iterator[Verdict | Failure]:
     """Yield a model's verdict on each clip."""
-    judging = state.value
-    yield from judging.model.score_here(clips, workers=judging.workers, cache=judging.cache)
+    judging, model = state.value, state.value.model
+    expected = [of_branch(model.fitted_with, name).get("precision") for name in model.config.names]
+    for results in model.pipeline.embed_branches(clips, workers=judging.workers, cache=judging.cache):
+        for branch, each in enumerate(results):
+            if isinstance(each, ClipFeatures):
+                expected[branch] = say_precision(each.precision, expected[branch])
+        yield from model.judge([results])
 
 
 def needs_of(pipeline: Pipeline) -> dict[str, float] | None:
