@@ -19,6 +19,7 @@ from asd.detection.evaluation import Evaluation, evaluate, measure
 from asd.detection.fusion import LARGEST as LARGEST_DEVIATION
 from asd.detection.identity import content_of, identity_of, runtime_identity
 from asd.detection.joint import CutClip, cut_clip, judge_together, share_networks
+from asd.detection.members import Member, new_detector, new_transform
 from asd.detection.memory import peak_memory, reset_peak
 from asd.detection.metrics import (
     auc,
@@ -36,7 +37,7 @@ from asd.detection.piece import Shared
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.pooling import pool_embeddings, pool_scores
 from asd.detection.sent import compute_as, decided_runtimes
-from asd.detection.training import FittedBranch, Member, clip_score, learn, learn_branches, new_detector, new_transform
+from asd.detection.training import FittedBranch, clip_score, learn, learn_branches
 from asd.detection.transform import FeatureTransform
 from asd.detection.verdict import BranchVerdict, Verdict
 from asd.detection.work import current_engine, each, over_clips, using_engine

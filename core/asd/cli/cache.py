@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,7 +34,7 @@ def show(as_json: bool, verbose: bool) -> None:
 
     kept = EmbeddingCache()
     with reporting(verbose):
-        usage = kept.usage() if kept.path.exists() else []
+        usage = kept.usage() if kept.exists else []
     if as_json:
         pipelines = [asdict(each) for each in usage]
         print_json({"path": str(kept.path), "limit": kept.limit, "pipelines": pipelines})
@@ -61,10 +62,10 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     limit = 0 if everything else None if max_size is None else round(max_size * _MEGABYTE)
     kept = EmbeddingCache()
     with reporting(verbose):
-        removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.path.exists() else 0
-    if everything:
+        removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.exists else 0
+    if everything and isinstance(kept.path, Path):
         for file in kept.path.parent.glob("embeddings*.sqlite*"):
-            if not file.name.startswith(kept.path.name):
+            if file.is_file() and not file.name.startswith(kept.path.name):
                 file.unlink()
     if as_json:
         print_json({"path": str(kept.path), "removed": removed})

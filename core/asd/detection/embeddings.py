@@ -1,7 +1,8 @@
 """The embedding cache: what a front end and an extractor made of a clip, computed once.
 
-It is one SQLite file below the cache folder. Several processes may use it at once, each clip is committed by itself,
-and a kill leaves whole entries only. Each entry carries a checksum. Where the file would grow beyond its limit, what
+It is one SQLite file below the cache folder; where that is a network drive or an object store, it is a file for each
+clip (`asd.detection.shared_cache`). Several processes may use it at once, each clip is committed by itself, and a kill
+leaves whole entries only. Each entry carries a checksum. Where the file would grow beyond its limit, what
 was not used for longest goes first. A cache that cannot be used costs time, never a result: that is logged once, and
 the run goes on.
 """
@@ -25,9 +26,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from asd.detection.shared_cache import FOLDER, SharedEntries
 from asd.errors import CacheError, ConfigError
 from asd.files.database import open_database
-from asd.files.folders import cache_folder
+from asd.files.folders import cache_folder, is_address
+from asd.files.objects import is_on_network
 from asd.records import Float32, Float64
 
 T = TypeVar("T")
@@ -45,6 +48,13 @@ _LARGEST = 10**9
 
 _SHRINK = "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
 """As a script: a single statement would give one page back."""
+
+_ALL = {
+    "frontend": {"name": "asd-framework:(all)"},
+    "extractor": {"name": "asd-framework:(all)"},
+    "runtime": {"precision": ""},
+}
+"""What ``asd cache show`` says of a cache that it does not read to tell its pipelines."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pipelines (id TEXT PRIMARY KEY, described TEXT NOT NULL);
@@ -82,10 +92,12 @@ class EmbeddingCache:
 
     Parameters
     ----------
-    path : Path, optional
-        The SQLite file; default: in the cache folder. It is made at first use.
+    path : Path or str, optional
+        The SQLite file; or, as text, an fsspec address that several computers share. Default: what ``ASD_CACHE`` says.
+        It is made at first use.
     limit : int, optional
-        Bytes that the file may take; 0: nothing is kept or taken. Default: ``ASD_CACHE_SIZE``, or 2 GB.
+        Bytes that the file may take; 0: nothing is kept or taken. Default: ``ASD_CACHE_SIZE``, or 2 GB. What several
+        computers share has no other limit.
 
     Raises
     ------
@@ -93,8 +105,11 @@ class EmbeddingCache:
         If ``ASD_CACHE_SIZE`` is no size.
     """
 
-    def __init__(self, path: Path | None = None, limit: int | None = None) -> None:
-        self.path = path or cache_folder() / _FILE
+    def __init__(self, path: Path | str | None = None, limit: int | None = None) -> None:
+        self.path = _usual_place() if path is None else path
+        self._shared = None
+        if isinstance(self.path, str) or self.path.name == FOLDER:
+            self._shared = SharedEntries(self.path)
         self.limit = size_limit() if limit is None else limit
         self._owner = os.getpid()
         self._lock = threading.RLock()
@@ -104,6 +119,7 @@ class EmbeddingCache:
 
     @functools.cached_property
     def _connection(self) -> sqlite3.Connection:
+        assert isinstance(self.path, Path)
         connection = open_database(self.path, _TABLES)
         weakref.finalize(self, connection.close)
         return connection
@@ -134,9 +150,8 @@ class EmbeddingCache:
 
     def recall(self, request: str) -> dict[str, Any] | None:
         """Return the pipeline that `request` was found to mean, as `remember` got it; None if that is not known."""
-        query = "SELECT described FROM pipelines JOIN requests ON pipeline = pipelines.id WHERE requests.id = ?"
-        row = self._try(lambda: self._connection.execute(query, (_digest(request),)).fetchone())
-        return row and json.loads(row[0])
+        described = self._try(lambda: self._recall(request))
+        return json.loads(described) if described else None
 
     def remember(self, request: str, described: str) -> None:
         """Keep which pipeline a request means: its components need not be created to know that again."""
@@ -148,7 +163,7 @@ class EmbeddingCache:
             self._try(lambda: self._in_transaction(lambda _: None))
 
     def usage(self) -> list[Usage]:
-        """Return what is held of each pipeline, the largest first.
+        """Return what is held of each pipeline, the largest first; of what several computers share, of all together.
 
         Raises
         ------
@@ -159,6 +174,8 @@ class EmbeddingCache:
             SELECT described, COUNT(*), SUM(size), MAX(used) FROM embeddings JOIN pipelines ON pipeline = id
             GROUP BY pipeline ORDER BY SUM(size) DESC, pipeline
         """
+        if self._shared:
+            return self._explained(self._shared_usage)
         return self._explained(lambda: [Usage(json.loads(row[0]), *row[1:]) for row in self._connection.execute(query)])
 
     def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> int:
@@ -186,23 +203,48 @@ class EmbeddingCache:
                 self._connection.close()
                 del self._connection
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several computers may use it at once."""
+        return self._shared is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was used before; of what is elsewhere, True."""
+        return isinstance(self.path, str) or self.path.exists()
+
+    def _recall(self, request: str) -> str | None:
+        if self._shared:
+            return self._shared.recall(request)
+        query = "SELECT described FROM pipelines JOIN requests ON pipeline = pipelines.id WHERE requests.id = ?"
+        row = self._connection.execute(query, (_digest(request),)).fetchone()
+        return row and str(row[0])
+
     def _load(self, key: str) -> tuple[Float32, Float64, dict[str, Any]] | None:
+        if self._shared:
+            return self._shared.load(key, self._report_damage)
         query = "SELECT facts, start, embedding, checksum FROM embeddings WHERE key = ?"
         row = self._connection.execute(query, (key,)).fetchone()
         if row is None:
             return None
         *parts, checksum = row
         if checksum != _checksum(key, *parts):
-            if not self._damage_reported:
-                _log.warning("%s: holds damaged entries; they are computed again; is the drive sound?", self.path)
-            self._damage_reported = True
+            self._report_damage()
             return None
         self._used.add(key)
         facts, start, embedding = parts
         starts = np.frombuffer(start, np.float64).copy()
         return np.frombuffer(embedding, np.float32).reshape(len(starts), -1).copy(), starts, json.loads(facts)
 
+    def _report_damage(self) -> None:
+        if not self._damage_reported:
+            _log.warning("%s: holds damaged entries; they are computed again; is the drive sound?", self.path)
+        self._damage_reported = True
+
     def _store(self, key: str, described: str, values: Float32, start: Float64, facts: str) -> None:
+        if self._shared:
+            self._shared.store(key, described, values, start, facts)
+            return
         parts = (facts, start.tobytes(), values.tobytes())
         size = values.nbytes + start.nbytes
         if size > min(self.limit // 10, _LARGEST):  # it would push out too much else
@@ -215,10 +257,21 @@ class EmbeddingCache:
             connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
 
         self._in_transaction(insert)
+        assert isinstance(self.path, Path)
         if self.path.stat().st_size > self.limit:  # the limit was lowered
             self._connection.executescript(_SHRINK)
 
+    def _shared_usage(self) -> list[Usage]:
+        assert self._shared is not None
+        entries = self._shared.entries()
+        last = max((each.written for each in entries), default=0.0)
+        return [Usage(_ALL, len(entries), sum(each.size for each in entries), last)] if entries else []
+
     def _remember(self, request: str, described: str) -> None:
+        if self._shared:
+            self._shared.remember(request, described)
+            return
+
         def insert(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", (_digest(described), described))
             connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (_digest(request), _digest(described)))
@@ -245,6 +298,8 @@ class EmbeddingCache:
             _remove_beyond(connection, max(0, held - excess - self.limit // 50))
 
     def _prune(self, unused_days: float | None, max_bytes: int | None) -> int:
+        if self._shared:
+            return self._shared.prune(unused_days, max_bytes)
         connection, removed = self._connection, 0
         if unused_days is not None:
             limit = time.time() - unused_days * _DAY
@@ -276,6 +331,15 @@ class EmbeddingCache:
                 f"{self.path}: the embedding cache cannot be used ({error}); delete the file, make room, or set "
                 "ASD_CACHE to a folder that you may write to"
             ) from error
+
+
+def _usual_place() -> Path | str:
+    """Return where the user's embeddings are kept: an address, a folder on a network drive, or a file."""
+    chosen = os.environ.get("ASD_CACHE", "")
+    if is_address(chosen):
+        return f"{chosen.rstrip('/')}/{FOLDER}"
+    folder = cache_folder()
+    return folder / (FOLDER if is_on_network(folder) else _FILE)
 
 
 def cache_from(wanted: bool | EmbeddingCache) -> EmbeddingCache | None:

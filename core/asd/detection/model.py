@@ -24,6 +24,7 @@ from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.groups import groups_of
 from asd.detection.history import entries_of, event
 from asd.detection.manifest import HistoryEntry, TrainingEntry, checked, sections
+from asd.detection.members import Member
 from asd.detection.notebook import ShownModel
 from asd.detection.output import OutputFile
 from asd.detection.packing import restore_rows
@@ -35,7 +36,6 @@ from asd.detection.sent import judged, judging_of, needs_of
 from asd.detection.training import (
     FittedBranch,
     Judged,
-    Member,
     clip_row,
     extract,
     fused_calibration,

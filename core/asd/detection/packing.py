@@ -6,6 +6,7 @@ the detector (no standardisation, no PCA), their references are rows of one and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,8 @@ def restore_rows(arrays: Arrays) -> Arrays:
                 raise ValueError(f"array {name[:80]} must have numbers from 0 to {len(rows) - 1}")
             restored[name] = rows[numbers]
     return restored
+
+
+def section(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays whose names begin with ``prefix.``, by the rest of the name."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}

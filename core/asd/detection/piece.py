@@ -9,13 +9,13 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from asd.detection.terms import Terms, refused
-from asd.progress import rendered_by
+from asd.progress import rendered_by, without_bar
 from asd_registry import WeightFile
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class Outcome:
 
 def run_piece(function: Callable[..., Any], state: Any, items: list[Any], of_clips: bool, terms: Terms) -> Outcome:
     """Do a piece of work in a worker; called by engines with what `over_clips` and `each` submit."""
-    with _one_at_a_time, _logged() as logged, rendered_by(_without_bar):
+    with _one_at_a_time, _logged() as logged, rendered_by(without_bar):
         results: list[Any] = []
         error = None
         began = time.perf_counter()
@@ -125,10 +125,6 @@ def run_piece(function: Callable[..., Any], state: Any, items: list[Any], of_cli
         except Exception as raised:
             error = _sendable(raised)
         return Outcome(results, time.perf_counter() - began, error, tuple(logged))
-
-
-def _without_bar(items: Iterable[T], description: str, total: int | None) -> Iterable[T]:
-    return items
 
 
 def _sendable(error: Exception) -> Exception:

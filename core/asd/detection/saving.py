@@ -19,11 +19,12 @@ from asd.detection.config import Choice, Config, ResolvedConfig
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.given import FeaturePipeline, KnownFeatures
 from asd.detection.manifest import Manifest, branches_of
+from asd.detection.members import member_arrays, new_detector, restored_member
 from asd.detection.modelfile import Arrays
-from asd.detection.packing import detector_state, restored_state, share_rows
+from asd.detection.packing import section, share_rows
 from asd.detection.pipeline import Pipeline
 from asd.detection.results import component_call
-from asd.detection.training import FittedBranch, Member, new_detector, new_transform
+from asd.detection.training import FittedBranch
 from asd.errors import AsdError, ConfigError, ModelFileError, PluginError
 from asd_registry import PIPELINE_KINDS, Kind
 from asd_registry.files import remedy
@@ -162,10 +163,7 @@ def arrays_of(branches: Sequence[FittedBranch], *, several: bool) -> Arrays:
     for b, branch in enumerate(branches):
         for k, member in enumerate(branch.members):
             prefix = f"{k}.{b}" if several else str(k)
-            arrays |= {f"{prefix}.transform.{name}": value for name, value in member.transform.get_state().items()}
-            with component_call(member.detector):
-                state = detector_state(member.detector)
-            arrays |= {f"{prefix}.detector.{name}": value for name, value in state.items()}
+            arrays |= {f"{prefix}.{name}": value for name, value in member_arrays(member).items()}
     return arrays
 
 
@@ -229,7 +227,7 @@ def restored_branches(config: ResolvedConfig, runtime: Runtime, states: list[Arr
     """Return the branches from the arrays of each member."""
     branches = []
     for b, (name, part) in enumerate(zip(config.names, config.parts, strict=True)):
-        own = [_section(state, str(b)) if config.branches else state for state in states]
+        own = [section(state, str(b)) if config.branches else state for state in states]
         branches.append(FittedBranch(name, part, [restored_member(part, runtime, state) for state in own]))
     return branches
 
@@ -249,16 +247,3 @@ def _names(config: Any) -> Iterator[str]:
     if isinstance(config, list):
         for part in config:
             yield from _names(part)
-
-
-def restored_member(config: ResolvedConfig, runtime: Runtime, state: Arrays) -> Member:
-    """Return the member from its arrays."""
-    transform = new_transform(config)
-    transform.set_state(_section(state, "transform"))
-    detector = new_detector(config, runtime)
-    detector.set_state(restored_state(detector, _section(state, "detector")))
-    return Member(transform, detector)
-
-
-def _section(arrays: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(f"{prefix}."): value for name, value in arrays.items() if name.startswith(f"{prefix}.")}

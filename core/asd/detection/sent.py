@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,9 @@ Decided = list[tuple[Runtime, Runtime | None]]
 
 @dataclass(frozen=True)
 class Kept:
-    """Which embedding cache: a file's path, or None, the process' own; and its limit in bytes."""
+    """Which embedding cache: its path or address, or None, the process' own; and its limit in bytes."""
 
-    path: Path | None
+    path: Path | str | None
     limit: int
 
     @classmethod
@@ -45,7 +45,8 @@ class Kept:
         """Return what stands for a cache; None: there is none."""
         if cache is None:
             return None
-        return cls(None if cache.path == EmbeddingCache(limit=0).path else cache.path, cache.limit)
+        is_own = not cache.is_shared and cache.path == EmbeddingCache(limit=0).path
+        return cls(None if is_own else cache.path, cache.limit)
 
     def opened(self) -> EmbeddingCache:
         """Return the cache, of this process."""
@@ -113,18 +114,27 @@ def judging_of(model: Model, workers: int, *, cache: bool) -> Shared[Judging]:
     except ModelFileError as error:
         raise ConfigError(f"{error}; so other processes cannot have it: leave --engine out") from error
     manifest = json.loads(json.dumps({**manifest, "created": "-"}))  # one of the same content is the same
-    parts = (manifest, arrays, model.pipeline.runtime, decided_runtimes(model.pipeline), Kept.of(kept), workers)
+    names = [branch.name for branch in model.branches]
+    parts = (manifest, arrays, names, model.pipeline.runtime, decided_runtimes(model.pipeline), Kept.of(kept), workers)
     return Shared(_judging, *parts, here=here, components=components_of(model.config))
 
 
 def _judging(
-    manifest: dict[str, Any], arrays: Any, runtime: Runtime, decided: Decided, kept: Kept | None, workers: int
+    manifest: dict[str, Any],
+    arrays: Any,
+    names: list[str],
+    runtime: Runtime,
+    decided: Decided,
+    kept: Kept | None,
+    workers: int,
 ) -> Judging:
     from asd.detection.model import Model
 
     cache = kept.opened() if kept else None
     # The user's consent, where the model needed one, was given where it was loaded.
     model = Model.of_content("the model", manifest, arrays, runtime=runtime, cache=cache or False, trust=None)
+    # A branch that was given no name is called as its extractor, of which a file keeps the distribution, too.
+    model.branches = [replace(branch, name=name) for branch, name in zip(model.branches, names, strict=True)]
     compute_as(model.pipeline, decided)
     return Judging(model, workers, cache)
 

@@ -10,27 +10,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from asd.contract.create import create, load_class
-from asd.contract.installed import registry
-from asd.contract.interfaces import Detector, Extractor, Reason, Runtime
-from asd.contract.parameters import parameters_of
+from asd.contract.interfaces import Extractor, Reason, Runtime
 from asd.detection.calibration import MINIMUM_RECORDINGS, Calibration
 from asd.detection.config import ResolvedConfig, Steps
 from asd.detection.duplicates import Duplicate, recording_of
 from asd.detection.features import ClipFeatures, Failure, silence
 from asd.detection.fusion import LEAST_CLIPS, BranchScores
-from asd.detection.packing import detector_state, restored_state
+from asd.detection.members import Lessons, Member, members_of
 from asd.detection.piece import Shared
-from asd.detection.pipeline import Pipeline, seeded
+from asd.detection.pipeline import Pipeline
 from asd.detection.pooling import pool_embeddings, pool_scores, pooled_as_if
-from asd.detection.results import clip_errors, component_call, fitted, reasons_of, scores_of
+from asd.detection.results import clip_errors, reasons_of
 from asd.detection.sent import Sent, needs_of, pipeline_of
 from asd.detection.states import States, found_names, state_names
-from asd.detection.transform import FeatureTransform
 from asd.detection.work import over_clips
-from asd.errors import AudioError, CalibrationError, DataError
+from asd.errors import AudioError, CalibrationError
 from asd.progress import track
-from asd.records import Clip, Float32, Float64, Int64, Rows
+from asd.records import Clip, Float32, Float64, Int64
 
 MINIMUM_CLIPS = 5
 """Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
@@ -43,28 +39,6 @@ _TELLING_DIMENSION = 64
 """
 
 _log = logging.getLogger("asd")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A detector with the transform of its features, both learned without the clips that calibrate it."""
-
-    transform: FeatureTransform
-    detector: Detector
-
-    def score(self, values: Float32) -> Float64:
-        """Return a score for each row, float64[n], of features, float32[n, dimension]."""
-        return scores_of(self.detector, self.transformed(values))
-
-    def transformed(self, values: Float32) -> Float32:
-        """Return the features as the detector takes them; errors as for `score`."""
-        expected = len(self.transform.mean)
-        if values.shape[1] != expected:
-            raise DataError(
-                f"the embeddings have {values.shape[1]} values, the model learned from {expected}; use the front end "
-                "and the extractor of the fit, or fit again"
-            )
-        return self.transform.transform(values)
 
 
 Judged = tuple[ClipFeatures, Float64, Float64]
@@ -279,13 +253,11 @@ def learn_branches(
     if config.branches:
         _check_held_out(len(held_out), len(config.branches))
     branches = [FittedBranch(name, part, []) for name, part in zip(config.names, config.parts, strict=True)]
+    rows = [[rows_of(each[b], branch.config) for each in features] for b, branch in enumerate(branches)]
     jobs = [(b, k) for b in range(len(branches)) for k in range(int(fold.max()) + 1)]
-    for b, k in track(jobs, "learning"):
-        learned = np.flatnonzero(fold != k).tolist()
-        values = [rows_of(features[i][b], branches[b].config) for i in learned]
-        counts = [len(each) for each in values]
-        rows = Rows(np.repeat(learned, counts), None if groups is None else np.repeat(groups[learned], counts))
-        branches[b].members.append(_trained(branches[b].config, np.concatenate(values), rows, runtime))
+    lessons = Lessons([branch.config for branch in branches], rows, fold, groups, runtime)
+    for (b, _), member in zip(jobs, track(members_of(lessons, jobs), "learning", len(jobs)), strict=True):
+        branches[b].members.append(member)
     scores = _held_out_scores(branches, features, fold, held_out)
     if not config.branches:
         return branches, replace(plain, scores=scores[:, 0].copy())
@@ -321,20 +293,6 @@ def clip_row(features: Sequence[ClipFeatures], parts: Sequence[Steps]) -> Float6
     return np.concatenate(means)
 
 
-def _trained(config: ResolvedConfig, values: Float32, rows: Rows, runtime: Runtime) -> Member:
-    detector = new_detector(config, runtime)
-    transform = new_transform(config).fit(values)
-    return Member(transform, rounded(fitted(detector, transform.transform(values), rows)))
-
-
-def rounded(detector: Detector) -> Detector:
-    """Return the detector with the arrays that allow it rounded to half precision, as a model file holds them."""
-    with component_call(detector):
-        if detector.half_precision:
-            detector.set_state(restored_state(detector, detector_state(detector)))
-    return detector
-
-
 def fused_calibration(calibration: Calibration, scores: Float64, config: ResolvedConfig) -> Calibration:
     """Return the calibration by scores of several branches, float64[n_clips, n_branches].
 
@@ -358,26 +316,6 @@ def _check_held_out(count: int, branches: int) -> None:
             f"{count} held-out clips: the scores of {branches} branches are compared by {LEAST_CLIPS} or more; record "
             "more clips or raise --folds"
         )
-
-
-def new_transform(config: ResolvedConfig) -> FeatureTransform:
-    """Return the configured transform, unfitted; one that changes nothing for a detector that needs units."""
-    detector = load_class(registry().find("detector", config.detector.name))
-    if issubclass(detector, Detector) and detector.takes_units:
-        return FeatureTransform(standardise=False)
-    return FeatureTransform(standardise=config.standardise, deviation_floor=config.deviation_floor, pca=config.pca)
-
-
-def new_detector(config: ResolvedConfig, runtime: Runtime) -> Detector:
-    """Create the configured detector, unfitted; errors as for `asd.contract.create.create`."""
-    parameters = seeded("detector", config.detector, config.seed)
-    if config.group is not None and "groups" in parameters_of(
-        load_class(registry().find("detector", config.detector.name))
-    ):
-        parameters = {"groups": "labels", **parameters}  # who names the groups wants them to count
-    detector = create("detector", config.detector.name, parameters)
-    detector.runtime = runtime
-    return detector
 
 
 def assign_folds(recording: Sequence[Hashable], folds: int, seed: int) -> npt.NDArray[np.int64]:

@@ -7,12 +7,20 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the folder for files that can be had again: ``ASD_CACHE``, or ``asd`` in the user's cache folder."""
-    if chosen := os.environ.get("ASD_CACHE"):
+    """Return the folder for files that can be had again: ``ASD_CACHE``, or ``asd`` in the user's cache folder.
+
+    Where ``ASD_CACHE`` is an address, only embeddings are there: other files are needed on this computer.
+    """
+    if (chosen := os.environ.get("ASD_CACHE")) and not is_address(chosen):
         return Path(chosen).expanduser().absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("asd", appauthor=False)
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address such as ``s3://bucket/folder``, and no folder's path."""
+    return "://" in text
 
 
 def settings_folder() -> Path:

@@ -1,0 +1,152 @@
+"""One embedding cache for several computers: on a network drive, or in an object store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asd.detection.embeddings import EmbeddingCache, cache_from
+from asd.detection.shared_cache import FOLDER
+from asd.files import objects
+from asd.files.folders import cache_folder
+from asd.files.objects import is_on_network, objects_at
+
+VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
+START = np.arange(3, dtype=np.float64)
+DESCRIBED = json.dumps({"frontend": {"name": "a:b"}, "extractor": {"name": "a:c"}, "runtime": {"precision": "fp32"}})
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """Return an address in a bucket of a real server that speaks S3."""
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    server = pytest.importorskip("moto.server", reason="needs moto's server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    import fsspec
+
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(zip(names, ("key", "secret", f"http://{host}:{port}", "us-east-1"), strict=True))
+    fsspec.filesystem("s3").mkdir("plant")
+    yield "s3://plant/kept"
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    if request.param == "folder":
+        return tmp_path / "drive" / FOLDER
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    if request.param == "memory":
+        return f"memory://{tmp_path.name}/kept"
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+def test_what_one_keeps_another_finds(place: Any) -> None:
+    one, other = EmbeddingCache(place, 10**9), EmbeddingCache(place, 10**9)
+    assert other.load("ab12") is None
+    one.store("ab12", DESCRIBED, VALUES, START, {"seconds": 1.5, "notes": ["ä"]})
+    values, start, facts = other.load("ab12") or pytest.fail("not found")
+    assert (values.tobytes(), start.tobytes()) == (VALUES.tobytes(), START.tobytes())
+    assert facts == {"seconds": 1.5, "notes": ["ä"]}
+    one.remember("asked", DESCRIBED)
+    assert other.recall("asked") == json.loads(DESCRIBED)
+    assert other.recall("something else") is None
+    (usage,) = other.usage()
+    assert usage.clips == 1
+    assert other.prune(unused_days=1) == 0
+    assert other.prune(max_bytes=0) == 1
+    assert one.load("ab12") is None
+    assert other.recall("asked") is None
+    assert one.usage() == []
+
+
+def test_a_damaged_entry_is_computed_again(place: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cache = EmbeddingCache(place, 10**9)
+    cache.store("ab12", DESCRIBED, VALUES, START, {})
+    kept = objects_at(place)
+    content = bytearray(kept.get("ab/ab12") or b"")
+    content[-1] ^= 1
+    kept.put("ab/ab12", bytes(content))
+    assert cache.load("ab12") is None
+    kept.put("ab/ab12", bytes(content[:40]))
+    assert cache.load("ab12") is None
+    own = [record for record in caplog.records if record.name == "asd"]
+    assert [record.getMessage().partition(": ")[2] for record in own] == [
+        "holds damaged entries; they are computed again; is the drive sound?"
+    ]
+    cache.store("ab12", DESCRIBED, VALUES, START, {})
+    assert cache.load("ab12") is not None
+
+
+def test_two_processes_on_one_folder_do_no_harm(tmp_path: Path) -> None:
+    """Both write and read the same entries at the same time; a third one prunes."""
+    script = """
+import sys, numpy as np
+from pathlib import Path
+from asd.detection.embeddings import EmbeddingCache
+cache = EmbeddingCache(Path(sys.argv[1]), 10**9)
+for n in range(300):
+    key = f"{n % 20:04x}"
+    cache.store(key, '{"a": 1}', np.full((50, 40), n % 20, np.float32), np.zeros(50), {"n": n % 20})
+    found = cache.load(key)
+    assert found is None or (found[0] == n % 20).all() and found[2] == {"n": n % 20}
+    if sys.argv[2] == "2" and n % 50 == 0:
+        cache.prune(max_bytes=10_000)
+"""
+    place = tmp_path / FOLDER
+    command = [sys.executable, "-W", "error", "-c", script, str(place)]
+    running = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE) for number in range(3)]
+    assert [process.communicate()[1] for process in running] == [b""] * 3
+    assert [process.returncode for process in running] == [0] * 3
+    assert not list(place.rglob("*.part"))
+
+
+def test_the_drive_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "share" / "asd"))
+    assert not EmbeddingCache().is_shared
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path}/share nfs4 rw 0 0\n")
+    monkeypatch.setattr(objects, "_MOUNTS", mounts)
+    assert is_on_network(tmp_path / "share" / "asd")
+    assert not is_on_network(tmp_path / "shared")
+    assert EmbeddingCache().path == tmp_path / "share" / "asd" / FOLDER
+    assert EmbeddingCache().is_shared
+
+
+def test_an_address_is_for_embeddings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASD_CACHE", "s3://plant/kept")
+    assert EmbeddingCache().path == f"s3://plant/kept/{FOLDER}"
+    assert "plant" not in str(cache_folder())
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("nosuch://x/y", "Protocol not known: nosuch"),
+        ("s3://no-such-bucket-here/x", "the embedding cache cannot be used"),
+    ],
+)
+def test_one_that_cannot_be_used_is_told_once(
+    address: str, reason: str, bucket: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASD_CACHE", address)
+    monkeypatch.setenv("ASD_CACHE_SIZE", "1GB")
+    cache = cache_from(True)
+    assert cache is not None
+    for _ in range(3):
+        cache.store("ab12", DESCRIBED, VALUES, START, {})
+    (record,) = [record for record in caplog.records if record.name == "asd"]
+    assert reason in record.getMessage()
+    assert record.getMessage().endswith("; going on without the cache")
