@@ -47,16 +47,6 @@ class _Log(logging.Handler):
         self._lines.append(text.split('"')[1] if '"' in text else text)
 
 
-def new_clients() -> None:
-    """Let clients of S3 be made anew, so that they see what the environment says now."""
-    import s3fs
-
-    from asd.files import filesystems
-
-    filesystems._created.cache_clear()
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
 @contextmanager
 def s3_server(patch: Any) -> Iterator[Store]:
     """Run an S3 server; `patch` sets what clients need in the environment."""
@@ -81,12 +71,10 @@ def s3_server(patch: Any) -> Iterator[Store]:
     }.items():
         patch.setenv(name, value)
     requests.post(f"{url}/moto-api/reset", timeout=10)  # what another module left in this process
-    new_clients()
     try:
         yield Store(fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True), url, lines)
     finally:
         server.stop()
-        new_clients()
         log.removeHandler(handler)
         log.propagate = propagated
 

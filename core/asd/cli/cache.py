@@ -55,6 +55,7 @@ def show(as_json: bool, verbose: bool) -> None:
 def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
     """Remove embeddings that are not needed; they are computed again when they are."""
     from asd.detection.embeddings import EmbeddingCache
+    from asd.files import known
 
     if not everything and unused_days is None and max_size is None:
         raise ConfigError("asd cache prune: say what to remove: --unused-days DAYS, --max-size MB or --all")
@@ -63,6 +64,7 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     with reporting(verbose):
         removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.path.exists() else 0
     if everything:
+        known.remove_all()
         for file in kept.path.parent.glob("embeddings*.sqlite*"):
             if not file.name.startswith(kept.path.name):
                 file.unlink()

@@ -394,10 +394,10 @@ class Model(ShownModel):
             arrays |= {f"reference.{name}": array for name, array in self.reference.arrays().items()}
         arrays = share_rows(arrays | saving.arrays_of(self.branches, several=calibration.branches is not None))
         manifest = self._manifest()
-        path = path if isinstance(path, OutputFile) else as_path(path)
-        checked(str(path), manifest, arrays)
-        modelfile.write(path, manifest, arrays)
-        consent.remember_fitted(str(path), manifest, arrays)
+        place = path if isinstance(path, OutputFile) else as_path(path)
+        checked(str(place), manifest, arrays)
+        modelfile.write(place, manifest, arrays)
+        consent.remember_fitted(str(place), manifest, arrays)
 
     def weights(self) -> dict[str, str]:
         """Return the SHA-256 of each weight file that it was fitted with."""
@@ -457,14 +457,13 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        embeddings = cache_from(cache)
         path = as_path(path)
         content, arrays = modelfile.read(path)
         manifest = checked(str(path), content, arrays)
         saving.check_plugins(path, manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(path, manifest, runtime or Runtime(), embeddings)
+            pipeline = saving.restored_pipeline(path, manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
@@ -492,10 +491,9 @@ class Model(ShownModel):
         ModelFileError
             If the weights are others.
         """
-        if self._pinned_weights is None:
-            return
-        present = self.pipeline.weight_hashes()
-        for name, sha256 in self._pinned_weights.items():
+        pinned = self._pinned_weights or {}
+        present = self.pipeline.weight_hashes() if pinned else {}
+        for name, sha256 in pinned.items():
             if present.get(name) != sha256:
                 raise ModelFileError(
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
