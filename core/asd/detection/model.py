@@ -491,9 +491,8 @@ class Model(ShownModel):
         ModelFileError
             If the weights are others.
         """
-        pinned = self._pinned_weights or {}
-        present = self.pipeline.weight_hashes() if pinned else {}
-        for name, sha256 in pinned.items():
+        present = self.pipeline.weight_hashes() if self._pinned_weights else {}
+        for name, sha256 in (self._pinned_weights or {}).items():
             if present.get(name) != sha256:
                 raise ModelFileError(
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "
