@@ -7,6 +7,7 @@ import email.utils
 import hashlib
 import io
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class _Log(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = re.sub(r"\x1b\[\d*m", "", record.getMessage())  # colours of the status
         self._lines.append(text.split('"')[1] if '"' in text else text)
 
 
