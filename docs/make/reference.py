@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
     "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
     "ASD_SETTINGS": "Folder for what you decided, such as the models you trust, instead of the user's own.",
+    "ASD_SPOOL": "Folder for whole copies of large files at addresses (`s3://…`), instead of one in the cache folder.",
+    "ASD_SPOOL_SIZE": "What these copies may take, such as `500MB`; default: `2GB`; `0`: none are made.",
 }
 
 

@@ -2,8 +2,8 @@
 
 python tests/benchmarks/cluster_grid.py [--engines local:1 local:2] [--rounds 2] [--clips 60]
 
-To hold: efficiency of two single-thread workers at least 0.9. By the clock it is (seconds with one) / (2 * seconds with
-two). On a computer with other load, processor time says more: (seconds of the one) / (2 * seconds of the busier of two).
+To hold: efficiency of two single-thread workers at least 0.9. By the clock it is (seconds with one) / (2 * seconds
+with two). On a computer with other load, processor time says more: (seconds of the one) / (2 * of the busier of two).
 """
 
 from __future__ import annotations
