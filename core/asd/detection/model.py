@@ -13,7 +13,7 @@ import numpy as np
 from asd.contract.interfaces import Reason, Runtime
 from asd.detection import consent, modelfile, saving
 from asd.detection.calibration import Calibration, Decision, notes_on_length
-from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes, of_branch, say_precision
+from asd.detection.conditions import Conditions, NoteCount, computed_with, count_notes
 from asd.detection.config import Config, ResolvedConfig
 from asd.detection.cutting import Segment, clips_given
 from asd.detection.duplicates import Duplicate, find_duplicates
