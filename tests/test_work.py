@@ -145,7 +145,8 @@ def test_an_item_whose_process_dies_each_time() -> None:
 
 
 @pytest.mark.usefixtures("_engine")
-def test_results_as_they_are_done() -> None:
+def test_results_as_they_are_done(engine: LocalEngine) -> None:
+    engine.everywhere(os.getpid)  # both have started
     assert list(each(square, 1, [5, 1, 2], in_order=False))[-1] == 25
 
 

@@ -43,7 +43,7 @@ def warning(text: str, clips: Sequence[Clip]) -> Iterator[int]:
 def square(factor: int, item: int) -> int:
     """Return the square of an item; 5 takes long, 7 ends the process."""
     if item == 5:
-        time.sleep(0.3)
+        time.sleep(1)
     if item == 7:
         os._exit(3)
     return factor * item * item
