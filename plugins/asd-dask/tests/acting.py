@@ -6,6 +6,7 @@ of metadata that the tests write (see `installed`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -16,7 +17,12 @@ from typing import Any
 import numpy as np
 
 from asd.plugin import Audio, Extractor, Frontend, Representation, Windows
-from asd_registry import ComponentSpec, hookimpl
+from asd_registry import ComponentSpec, WeightFile, hookimpl
+
+CONTENT = bytes(range(256)) * 100
+WEIGHT = WeightFile(
+    name="bands.bin", licence="MIT", sha256=hashlib.sha256(CONTENT).hexdigest(), url="https://example.org/bands.bin"
+)
 
 
 def installed(folder: Path, version: str = "1.0") -> Path:
@@ -72,5 +78,6 @@ def act(*, poisoned: bool) -> None:
 def asd_components() -> Iterator[ComponentSpec]:
     yield ComponentSpec(kind="frontend", name="halves", summary="Halves.", licence="MIT", target="acting:Halves")
     yield ComponentSpec(
-        kind="extractor", name="spectrum", summary="Bands.", licence="MIT", target="acting:Spectrum", frontend="halves"
-    )
+        kind="extractor", name="spectrum", summary="Bands.", licence="MIT", target="acting:Spectrum",
+        frontend="halves", weights=(WEIGHT,),
+    )  # fmt: skip

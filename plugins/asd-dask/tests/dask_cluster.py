@@ -69,6 +69,9 @@ class Cluster:
     def logged(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("process-*/log")))
 
+    def log_of(self, process: subprocess.Popen[bytes]) -> str:
+        return (self.folder / f"process-{self.processes.index(process)}" / "log").read_text(errors="replace")
+
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a process with all its children, and forget it."""
         with contextlib.suppress(ProcessLookupError):

@@ -21,6 +21,7 @@ from dask_cluster import Cluster, until
 
 ASD = Path(sys.executable).parent / "asd"
 HERE = Path(__file__).resolve().parent
+pytestmark = pytest.mark.slow
 PIPELINE = ("--extractor", "spectrum", "--detector", "mahalanobis")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,9 +48,14 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(plant: Path) -> dict[str, str]:
     paths = [str(plant / "site"), str(HERE), os.environ.get("PYTHONPATH", "")]
     return {
-        **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "ASD_TEST_ACT": str(plant / "act"),
-        "OMP_NUM_THREADS": "1", "ASD_CACHE": str(plant / "cache"), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
-    }  # fmt: skip
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "ASD_TEST_ACT": str(plant / "act"),
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),  # as Dask sets them
+        "ASD_CACHE": str(plant / "cache"),
+        "ASD_CACHE_SIZE": "1GB",
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,11 @@ def cluster(plant: Path, environment: dict[str, str], tmp_path_factory: pytest.T
     for name in ("first", "second"):
         started.worker(
             path=(plant / "site",),
-            environment={"ASD_TEST_ACT": environment["ASD_TEST_ACT"], "ASD_TEST_WORKER": name, "ASD_CACHE_SIZE": "0"},
+            environment={
+                "ASD_TEST_ACT": environment["ASD_TEST_ACT"],
+                "ASD_TEST_WORKER": name,
+                "ASD_CACHE": str(plant / "theirs"),
+            },
         )
     until(lambda: started.logged().count("Registered to") == 2)
     yield started
@@ -155,6 +165,19 @@ def workers_below(process: int) -> list[int]:
     return [each.pid for each in below if "spawn_main" in " ".join(each.cmdline())]
 
 
+def test_a_worker_with_another_version_of_a_plugin_is_refused_at_the_start(
+    run: Run, plant: Path, cluster: Cluster, local: dict[str, str]
+) -> None:
+    other = cluster.worker("--no-nanny", path=(acting.installed(plant / "other", "2.0"),))
+    until(lambda: "Registered to" in cluster.log_of(other))
+    done = run("score", "local.asd", "today", "--no-cache", "--scheduler", cluster.address)
+    cluster.kill(other)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(
+        r"worker tcp://\S+: has acting 2.0, the process that asks for the work has 1.0: pip inst", done.stderr
+    )
+
+
 def test_a_straggler_holds_nobody_up(
     run: Run, cluster: Cluster, local: dict[str, str], acts: Callable[[str], object]
 ) -> None:
@@ -163,6 +186,18 @@ def test_a_straggler_holds_nobody_up(
     done = run("score", "local.asd", "today", "--json", "--no-cache", "--scheduler", cluster.address)
     assert done.stdout == local["today"]
     assert time.monotonic() - began < 0.5 * 40  # what the slow one alone would take
+
+
+def test_weights_that_a_worker_lacks_are_sent_to_it(
+    run: Run, plant: Path, cluster: Cluster, local: dict[str, str]
+) -> None:
+    here, there = (plant / folder / "weights" / acting.WEIGHT.name for folder in ("cache", "theirs"))
+    here.parent.mkdir(parents=True, exist_ok=True)
+    here.write_bytes(acting.CONTENT)
+    assert not there.exists()
+    done = run("score", "local.asd", "today", "--json", "--no-cache", "--scheduler", cluster.address)
+    assert done.stdout == local["today"], done.stderr
+    assert there.read_bytes() == acting.CONTENT
 
 
 TLS = "DASK_DISTRIBUTED__COMM__TLS__"
@@ -174,7 +209,7 @@ TLS = "DASK_DISTRIBUTED__COMM__TLS__"
         (
             "tcp://127.0.0.1:1",
             {},
-            r"no scheduler answered within 5 s \(ConnectionRefusedError: .*\); is 'dask scheduler'",
+            r"no scheduler answered within 5 s \(.*\); is 'dask scheduler'",
         ),
         ("tls://127.0.0.1:1", {}, r"the certificates that Dask's configuration names .* cannot be used: .*TLS expects"),
         (
@@ -213,7 +248,8 @@ def test_ctrl_c_ends_the_processes_of_this_computer_and_keeps_what_is_done(
     until(lambda: read(plant) > 8)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
+    assert process.returncode == 2
+    assert err.endswith("asd: error: interrupted; nothing was written\n"), err
     assert not [line for line in err.splitlines() if "Traceback" in line or "distributed" in line], err
     until(lambda: not group(process.pid), 5)
     assert not (plant / "stopped.npz").exists()
@@ -254,19 +290,18 @@ def test_a_scheduler_that_dies_is_one_line_and_what_is_done_is_kept(
 ) -> None:
     acts("be slow")
     command = [ASD, "embed", "today", "-o", "lost.npz", "--extractor", "spectrum", "--scheduler", cluster.address]
-    own = {**environment, "ASD_CACHE": str(plant / "kept")}
-    with subprocess.Popen(command, cwd=plant, env=own, text=True, stdout=-1, stderr=-1) as process:
+    with subprocess.Popen(command, cwd=plant, env=environment, text=True, stdout=-1, stderr=-1) as process:
         until(lambda: read(plant) > 12)
         cluster.close()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert re.search(
-        rf"asd: scheduler {cluster.address}: lost while it was at work .*; what is done is kept: start the", err
+        rf"asd: error: scheduler {cluster.address}: lost while it was at work .*; what is done is kept: start the", err
     )
     assert "Traceback" not in err
     assert "distributed" not in err
     assert not (plant / "lost.npz").exists()
     before = read(plant)
-    done = run("embed", "today", "-o", "lost.npz", "--extractor", "spectrum", ASD_CACHE=str(plant / "kept"))
+    done = run("embed", "today", "-o", "lost.npz", "--extractor", "spectrum", ASD_CACHE=str(plant / "theirs"))
     assert done.returncode == 0
-    assert 0 < read(plant) - before < 40  # the others are in the cache
+    assert 0 < read(plant) - before < 40  # the others are in the workers' cache

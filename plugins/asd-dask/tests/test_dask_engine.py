@@ -18,6 +18,7 @@ from distributed import Client
 from asd.errors import EngineError, PluginError, WorkerLost
 from asd_dask.engine import DaskEngine
 
+pytestmark = pytest.mark.slow
 DAY = 86_400
 
 

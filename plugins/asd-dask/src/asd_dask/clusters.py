@@ -24,8 +24,6 @@ from tornado.websocket import WebSocketError
 from asd.errors import EngineError
 from asd_dask.quiet import quiet
 
-START = "is 'dask scheduler' running there, and can this computer reach it"
-
 
 @contextmanager
 def opened(scheduler: str | None, given: Client | Cluster | None, patience: float) -> Iterator[Client]:
@@ -87,6 +85,7 @@ def _local(scheduler: str) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,  # a process that is large for a moment is not ended, as without Dask
                 silence_logs=logging.CRITICAL + 1,
+                preload=["asd_dask.preload"],
             )
     except (RuntimeError, OSError) as error:
         raise EngineError(
@@ -111,8 +110,9 @@ def _remote(scheduler: str, patience: float) -> Iterator[Client]:
         ) from None
     except (OSError, ValueError, RuntimeError, WebSocketError) as error:
         raise EngineError(
-            f"scheduler {scheduler}: no scheduler answered within {patience:g} s ({reason_of(error)}); {START}, an "
-            f"encrypted one by tls://HOST:PORT? Or use --scheduler local:N for worker processes on this computer"
+            f"scheduler {scheduler}: no scheduler answered within {patience:g} s ({reason_of(error)}); is 'dask "
+            "scheduler' running there, and can this computer reach it (an encrypted one by tls://HOST:PORT)? "
+            "Worker processes on this computer: --scheduler local:N"
         ) from None
     with client:
         yield client
@@ -152,4 +152,4 @@ def reason_of(error: BaseException) -> str:
     """Return in one line why."""
     error = error.__cause__ or error
     text = str(error).strip().splitlines()
-    return text[0].rpartition("object at ")[2].partition(">: ")[2] or text[0] if text else "it says nothing"
+    return text[0].rpartition("object at ")[2].partition(">: ")[2] or text[0] if text else type(error).__name__

@@ -354,7 +354,10 @@ class DaskEngine(WorkEngine):
         self._check_imports()
         if not self._workers:
             raise EngineError(f"scheduler {self._name}: it has no worker; start some: dask worker {self._name}")
-        tasks = {address: self._submit(function, args, {}, address) for address in self._workers}
+        from asd_dask.pieces import apply
+
+        shared = self.scatter(args)  # the scheduler has them once, not once for each worker
+        tasks = {address: self._submit(apply, (function, shared), {}, address) for address in self._workers}
         results = {}
         while tasks:
             self.wait(tasks.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ def run(token: str, folder: str, call: bytes) -> Any:
         with suppress(OSError):
             os.chdir(folder)
         function, args = deserialize_bytes(call)
-        return function(*(fetched(each) if isinstance(each, Shared) else each for each in args))
+        return function(*args) if function is apply else function(*map(fetched, args))
 
 
 @contextmanager
@@ -67,18 +67,28 @@ def _marked(token: str) -> Iterator[None]:
         mark.clear()
 
 
-def fetched(shared: Shared) -> Any:
-    """Return the value that `shared` stands for."""
+def apply(function: Callable[..., Any], arguments: Shared) -> Any:
+    """Call a function with shared arguments, which may be large and are not kept."""
+    return function(*map(fetched, _content(arguments)))
+
+
+def fetched(shared: Any) -> Any:
+    """Return the value that a `Shared` stands for, and anything else as it is."""
+    if not isinstance(shared, Shared):
+        return shared
     if shared.name not in _held:
-        try:
-            content = Variable(shared.name).get(timeout=30)
-        except TimeoutError:
-            raise EngineError(
-                f"worker {get_worker().address}: the scheduler has lost {shared.name}, what the pieces share, as one "
-                "does that was restarted: run the command again; what is done is kept"
-            ) from None
-        _held[shared.name] = deserialize_bytes(content)
+        _held[shared.name] = _content(shared)
         while len(_held) > MOST_HELD:
             _held.popitem(last=False)
     _held.move_to_end(shared.name)
     return _held[shared.name]
+
+
+def _content(shared: Shared) -> Any:
+    try:
+        return deserialize_bytes(Variable(shared.name).get(timeout=30))
+    except TimeoutError:
+        raise EngineError(
+            f"worker {get_worker().address}: the scheduler has lost {shared.name}, what the pieces share, as one does "
+            "that was restarted: repeat the command; what is done is kept"
+        ) from None
