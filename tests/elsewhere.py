@@ -7,6 +7,7 @@ import email.utils
 import hashlib
 import io
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,18 +44,8 @@ class _Log(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = re.sub(r"\x1b\[\d*m", "", record.getMessage())  # colours of the status
         self._lines.append(text.split('"')[1] if '"' in text else text)
-
-
-def new_clients() -> None:
-    """Let clients of S3 be made anew, so that they see what the environment says now."""
-    import s3fs
-
-    from asd.files import filesystems
-
-    filesystems._created.cache_clear()
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @contextmanager
@@ -81,12 +72,10 @@ def s3_server(patch: Any) -> Iterator[Store]:
     }.items():
         patch.setenv(name, value)
     requests.post(f"{url}/moto-api/reset", timeout=10)  # what another module left in this process
-    new_clients()
     try:
         yield Store(fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True), url, lines)
     finally:
         server.stop()
-        new_clients()
         log.removeHandler(handler)
         log.propagate = propagated
 

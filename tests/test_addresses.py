@@ -317,6 +317,15 @@ def test_the_network_may_be_forbidden(memory: fsspec.AbstractFileSystem, monkeyp
     monkeypatch.setenv("ASD_OFFLINE", "1")
     memory.pipe_file("/x.wav", b"1")
     assert as_path("memory://x.wav").read_bytes() == b"1"
+    for url in (
+        "http://localhost/x",
+        "http://me:s3cret@127.0.0.1:80/x",
+        "https://[::1]:8/x",
+        "zip://x::http://127.0.0.1/x",
+    ):
+        assert not Address.of(url).needs_network
+    for url in ("http://localhost.evil/x", "http://127.0.0.1@evil/x", "http://10.0.0.1/x"):
+        assert Address.of(url).needs_network
     for url in ("s3://bucket/x.wav", "https://me:s3cret@host/x.wav", "zip://x.wav::s3://bucket/x.zip", "hf://a/b/c"):
         with pytest.raises(RemoteError, match=r"^\S+: the network is forbidden \(ASD_OFFLINE or --offline\)") as raised:
             as_path(url).read_bytes()

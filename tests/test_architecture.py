@@ -104,7 +104,7 @@ def test_rooms_import_downwards_without_a_circle() -> None:
 def test_the_house_stays_small() -> None:
     # The rooms `sklearn` and `client` stand beside the others: scikit-learn's estimator, and `asd serve` from outside.
     assert len(rooms()) <= 16, sorted(rooms())
-    assert sum(map(len, rooms().values())) <= 56
+    assert sum(map(len, rooms().values())) <= 57
 
 
 def _outside() -> list[Path]:

@@ -6,63 +6,23 @@ import contextlib
 import csv
 import io
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-import soundfile
 
 import asd
-from asd.detection.fleet_index import INDEX, Index, Machine, file_name, read_index
+from asd.detection.fleet_index import INDEX, Machine, file_name, read_index
 from asd.detection.fleet_store import opened
 from asd.errors import AsdError, ConfigError, DataError, ModelFileError
 from asd.experiment import using_engine
+from fleet_sound import OPTIONS, PIPELINE, error, hum, plant, run, same_arrays, times
 
-ASD = Path(os.environ["ASD_COMMAND"])
-INSTALLED = Path(sys.executable).with_name("asd")
-PIPELINE: dict[str, Any] = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
-OPTIONS = [item for name, value in PIPELINE.items() for item in (f"--{name.replace('_', '-')}", value)]
-RATE = 8000
 MACHINES = {"fan 1": 150, "Fan 1": 250, "pump/2": 350}
 """Their frequencies; the second name differs in capitals alone, the third is no file name."""
-
-
-def run(*arguments: str | Path, code: int = 0, **how: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([ASD, *arguments], capture_output=True, text=True, check=False, **how)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def error(*arguments: str | Path, **how: Any) -> str:
-    """Return the one line of an error with exit code 2."""
-    done = run(*arguments, code=2, **how)
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("asd: error: ")]
-    return line.removeprefix("asd: error: ")
-
-
-def hum(path: Path, frequency: float, seed: int, *, whine: float = 0.0, gain: float = 1.0) -> Path:
-    moment = np.arange(RATE) / RATE
-    sound = 0.1 * np.sin(2 * np.pi * frequency * moment) + np.random.default_rng(seed).normal(0, 0.02, RATE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, gain * (sound + whine * np.sin(2 * np.pi * 2500 * moment)), RATE)
-    return path
-
-
-def plant(folder: Path, machines: dict[str, float], clips: int = 6) -> Path:
-    for number, (name, frequency) in enumerate(machines.items()):
-        for clip in range(clips):
-            hum(folder / name / f"{clip}.wav", frequency, 100 * number + clip)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +51,6 @@ def fitted(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def same_arrays(one: asd.Model, other: asd.Model) -> bool:
-    """Return whether two models hold the same, bit for bit."""
-    first, second = one.content()[1], other.content()[1]
-    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
-
-
-def times(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.asd")}
-
-
 def test_each_machine_gets_the_model_that_a_fit_of_its_own_gives(manifest: Path, fitted: Path) -> None:
     models = asd.Models.load(fitted)
     assert set(models) == set(MACHINES)
@@ -110,10 +60,7 @@ def test_each_machine_gets_the_model_that_a_fit_of_its_own_gives(manifest: Path,
         assert np.array_equal(models[name].calibration.scores, alone.calibration.scores)
         assert models[name].training == alone.training
         assert models[name].full_config() == alone.full_config()
-        for (_, one), (_, other) in zip(
-            *(sorted(each.content()[1].items()) for each in (models[name], alone)), strict=True
-        ):
-            assert np.array_equal(one, other)
+        assert same_arrays(models[name], alone)
 
 
 def test_a_machine_that_cannot_be_learned_is_a_row(manifest: Path, tmp_path: Path) -> None:
@@ -279,76 +226,6 @@ class TestFolders:
             asd.fit([np.zeros(8000)] * 6, rate=8000, by="folder", **PIPELINE)
 
 
-class TestAgain:
-    @pytest.fixture
-    def there(self, tmp_path: Path) -> Path:
-        plant(tmp_path / "plant", {"a": 150, "b": 250})
-        self.fit(tmp_path)
-        return tmp_path
-
-    @staticmethod
-    def fit(place: Path, **options: Any) -> asd.Models:
-        return asd.fit(place / "plant", by="folder", folder=place / "m", **{**PIPELINE, **options})
-
-    def changed(self, there: Path, **options: Any) -> set[str]:
-        before = times(there / "m")
-        self.fit(there, **options)
-        after = times(there / "m")
-        return {name for name in after if after[name] != before.get(name)}
-
-    def test_nothing_changed_nothing_done(self, there: Path) -> None:
-        assert self.changed(there) == set()
-
-    def test_force_fits_all(self, there: Path) -> None:
-        assert self.changed(there, force=True) == {"a.asd", "b.asd"}
-
-    def test_another_configuration_fits_all(self, there: Path) -> None:
-        assert self.changed(there, folds=3) == {"a.asd", "b.asd"}
-
-    def test_a_recording_more(self, there: Path) -> None:
-        hum(there / "plant" / "a" / "more.wav", 150, 99)
-        assert self.changed(there) == {"a.asd"}
-
-    def test_a_recording_of_other_content(self, there: Path) -> None:
-        hum(there / "plant" / "b" / "0.wav", 250, 99)
-        assert self.changed(there) == {"b.asd"}
-
-    def test_a_model_file_that_is_gone(self, there: Path) -> None:
-        (there / "m" / "a.asd").unlink()
-        assert self.changed(there) == {"a.asd"}
-
-    def test_a_new_machine_is_added_and_the_others_stay(self, there: Path) -> None:
-        plant(there / "plant", {"c": 350})
-        shutil.rmtree(there / "plant" / "a")
-        assert self.changed(there) == {"c.asd"}
-        assert set(asd.Models.load(there / "m")) == {"a", "b", "c"}
-
-    def test_recordings_that_were_copied_or_moved_are_the_same(self, there: Path) -> None:
-        shutil.copytree(there / "plant", there / "copy")
-        shutil.rmtree(there / "plant")
-        (there / "copy").rename(there / "plant")
-        (there / "plant" / "a" / "0.wav").rename(there / "plant" / "a" / "zero.wav")
-        assert self.changed(there) == set()
-
-    def test_a_fit_that_fails_leaves_the_former_model_and_is_tried_again(self, there: Path) -> None:
-        for path in sorted((there / "plant" / "a").iterdir())[2:]:
-            path.unlink()
-        assert self.changed(there) == set()
-        models = asd.Models.load(there / "m")
-        assert models.machines["a"].state == "failed"
-        assert list(models.errors) == ["a"]
-        assert all(verdict.ok for verdict in models.score(there / "plant"))
-        plant(there / "plant", {"a": 150})
-        assert self.changed(there) == {"a.asd"}
-        assert asd.Models.load(there / "m").errors == {}
-
-    def test_an_unreadable_machine_does_not_stop_the_others(self, there: Path) -> None:
-        shutil.rmtree(there / "m")
-        for path in (there / "plant" / "a").iterdir():
-            path.write_bytes(b"no sound")
-        assert set(self.fit(there)) == {"b"}
-
-
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -492,47 +369,13 @@ def test_another_rate_of_false_alarms(manifest: Path, fitted: Path) -> None:
     assert "1 false alarms per hour cannot be promised from 6 held-out clips" in text
 
 
-KILLER = """
-import os
-from asd.plugin import CheckedDetector
-from asd_registry import ComponentSpec, hookimpl
-
-
-class Killer(CheckedDetector):
-    \"\"\"Kills its process where the sound is loud, as a fault of a library may.\"\"\"
-
-    def _learn(self, features):
-        if features.mean() > -20:
-            os.kill(os.getpid(), 9)
-        self.mean = features.mean(axis=0)
-
-    def _score(self, features):
-        return ((features - self.mean) ** 2).mean(axis=1)
-
-    def get_state(self):
-        return {"mean": self.mean}
-
-    def set_state(self, state):
-        self.mean = state["mean"]
-
-
-@hookimpl
-def asd_components():
-    yield ComponentSpec(kind="detector", name="killer", summary="kills", target=f"{__name__}:Killer", licence="MIT")
-"""
-
-
-def test_a_machine_that_kills_its_workers_is_a_row(tmp_path: Path) -> None:
-    plant(tmp_path / "plant", {"a": 150, "b": 250, "c": 350})
-    for path in (tmp_path / "plant" / "b").iterdir():
-        hum(path, 250, 1 + int(path.stem), gain=6)
-    (tmp_path / "killer.py").write_text(KILLER)
-    options = ("--extractor", "sound-level", "--detector", "killer", "--no-standardise", "--pca", "none")
-    how = ("--plugin-file", tmp_path / "killer.py", "--engine", "local", "--scheduler", "local:2", "--json")
-    done = run("fit", tmp_path / "plant", "--by", "folder", "-o", tmp_path / "m", *options, *how)
-    said = json.loads(done.stdout)
-    assert said["summary"] == {"fitted": 2, "unchanged": 0, "failed": 1, "of_no_machine": 0}
-    assert "that was its second try" in said["machines"]["b"]["error"]
+def test_another_rate_is_for_one_call(manifest: Path, fitted: Path) -> None:
+    with asd.Models.load(fitted) as models:
+        held = models["fan 1"]
+        list(models.score(manifest, false_alarms_per_hour=1200))
+        assert models.decisions["fan 1"].false_alarms_per_hour == 1200
+        assert models["fan 1"] is held
+        assert held.decision.false_alarms_per_hour == pytest.approx(3600 / 7)
 
 
 def test_workers_of_an_engine_fit_and_score_the_same(manifest: Path, fitted: Path, tmp_path: Path) -> None:
@@ -541,74 +384,10 @@ def test_workers_of_an_engine_fit_and_score_the_same(manifest: Path, fitted: Pat
         verdicts = list(models.score(manifest))
     here = asd.Models.load(fitted)
     for name in here:
-        for (_, one), (_, other) in zip(
-            *(sorted(each[name].content()[1].items()) for each in (models, here)), strict=True
-        ):
-            assert np.array_equal(one, other)
+        assert same_arrays(models[name], here[name])
     assert [each.to_dict() for each in verdicts] == [each.to_dict() for each in here.score(manifest)]
     assert models.decisions == here.decisions
     assert models.errors == here.errors
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a fit of machines that takes a while, and wait until the first models are there."""
-    plant(tmp_path / "plant", {f"machine{number:02d}": 100 + 20 * number for number in range(40)})
-    command = [INSTALLED, "fit", tmp_path / "plant", "--by", "folder", "-o", tmp_path / "m", *OPTIONS]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 60
-        while len(list((tmp_path / "m").glob("*.asd"))) < 2:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(running: subprocess.Popen[str], tmp_path: Path) -> None:
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate()
-    assert running.returncode == 2
-    models = asd.Models.load(tmp_path / "m")
-    assert 2 <= len(models) < 40
-    assert f"asd: error: interrupted; {len(models)} of 40 machines were fitted and are in {tmp_path / 'm'}" in said
-    before = times(tmp_path / "m")
-    assert len(asd.fit(tmp_path / "plant", by="folder", folder=tmp_path / "m", **PIPELINE)) == 40
-    after = times(tmp_path / "m")
-    assert {name: after[name] for name in before} == before
-
-
-@pytest.mark.slow
-def test_after_a_kill_the_same_command_goes_on(running: subprocess.Popen[str], tmp_path: Path) -> None:
-    running.kill()
-    running.communicate()
-    index = read_index(tmp_path / "m")
-    assert len(index.machines) == 40  # all are named before the first is fitted
-    assert len(asd.fit(tmp_path / "plant", by="folder", folder=tmp_path / "m", **PIPELINE)) == 40
-    assert all(machine.state == "fitted" for machine in read_index(tmp_path / "m").machines.values())
-    assert not list((tmp_path / "m").glob(".*.part"))
-
-
-def test_a_full_disk_ends_the_run_and_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asd.detection import fleet_store
-
-    plant(tmp_path / "plant", {"a": 150, "b": 250, "c": 350})
-    write, written = fleet_store.modelfile.write, []
-
-    def full(path: Path, *content: Any) -> None:
-        if len(written) == 1:
-            raise ModelFileError(f"{path}: the model cannot be saved here (No space left on device)")
-        written.append(path)
-        write(path, *content)
-
-    monkeypatch.setattr(fleet_store.modelfile, "write", full)  # a disk cannot be filled here
-    with pytest.raises(ModelFileError, match="No space left"):
-        asd.fit(tmp_path / "plant", by="folder", folder=tmp_path / "m", **PIPELINE)
-    assert list(asd.Models.load(tmp_path / "m")) == ["a"]
 
 
 def test_an_unexpected_error_of_one_machine_is_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,60 +416,6 @@ def test_remarks_stay_with_their_machine(tmp_path: Path, caplog: pytest.LogCaptu
     assert learned.left_out == 1
     assert "left out: " in learned.remarks[0]
     assert "1.wav" not in caplog.text
-
-
-WHOLE = '''
-import numpy as np
-from asd.plugin import Frontend, Representation, Windows
-from asd_registry import ComponentSpec, hookimpl
-
-
-class Whole(Frontend):
-    """The mean level of each 100 ms of a clip: as many values as fit."""
-
-    sample_rate = 8000
-    window_length = None
-    window_hop = 1
-    produces = Representation("vector", (None,), 8000)
-
-    def __call__(self, audio):
-        parts = audio.samples[0][: len(audio.samples[0]) // 800 * 800].reshape(1, -1, 800)
-        return Windows(np.abs(parts).mean(axis=2).astype(np.float32), np.zeros(1), audio.samples.shape[1] / 8000)
-
-
-@hookimpl
-def asd_components():
-    yield ComponentSpec(kind="frontend", name="whole", summary="all", target=f"{__name__}:Whole", licence="MIT")
-'''
-
-
-def test_clips_of_each_machine_may_have_their_own_length(tmp_path: Path) -> None:
-    """A front end without windows gives what fits the clip: one size within a machine, not among them."""
-    plant(tmp_path / "plant", {"a": 150})
-    (tmp_path / "plant" / "b").mkdir()
-    for path in (tmp_path / "plant" / "a").iterdir():
-        sound, rate = soundfile.read(path)
-        soundfile.write(tmp_path / "plant" / "b" / path.name, np.concatenate([sound, sound]), rate)
-    (tmp_path / "whole.py").write_text(WHOLE)
-    plugin = ("--plugin-file", tmp_path / "whole.py")
-    options = ("--frontend", "whole", "--extractor", "identity", "--detector", "mahalanobis", *plugin)
-    done = run("fit", tmp_path / "plant", "--by", "folder", "-o", tmp_path / "m", "--json", *options)
-    assert json.loads(done.stdout)["summary"]["fitted"] == 2
-    scored = run("score", tmp_path / "m", tmp_path / "plant", "--json", *plugin)
-    assert json.loads(scored.stdout)["summary"]["left_out"] == 0
-
-
-def test_an_index_of_thousands_is_not_written_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path / "m", "folder") as store:
-        store.add([f"machine {number}" for number in range(2000)])
-        store.write()
-        written = (tmp_path / "m" / INDEX).stat().st_mtime_ns
-        store.write(soon=True)
-        assert (tmp_path / "m" / INDEX).stat().st_mtime_ns == written
-        store.write()
-        assert (tmp_path / "m" / INDEX).stat().st_mtime_ns > written
-    index = msgspec.json.decode((tmp_path / "m" / INDEX).read_bytes(), type=Index)
-    assert len(index.machines) == 2000
 
 
 def test_errors_of_asd_are_what_python_gets(manifest: Path, fitted: Path) -> None:

@@ -33,6 +33,7 @@ ASD = os.environ["ASD_COMMAND"]
 
 HERE, WEIGHTS = "tests/test_security.py", "tests/weights"
 LISTEN = "plugins/asd-listen/tests"
+REMOTE = "tests/test_remote"
 SERVE = "plugins/asd-serve/tests/test_serve"
 SENTENCES = {
     "A model file holds numbers and text": [f"{HERE}::test_a_pickle_is_no_model_and_is_not_run"],
@@ -248,6 +249,22 @@ SENTENCES = {
         f"{SERVE}_limits.py::test_an_address_without_a_key_gets_fewer",
         f"{SERVE}_limits.py::test_a_key_has_so_many_requests_at_once",
         f"{SERVE}_limits.py::test_an_address_has_so_many_connections",
+    ],
+    "No model file, no file of embeddings and no client": [
+        f"{REMOTE}_commands.py::test_a_model_file_that_names_an_address_needs_consent",
+        f"{REMOTE}_commands.py::test_a_file_of_embeddings_opens_no_address",
+        f"{SERVE}_bad_sound.py::test_no_address_of_a_client_is_opened",
+    ],
+    "A manifest at an address names no file of this computer": [
+        "tests/test_addresses.py::test_a_manifest_elsewhere_names_no_file_here",
+        f"{REMOTE}_commands.py::test_a_redirection_to_a_file_of_this_computer_is_not_followed",
+    ],
+    "Passwords and signatures in addresses are in no": [
+        "tests/test_addresses.py::test_secrets_are_not_shown",
+        f"{REMOTE}_commands.py::test_no_secret_is_kept_in_a_model_or_a_result",
+    ],
+    "A password for one web server is not sent": [
+        f"{REMOTE}_commands.py::test_a_redirection_to_another_host_gets_no_password"
     ],
     "A flood of messages on a WebSocket waits in the client;": [
         f"{SERVE}_limits.py::test_a_flood_of_messages_waits_in_the_client",

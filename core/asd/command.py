@@ -15,17 +15,12 @@ from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
 from asd.detection.monitor_copy import copy_of_monitor
-from asd.files.address import mask_in, shared_folder
-from asd.files.remote import as_path, has_address
-from asd.files.writing import check_address
 from asd.progress import rendered_by, track
 
 __all__ = [
     "DottedCommand",
     "LocalPath",
     "PathOrUrl",
-    "as_path",
-    "check_address",
     "cli",
     "clips_were_normal",
     "copy_of_monitor",
@@ -33,11 +28,9 @@ __all__ = [
     "described_parameters",
     "emphasised",
     "given_parameters",
-    "has_address",
     "json_option",
     "last_alarm_was_normal",
     "main",
-    "mask_in",
     "offline_option",
     "print_json",
     "print_table",
@@ -46,7 +39,6 @@ __all__ = [
     "reporting",
     "runtime_from",
     "runtime_options",
-    "shared_folder",
     "strict_option",
     "track",
     "trust_option",

@@ -95,7 +95,6 @@ def judged_by_machine(
     rate: float | None,
 ) -> Iterator[Judge]:
     """Judge each clip by the model of its machine, of a folder of models; `loading` is for `Models.load`."""
-    from asd.detection.fleet_judging import ScoreOptions
     from asd.detection.models import Models
 
     if watch is not None:
@@ -103,10 +102,9 @@ def judged_by_machine(
             f"--monitor watches one machine: give its model, a file in {folder}; 'asd listen' watches many"
         )
     models = Models.load(folder, **loading)
-    found = models.find(data, by=by, state=state)
     learned = [machine.model for machine in models.machines.values() if machine.model]
     several, states = any(each.branches > 1 for each in learned), any(each.states for each in learned)
-    results = models.judged(found, ScoreOptions(segment, state, rate, workers))
+    results = models.score(data, by=by, segment=segment, state=state, false_alarms_per_hour=rate, workers=workers)
     yield Judge(
         results, several, states, lambda: {name: vars(each) for name, each in models.decisions.items()}, machines=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,11 @@ class Restorer:
             embedder.share(self._networks)
         return model
 
+    def close(self) -> None:
+        """End the worker processes of the components; the next use starts them again."""
+        for shared in self._networks.values():
+            (shared[0] if isinstance(shared, tuple) else shared).close()
+
 
 Judged = tuple[list[Verdict | Failure], Said]
 
@@ -117,6 +123,10 @@ class Judge:
 
     restorer: Restorer
     how: ScoreOptions
+
+    def close(self) -> None:
+        """End the worker processes of the components."""
+        self.restorer.close()
 
 
 def make_judge(runtime: Runtime | None, kept: Kept | None, how: ScoreOptions) -> Judge:
@@ -181,6 +191,7 @@ def prepared(load: Callable[[], Model], clips: Sequence[Clip], how: ScoreOptions
     """Return a machine's model with the alarm that is asked for, and the clips as it judges them."""
     model = load()
     if how.false_alarms_per_hour is not None:
+        model = copy.copy(model)  # the caller may hold it, with its own alarm
         model.decision = model.calibration.decide(how.false_alarms_per_hour)
     return model, clips_to_judge(model, clips, segment=how.segment, state=how.state)
 

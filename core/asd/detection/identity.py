@@ -306,7 +306,10 @@ def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
     if isinstance(path, RemotePath):
         from asd.files.reading import sha256_of
 
-        return sha256_of(path, None if stamp is None else stamp[0])
+        try:
+            return sha256_of(path, None if stamp is None else stamp[0])
+        except FileNotFoundError as error:  # one line for the user, wherever it was needed
+            raise failure(path.url, "no such object any more") from error
     stamp = stamp_of(path) if stamp is None else stamp
     if abs(time.time() - max(stamp[-2:]) / 1e9) < _SETTLED:  # it may change again without another time
         return digest_of(path)

@@ -392,10 +392,10 @@ class Model(ShownModel):
             File to write; an old one is replaced.
         """
         manifest, arrays = self.content()
-        path = path if isinstance(path, OutputFile) else as_path(path)
-        checked(str(path), manifest, arrays)
-        modelfile.write(path, manifest, arrays)
-        consent.remember_fitted(str(path), manifest, arrays)
+        place = path if isinstance(path, OutputFile) else as_path(path)
+        checked(str(place), manifest, arrays)
+        modelfile.write(place, manifest, arrays)
+        consent.remember_fitted(str(place), manifest, arrays)
 
     def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
         """Return what a model file holds of it, the manifest and the arrays: plain data, which `of_content` takes.
@@ -492,10 +492,8 @@ class Model(ShownModel):
         ModelFileError
             If the weights are others.
         """
-        if self._pinned_weights is None:
-            return
-        present = self.pipeline.weight_hashes()
-        for name, sha256 in self._pinned_weights.items():
+        present = self.pipeline.weight_hashes() if self._pinned_weights else {}
+        for name, sha256 in (self._pinned_weights or {}).items():
             if present.get(name) != sha256:
                 raise ModelFileError(
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from asd.contract.interfaces import Runtime
 from asd.detection.calibration import Decision
@@ -58,7 +58,8 @@ class Models(Mapping[str, Model]):
     """Models by the name of their machine, each read when it is asked for. Made by `asd.fit` with ``by``, or by `load`.
 
     Models share the networks that they have in common. A few stay in memory; what is changed in one, such as its
-    decision, lasts as long as the caller holds the model.
+    decision, lasts as long as the caller holds the model. As a context manager, they close themselves at the end of the
+    block.
 
     Attributes
     ----------
@@ -167,8 +168,20 @@ class Models(Mapping[str, Model]):
         self._recent.pop(name, None)
         self._recent[name] = model
         for oldest in list(itertools.islice(self._recent, max(0, len(self._recent) - _KEPT))):
-            del self._recent[oldest]
+            _end(self._recent.pop(oldest))
         return model
+
+    def close(self) -> None:
+        """End the worker processes of all components; the next use starts them again."""
+        for model in list(self._alive.values()):
+            _end(model)
+        self._restorer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def __contains__(self, name: object) -> bool:
         """Return whether a machine has a model."""
@@ -214,10 +227,10 @@ class Models(Mapping[str, Model]):
             Other alarms than those of the fit, for each machine; where its recordings do not support them, its clips
             are failures.
         """
-        found = self.find(entries_of(data, rate=rate), by=by, state=state)
-        yield from self.judged(found, ScoreOptions(segment, state, false_alarms_per_hour, workers, cache))
+        found = self._find(entries_of(data, rate=rate), by=by, state=state)
+        yield from self._judged(found, ScoreOptions(segment, state, false_alarms_per_hour, workers, cache))
 
-    def find(
+    def _find(
         self,
         data: Sequence[Any],
         *,
@@ -230,7 +243,7 @@ class Models(Mapping[str, Model]):
         group = column_of(state)
         return machine_data(data, by or self.by, label=label, split=split, group=group, known=self.machines.keys())
 
-    def judged(self, found: MachineData, how: ScoreOptions) -> Iterator[Verdict | Failure]:
+    def _judged(self, found: MachineData, how: ScoreOptions) -> Iterator[Verdict | Failure]:
         """Yield what `score` yields, of clips that are found.
 
         A worker of the current engine, if there is one, gets up to 256 clips of a machine at a time, with its model.
@@ -320,8 +333,8 @@ class Models(Mapping[str, Model]):
         strict : bool
             Raise at the first clip that cannot be read, instead of leaving it out.
         """
-        healthy = self.find(entries_of(normal), by=by, state=state, label="normal", split="test")
-        faulty = self.find(entries_of(anomalous), by=by, state=state, label="anomalous", split="test")
+        healthy = self._find(entries_of(normal), by=by, state=state, label="normal", split="test")
+        faulty = self._find(entries_of(anomalous), by=by, state=state, label="anomalous", split="test")
         how = ScoreOptions(segment, state, false_alarms_per_hour, workers)
         found: dict[str, Evaluation | AsdError] = {}
         for name in track(list(dict.fromkeys([*healthy.clips, *faulty.clips])), "evaluating machines"):
@@ -344,3 +357,9 @@ class Models(Mapping[str, Model]):
             if strict:
                 raise
             return error
+
+
+def _end(model: Model) -> None:
+    """End the worker processes of a model's detectors; its network may be that of others."""
+    for member in model.members:
+        member.detector.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def pipeline_of(pipeline: Pipeline, workers: int) -> Shared[Sent]:
     here = Sent(pipeline, workers)
     if current_engine() is None:
         return Shared(_pipeline, here=here)
-    _refuse_own(pipeline.config)
+    require_plugins(pipeline.config)
     parts = (pipeline.config, pipeline.runtime, decided_runtimes(pipeline), Kept.of(pipeline.cache), workers)
     return Shared(_pipeline, *parts, here=here, components=components_of(pipeline.config))
 
@@ -114,18 +114,27 @@ def judging_of(model: Model, workers: int, *, cache: bool) -> Shared[Judging]:
     except ModelFileError as error:
         raise ConfigError(f"{error}; so other processes cannot have it: leave --engine out") from error
     manifest = json.loads(json.dumps({**manifest, "created": "-"}))  # one of the same content is the same
-    parts = (manifest, arrays, model.pipeline.runtime, decided_runtimes(model.pipeline), Kept.of(kept), workers)
+    names = [branch.name for branch in model.branches]
+    parts = (manifest, arrays, names, model.pipeline.runtime, decided_runtimes(model.pipeline), Kept.of(kept), workers)
     return Shared(_judging, *parts, here=here, components=components_of(model.config))
 
 
 def _judging(
-    manifest: dict[str, Any], arrays: Any, runtime: Runtime, decided: Decided, kept: Kept | None, workers: int
+    manifest: dict[str, Any],
+    arrays: Any,
+    names: list[str],
+    runtime: Runtime,
+    decided: Decided,
+    kept: Kept | None,
+    workers: int,
 ) -> Judging:
     from asd.detection.model import Model
 
     cache = kept.opened() if kept else None
     # The user's consent, where the model needed one, was given where it was loaded.
     model = Model.of_content("the model", manifest, arrays, runtime=runtime, cache=cache or False, trust=None)
+    # A branch that was given no name is called as its extractor, of which a file keeps the distribution, too.
+    model.branches = [replace(branch, name=name) for branch, name in zip(model.branches, names, strict=True)]
     compute_as(model.pipeline, decided)
     return Judging(model, workers, cache)
 
@@ -168,8 +177,14 @@ def compute_as(pipeline: Pipeline, decided: Decided) -> None:
         embedder.compute_as(asked, used)
 
 
-def _refuse_own(config: ResolvedConfig) -> None:
-    """Refuse components that other processes cannot make."""
+def require_plugins(config: ResolvedConfig) -> None:
+    """Refuse components that other processes cannot make: classes and objects that no plugin offers.
+
+    Raises
+    ------
+    ConfigError
+        If there is one.
+    """
     for part in config.parts:
         for kind in config.kinds:
             choice = getattr(part, kind)

@@ -22,6 +22,7 @@ _SECRET_NAMES = _WEB | {"webdav", "webdavs", "dav", "davs"}
 _LOCAL = frozenset({"file", "local"})
 _HERE = frozenset({"memory", "data"})
 """Schemes that need no network."""
+_THIS_HOST = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d*)?", re.IGNORECASE)
 _URL = re.compile(r"((?:[A-Za-z][\w+.-]+::)*)([A-Za-z][\w+.-]+)://(.*)", re.DOTALL)
 """What stands before, such as ``simplecache::``; the scheme, of two letters or more, as C:// is a drive; the rest."""
 _FOUND = re.compile(r"[A-Za-z][\w+.-]+://[^\s'\"<>]+")
@@ -91,6 +92,8 @@ class Address:
         """Whether it lies elsewhere than on this computer."""
         if self.scheme in ARCHIVES:
             return is_url(self.archive) and Address.of(self.archive).needs_network
+        if self.is_web and _THIS_HOST.fullmatch(self.path.partition("/")[0].rpartition("@")[2]):
+            return False
         return self.scheme not in _LOCAL | _HERE
 
     @property

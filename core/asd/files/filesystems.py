@@ -46,6 +46,8 @@ _CREDENTIALS = {
     "http": "user and password; a signed address ends after some time",
 }
 _ALIKE = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "https": "http", "webdav": "http"}
+_SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_", "HF_", "HTTP", "http")
+"""What the names of variables begin with that libraries take credentials and addresses from."""
 _CONNECT_SECONDS, _READ_SECONDS = 15.0, 60.0
 _OPEN_ARCHIVES = 4
 _SHOWN = 160
@@ -73,7 +75,8 @@ def filesystem_of(address: Address) -> tuple[Any, str]:
             return fs, place
         cls = fsspec.get_filesystem_class(address.scheme)
         given = cls._get_kwargs_from_urls(url)
-        return _created(os.getpid(), address.scheme, tuple(sorted(given.items()))), cls._strip_protocol(url)
+        fs = _created(os.getpid(), _settings(), address.scheme, tuple(sorted(given.items())))
+        return fs, cls._strip_protocol(url)
     except Exception as error:
         raise explained(error, address) from error
 
@@ -87,12 +90,15 @@ def _fsspec(address: Address) -> Any:
 
 
 @functools.lru_cache(maxsize=32)
-def _created(_: int, scheme: str, given: tuple[tuple[str, Any], ...]) -> Any:
-    """Return a file system that remembers no listing; one for each process, as its threads do not survive a fork."""
+def _created(_: int, __: int, scheme: str, given: tuple[tuple[str, Any], ...]) -> Any:
+    """Return a file system that remembers no listing.
+
+    There is one for each process, as its threads do not survive a fork, and for each state of what sets credentials.
+    """
     import fsspec
     from fsspec.config import conf
 
-    own: dict[str, Any] = {"use_listings_cache": False}
+    own: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme in ("s3", "s3a"):
         own["config_kwargs"] = {
             "connect_timeout": _CONNECT_SECONDS,
@@ -109,7 +115,12 @@ def _created(_: int, scheme: str, given: tuple[tuple[str, Any], ...]) -> Any:
     try:
         return fsspec.filesystem(scheme, **wanted)
     except TypeError:  # one that knows no listings to be remembered
-        return fsspec.filesystem(scheme, **dict(given))
+        return fsspec.filesystem(scheme, skip_instance_cache=True, **dict(given))
+
+
+def _settings() -> int:
+    """Return what changes when a variable does that libraries take credentials and addresses from."""
+    return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(_SETTINGS))))
 
 
 def _archive(address: Address) -> Any:

@@ -41,6 +41,9 @@ _IN_ORDER = (
 )
 """What files begin with whose parts are found without reading all of them: sound in chunks, and zip archives."""
 
+_LOOKED_THROUGH = frozenset({".flac", ".mp2", ".mp3", ".oga", ".ogg", ".opus"})
+"""Suffixes of sound whose length is found by looking through all of it."""
+
 _lock = threading.Lock()
 _bodies: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 _without_parts: dict[str, bool] = {}
@@ -67,7 +70,8 @@ def opened(path: RemotePath, facts: Facts | None = None, *, glance: bool = False
     facts = facts or path.facts()
     if there := _at_hand(facts):
         return there
-    if facts.size is not None and facts.size <= (_GLANCE if glance else _WHOLE):
+    is_glance = glance and path.suffix.lower() not in _LOOKED_THROUGH
+    if facts.size is not None and facts.size <= (_GLANCE if is_glance else _WHOLE):
         return _whole(path, facts)
     if blocks := _in_blocks(path, facts, glance=glance):
         return blocks

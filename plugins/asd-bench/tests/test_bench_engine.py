@@ -22,7 +22,8 @@ import asd
 from asd.command import cli
 from asd.errors import ConfigError
 from asd.experiment import Config, EmbeddingCache, using_engine
-from asd.plugin import Float32
+from asd.plugin import Float32, registry
+from asd_bench import pieces
 from asd_bench import recipe as recipes
 from asd_bench.compute import TrialRunner
 from asd_bench.runner import Run, read_data
@@ -116,15 +117,18 @@ def told(results: list[TrialResult]) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.parametrize("engine", ["local:2", "dask:local:2"])
 def test_results_order_and_warnings_are_those_of_a_run_without_an_engine(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    engine: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if engine.startswith("dask") and not registry().of_kind("engine"):
+        pytest.skip("asd-dask is not installed")
     alone = run_of(RECIPE, data, tmp_path / "alone").results()
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "left out" in warned[0]
     caplog.clear()
     seen: list[tuple[int, int]] = []
-    with using_engine("local:2"):
+    with using_engine(engine):
         run = run_of(RECIPE, data, tmp_path / "together")
         together = run.results(lambda result, done, total: seen.append((done, total)))
     assert told(together) == told(alone)
@@ -133,6 +137,25 @@ def test_results_order_and_warnings_are_those_of_a_run_without_an_engine(
     again = run_of(RECIPE, data, tmp_path / "together").results()
     assert not any(result.computed for result in again)
     assert told(again) == told(alone)
+
+
+def test_no_slot_idles_while_trials_wait(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "_slots", lambda: 4)
+    trials = [trial for trial in run_of(RECIPE, data, tmp_path / "out").trials if trial.candidate]
+    waiting = pieces._Pieces(trials)  # two embedding keys on two machines: as many groups as slots
+    first = [next(waiting) for _ in range(4)]
+    assert [len(piece.trials) for piece in first] == [4] * 4
+    assert next(waiting, None) is None
+    record: dict[str, Any] = {"score": 0.5}
+    for piece in first[:2]:
+        assert len(list(waiting.take(pieces._Outcome(piece.number, [(record, np.zeros(0))] * 4)))) == 4
+    list(waiting.take(pieces._Outcome(first[2].number, [(record, np.zeros(0))])))
+    rest = list(waiting)  # one group still runs, three slots are idle
+    assert [piece.trials for piece in rest] == [(trial,) for trial in first[2].trials[1:]]
+    few = pieces._Pieces(trials[:4])
+    assert [piece.trials for piece in few] == [(trial,) for trial in trials[:4]]
+    six = pieces._Pieces([*trials, *trials[:8]])  # the last two of six groups have four slots
+    assert [len(piece.trials) for piece in six] == [4, 4, 4, 4, 2, 2, 2, 2]
 
 
 def test_workers_that_cannot_make_a_component_are_told_before_anything_is_computed(data: Path, tmp_path: Path) -> None:

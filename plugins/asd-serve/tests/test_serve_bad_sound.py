@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -184,6 +185,20 @@ BAD: dict[str, tuple[bytes, str, str, int, str]] = {
         "the body has more than 3,000,000 bytes, the most that this path takes; send less",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "http://127.0.0.1:9/x", "zip://x.wav::s3://bucket/x", "memory://x"])
+def test_no_address_of_a_client_is_opened(client: TestClient, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("asd.files.remote.filesystem_of", asked.append)
+    monkeypatch.setattr("asd.files.reading.filesystem_of", asked.append)
+    for name in (f"{url}.wav", f"{url}.csv", f"{url}.zip"):
+        for body in (f"path\n{url}.wav\n".encode(), GOOD):
+            answer = sent(client, body, "text/csv", f"/api/models/pump/score?name={quote(name, safe='')}")
+            assert answer.status_code == (200 if body is GOOD else 422), answer.text
+    for model in (url, f"{url}.asd"):
+        assert sent(client, GOOD, path=f"/api/models/{quote(model, safe='')}/score").status_code == 404
+    assert not asked
 
 
 @pytest.mark.parametrize("name", BAD)

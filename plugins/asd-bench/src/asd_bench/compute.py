@@ -28,6 +28,7 @@ from asd.experiment import (
     current_engine,
     decided_runtimes,
     embed_all,
+    needs_of,
     new_detector,
     new_transform,
     peak_memory,
@@ -82,6 +83,11 @@ class TrialRunner:
         Threads that decode ahead.
     decided : dict of str to Any
         By embedding key, how the process that asks for the work computes (`asd.experiment.decided_runtimes`).
+
+    Attributes
+    ----------
+    needs : dict of str to float
+        What a piece takes of a worker's resources, known after `check`.
     """
 
     recipe: Recipe
@@ -92,6 +98,7 @@ class TrialRunner:
     decided: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.needs: dict[str, float] = {}
         self._networks: _Recent[Pipeline] = _Recent()
         self._embeddings: _Recent[Embeddings] = _Recent()
         self._transforms: _Recent[_Transformed] = _Recent(2)
@@ -128,6 +135,7 @@ class TrialRunner:
                 pipeline = Pipeline(candidate.config, self.runtime)
                 if current_engine():
                     self.decided[candidate.embedding_key] = decided_runtimes(pipeline)
+                    self.needs |= needs_of(pipeline) or {}
                 new_detector(candidate.config.resolved(), self.runtime)
             except ConfigError:
                 raise

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd.command import mask_in
 from asd.errors import PluginError
-from asd.plugin import registry
+from asd.plugin import mask_in, registry
 from asd_bench.results import Results
 from asd_registry import PIPELINE_KINDS
 

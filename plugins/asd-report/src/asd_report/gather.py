@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import asd
-from asd.command import shared_folder
 from asd.errors import AsdError, DataError, MonitorError
 from asd.experiment import (
     Evaluation,
@@ -24,7 +23,7 @@ from asd.experiment import (
     track,
     watched_clips,
 )
-from asd.plugin import Audio, Clip
+from asd.plugin import Audio, Clip, shared_folder
 from asd_pages import pictures
 
 Label = Literal["healthy", "faulty"]

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd.command import check_address, has_address
 from asd.errors import AsdError, ConfigError
+from asd.plugin import check_address, has_address
 
 
 def check_output(path: Path, suffixes: Sequence[str], *, force: bool) -> None:

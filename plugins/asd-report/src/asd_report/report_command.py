@@ -11,7 +11,6 @@ import click
 from asd.command import (
     LocalPath,
     PathOrUrl,
-    as_path,
     json_option,
     print_json,
     reporting,
@@ -21,6 +20,7 @@ from asd.command import (
     verbose_option,
 )
 from asd.errors import ConfigError
+from asd.plugin import as_path
 from asd_report.output import check_output, write_output
 
 
