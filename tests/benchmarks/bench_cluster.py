@@ -64,7 +64,7 @@ def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
             with asd.using_engine(engine):
                 works = {
                     "embed": lambda clips: asd.embed(clips, cache=False),
-                    "score": lambda clips: asd.score(path, clips, cache=False),
+                    "score": lambda clips: list(asd.score(path, clips, cache=False)),
                 }
                 for name, work in works.items():
                     work(some[:8])
@@ -118,11 +118,11 @@ def short(folder: Path, counts: list[int]) -> None:
         "if __name__ == '__main__':\n"
         "    model, data, file, some = sys.argv[1:]\n"
         "    with asd.using_engine(f'dask:{file}'):\n"
-        "        asd.score(model, some, cache=False)\n"
+        "        list(asd.score(model, some, cache=False))\n"
         "        began = time.perf_counter()\n"
-        "        scored = asd.score(model, data, cache=False)\n"
+        "        scored = sum(1 for _ in asd.score(model, data, cache=False))\n"
         "        seconds = time.perf_counter() - began\n"
-        "    print(len(scored), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        "    print(scored, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
     (folder / "score.py").write_text(program)
     rates = []
