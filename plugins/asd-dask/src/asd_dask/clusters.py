@@ -25,6 +25,15 @@ from tornado.websocket import WebSocketError
 from asd.errors import EngineError
 from asd_dask.quiet import quiet
 
+_UNWATCHED = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,
+}
+"""What Dask's processes watch of themselves many times a second is for its dashboard, which is nobody's here."""
+
 
 @contextmanager
 def opened(scheduler: str | None, given: Client | Cluster | None, patience: float) -> Iterator[Client]:
@@ -78,7 +87,7 @@ def _local(scheduler: str) -> Iterator[Client]:
     """
     count = int(scheduler.partition(":")[2] or os.cpu_count() or 1)
     try:
-        with dask.config.set({"distributed.worker.profile.enabled": False}):
+        with dask.config.set(_UNWATCHED):
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
