@@ -223,7 +223,7 @@ TLS = "DASK_DISTRIBUTED__COMM__TLS__"
             r"scheduler must be local:N .*, an address such as tcp://HOST:8786 .*, got 'http://",
         ),
         ("local:0", {}, r"scheduler must be local:N .*, got 'local:0'"),
-        ("nowhere.json", {}, r"scheduler nowhere.json: no address can be read from it .*No such file"),
+        ("nowhere.json", {}, r"scheduler nowhere.json: no address could be read from it within 5 s .*No such file"),
     ],
     ids=["refused", "no certificates", "lost certificates", "scheme", "none", "no file"],
 )

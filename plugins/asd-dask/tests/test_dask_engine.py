@@ -170,8 +170,11 @@ def test_a_client_and_a_cluster_of_the_users_are_taken_and_left_open(cluster: Cl
 
 
 def test_a_scheduler_file_is_read(cluster: Cluster, tmp_path: Path) -> None:
-    engine = DaskEngine(scheduler=str(scheduler_file(tmp_path, cluster.address)))
-    engine.start()
+    engine = DaskEngine(scheduler=str(tmp_path / "scheduler.json"))
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(engine.start)  # before it is there
+        scheduler_file(tmp_path, cluster.address)
+        starting.result(timeout=30)
     assert engine.result(engine.submit(dask_pieces.double, 4)) == 8
     engine.close()
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import ssl
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,15 @@ from tornado.websocket import WebSocketError
 
 from asd.errors import EngineError
 from asd_dask.quiet import quiet
+
+_UNWATCHED = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,
+}
+"""What Dask's processes watch of themselves many times a second is for its dashboard, which is nobody's here."""
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def _local(scheduler: str) -> Iterator[Client]:
     """
     count = int(scheduler.partition(":")[2] or os.cpu_count() or 1)
     try:
-        with dask.config.set({"distributed.worker.profile.enabled": False}):
+        with dask.config.set(_UNWATCHED):
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
@@ -99,7 +109,7 @@ def _local(scheduler: str) -> Iterator[Client]:
 def _remote(scheduler: str, patience: float) -> Iterator[Client]:
     """Connect to a scheduler that runs already."""
     try:
-        address = _address_of(scheduler)
+        address = _address_of(scheduler, patience)
         security = Security()
         _check(address, security.get_connection_args("client"), patience)
         client = _client(address, timeout=patience, security=security)
@@ -118,17 +128,22 @@ def _remote(scheduler: str, patience: float) -> Iterator[Client]:
         yield client
 
 
-def _address_of(scheduler: str) -> str:
-    """Return the address, read from a scheduler's file if it is one."""
+def _address_of(scheduler: str, patience: float) -> str:
+    """Return the address, read from a scheduler's file if it is one; the file may be about to be written."""
     if not scheduler.endswith(".json"):
         return scheduler if "://" in scheduler else f"tcp://{scheduler}"
-    try:
-        return str(json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EngineError(
-            f"scheduler {scheduler}: no address can be read from it ({reason_of(error)}); expected is the file that "
-            "'dask scheduler --scheduler-file' writes once it runs"
-        ) from None
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return str(json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            raise EngineError(
+                f"scheduler {scheduler}: no address could be read from it within {patience:g} s ({reason_of(error)}); "
+                "expected is the file that 'dask scheduler --scheduler-file' writes once it runs"
+            ) from None
 
 
 def _check(address: str, arguments: dict[str, Any], patience: float) -> None:

@@ -1,0 +1,170 @@
+"""Work engines measured: two single-thread workers against one, Dask against the local processes, many short clips.
+
+- ``--only pair``: `asd.embed` and `asd.score` of clips of 10 s (default pipeline, no cache) with engines of one worker
+  and of two. Efficiency: seconds with one / (2 * seconds with two). To hold: at least 0.85.
+- The same with ``local`` and ``dask``. To hold: Dask takes at most 5 % more.
+- ``--only short``: a clip of 0.5 s, hard-linked, scored 1,000 and then 100,000 times by two workers, with a scheduler
+  in a process of its own. To hold: throughput at least 0.8 of the former, resident memory of client and scheduler
+  below 300 MB.
+- ``--only grid``: see cluster_grid.py.
+
+Workers start, and load what they need, before the time is taken. On a computer with other load the processor's time of
+all processes tells more than the clock: it is printed, too.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_cluster.py [--only pair|short|grid] [--clips 600] [--short 100000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import soundfile
+
+import asd
+from asd.sound.machines import write_recordings
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def processor() -> float:
+    """Return the processor's seconds of this process and of all that it started and that still run."""
+    own = psutil.Process()
+    times = [each.cpu_times() for each in (own, *own.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def cost_of(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the clock's and the processor's seconds of a call."""
+    before, began = processor(), time.perf_counter()
+    call()
+    return time.perf_counter() - began, processor() - before
+
+
+def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
+    """Compare engines of one worker and of two."""
+    write_recordings(folder / "sound", healthy=clips, faulty=0)
+    sound = folder / "sound" / "train"
+    some = sorted(sound.iterdir())[:60]
+    model = asd.fit(some, cache=False)
+    path = folder / "model.asd"
+    model.save(path)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        for engine in engines:
+            with asd.using_engine(engine):
+                works = {
+                    "embed": lambda clips: asd.embed(clips, cache=False),
+                    "score": lambda clips: list(asd.score(path, clips, cache=False)),
+                }
+                for name, work in works.items():
+                    work(some[:8])
+                    costs = cost_of(lambda work=work: work(sound))
+                    found.setdefault((name, engine), []).append(costs)
+                    print(f"  {name} {engine}: {costs[0]:.1f} s, processor {costs[1]:.1f} s", flush=True)
+    best = {key: min(costs) for key, costs in found.items()}
+    for name in ("embed", "score"):
+        for kind in dict.fromkeys(engine.rpartition(":")[0] for engine in engines):
+            one, two = best[name, f"{kind}:1"], best[name, f"{kind}:2"]
+            print(f"{name}, {kind}: efficiency of two {one[0] / two[0] / 2:.2f}; processor, two against one "
+                  f"{two[1] / one[1]:.3f}")  # fmt: skip
+        for count in (1, 2):
+            if (name, f"local:{count}") in best and (name, f"dask:local:{count}") in best:
+                local, dask = best[name, f"local:{count}"], best[name, f"dask:local:{count}"]
+                print(f"{name}, {count} worker(s): dask takes {dask[0] / local[0]:.3f} of local's time, "
+                      f"{dask[1] / local[1]:.3f} of its processor time")  # fmt: skip
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[Path, psutil.Process]]:
+    """Start a scheduler and two workers of one thread, as processes apart."""
+    file = folder / "scheduler.json"
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
+    quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file],
+        **quietly,
+    )
+    workers = subprocess.Popen(
+        [*dask, "worker", "--scheduler-file", file, "--nthreads", "1", "--nworkers", "2", "--no-dashboard"], **quietly
+    )
+    try:
+        yield file, psutil.Process(scheduler.pid)
+    finally:
+        for process in (workers, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def short(folder: Path, counts: list[int]) -> None:
+    """Score one short clip under many names, few and many times."""
+    rng = np.random.default_rng(0)
+    (folder / "train").mkdir()
+    for number in range(30):
+        soundfile.write(folder / "train" / f"{number}.wav", 0.1 * rng.normal(size=8000), 16000)
+    asd.fit(folder / "train", extractor="mel-statistics", detector="mahalanobis").save(folder / "short.asd")
+    program = (
+        "import asd, resource, sys, time\n"
+        "if __name__ == '__main__':\n"
+        "    model, data, file, some = sys.argv[1:]\n"
+        "    with asd.using_engine(f'dask:{file}'):\n"
+        "        list(asd.score(model, some, cache=False))\n"
+        "        began = time.perf_counter()\n"
+        "        scored = sum(1 for _ in asd.score(model, data, cache=False))\n"
+        "        seconds = time.perf_counter() - began\n"
+        "    print(scored, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    (folder / "score.py").write_text(program)
+    rates = []
+    for count in counts:
+        data = folder / f"short-{count}"
+        data.mkdir()
+        for number in range(count):
+            os.link(folder / "train" / "0.wav", data / f"{number:06}.wav")
+        with cluster(folder) as (file, scheduler):
+            while not file.exists():
+                time.sleep(0.1)
+            words = [str(each) for each in (folder / "short.asd", data, file, folder / "train")]
+            done = subprocess.run(
+                [sys.executable, folder / "score.py", *words], check=True, stdout=subprocess.PIPE, text=True
+            )
+            scored, seconds, memory = map(float, done.stdout.split())
+            resident = scheduler.memory_info().rss / 2**20
+        file.unlink(missing_ok=True)
+        rates.append(scored / seconds)
+        print(f"{count} clips of 0.5 s: {rates[-1]:.0f} clips/s; client at most {memory:.0f} MB, scheduler "
+              f"{resident:.0f} MB; throughput against the first {rates[-1] / rates[0]:.2f}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=("pair", "short", "grid"))
+    parser.add_argument("--clips", type=int, default=600)
+    parser.add_argument("--short", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--engines", nargs="+", default=["local:1", "local:2", "dask:local:1", "dask:local:2"])
+    arguments = parser.parse_args()
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.only in (None, "pair"):
+            pair(Path(folder), arguments.clips, arguments.rounds, arguments.engines)
+        if arguments.only in (None, "short"):
+            short(Path(folder), [1000, arguments.short])
+    if arguments.only in (None, "grid"):
+        script = Path(__file__).with_name("cluster_grid.py")
+        subprocess.run([sys.executable, script], check=True)
+
+
+if __name__ == "__main__":
+    main()
