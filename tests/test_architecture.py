@@ -79,8 +79,9 @@ def test_the_core_imports_only_what_it_declares() -> None:
     found = {module for path, module in imports(ROOT / "core") if (path.name, module) not in doors}
     found -= sys.stdlib_module_names
     # Optional: skops stores what estimators of a stranger's plugin learned, av reads what libsndfile cannot, pyarrow
-    # writes embeddings as Parquet, websockets sends streams to a server
-    assert found - {"asd", "asd_registry", "skops", "av", "pyarrow", "websockets"} <= declared
+    # writes embeddings as Parquet, websockets sends streams to a server, fsspec (aiohttp) reads what lies elsewhere
+    optional = {"skops", "av", "pyarrow", "websockets", "fsspec", "aiohttp"}
+    assert found - {"asd", "asd_registry"} - optional <= declared
     assert not found & HEAVY
 
 
@@ -103,7 +104,7 @@ def test_rooms_import_downwards_without_a_circle() -> None:
 def test_the_house_stays_small() -> None:
     # The rooms `sklearn` and `client` stand beside the others: scikit-learn's estimator, and `asd serve` from outside.
     assert len(rooms()) <= 16, sorted(rooms())
-    assert sum(map(len, rooms().values())) <= 56
+    assert sum(map(len, rooms().values())) <= 57
 
 
 def _outside() -> list[Path]:

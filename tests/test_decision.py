@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -55,11 +57,20 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
     assert calibration(359).decide(1.0).level == 1 / 360
 
 
+@pytest.mark.parametrize("rate", [1e-320, 5e-324, 1e-12])
+def test_a_rate_that_no_number_of_clips_supports_is_refused_without_one(rate: float) -> None:
+    text = "the lowest rate they support is 17.15; raise it or let a monitor add up the evidence of many clips"
+    with pytest.raises(CalibrationError, match=re.escape(text)):
+        calibration().decide(rate)
+
+
 def test_a_rate_that_alarms_always_is_refused() -> None:
     with pytest.raises(
         CalibrationError, match=r"would be an alarm on every clip of 10 s; lower --false-alarms-per-hour"
     ):
         calibration().decide(400.0)
+    with pytest.raises(CalibrationError, match=r"^1e\+308 false alarms per hour would be an alarm on every clip"):
+        calibration().decide(1e308)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(20, 360 / 21), (359, 1.0), (5000, 1.0)])

@@ -33,6 +33,7 @@ ASD = os.environ["ASD_COMMAND"]
 
 HERE, WEIGHTS = "tests/test_security.py", "tests/weights"
 LISTEN = "plugins/asd-listen/tests"
+REMOTE = "tests/test_remote"
 SERVE = "plugins/asd-serve/tests/test_serve"
 SENTENCES = {
     "A model file holds numbers and text": [f"{HERE}::test_a_pickle_is_no_model_and_is_not_run"],
@@ -119,8 +120,8 @@ SENTENCES = {
     ],
     "A name of a machine is no way into": [
         f"{LISTEN}/test_listen_sinks.py::test_a_name_has_no_way_into_a_topic",
-        f"{LISTEN}/test_listen_sinks.py::test_no_text_adds_a_header",
-        f"{LISTEN}/test_listen_sinks.py::test_a_message_of_plain_text",
+        f"{LISTEN}/test_listen_mail.py::test_no_text_adds_a_header",
+        f"{LISTEN}/test_listen_mail.py::test_a_message_of_plain_text",
         f"{LISTEN}/test_listen_evidence.py::test_no_name_leaves_the_folder",
         f"{LISTEN}/test_listen_history_command.py::test_events_and_what_stands_are_shown",
     ],
@@ -128,13 +129,13 @@ SENTENCES = {
         f"{LISTEN}/test_listen_sinks.py::test_what_a_web_server_may_do",
         f"{LISTEN}/test_listen_sinks.py::test_a_web_server_that_is_down_for_a_while",
         f"{LISTEN}/test_listen_sinks.py::test_login_and_encryption",
-        f"{LISTEN}/test_listen_sinks.py::test_login_after_encryption",
+        f"{LISTEN}/test_listen_mail.py::test_login_after_encryption",
         f"{LISTEN}/test_listen_sinks.py::test_apprise_sends_to_its_services",
     ],
     "Connections to sinks by TLS need a valid certificate": [
         f"{LISTEN}/test_listen_sinks.py::test_a_certificate_must_be_trusted",
         f"{LISTEN}/test_listen_sinks.py::test_login_and_encryption",
-        f"{LISTEN}/test_listen_sinks.py::test_login_after_encryption",
+        f"{LISTEN}/test_listen_mail.py::test_login_after_encryption",
         f"{LISTEN}/test_listen_sinks.py::test_mail_settings_are_checked",
     ],
     "A request of the webhook is signed": [f"{LISTEN}/test_listen_sinks.py::test_an_event_is_posted_and_signed"],
@@ -230,6 +231,13 @@ SENTENCES = {
         f"{SERVE}_limits.py::test_ten_gigabytes_are_refused_before_they_are_sent",
         f"{SERVE}_limits.py::test_an_endless_body_in_pieces_is_let_go_and_takes_no_memory",
     ],
+    "A recording that makes a decoder crash or hang ends a process": [
+        f"{SERVE}_bad_sound.py::test_a_file_that_makes_the_decoder_crash_is_an_error_of_that_file",
+        "tests/test_apart.py::test_a_file_that_breaks_its_decoder_is_an_error_of_that_file",
+    ],
+    "What takes longer to judge than the limit is given up": [
+        f"{SERVE}_bad_sound.py::test_what_takes_too_long_is_given_up",
+    ],
     "A client that sends or reads too slowly is let go, and": [
         f"{SERVE}_limits.py::test_a_head_that_does_not_come_to_its_end_is_given_up",
         f"{SERVE}_limits.py::test_a_body_that_drips_is_given_up",
@@ -241,6 +249,22 @@ SENTENCES = {
         f"{SERVE}_limits.py::test_an_address_without_a_key_gets_fewer",
         f"{SERVE}_limits.py::test_a_key_has_so_many_requests_at_once",
         f"{SERVE}_limits.py::test_an_address_has_so_many_connections",
+    ],
+    "No model file, no file of embeddings and no client": [
+        f"{REMOTE}_commands.py::test_a_model_file_that_names_an_address_needs_consent",
+        f"{REMOTE}_commands.py::test_a_file_of_embeddings_opens_no_address",
+        f"{SERVE}_bad_sound.py::test_no_address_of_a_client_is_opened",
+    ],
+    "A manifest at an address names no file of this computer": [
+        "tests/test_addresses.py::test_a_manifest_elsewhere_names_no_file_here",
+        f"{REMOTE}_commands.py::test_a_redirection_to_a_file_of_this_computer_is_not_followed",
+    ],
+    "Passwords and signatures in addresses are in no": [
+        "tests/test_addresses.py::test_secrets_are_not_shown",
+        f"{REMOTE}_commands.py::test_no_secret_is_kept_in_a_model_or_a_result",
+    ],
+    "A password for one web server is not sent": [
+        f"{REMOTE}_commands.py::test_a_redirection_to_another_host_gets_no_password"
     ],
     "A flood of messages on a WebSocket waits in the client;": [
         f"{SERVE}_limits.py::test_a_flood_of_messages_waits_in_the_client",

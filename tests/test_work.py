@@ -432,14 +432,13 @@ def test_ctrl_c_keeps_the_rows_and_leaves_no_process(machine: Path, tmp_path: Pa
     for n in range(4000):
         os.link(machine / "other" / "0.wav", many / f"{n:04}.wav")
     command = [sys.executable, "-m", "asd", "score", tmp_path / "m.asd", many, "--csv", "--engine", "local:2"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    rows = [process.stdout.readline() for _ in range(10)]
-    os.killpg(process.pid, signal.SIGINT)
-    rest, errors = process.communicate(timeout=60)
-    written = len([*rows, *rest.splitlines()]) - 1
+    with (tmp_path / "rows.csv").open("w+") as rows:
+        process = subprocess.Popen(command, stdout=rows, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        while len((tmp_path / "rows.csv").read_text().splitlines()) < 10:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    written = len((tmp_path / "rows.csv").read_text().splitlines()) - 1
     assert process.returncode == 2
     told = re.search(r"asd: error: interrupted; the rows of (\d+) clips were written", errors.splitlines()[-1])
     assert told is not None

@@ -6,7 +6,7 @@ A command of a plugin is a `click.Command` that a `asd_registry.CommandSpec` nam
 from __future__ import annotations
 
 from asd.cli.dotted import DottedCommand, given_parameters
-from asd.cli.flags import json_option, offline_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import LocalPath, PathOrUrl, json_option, offline_option, strict_option, trust_option, verbose_option
 from asd.cli.main import cli, main
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting
@@ -19,6 +19,8 @@ from asd.progress import rendered_by, track
 
 __all__ = [
     "DottedCommand",
+    "LocalPath",
+    "PathOrUrl",
     "cli",
     "clips_were_normal",
     "copy_of_monitor",

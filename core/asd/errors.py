@@ -14,6 +14,7 @@ __all__ = [
     "ModelFileError",
     "MonitorError",
     "PluginError",
+    "RemoteError",
     "RenamedWarning",
     "ServerError",
     "SinkError",
@@ -90,6 +91,16 @@ class ServerError(AsdError):
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.status = status
+
+
+class RemoteError(AsdError, OSError):
+    """A file elsewhere that cannot be reached, read or written.
+
+    Its `strerror` says why, without the address; the text has both, and no password.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
 
 
 class SinkError(AsdError):

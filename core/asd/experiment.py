@@ -10,6 +10,7 @@ from asd.contract.installed import registry
 from asd.contract.isolation import isolated
 from asd.contract.parameters import REQUIRED, convert_all, parameters_of
 from asd.contract.processes import end_process, start_python
+from asd.detection.apart import Decoders
 from asd.detection.calibration import Calibration
 from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
 from asd.detection.cutting import clips_to_judge
@@ -36,7 +37,7 @@ from asd.detection.monitor_copy import WatchedClip, copy_of_monitor, watched_cli
 from asd.detection.piece import Shared
 from asd.detection.pipeline import ClipFeatures, Cost, Failure, Pipeline, embed_all
 from asd.detection.pooling import pool_embeddings, pool_scores
-from asd.detection.sent import compute_as, decided_runtimes
+from asd.detection.sent import compute_as, decided_runtimes, needs_of, require_plugins
 from asd.detection.training import FittedBranch, clip_score, learn, learn_branches
 from asd.detection.transform import FeatureTransform
 from asd.detection.verdict import BranchVerdict, Verdict
@@ -66,6 +67,7 @@ __all__ = [
     "Config",
     "Cost",
     "CutClip",
+    "Decoders",
     "EmbeddingCache",
     "Evaluation",
     "Failure",
@@ -109,6 +111,7 @@ __all__ = [
     "learn_branches",
     "load_class",
     "measure",
+    "needs_of",
     "new_detector",
     "new_transform",
     "over_clips",
@@ -123,6 +126,7 @@ __all__ = [
     "read_model_file",
     "registry",
     "rendered_by",
+    "require_plugins",
     "resampled_auc",
     "reset_peak",
     "roc_curve",

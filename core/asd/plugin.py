@@ -27,12 +27,15 @@ from asd.contract.interfaces import (
 )
 from asd.contract.outlier import OutlierDetector
 from asd.contract.parameters import parameters_of
+from asd.files.address import manifest_path, mask_in, shared_folder
 from asd.files.database import open_database
 from asd.files.digest import digest_of
 from asd.files.fetch import TransferError, fetch, is_offline, require_space, writing
 from asd.files.folders import cache_folder
+from asd.files.remote import as_path, has_address
 from asd.files.resolve import check_weights, resolve_weights
 from asd.files.weights import locate, locate_on_first_use
+from asd.files.writing import check_address
 from asd.progress import track
 from asd.records import (
     Audio,
@@ -105,7 +108,9 @@ __all__ = [
     "TransferError",
     "Windows",
     "WorkEngine",
+    "as_path",
     "cache_folder",
+    "check_address",
     "check_weights",
     "create",
     "digest_of",
@@ -114,10 +119,13 @@ __all__ = [
     "filtered_frames",
     "filtered_spectrogram",
     "fit_rows",
+    "has_address",
     "hz_to_mel",
     "is_offline",
     "locate",
     "locate_on_first_use",
+    "manifest_path",
+    "mask_in",
     "mel_filter_bank",
     "mel_spectrogram",
     "mel_to_hz",
@@ -132,6 +140,7 @@ __all__ = [
     "registry",
     "require_space",
     "resolve_weights",
+    "shared_folder",
     "time_from",
     "time_in_name",
     "track",

@@ -24,7 +24,7 @@ from asd.detection.training import MINIMUM_CLIPS
 from asd.detection.verdict import Verdict
 from asd.errors import AsdError, DataError
 from asd.records import Clip, Float64, Int64
-from asd.sound.data import Table, entries_of
+from asd.sound.data import Table, entries_of, recording_path
 
 try:
     from sklearn.base import BaseEstimator, OutlierMixin
@@ -232,7 +232,7 @@ def _judged(verdict: Verdict | Failure) -> Verdict:
 
 
 def _clip(entry: Any) -> Clip:
-    return entry if isinstance(entry, Clip) else Clip(Path(entry) if isinstance(entry, str) else entry)
+    return entry if isinstance(entry, Clip) else Clip(recording_path(entry))
 
 
 def _normal(clips: list[Clip], labels: Any) -> list[Clip]:

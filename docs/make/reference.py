@@ -29,13 +29,15 @@ KIND_TITLES = {
 }
 
 ENVIRONMENT = {
-    "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder.",
+    "ASD_CACHE": "Folder for downloaded weights and kept embeddings, instead of the user's cache folder; or an address for the latter.",
     "ASD_CACHE_SIZE": "What kept embeddings may take, such as `500MB`; default: `2GB`; `0`: none are kept.",
     "ASD_KEY": "Key for a server of `asd serve` (`asd score http://…`, `asd.client`).",
     "ASD_OFFLINE": "`1` forbids the network.",
     "ASD_PLUGINS": "Which plugins load: distributions or entry points, comma-separated; empty: none.",
     "ASD_PLUGIN_SECONDS": "Seconds after which the import of a plugin, or one of its hooks, is stopped (default: 30).",
     "ASD_SETTINGS": "Folder for what you decided, such as the models you trust, instead of the user's own.",
+    "ASD_SPOOL": "Folder for whole copies of large files at addresses (`s3://…`), instead of one in the cache folder.",
+    "ASD_SPOOL_SIZE": "What these copies may take, such as `500MB`; default: `2GB`; `0`: none are made.",
 }
 
 

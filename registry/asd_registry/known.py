@@ -20,6 +20,7 @@ KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},
     "asd-bench": {"command": "bench"},
+    "asd-dask": {"engine": "dask"},
     "asd-data": {
         "dataset": (
             "dcase2020 dcase2021 dcase2022 dcase2023 dcase2024 dcase2025 dcase2026 folder manifest mimii mimii-dg "

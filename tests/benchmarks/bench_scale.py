@@ -102,7 +102,7 @@ def streams(folder: Path, seconds: int = 60) -> None:
                 (few, small), (many, large) = used[4], used[16]
                 print(
                     f"{name}, a clip every {hop:g} s: {1e3 * many / 16 / seconds:.1f} ms for each second of a stream "
-                    f"(4 streams: {1e3 * few / 4 / seconds:.1f}); memory {small:.0f} MB with 4, {large:.0f} MB with 16: "
+                    f"(4 streams: {1e3 * few / 4 / seconds:.1f}); {small:.0f} MB with 4, {large:.0f} MB with 16: "
                     f"{(large - small) / 12:.1f} MB each",
                     flush=True,
                 )

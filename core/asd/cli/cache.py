@@ -56,6 +56,7 @@ def show(as_json: bool, verbose: bool) -> None:
 def prune(unused_days: float | None, max_size: float | None, everything: bool, as_json: bool, verbose: bool) -> None:
     """Remove embeddings that are not needed; they are computed again when they are."""
     from asd.detection.embeddings import EmbeddingCache
+    from asd.files import known
 
     if not everything and unused_days is None and max_size is None:
         raise ConfigError("asd cache prune: say what to remove: --unused-days DAYS, --max-size MB or --all")
@@ -63,6 +64,8 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     kept = EmbeddingCache()
     with reporting(verbose):
         removed = kept.prune(unused_days=unused_days, max_bytes=limit) if kept.exists else 0
+    if everything:
+        known.remove_all()
     if everything and isinstance(kept.path, Path):
         for file in kept.path.parent.glob("embeddings*.sqlite*"):
             if file.is_file() and not file.name.startswith(kept.path.name):

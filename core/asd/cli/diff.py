@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asd.cli.diff_picture import draw, drawing
-from asd.cli.flags import cache_option, json_option, trust_option, verbose_option
+from asd.cli.flags import LocalPath, PathOrUrl, cache_option, json_option, trust_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
 
@@ -20,12 +20,10 @@ _ERRORS = 2.0
 
 
 @click.command()
-@click.argument("old_file", type=click.Path(path_type=Path), metavar="OLD")
-@click.argument("new_file", type=click.Path(path_type=Path), metavar="NEW")
+@click.argument("old_file", type=PathOrUrl(), metavar="OLD")
+@click.argument("new_file", type=PathOrUrl(), metavar="NEW")
 @click.argument("data", nargs=-1, metavar="[DATA]...")
-@click.option(
-    "--picture", type=click.Path(path_type=Path), metavar="FILE.png|svg", help="Draw the healthy scores of both."
-)
+@click.option("--picture", type=LocalPath("a picture"), metavar="FILE.png|svg", help="Draw the healthy scores of both.")
 @runtime_options
 @cache_option
 @json_option

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asd.cli.dotted import DottedCommand
-from asd.cli.flags import cache_option, json_option, strict_option, verbose_option
+from asd.cli.flags import PathOrUrl, cache_option, json_option, strict_option, verbose_option
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, together
 from asd.errors import AsdError
@@ -29,9 +29,7 @@ class _EmbedCommand(DottedCommand):
 
 @click.command(cls=_EmbedCommand)
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write: *.npz or *.parquet."
-)
+@click.option("-o", "--output", required=True, type=PathOrUrl(), help="File to write: *.npz or *.parquet.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--windows", is_flag=True, help="A vector for each window instead of one for each clip.")
 @click.option("--branch", metavar="NAME", help="Which branch of a pipeline of several. [default: the first]")
@@ -68,8 +66,9 @@ def embed(
 ) -> None:
     """Write the embeddings of recordings, with where they come from, to a file for Python or other programs.
 
-    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'; all recordings count, whatever their
-    label. A clip that cannot be read is reported and left out; --strict stops there. Exit code 0, or 2 on an error.
+    DATA is files, folders, glob patterns, here or by address (s3://…), or a CSV manifest with a column 'path'; all
+    recordings count, whatever their label. A clip that cannot be read is reported and left out; --strict stops there.
+    Exit code 0, or 2 on an error.
     """
     with reporting(verbose):
         from asd.detection.embedding import check_windows, embed_found

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import by_option, cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import (
+    LocalPath,
+    PathOrUrl,
+    by_option,
+    cache_option,
+    json_option,
+    strict_option,
+    trust_option,
+    verbose_option,
+)
 from asd.cli.fleet import evaluate_by_machine
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
@@ -21,7 +30,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("model_file", type=PathOrUrl(), metavar="MODEL")
 @click.option("--normal", multiple=True, required=True, metavar="DATA", help="Healthy recordings; may be repeated.")
 @click.option("--anomalous", multiple=True, required=True, metavar="DATA", help="Faulty recordings; may be repeated.")
 @false_alarms_option
@@ -42,9 +51,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     show_default=True,
     help="With --stream: how many of a kind.",
 )
-@click.option(
-    "--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="With --stream: draw the evidence."
-)
+@click.option("--picture", type=LocalPath("a picture"), metavar="FILE.svg", help="With --stream: draw the evidence.")
 @runtime_options
 @cache_option
 @strict_option

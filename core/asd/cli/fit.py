@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asd.cli.dotted import DottedCommand
-from asd.cli.flags import cache_option, force_option, json_option, strict_option, verbose_option
+from asd.cli.flags import PathOrUrl, cache_option, force_option, json_option, strict_option, verbose_option
 from asd.cli.fleet import fit_by_machine
 from asd.cli.options import config_from, hourly, pipeline_options, rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, say, together
@@ -30,7 +30,7 @@ _TOLD = 0.9
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathOrUrl(),
     help="Model file to write (*.asd); with --by, the folder of the models.",
 )
 @click.option(
@@ -68,10 +68,10 @@ def fit(
 ) -> None:
     """Learn from recordings of a healthy machine and write a model file.
 
-    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path' (and 'label', 'split': rows that are
-    not 'normal' or not 'train' are left out). With --by, machines are fitted that have no model yet, or whose
-    recordings or configuration have changed; --force fits all. A machine that cannot be learned is reported; the exit
-    code is 2 if no machine has a model.
+    DATA is files, folders, glob patterns, here or by address (s3://…), or a CSV manifest with a column 'path' (and
+    'label', 'split': rows that are not 'normal' or not 'train' are left out). With --by, machines are fitted that have
+    no model yet, or whose recordings or configuration have changed; --force fits all. A machine that cannot be learned
+    is reported; the exit code is 2 if no machine has a model.
     """
     runtime = runtime_from(device, precision, batch_size)
     options["false_alarms_per_hour"] = hourly(false_alarms, options["false_alarms_per_hour"])

@@ -3,8 +3,57 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from asd.errors import ConfigError
+from asd.files.address import is_url, masked
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Path]
+else:
+    _ParamType = click.ParamType  # older versions have no type of what is converted
+
+
+class PathOrUrl(_ParamType):
+    """A file here, or by its address."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        from asd.files.remote import as_path
+
+        return as_path(value)
+
+
+class LocalPath(_ParamType):
+    """A file on this computer.
+
+    Parameters
+    ----------
+    what : str
+        What it holds.
+    """
+
+    name = "path"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path.
+
+        Raises
+        ------
+        ConfigError
+            If it is an address.
+        """
+        if is_url(value):
+            raise ConfigError(f"{masked(value)}: {self.what} is a file on this computer; name a local file")
+        return Path(value)
 
 
 def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> None:

@@ -12,7 +12,15 @@ import click
 
 from asd.cli.diff import sentences
 from asd.cli.fit import summarise
-from asd.cli.flags import cache_option, force_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import (
+    PathOrUrl,
+    cache_option,
+    force_option,
+    json_option,
+    strict_option,
+    trust_option,
+    verbose_option,
+)
 from asd.cli.options import rate_option, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, say
 from asd.detection.calibration import describe_decision
@@ -28,9 +36,9 @@ def _renewal_options(command: F) -> F:
     for option in (
         click.option("--in-place", is_flag=True, help="Replace MODEL itself."),
         force_option,
-        click.option("-o", "--output", type=click.Path(path_type=Path), help="Model file to write (*.asd)."),
+        click.option("-o", "--output", type=PathOrUrl(), help="Model file to write (*.asd)."),
         click.argument("data", nargs=-1, required=True, metavar="NEWNORMAL..."),
-        click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL"),
+        click.argument("model_file", type=PathOrUrl(), metavar="MODEL"),
     ):
         command = option(command)
     return command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,13 +12,14 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import by_option, cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import LocalPath, by_option, cache_option, json_option, strict_option, trust_option, verbose_option
 from asd.cli.judging import Given, Judge, judged_by_machine, judged_here, judged_there
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
+from asd.files.address import shared_folder
 
 STATE_FIELDS = ("state", "state_p_value")
 
@@ -38,7 +38,7 @@ STATE_FIELDS = ("state", "state_p_value")
 @click.option(
     "--monitor",
     "monitor_file",
-    type=click.Path(path_type=Path),
+    type=LocalPath("a monitor"),
     metavar="STATE",
     help="Add up evidence over clips, in the order of time, in this file; --false-alarms is then of the monitor.",
 )
@@ -80,11 +80,11 @@ def score(
 ) -> None:
     """Score recordings with a model: exit code 0 if all are normal, 1 if one is anomalous, 2 on an error.
 
-    MODEL is a file, a folder of models of many machines (asd fit --by), or an address on a server of 'asd serve', such
-    as http://host:8787/pump, whose key ASD_KEY holds.
-    DATA is files, folders, glob patterns, or a CSV manifest with a column 'path'. A clip that cannot be read is
-    reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor raised the alarm, or
-    it still stands, and clips that it has watched before are left out.
+    MODEL is a file, here or elsewhere (s3://…; https://… that ends with .asd), a folder of models of many machines (asd
+    fit --by), or an address on a server of 'asd serve', such as http://host:8787/pump, whose key ASD_KEY holds.
+    DATA is files, folders, glob patterns, here or by address (s3://…), or a CSV manifest with a column 'path'. A clip
+    that cannot be read is reported and left out; --strict stops there. With --monitor the exit code is 1 if the monitor
+    raised the alarm, or it still stands, and clips that it has watched before are left out.
     """
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
@@ -93,13 +93,14 @@ def score(
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
         from asd.client import is_address
         from asd.detection.cutting import segment_from
+        from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
         if is_address(model):
             judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
             loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}
-            judging = _judged(Path(model), by, watch, workers, loading, given)
+            judging = _judged(as_path(model), by, watch, workers, loading, given)
         with judging as judge:
             fields = _fields(judge, watch)
             rows = (_row(result, strict, watch, fields) for result in judge.results)
@@ -212,11 +213,8 @@ def _is_anomalous(row: dict[str, Any]) -> bool:
 
 def _without_folder(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
     """Return rows whose clips are named without the folder that all are in, and that folder; "" if there is none."""
-    folders = {Path(row["clip"]).parent for row in rows}
-    folder = os.path.commonpath(folders) if folders and len({each.is_absolute() for each in folders}) == 1 else ""
-    if folder in ("", os.sep):
-        return rows, ""
-    cut = len(folder.rstrip(os.sep)) + 1
+    folder = shared_folder(row["clip"] for row in rows)
+    cut = len(folder) + 1 if folder else 0
     return [{**row, "clip": row["clip"][cut:]} for row in rows], folder
 
 

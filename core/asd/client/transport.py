@@ -56,8 +56,8 @@ def address_of(url: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text names a server, not a file."""
-    return text.startswith(("http://", "https://"))
+    """Return whether a text names a server, not a file: on the web, what ends with ``.asd`` is one."""
+    return text.startswith(("http://", "https://")) and not text.partition("?")[0].endswith(".asd")
 
 
 def server_and_model(url: str) -> tuple[str, str | None]:

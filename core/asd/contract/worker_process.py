@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from asd.contract.interfaces import Extractor, Runtime
 from asd.contract.messages import Array, as_array, receive, send
@@ -24,7 +25,18 @@ _MOST_TEXT = 20_000
 
 
 def main() -> None:
-    """Answer until the parent process closes the pipe or dies."""
+    """Compute for the parent process until it closes the pipe or dies."""
+    answer_requests(_Computing().answer)
+
+
+def answer_requests(answer: Callable[[dict[str, Any], list[Array]], tuple[dict[str, Any], list[Array]]]) -> None:
+    """Answer the parent process until it closes the pipe or dies; does not return.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes the fields and the arrays of a request; returns those of its answer.
+    """
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     # What a component reads or prints must not mix with requests and answers.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -32,7 +44,13 @@ def main() -> None:
     sys.stdout = sys.stderr
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     with suppress(BrokenPipeError, EOFError):
-        _serve(requests, answers)
+        while True:
+            request, given = receive(requests)
+            try:
+                fields, arrays = answer(request, given)
+            except Exception as error:
+                fields, arrays = _described(error), []
+            send(answers, fields, arrays)
     os._exit(0)  # libraries that clash with others are no better at an orderly exit
 
 
@@ -43,18 +61,19 @@ def end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    component: Any = None
-    while True:
-        request, (array,) = receive(requests)
-        try:
-            if component is None:
-                component = _made(request["module"], request["class"], request["parameters"])
-            component.runtime = Runtime(**request["runtime"])
-            fields, arrays = _computed(component, array, request)
-        except Exception as error:
-            fields, arrays = _described(error), []
-        send(answers, fields, arrays)
+class _Computing:
+    """A component, made at the first request, that computes what the requests bring."""
+
+    def __init__(self) -> None:
+        self._component: Any = None
+
+    def answer(self, request: dict[str, Any], arrays: list[Array]) -> tuple[dict[str, Any], list[Array]]:
+        """Return what the component computes."""
+        (array,) = arrays
+        if self._component is None:
+            self._component = _made(request["module"], request["class"], request["parameters"])
+        self._component.runtime = Runtime(**request["runtime"])
+        return _computed(self._component, array, request)
 
 
 def _made(module: str, name: str, parameters: dict[str, Any]) -> Any:

@@ -48,6 +48,9 @@ MINIMUM_RECORDINGS = 10
 LENGTHS = (0.8, 1.25)
 """Clips so many times as long as those of the calibration raise about as many alarms; measured, as above."""
 
+_LEAST_LEVEL = 1e-9
+"""Level of an alarm below which no number of clips is named that would support it: nobody has so many."""
+
 DEFAULT_FALSE_ALARMS_PER_HOUR = 1.0
 """What healthy sound may cause when the user does not say."""
 
@@ -176,14 +179,14 @@ class Calibration:
             rate = min(max(DEFAULT_FALSE_ALARMS_PER_HOUR, self.lowest_rate), self._rate(n / (n + 1)))
         check_rate(rate)
         # The rate itself may have come from the level: don't let rounding lose a clip.
-        rank = math.floor(rate * self.clip_seconds / 3600 * (n + 1) * (1 + 1e-9))
+        each = rate * self.clip_seconds / 3600
+        rank = math.floor(min(each * (n + 1) * (1 + 1e-9), n + 1))
         if rank < 1:
-            needed = math.ceil(3600 / (rate * self.clip_seconds)) - 1
+            mend = f"fit on {math.ceil(1 / each) - 1} clips or more, raise it," if each > _LEAST_LEVEL else "raise it"
             raise CalibrationError(
                 f"{rate:g} false alarms per hour cannot be promised from {n} held-out clips of "
                 f"{self.clip_seconds:.3g} s: the lowest rate they support is {round_up(self.lowest_rate)}; "
-                f"fit on {needed} clips or more, raise it, or let a monitor add up the evidence of many clips "
-                "(asd score --monitor STATE)"
+                f"{mend} or let a monitor add up the evidence of many clips (asd score --monitor STATE)"
             )
         if rank > n:
             raise CalibrationError(

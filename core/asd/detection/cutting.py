@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from asd.detection.groups import column_of
 from asd.detection.states import in_named_states
 from asd.errors import AudioError, ConfigError
+from asd.files.remote import RemotePath
 from asd.records import Clip
 from asd.sound.data import Data, Entry, entries_of
 from asd.sound.finding import find_clips, segments
@@ -22,6 +23,9 @@ Segment = float | Literal["auto"] | None
 
 _LONG = 2.0
 """A recording is cut if it is longer than so many clips."""
+
+_AT_ONCE = 8
+"""Requests for lengths."""
 
 _log = logging.getLogger("asd")
 
@@ -101,7 +105,7 @@ def segment_from(text: str) -> Segment:
 
 
 def _cut(clips: list[Clip], seconds: float) -> list[Clip]:
-    parts = [_parts(clip, seconds) for clip in clips]
+    parts = [_parts(clip, length, seconds) for clip, length in zip(clips, _lengths(clips), strict=True)]
     cut = sum(len(each) > 1 for each in parts)
     if cut:
         _log.info(
@@ -112,9 +116,23 @@ def _cut(clips: list[Clip], seconds: float) -> list[Clip]:
     return [part for each in parts for part in each]
 
 
-def _parts(clip: Clip, seconds: float) -> list[Clip]:
-    try:
-        length = clip.duration or duration_of(clip.path) - clip.start
-    except AudioError:  # reading it says what is wrong
-        return [clip]
+def _parts(clip: Clip, length: float, seconds: float) -> list[Clip]:
     return list(segments(clip, seconds if length > _LONG * seconds else None))
+
+
+def _lengths(clips: list[Clip]) -> Iterator[float]:
+    """Yield the seconds of each clip, 0 where it cannot be read; servers are asked for several at once."""
+    if not any(isinstance(clip.path, RemotePath) for clip in clips):
+        yield from map(_length, clips)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield from pool.map(_length, clips)
+
+
+def _length(clip: Clip) -> float:
+    try:
+        return clip.duration or duration_of(clip.path) - clip.start
+    except AudioError:  # reading it says what is wrong
+        return 0.0

@@ -57,13 +57,13 @@ class Found:
         None: they must be computed.
     key : str or None
         Under which they are to be kept; None: they are not.
-    stamp : tuple of int
+    stamp : tuple
         Tells whether the file has changed since the key was made.
     """
 
     features: ClipFeatures | None = None
     key: str | None = None
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[Any, ...] = ()
 
 
 class Facts(Protocol):
@@ -296,8 +296,11 @@ class Embedder:
                 pending, size, offset = [joined[advance:]], size - advance, offset + advance
         joined = np.concatenate(pending)
         before = max(0, -offset)  # what was put before the recording does not make it long enough
-        last = np.concatenate([joined[:before], self._padded(joined[before:], length, reader)])
-        yield offset, np.pad(last, (0, (length - len(last)) % hop)) if self.frontend.pad_end else last
+        own = joined[before:]
+        padded = self._padded(own, length, reader)
+        last = joined if padded is own else np.concatenate([joined[:before], padded])  # a copy takes longest of all
+        missing = (length - len(last)) % hop if self.frontend.pad_end else 0
+        yield offset, np.pad(last, (0, missing)) if missing else last
 
     def _padded(self, samples: Float32, length: int, reader: ClipReader) -> Float32:
         if len(samples) >= length:
@@ -338,7 +341,7 @@ class Embedder:
             If the extractor cannot embed them, or gives another dimension than for the clips before.
         """
         extractor = self.extractor
-        with clip_errors(clip):
+        with clip_errors(clip), self.busy:
             values = embeddings_of(extractor, windows.values)
             self._check_width(values.shape[1])
         return values, windows.start
@@ -365,7 +368,7 @@ class Embedder:
         """Return what the cache holds of a clip; `identity` is the digest of what `kept_as` returns."""
         try:
             stamp = stamp_of(clip.path)
-            content = content_of(clip.path)
+            content = content_of(clip.path, stamp)
         except OSError:  # reading it says what is wrong
             return Found()
         key = _key(clip, content, identity)

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -29,7 +28,7 @@ import numpy as np
 from asd.detection.shared_cache import FOLDER, SharedEntries
 from asd.errors import CacheError, ConfigError
 from asd.files.database import open_database
-from asd.files.folders import cache_folder, is_address
+from asd.files.folders import cache_folder, is_address, size_of
 from asd.files.objects import is_on_network
 from asd.records import Float32, Float64
 
@@ -357,10 +356,10 @@ def size_limit() -> int:
         If the variable is no size.
     """
     text = os.environ.get("ASD_CACHE_SIZE") or _DEFAULT_LIMIT
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
-    if not found:
+    size = size_of(text)
+    if size is None:
         raise ConfigError(f"ASD_CACHE_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no cache; got {text!r}")
-    return int(float(found[1]) * 1000 ** ("", "k", "m", "g", "t").index(found[2].lower()))
+    return size
 
 
 def to_json(value: Any) -> str:

@@ -28,6 +28,9 @@ from asd.contract.interfaces import Runtime
 from asd.contract.plain import shown
 from asd.detection.config import ResolvedConfig
 from asd.files.digest import digest_of
+from asd.files.filesystems import failure
+from asd.files.remote import RemotePath
+from asd.files.versions import Facts
 from asd.sound.memory import held
 from asd_registry import Kind
 
@@ -256,24 +259,42 @@ def _folder_state(folder: Path) -> dict[str, Any]:
     return {str(path.relative_to(folder)): stamp_of(path) for path in sorted(paths)}
 
 
-def stamp_of(path: Path) -> tuple[int, ...]:
+def stamp_of(path: Path) -> tuple[Any, ...]:
     """Return what changes whenever a file does: device, inode, size in bytes, and both times of change in ns.
 
-    What is held in memory does not change.
+    What is held in memory does not change. Of a file elsewhere it is what its server says of this version.
 
     Raises
     ------
     OSError
-        If the file is not there.
+        If the file is not there, or its server does not tell one version from another.
     """
     if held(path):
         return ()
+    if isinstance(path, RemotePath):
+        return _sure_facts(path)
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def content_of(path: Path) -> str:
+def _sure_facts(path: RemotePath) -> tuple[Facts]:
+    facts = path.facts()
+    if not facts.is_sure:
+        raise failure(path.url, "its server does not tell one version from another")
+    return (facts,)
+
+
+def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
     """Return the SHA-256 of a recording's content; a file is read once a process unless it changes.
+
+    One elsewhere is fetched only if this version's digest is not known from an earlier run.
+
+    Parameters
+    ----------
+    path : Path
+        The recording.
+    stamp : tuple, optional
+        What `stamp_of` has just said of it.
 
     Raises
     ------
@@ -282,14 +303,21 @@ def content_of(path: Path) -> str:
     """
     if sound := held(path):
         return sound.sha256
-    stamp = stamp_of(path)
+    if isinstance(path, RemotePath):
+        from asd.files.reading import sha256_of
+
+        try:
+            return sha256_of(path, None if stamp is None else stamp[0])
+        except FileNotFoundError as error:  # one line for the user, wherever it was needed
+            raise failure(path.url, "no such object any more") from error
+    stamp = stamp_of(path) if stamp is None else stamp
     if abs(time.time() - max(stamp[-2:]) / 1e9) < _SETTLED:  # it may change again without another time
         return digest_of(path)
     return _content(path, stamp)
 
 
 @functools.lru_cache(maxsize=2**17)
-def _content(path: Path, stamp: tuple[int, ...]) -> str:
+def _content(path: Path, stamp: tuple[Any, ...]) -> str:
     return digest_of(path)
 
 

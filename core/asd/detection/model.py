@@ -44,6 +44,7 @@ from asd.detection.training import (
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
 from asd.detection.work import over_clips
 from asd.errors import AudioError, ModelFileError
+from asd.files.remote import as_path
 from asd.progress import track
 from asd.records import Clip, Float64
 from asd.sound.data import Data
@@ -391,9 +392,10 @@ class Model(ShownModel):
             File to write; an old one is replaced.
         """
         manifest, arrays = self.content()
-        checked(str(path), manifest, arrays)
-        modelfile.write(path, manifest, arrays)
-        consent.remember_fitted(str(path), manifest, arrays)
+        place = path if isinstance(path, OutputFile) else as_path(path)
+        checked(str(place), manifest, arrays)
+        modelfile.write(place, manifest, arrays)
+        consent.remember_fitted(str(place), manifest, arrays)
 
     def content(self) -> tuple[dict[str, Any], modelfile.Arrays]:
         """Return what a model file holds of it, the manifest and the arrays: plain data, which `of_content` takes.
@@ -443,7 +445,7 @@ class Model(ShownModel):
         PluginError
             If it needs a plugin that is not installed (the text gives the pip command).
         """
-        return cls.of_content(path, *modelfile.read(Path(path)), runtime=runtime, cache=cache, trust=trust)
+        return cls.of_content(path, *modelfile.read(as_path(path)), runtime=runtime, cache=cache, trust=trust)
 
     @classmethod
     def of_content(
@@ -457,11 +459,12 @@ class Model(ShownModel):
         trust: bool | None = False,
     ) -> Model:
         """Return the model that `content` gave, as `load`; `trust` None: the user consented where it comes from."""
+        path = as_path(path)
         manifest = checked(str(path), content, arrays)
-        saving.check_plugins(Path(path), manifest)
+        saving.check_plugins(path, manifest)
         parts = sections(restore_rows(arrays))
         with former_names_allowed(), consent.rules(path, content, arrays, trust=trust), saving.restoring(path):
-            pipeline = saving.restored_pipeline(Path(path), manifest, runtime or Runtime(), cache_from(cache))
+            pipeline = saving.restored_pipeline(path, manifest, runtime or Runtime(), cache_from(cache))
             states = [parts[str(k)] for k in range(manifest["members"])]
             branches = saving.restored_branches(pipeline.config, pipeline.runtime, states)
             decided: dict[str, Any] = {**manifest["decision"]}
@@ -489,10 +492,8 @@ class Model(ShownModel):
         ModelFileError
             If the weights are others.
         """
-        if self._pinned_weights is None:
-            return
-        present = self.pipeline.weight_hashes()
-        for name, sha256 in self._pinned_weights.items():
+        present = self.pipeline.weight_hashes() if self._pinned_weights else {}
+        for name, sha256 in (self._pinned_weights or {}).items():
             if present.get(name) != sha256:
                 raise ModelFileError(
                     f"the model was fitted with weights {name} (sha256 {sha256[:12]}…), here are "

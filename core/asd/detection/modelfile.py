@@ -15,16 +15,16 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from asd.detection.output import OutputFile, reserve
-from asd.errors import ModelFileError
+from asd.errors import ModelFileError, RemoteError
+from asd.files.remote import RemotePath, as_path
 
 FORMAT = 3
 """Format 2 has scikit-learn's names of parameters, and the tail and conditions of recordings; 3 may have several
@@ -84,7 +84,9 @@ def write(path: str | Path | OutputFile, manifest: Mapping[str, Any], arrays: Ma
             "of it: fit on fewer recordings"
         )
     content: list[bytes | memoryview] = [header, *(_bytes(plain[name]) for name in _layout(plain))]
-    with contextlib.nullcontext(path) if isinstance(path, OutputFile) else reserve(Path(path), overwrite=True) as file:
+    with (
+        contextlib.nullcontext(path) if isinstance(path, OutputFile) else reserve(as_path(path), overwrite=True) as file
+    ):
         file.write(content)
 
 
@@ -97,10 +99,13 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
         If the file is missing, not a model, cut off, altered, or of a newer format.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait
+        # Opening a pipe would wait.
+        if not isinstance(path, RemotePath) and not stat.S_ISREG(path.stat().st_mode):
             raise ModelFileError(f"{path}: not a regular file; name a model file that 'asd fit' wrote")
         with path.open("rb") as file:
             text, sha256, arrays = _parts(path, file)
+    except RemoteError as error:
+        raise ModelFileError(str(error)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(f"{path}: no such model file; make one with 'asd fit DATA -o {path}'") from error
     except OSError as error:
@@ -123,9 +128,10 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     return manifest, arrays
 
 
-def _parts(path: Path, file: BufferedReader) -> tuple[str, str | None, Arrays]:
+def _parts(path: Path, file: BinaryIO) -> tuple[str, str | None, Arrays]:
     """Return the manifest's text, the digest and the arrays, not verified."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if not 0 < length <= min(size - 8, HEADER_LIMIT):
         limit = f"at most {HEADER_LIMIT:,} are allowed" if length > HEADER_LIMIT else f"the file has {size:,}"
@@ -162,13 +168,23 @@ def _size(path: Path, name: str, entry: _Entry) -> int:
     return count * _TYPES[entry.dtype].itemsize
 
 
-def _array(path: Path, file: BufferedReader, entry: _Entry) -> npt.NDArray[Any]:
+def _array(path: Path, file: BinaryIO, entry: _Entry) -> npt.NDArray[Any]:
     array = np.empty(entry.shape, _TYPES[entry.dtype])
-    if file.readinto(_bytes(array)) != array.nbytes:
+    if not _filled(file, _bytes(array)):
         raise _damaged(path, "it ended while it was read")
     if array.dtype == bool and array.size and array.view(np.uint8).max() > 1:
         raise _damaged(path, "a boolean is neither 0 nor 1")
     return array
+
+
+def _filled(file: BinaryIO, view: memoryview) -> bool:
+    """Fill a view from a file, which may give less at a time than is asked for; return whether there was enough."""
+    while len(view):
+        count = file.readinto(view)  # type: ignore[attr-defined]  # of every binary file that Python opens
+        if not count:
+            return False
+        view = view[count:]
+    return True
 
 
 def _damaged(path: Path, reason: str) -> ModelFileError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from asd.errors import AsdError, DataError, ModelFileError
+from asd.files.remote import RemotePath
 
 try:
     import fcntl
@@ -151,7 +152,8 @@ def reserve(path: Path, *, overwrite: bool, content: Content = MODEL) -> Iterato
     Parameters
     ----------
     path : Path
-        File to write. A symbolic link is followed: the file that it points to is replaced, the link stays.
+        File to write, here or elsewhere (`asd.detection.remote_output`). A symbolic link is followed: the file that it
+        points to is replaced, the link stays.
     overwrite : bool
         Whether an existing file may be replaced; never a folder, a device, a pipe or a socket.
     content : Content
@@ -162,6 +164,12 @@ def reserve(path: Path, *, overwrite: bool, content: Content = MODEL) -> Iterato
     ModelFileError, DataError
         If the file cannot be written there, exists already, or is being written by another process.
     """
+    if isinstance(path, RemotePath):
+        from asd.detection.remote_output import reserve_elsewhere
+
+        with reserve_elsewhere(path, overwrite=overwrite, content=content) as elsewhere:
+            yield elsewhere
+        return
     try:
         _check_target(path, overwrite, content)
         target = Path(os.path.realpath(path))

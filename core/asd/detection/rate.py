@@ -37,7 +37,7 @@ class Rate:
     unit: Unit
 
     def __post_init__(self) -> None:
-        if self.unit not in get_args(Unit) or not 0 < self.alarms < math.inf:
+        if self.unit not in get_args(Unit) or not 0 < self.alarms < math.inf or not math.isfinite(self.seconds):
             raise _unfit(f"{self.alarms:g}/{self.unit}")
 
     @classmethod
@@ -52,7 +52,7 @@ class Rate:
         if isinstance(given, Rate):
             return given
         match = _TEXT.fullmatch(given) if isinstance(given, str) else None
-        if match is None or match[2] not in get_args(Unit) or not 0 < float(match[1]) < math.inf:
+        if match is None or match[2] not in get_args(Unit):
             raise _unfit(given)
         return cls(float(match[1]), match[2])  # type: ignore[arg-type]  # compared with the units above
 

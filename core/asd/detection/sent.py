@@ -86,7 +86,7 @@ def pipeline_of(pipeline: Pipeline, workers: int) -> Shared[Sent]:
     here = Sent(pipeline, workers)
     if current_engine() is None:
         return Shared(_pipeline, here=here)
-    _refuse_own(pipeline.config)
+    require_plugins(pipeline.config)
     parts = (pipeline.config, pipeline.runtime, decided_runtimes(pipeline), Kept.of(pipeline.cache), workers)
     return Shared(_pipeline, *parts, here=here, components=components_of(pipeline.config))
 
@@ -177,8 +177,14 @@ def compute_as(pipeline: Pipeline, decided: Decided) -> None:
         embedder.compute_as(asked, used)
 
 
-def _refuse_own(config: ResolvedConfig) -> None:
-    """Refuse components that other processes cannot make."""
+def require_plugins(config: ResolvedConfig) -> None:
+    """Refuse components that other processes cannot make: classes and objects that no plugin offers.
+
+    Raises
+    ------
+    ConfigError
+        If there is one.
+    """
     for part in config.parts:
         for kind in config.kinds:
             choice = getattr(part, kind)

@@ -174,14 +174,16 @@ def take_weights(weight: WeightFile, content: bytes) -> str | None:
 def _versions(components: Names) -> dict[str, str]:
     """Return the version of each distribution that decides numbers; of an editable one, its sources besides."""
     found = dict(_framework())
+    plugins = set()
     for kind, name in components:
         identity = identity_of(kind, name)
+        plugins.add(identity["name"].partition(":")[0])
         for distribution, version in identity["libraries"].items():
             source = identity["sources"].get(distribution)
             found[distribution] = f"{version} (sources {source[:8]})" if source else version
         if identity["name"].partition(":")[0].endswith(".py"):
             found[identity["name"].partition(":")[0]] = identity["version"]
-    return {name: version for name, version in found.items() if _COMPUTING.match(name) or name.endswith(".py")}
+    return {name: version for name, version in found.items() if _COMPUTING.match(name) or name in plugins}
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import numpy as np
 
 from asd.detection.features import ClipFeatures, Failure
 from asd.errors import ConfigError
+from asd.files.remote import as_path
 from asd.records import Clip, Float32, Float64, Int64
 
 _STATED = ("weights", "channel", "short", "tail", "pooling")
@@ -110,8 +111,9 @@ class Embeddings:
         from asd.detection.output import EMBEDDINGS, reserve
         from asd.detection.vectors_file import check_suffix, write
 
-        check_suffix(Path(path))
-        with reserve(Path(path), overwrite=overwrite, content=EMBEDDINGS) as file:
+        path = as_path(path)
+        check_suffix(path)
+        with reserve(path, overwrite=overwrite, content=EMBEDDINGS) as file:
             write(self, file)
 
     @classmethod
@@ -127,7 +129,7 @@ class Embeddings:
         """
         from asd.detection.vectors_file import read
 
-        return cls(**read(Path(path)))
+        return cls(**read(as_path(path)))
 
     def to_frame(self) -> Any:
         """Return a pandas data frame, or one of polars where pandas is not installed.

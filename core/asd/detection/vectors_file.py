@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from asd.detection.features import ClipFeatures, Failure
 from asd.detection.output import OutputFile
-from asd.errors import AudioError, ConfigError, DataError
+from asd.errors import AudioError, ConfigError, DataError, RemoteError
+from asd.files.remote import sealed_path
 from asd.records import Clip
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def read(path: Path) -> dict[str, Any]:
                 "--upgrade asd-framework"
             )
         return _restored(arrays, described)
+    except RemoteError as error:
+        raise DataError(str(error)) from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file of embeddings; make one with 'asd embed DATA -o {path}'") from error
     except _DAMAGE as error:
@@ -165,7 +168,8 @@ def _read_parquet(path: Path) -> tuple[Arrays, str]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path, use_threads=False)
+        with path.open("rb") as stream:
+            table = pyarrow.parquet.read_table(stream, use_threads=False)
     except pyarrow.ArrowException as error:
         raise ValueError(str(error)) from error
     about = (table.schema.metadata or {})[f"asd.{_ABOUT}".encode()].decode()
@@ -194,7 +198,7 @@ def _restored(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
         )
     ]
     contents = {each.clip.path: str(arrays["sha256"][i]) for i, each in enumerate(features)}
-    failures = [Failure(Clip(Path(each["clip"])), AudioError(each["error"])) for each in about["failures"]]
+    failures = [Failure(Clip(sealed_path(each["clip"])), AudioError(each["error"])) for each in about["failures"]]
     how = {"windows": about["windows"], "provenance": about["provenance"], "failures": failures}
     return {"features": features, "contents": contents, **how}
 
@@ -202,7 +206,9 @@ def _restored(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
 def _features(arrays: Arrays, about: Mapping[str, Any], i: int, values: Any, starts: Any) -> ClipFeatures:
     duration, level = float(arrays["clip_duration"][i]), float(arrays["level"][i])
     part = None if math.isnan(duration) else duration
-    clip = Clip(Path(str(arrays["path"][i])), float(arrays["clip_start"][i]), part, str(arrays["group"][i]) or None)
+    clip = Clip(
+        sealed_path(str(arrays["path"][i])), float(arrays["clip_start"][i]), part, str(arrays["group"][i]) or None
+    )
     how = about["provenance"]
     return ClipFeatures(
         clip=clip,

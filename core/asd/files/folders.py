@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 
@@ -30,3 +31,9 @@ def settings_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("asd", appauthor=False)
+
+
+def size_of(text: str) -> int | None:
+    """Return the bytes that a text such as ``500MB`` or ``2GB`` states; None: it states none."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
+    return int(float(found[1]) * 1000 ** ("", "k", "m", "g", "t").index(found[2].lower())) if found else None

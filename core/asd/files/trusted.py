@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from asd.files.folders import settings_folder
+from asd.files.remote import as_path
 
 _log = logging.getLogger("asd.files")
 
@@ -31,7 +32,7 @@ def remember(digest: str, model: str | Path) -> None:
     place = _place(digest)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place.write_text(f"{Path(model).absolute()}\n", encoding="utf-8", errors="backslashreplace")
+        place.write_text(f"{as_path(model).absolute()}\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         _log.warning(
             "%s: it cannot be recorded that %s is trusted (%s): give --trust at every use, or set ASD_SETTINGS to a "

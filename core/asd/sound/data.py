@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from asd.errors import DataError
+from asd.files.remote import as_path
 from asd.records import Clip
 from asd.sound.manifest import Row, rows_of
 from asd.sound.memory import ArrayPath, sound_of
@@ -66,6 +67,11 @@ def entries_of(data: Data, *, rate: Any = None) -> list[Entry]:
         If something is none of these, or `rate` is given and nothing needs it.
     """
     return entries_of_each([data], rate=rate)[0]
+
+
+def recording_path(named: Any) -> Path:
+    """Return the path of one recording that a caller names, here or by address."""
+    return as_path(named)
 
 
 def entries_of_each(several: Sequence[Data], *, rate: Any = None) -> list[list[Entry]]:

@@ -7,13 +7,20 @@ import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
-from asd.errors import AudioError
+from asd.errors import AudioError, RemoteError
+from asd.files.remote import RemotePath
+from asd.files.versions import Facts
 from asd.records import Float32
 from asd.sound.chunks import chunked
 from asd.sound.frames import flac, mpeg, ogg, tag_length
 from asd.sound.layout import Layout, Part, PartFile
+
+if TYPE_CHECKING:
+    _ConcretePath = Path
+else:
+    _ConcretePath = type(Path())  # Python 3.11 derives no class from Path itself
 
 _BLOCK_SECONDS = 8.0
 _BLOCK_VALUES = 1 << 22
@@ -80,8 +87,27 @@ class Sound(Protocol):
         """Close the file."""
 
 
-def open_sound(path: Path) -> Sound:
+class SoundPath(_ConcretePath):
+    """The path of a recording that knows itself how to open it. Paths made from it, such as its parent, do not."""
+
+    def opened(self) -> Sound:
+        """Return the recording; errors as for `open_sound`."""
+        return open_sound(self)
+
+    def with_segments(self, *parts: Any) -> Path:
+        """Return the path that is made from this one: a plain one (Python 3.12 and later ask for it)."""
+        return Path(*parts)
+
+
+def open_sound(path: Path, *, facts: Facts | None = None, glance: bool = False) -> Sound:
     """Open a recording.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    facts, glance
+        Of a file elsewhere, as for `asd.files.reading.opened`.
 
     Raises
     ------
@@ -89,9 +115,16 @@ def open_sound(path: Path) -> Sound:
         If it is missing, may not be read, is no regular file, empty, no sound, or cut off.
     """
     try:
-        status = path.stat()
-        _check_kind(path, status)
-        file = path.open("rb")
+        if isinstance(path, RemotePath):
+            from asd.files.reading import opened
+
+            file = opened(path, facts, glance=glance)
+        else:
+            status = path.stat()
+            _check_kind(path, status)
+            file = path.open("rb")
+    except RemoteError as error:
+        raise AudioError(f"{path}: {error.strerror}") from error
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file") from error
     except PermissionError as error:
@@ -99,11 +132,16 @@ def open_sound(path: Path) -> Sound:
     except (OSError, ValueError) as error:
         raise AudioError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     try:
-        if foreign := _foreign(file):
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            raise _empty(path)
+        if foreign := _foreign(file, size):
             from asd.sound.fallback import AvSound
 
             return AvSound(path, file, *foreign)
-        return SndfileSound(path, file, examine(path, status.st_size, status.st_mtime_ns))
+        is_remote = isinstance(path, RemotePath)
+        layout = _examined(path, file, size) if is_remote else examine(path, size, status.st_mtime_ns)
+        return SndfileSound(path, file, layout)
     except OSError as error:
         file.close()
         raise _unreadable(path, error) from error
@@ -120,10 +158,34 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(f"{path}: a device, not a recording; save the sound to a file")
     if status.st_size == 0:
-        raise AudioError(f"{path}: empty file (0 bytes); copy it again from its source")
+        raise _empty(path)
+
+
+def _empty(path: Path) -> AudioError:
+    return AudioError(f"{path}: empty file (0 bytes); copy it again from its source")
+
+
+def close(path: Path, file: BinaryIO, error: object) -> None:
+    """Close a file that was read; `error`: what ended the reading, if anything did.
+
+    Raises
+    ------
+    AudioError
+        If it is a file elsewhere that is another one by now, so that the blocks are of two.
+    """
+    file.close()
+    if error is None and isinstance(path, RemotePath):
+        from asd.files.reading import check_unchanged
+
+        try:
+            check_unchanged(file)
+        except OSError as problem:
+            raise _unreadable(path, problem) from problem
 
 
 def _unreadable(path: Path, error: OSError) -> AudioError:
+    if isinstance(error, RemoteError):
+        return AudioError(f"{path}: {error.strerror}")
     return AudioError(f"{path}: cannot be read ({error.strerror or error}); copy it again from its source")
 
 
@@ -139,21 +201,25 @@ def examine(path: Path, size: int, _: int) -> Layout:
         If the file cannot be read.
     """
     with path.open("rb") as file:
-        begin = _after_tags(file, size)
-        file.seek(begin)
-        magic = file.read(4)
-        try:
-            layout: Layout | None
-            if magic == b"fLaC":
-                layout = flac(file, begin, size)
-            elif magic == b"OggS":
-                layout = ogg(file, begin, size)
-            elif begin or magic[:1] == b"\xff" or path.suffix.lower() in _MPEG_SUFFIXES:
-                layout = mpeg(file, 0, size)
-            else:
-                layout = chunked(file, 0, size)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}") from None
+        return _examined(path, file, size)
+
+
+def _examined(path: Path, file: BinaryIO, size: int) -> Layout:
+    begin = _after_tags(file, size)
+    file.seek(begin)
+    magic = file.read(4)
+    try:
+        layout: Layout | None
+        if magic == b"fLaC":
+            layout = flac(file, begin, size)
+        elif magic == b"OggS":
+            layout = ogg(file, begin, size)
+        elif begin or magic[:1] == b"\xff" or path.suffix.lower() in _MPEG_SUFFIXES:
+            layout = mpeg(file, 0, size)
+        else:
+            layout = chunked(file, 0, size)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
     return layout or Layout((Part(0, size),))
 
 
@@ -168,9 +234,9 @@ def _after_tags(file: BinaryIO, size: int) -> int:
     return 0
 
 
-def _foreign(file: BinaryIO) -> tuple[str, str] | None:
+def _foreign(file: BinaryIO, size: int) -> tuple[str, str] | None:
     """Return the name of a format that libsndfile does not read, for users and for FFmpeg."""
-    file.seek(_after_tags(file, os.fstat(file.fileno()).st_size))
+    file.seek(_after_tags(file, size))
     head = file.read(64)
     for at, magic, name, ffmpeg_name in _FOREIGN:
         if head.startswith(magic, at):
@@ -210,9 +276,9 @@ class SndfileSound:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         """Close the file."""
-        self._file.close()
+        close(self.path, self._file, kind)
 
     def blocks(self, first: int, count: int | None) -> Iterator[Float32]:
         """Yield blocks of shape (n, channels); see `Sound.blocks`."""
@@ -232,6 +298,7 @@ class SndfileSound:
         import soundfile
 
         size = block_frames(self.rate, self.channels)
+        data: PartFile | None = None
         try:
             sound, data, skipped = self._open_at(part, max(0, first - self._preroll))
             with sound:
@@ -248,6 +315,8 @@ class SndfileSound:
                     if len(block):
                         yield block
         except soundfile.LibsndfileError as error:
+            if data and data.error:
+                raise _unreadable(self.path, data.error) from error
             raise AudioError(f"{self.path}: damaged: {_reason(error)}; copy it again from its source") from error
 
     def _open_at(self, part: Part, target: int) -> tuple[Any, PartFile, int]:
@@ -289,6 +358,8 @@ class SndfileSound:
         try:
             sound = soundfile.SoundFile(data)
         except soundfile.LibsndfileError as error:
+            if data.error:
+                raise _unreadable(self.path, data.error) from error
             raise AudioError(
                 f"{self.path}: not a recording that libsndfile can read ({_reason(error)}); "
                 "expected WAV, FLAC, OGG, MP3 or AIFF"

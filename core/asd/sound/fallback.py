@@ -58,9 +58,11 @@ class AvSound:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         """Close the file."""
-        self._file.close()
+        from asd.sound.decoding import close
+
+        close(self.path, self._file, kind)
 
     def blocks(self, first: int, count: int | None) -> Iterator[Float32]:
         """Yield blocks of shape (n, channels); see `asd.sound.decoding.Sound.blocks`."""

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from asd.errors import AudioError, ConfigError, DataError
+from asd.errors import AudioError, ConfigError, DataError, RemoteError
+from asd.files.address import is_url
+from asd.files.remote import RemotePath, as_path, check_page, has_magic, matching, url_of
 from asd.records import Clip
 from asd.sound.data import Entry, Table
 from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
@@ -60,7 +62,8 @@ def find_clips(
     Parameters
     ----------
     data : iterable of str, Path, Clip or Table
-        Files, folders (searched through, in alphabetical order, linked folders too and hidden ones not), glob patterns,
+        Here or by address (`asd.files.remote`): files, folders (searched through, in alphabetical order, linked folders
+        too and hidden ones not), glob patterns,
         and CSV manifests, see `asd.sound.manifest.read_manifest`; and what `asd.sound.data.entries_of` makes of arrays
         and frames.
     segment : float or None
@@ -85,7 +88,8 @@ def find_clips(
     folders: dict[str, str] = {}
     for entry in data:
         for clip in _clips(entry, label, split, group):
-            place = clip.path if held(clip.path) else _place(str(clip.path), folders)
+            plain = not held(clip.path) and not isinstance(clip.path, RemotePath)
+            place = _place(str(clip.path), folders) if plain else clip.path
             clips.setdefault((place, clip.start, clip.duration), clip)
     if not clips:
         raise DataError("no recordings were given; name files, folders, globs or a CSV manifest")
@@ -113,7 +117,42 @@ def _clips(entry: Entry, label: str | None, split: str | None, group: str | None
         return [entry]
     if isinstance(entry, Table):
         return _of_rows(entry.name, entry.rows, label, split, group)
-    return [Clip(entry)] if isinstance(entry, ArrayPath) else _named(str(entry), label, split, group)
+    if isinstance(entry, ArrayPath):
+        return [Clip(entry)]
+    text = url_of(entry)
+    return _elsewhere(text, label, split, group) if is_url(text) else _named(text, label, split, group)
+
+
+def _elsewhere(url: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
+    """Return the clips that an address names: a file, a folder, a pattern or a manifest."""
+    path = as_path(url)
+    if not isinstance(path, RemotePath):
+        return _named(str(path), label, split, group)
+    try:
+        if has_magic(url):
+            return [Clip(found) for found in _matching_elsewhere(path, label)]
+        if path.is_dir():
+            return [Clip(found) for found in _in_folder(path, label)]
+        if path.suffix.lower() in MANIFEST_SUFFIXES:
+            return _of_rows(str(path), read_manifest(path), label, split, group)
+        if not path.exists():
+            raise DataError(f"{path}: no such object or folder")
+        if path.suffix.lower() not in AUDIO_SUFFIXES:
+            check_page(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such object or folder") from error
+    except RemoteError as error:
+        raise DataError(str(error)) from error
+    return [Clip(path)]
+
+
+def _matching_elsewhere(pattern: RemotePath, label: str | None) -> list[Path]:
+    found: list[Path] = []
+    for path in matching(pattern.url):
+        found += _in_folder(path, label) if path.is_dir() else [path]
+    if not found:
+        raise DataError(f"{pattern}: no object matches this pattern")
+    return found
 
 
 def _named(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
@@ -154,7 +193,7 @@ def _in_folder(folder: Path, label: str | None) -> list[Path]:
     readable = AUDIO_SUFFIXES | (FALLBACK_SUFFIXES if is_installed() else frozenset())
     unread = _UNREAD_SUFFIXES | (FALLBACK_SUFFIXES - readable)
     found, left_out = [], Counter[str]()
-    for path in _files(folder):
+    for path in folder.files_below() if isinstance(folder, RemotePath) else _files(folder):
         suffix = path.suffix.lower()
         if suffix in readable:
             found.append(path)

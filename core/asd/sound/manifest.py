@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asd.errors import DataError
+from asd.errors import DataError, RemoteError
+from asd.files.address import manifest_path
 
 NORMAL_LABELS = frozenset({"normal", "healthy", "ok", "good", "0"})
 ANOMALOUS_LABELS = frozenset({"anomalous", "anomaly", "abnormal", "faulty", "bad", "1"})
@@ -28,7 +29,7 @@ class Row:
     Parameters
     ----------
     path : Path
-        The recording; the manifest's folder stands before a relative path.
+        The recording; the manifest's folder, or its address, stands before a relative path.
     label : {"normal", "anomalous"} or None
         None: not given.
     split : str or None
@@ -58,7 +59,8 @@ def read_manifest(manifest: Path) -> list[Row]:
     Fields are separated by commas, semicolons or tabs; the text is UTF-8 or, with a byte order mark, UTF-16. A header
     line names the columns: ``path`` (or ``file``, ``filename``, ``filepath``) and, if wanted, ``label``, ``split``,
     ``start`` and ``end`` (seconds), and ``time`` (or ``timestamp``, ``datetime``, ``recorded``), in any order and in
-    capitals or not; further columns are passed over.
+    capitals or not; further columns are passed over. A path may be an address; a manifest that
+    is elsewhere itself names no files of this computer.
 
     Raises
     ------
@@ -107,8 +109,12 @@ def _row(row: dict[str, str], path_column: str, folder: Path, where: str) -> Row
     start, end = _seconds(row, "start", where), _seconds(row, "end", where)
     if end is not None and end <= (start or 0.0):
         raise DataError(f"{where}: the part ends at {end:g} s, before it begins")
+    try:
+        path = manifest_path(folder, row[path_column])
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     return Row(
-        folder / row[path_column],
+        path,
         _label(row.get("label", ""), where),
         row.get("split") or None,
         start or 0.0,
@@ -128,6 +134,8 @@ def _table(manifest: Path) -> list[tuple[int, list[str]]]:
         header = text.lstrip().partition("\n")[0]
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count))
         return [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
+    except RemoteError as error:
+        raise DataError(str(error)) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{manifest}: cannot be read as a CSV manifest ({error})") from error
 

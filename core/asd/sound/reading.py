@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import tee
@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from asd.errors import AudioError
+from asd.files.remote import RemotePath
 from asd.records import Audio, Channel, Clip, Float32
-from asd.sound.decoding import Sound, open_sound
+from asd.sound.decoding import Sound, SoundPath, open_sound
 from asd.sound.levels import INTEGER_SCALE, SCALED_NOTE, Levels, first_implausible, has_integer_scale
 from asd.sound.memory import held
 
@@ -319,30 +320,55 @@ def duration_of(path: Path) -> float:
     AudioError
         If it cannot be opened or, where only decoding tells the length, decoded.
     """
+    if isinstance(path, RemotePath):
+        return _remote_duration(path)
     with _opened(path) as sound:
         if sound.frames is not None:
             return sound.frames / sound.rate
     return _decoded_duration(path, *_version(path))
 
 
+def _remote_duration(path: RemotePath) -> float:
+    """Return the length of a recording elsewhere; that of a version that is known is not asked for again."""
+    from asd.files import known  # brings SQLite along
+
+    try:
+        facts = path.facts()
+    except OSError:
+        facts = None  # opening it says what is wrong
+    if facts and facts.is_sure and (seconds := known.known(facts.key, "seconds")) is not None:
+        return float(seconds)
+    with open_sound(path, facts=facts, glance=True) as sound:
+        frames = sound.frames
+        if frames is None:
+            frames = sum(len(block) for block in sound.blocks(0, None))
+        seconds = frames / sound.rate
+    if facts and facts.is_sure:
+        known.remember(facts.key, "seconds", seconds)
+    return seconds
+
+
 def _opened(path: Path) -> Sound:
-    return held(path) or open_sound(path)
+    return held(path) or (path.opened() if isinstance(path, SoundPath) else open_sound(path))
 
 
 @lru_cache(maxsize=1024)
-def _decoded_duration(path: Path, *_: int) -> float:
-    with open_sound(path) as sound:
+def _decoded_duration(path: Path, *_: Hashable) -> float:
+    with _opened(path) as sound:
         return sum(len(block) for block in sound.blocks(0, None)) / sound.rate
 
 
 @lru_cache(maxsize=1024)
-def _has_integer_scale(path: Path, *_: int) -> bool:
-    with open_sound(path) as sound:
+def _has_integer_scale(path: Path, *_: Hashable) -> bool:
+    with _opened(path) as sound:
         return has_integer_scale(sound.blocks(0, None))
 
 
-def _version(path: Path) -> tuple[int, int]:
+def _version(path: Path) -> tuple[Hashable, ...]:
     """Return what changes when a file is written again."""
+    if isinstance(path, RemotePath):
+        facts = path.facts()
+        return (facts.key,) if facts.is_sure else (object(),)
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 

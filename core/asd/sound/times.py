@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asd.errors import AudioError, DataError
+from asd.files.remote import RemotePath, as_path
 from asd.records import Clip
 from asd.sound.manifest import MANIFEST_SUFFIXES, read_manifest
 from asd.sound.reading import duration_of
@@ -99,17 +100,21 @@ def time_from(text: str) -> float:
 
 def _from_manifests(data: Iterable[str | Path]) -> dict[tuple[str, float], tuple[str, Path]]:
     """Return the texts of times by recording and start of the part, with the manifest that gives them."""
-    found = {}
-    for manifest in map(Path, data):
+    found: dict[tuple[str, float], tuple[str, Path]] = {}
+    for manifest in map(as_path, data):
         if manifest.suffix.lower() in MANIFEST_SUFFIXES and manifest.is_file():
             for row in read_manifest(manifest):
                 if row.time is not None:
-                    found[os.path.realpath(row.path), row.start] = (row.time, manifest)
+                    found[_place(row.path), row.start] = (row.time, manifest)
     return found
 
 
+def _place(path: Path) -> str:
+    return path.url if isinstance(path, RemotePath) else os.path.realpath(path)
+
+
 def _given(clip: Clip, given: dict[tuple[str, float], tuple[str, Path]]) -> float:
-    path = os.path.realpath(clip.path)
+    path = _place(clip.path)
     starts = [start for other, start in given if other == path and start <= clip.start]
     if not starts:
         raise DataError(f"{clip}: its time is not given, that of other clips is; fill the manifest's column of times")
@@ -126,9 +131,14 @@ def _given(clip: Clip, given: dict[tuple[str, float], tuple[str, Path]]) -> floa
 def _begin(path: Path) -> float:
     """Return when a recording began, if it was written until it ended."""
     try:
-        ended = path.stat().st_mtime
+        ended = path.facts().modified if isinstance(path, RemotePath) else path.stat().st_mtime
     except OSError as error:
         raise DataError(f"{path}: when it was recorded cannot be known ({error.strerror})") from error
+    if ended is None:
+        raise DataError(
+            f"{path}: when it was recorded cannot be known: its server states no time; put time stamps into the files' "
+            "names, or name a manifest with a column of times"
+        )
     try:
         return ended - duration_of(path)
     except AudioError:  # reading it says what is wrong

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from asd.errors import ConfigError, DataError
+from asd_frontends.background import median
 from asd_frontends.tonality import SoundLevel, Tonality
 
 RATE = 32000
@@ -73,3 +74,18 @@ def test_windows_that_are_too_short_name_the_mend() -> None:
     assert str(caught.value) == (
         "tonality: windows of 3200 samples, expected at least 8192; raise --frontend.window or lower --extractor.n_fft"
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 14, 53])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_median_is_that_of_numpy_bit_for_bit(count: int, kind: type) -> None:
+    values = np.random.default_rng(count).normal(size=(5, 3, count)).astype(kind)
+    found = median(values)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, np.median(values, axis=-1))
+
+
+def test_each_window_has_the_tonality_that_it_has_by_itself() -> None:
+    windows = np.random.default_rng(1).normal(size=(4, RATE)).astype(np.float32)
+    alone = np.concatenate([Tonality().embed(each[np.newaxis]) for each in windows])
+    np.testing.assert_array_equal(Tonality().embed(windows), alone)

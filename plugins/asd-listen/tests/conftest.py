@@ -150,3 +150,17 @@ def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
     start.stop = stop  # type: ignore[attr-defined]
     yield start
     stop()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a certificate for 127.0.0.1 that no authority has signed, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    made_, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(made_)]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return made_, key

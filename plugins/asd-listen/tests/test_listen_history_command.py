@@ -138,6 +138,25 @@ def test_feedback_waits_for_the_listener(folder: Path) -> None:
     ]
 
 
+def test_an_alarm_is_noted_and_judged_a_fault(folder: Path) -> None:
+    (event,) = [each["id"] for each in json.loads(asd(folder, "show", "--json").stdout) if each["kind"] == "alarm"]
+    assert asd(folder, "note", event[:8]).stdout == f"No notes on {event}.\n"
+    first = asd(folder, "note", event[:8], "bearing <b>ordered", "--by", "Ann").stdout
+    number = int(re.fullmatch(r"Note (\d+) is written\.\n", first)[1])  # type: ignore[index]
+    shown = asd(folder, "note", event).stdout
+    assert "Ann" in shown
+    assert "bearing <b>ordered" in shown
+    assert asd(folder, "note", event, "--withdraw", number).stdout == f"Note {number} is taken back.\n"
+    assert asd(folder, "note", event).stdout == f"No notes on {event}.\n"
+    done = asd(folder, "fault", event[:8], "--by", "Ann")
+    assert done.stdout.startswith("Noted: pump 1: the sound has changed")
+    assert done.stdout.splitlines()[0].endswith(": it was a fault.")
+    assert "was judged 'fault' before; nothing to do" in asd(folder, "fault", event).stderr
+    assert ": its judgement is taken back." in asd(folder, "fault", event, "--undo").stdout
+    kinds = [row["kind"] for row in json.loads(asd(folder, "show", "--table", "feedback", "--json").stdout)]
+    assert kinds == ["note", "withdraw", "fault", "undo"]
+
+
 def test_a_backup_is_a_history_again(folder: Path, tmp_path: Path) -> None:
     assert asd(folder, "backup", tmp_path / "copy.sqlite").returncode == 0
     assert asd(tmp_path / "copy.sqlite", "check").stdout == "The history is whole.\n"
@@ -166,6 +185,10 @@ def test_the_hour_that_summer_time_repeats_is_told_apart(tmp_path: Path, said: A
         (("show", "--machine", "pump"), "--machine 'pump': the history knows 'fan"),
         (("show", "--table", "all"), "'all' is not one of 'verdicts'"),
         (("ack", "zz"), "no event with id 'zz'"),
+        (("note", "zz", "text"), "no event with id 'zz'"),
+        (("note", "zz", "text", "--withdraw", "1"), "TEXT and --withdraw exclude each other; choose one"),
+        (("fault", "zz"), "no event with id 'zz'"),
+        (("fault", "zz", "--undo"), "no event with id 'zz'"),
         (("normal", "pump"), "knows no machine 'pump'; it knows"),
         (("normal", "pump 1", "--clip", "a", "--to", "1h"), "--clip and --from … --to exclude each other; choose one"),
         (("normal", "pump 1", "--from", "1h", "--to", "2h"), "--from 1h is after --to 2h; exchange them"),

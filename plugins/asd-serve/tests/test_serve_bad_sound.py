@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -19,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import asd
+from asd.experiment import Decoders
 from asd_serve.app import opened
 from asd_serve.judging.sound import safe_name
 from asd_serve.limits import Limits
@@ -184,6 +187,20 @@ BAD: dict[str, tuple[bytes, str, str, int, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/x", "http://127.0.0.1:9/x", "zip://x.wav::s3://bucket/x", "memory://x"])
+def test_no_address_of_a_client_is_opened(client: TestClient, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("asd.files.remote.filesystem_of", asked.append)
+    monkeypatch.setattr("asd.files.reading.filesystem_of", asked.append)
+    for name in (f"{url}.wav", f"{url}.csv", f"{url}.zip"):
+        for body in (f"path\n{url}.wav\n".encode(), GOOD):
+            answer = sent(client, body, "text/csv", f"/api/models/pump/score?name={quote(name, safe='')}")
+            assert answer.status_code == (200 if body is GOOD else 422), answer.text
+    for model in (url, f"{url}.asd"):
+        assert sent(client, GOOD, path=f"/api/models/{quote(model, safe='')}/score").status_code == 404
+    assert not asked
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_one_line_for_each(client: TestClient, name: str) -> None:
     body, kind, query, status, text = BAD[name]
@@ -271,6 +288,53 @@ def test_a_name_is_never_opened(client: TestClient, tmp_path: Path) -> None:
         assert row["clip"] == name
         assert row["score"] == sent(client, GOOD).json()["clips"][0]["score"]
         assert sent(client, name.encode(), params={"name": name}).status_code == 422
+
+
+_HOSTILE = """
+import os, signal
+from asd.detection import apart_process
+decode = apart_process.open_sound
+def open_sound(path):
+    if path.read_bytes()[:5] == b"CRASH":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(path)
+apart_process.open_sound = open_sound
+apart_process.main()
+"""
+"""Stands for a decoder with a weakness, and for files that use it."""
+
+
+def test_a_file_that_makes_the_decoder_crash_is_an_error_of_that_file(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging = client.app.state.serve.judging  # type: ignore[attr-defined]
+    monkeypatch.setattr("asd.detection.apart._START", f"exec({_HOSTILE!r})")
+    monkeypatch.setattr(judging, "decoders", Decoders(1))
+    for _ in range(2):
+        answer = sent(client, b"CRASH", params={"name": "x.wav"})
+        assert (answer.status_code, answer.json()["error"]) == (
+            422, "x.wav: cannot be decoded: its decoder ended (SIGSEGV); convert it to WAV"
+        )  # fmt: skip
+        assert sent(client, GOOD).status_code == 200
+    judging.decoders.close()
+
+
+def test_what_takes_too_long_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    judging = client.app.state.serve.judging  # type: ignore[attr-defined]
+    long = recording(sound(1, 80.0))
+    monkeypatch.setattr(judging, "limits", msgspec.structs.replace(judging.limits, answer_seconds=0.05))
+    answer = client.post(PUMP, content=long, params={"segment": "0.05"})
+    assert (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]) == (
+        503, "10",
+        "the answer takes longer than 0.05 s, the most, and was given up; send shorter recordings, or try again when "
+        "fewer wait",
+    )  # fmt: skip
+    monkeypatch.undo()
+    end = time.monotonic() + 20
+    while judging.batcher.waiting or list(spool(client).iterdir()):  # nobody works for it any more
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert sent(client, GOOD).status_code == 200
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -139,7 +139,7 @@ def test_a_length_that_lies_gets_an_error_and_the_connection_ends(server: Any, r
 
 
 def test_a_body_shorter_than_it_says_is_waited_for_and_then_given_up(server: Any, raw: Any) -> None:
-    one = raw(server(limits=Limits(silent_seconds=0.4)))
+    one = raw(server(limits=Limits(silent_seconds=0.4, slowest=1)))
     one.send(one.head("POST /api/trial/echo HTTP/1.1", "Content-Length: 900") + "only this")
     began = time.monotonic()
     status, _, body = one.answer()

@@ -25,7 +25,7 @@ from asd_listen import HistoryError, Reader
 from asd_listen.history import History
 from asd_serve.plant import hub as hub_module
 from asd_serve.plant.hub import Viewer
-from asd_serve.plant.spectrum import BANDS, LiveSpectrum
+from asd_serve.plant.spectrum import BANDS, LastMinute, LiveSpectrum
 
 Message = dict[str, Any]
 
@@ -68,6 +68,18 @@ def test_a_machine_as_it_sounds_now(server: Any, plant_settings: Path) -> None:
     mean = columns.mean(axis=0)
     assert abs(of(found, "spectrum")[-1]["time"] - time.time()) < 5
     assert mean[:12].max() > mean[40:].max() + 40  # a hum at 97 Hz and its multiples, in noise
+
+
+def test_who_comes_is_told_the_sound_of_the_last_minute(server: Any, plant_settings: Path) -> None:
+    running = server(listen=plant_settings)
+    asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "spectrum")) >= 8))
+    time.sleep(3)  # nobody looks
+    came = time.time()
+    found = of(asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "spectrum")) >= 4)), "spectrum")
+    columns = [len(base64.b64decode(each["data"])) // BANDS for each in found]
+    assert found[0]["time"] < came - 4
+    for before, count, after in zip(found, columns, found[1:], strict=False):
+        assert before["time"] + count * before["step"] == pytest.approx(after["time"], abs=0.051)
 
 
 def test_who_comes_back_is_told_what_was_missed(server: Any, plant_settings: Path, plant_history: Path) -> None:
@@ -309,3 +321,28 @@ def test_after_a_gap_the_columns_begin_anew_and_sound_faster_than_time_is_shown_
     assert spectrum.message() is not None
     spectrum.hear(Block(np.zeros((0, 1), np.float32), rate, 701.0))
     assert spectrum.message() is None
+
+
+def test_the_last_minute_is_kept_in_bounds_and_gives_the_columns_that_were_sent_live() -> None:
+    rng = np.random.default_rng(0)
+    kept, live = LastMinute(seconds=10.0, most=200_000), LiveSpectrum(most=1000)
+    sent = []
+    for number in range(40):
+        block = Block(rng.normal(0, 0.1, (4000, 2)).astype(np.float32), 8000, 100 + number / 2)
+        kept.hear("pump", block)
+        live.hear(block)
+        sent.append(live.message())
+    (found,) = kept.messages("pump", None)
+    assert found["time"] == pytest.approx(109.5)  # the last ten seconds
+    own = np.frombuffer(base64.b64decode(found["data"]), np.uint8).reshape(-1, BANDS)
+    theirs = np.concatenate([np.frombuffer(base64.b64decode(each["data"]), np.uint8) for each in sent if each])
+    later = theirs.reshape(-1, BANDS)[-len(own) :]
+    assert np.abs(own.astype(int) - later).max() <= 1  # 16 bits
+    (until,) = kept.messages("pump", 112.0)
+    assert len(base64.b64decode(until["data"])) // BANDS == pytest.approx(49, abs=1)
+    kept.hear("fan", Block(np.zeros((95_000, 1), np.float32), 8000, 120.0))  # less is kept of the one that has most
+    assert kept.messages("pump", None)[0]["time"] == pytest.approx(109.5)
+    assert kept.messages("fan", None) == []
+    kept.hear("pump", Block(np.zeros((4000, 1), np.float32), 8000, 50.0))  # the clock was set back
+    assert [each["time"] for each in kept.messages("pump", None)] == [50.0]
+    assert kept.messages("unknown", None) == []

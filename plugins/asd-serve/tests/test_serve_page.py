@@ -235,6 +235,18 @@ def test_history_from_minutes_to_a_year(look: Callable[..., looking.Look]) -> No
     assert len(points) > 200, "a year of hours was invented"
 
 
+def test_scores_and_levels_are_drawn_over_time_too(look: Callable[..., looking.Look]) -> None:
+    opened = look(width=400)
+    page = opened.go("machines/fan?span=3600")
+    for name, text in (("Score", "score"), ("Sound level", "dB of full scale"), ("Evidence", "evidence")):
+        page.get_by_role("button", name=name, exact=True).click()
+        _wait(page, lambda text=text: text in page.locator(".reading").inner_text())
+        assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
+        assert page.locator(".curve").get_attribute("aria-label").startswith(f"{name} over time")
+        assert _drawn(page, ".curve canvas") > 4
+    assert opened.axe() == []
+
+
 def test_the_plot_is_moved_and_zoomed_by_hand(look: Callable[..., looking.Look]) -> None:
     page = look().go("machines/pump%201?span=86400")
     plot = page.locator(".curve .u-over")

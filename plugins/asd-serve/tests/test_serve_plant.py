@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import soundfile
+from starlette.testclient import WebSocketDenialResponse
 
 import asd
 from asd.errors import AsdError
@@ -71,19 +72,25 @@ def test_machines_of_a_history_that_nobody_writes(shown: Shown, plant_history: P
     assert wrong == {"error": "no machine 'none' was listened to; GET /api/machines lists those that were"}
 
 
-def test_a_machine_whose_name_is_odd(shown: Shown, plant_history: Path) -> None:
-    name = 'a/b "1" <b> 100%\nü/'
+@pytest.mark.parametrize("name", ['a/b "1" <b> 100%\nü/', "pump 1/series", "pump 1/live", "hall/update"])
+def test_a_machine_whose_name_is_odd(shown: Shown, plant_history: Path, name: str) -> None:
     history = sqlite3.connect(plant_history / "history.sqlite")
     history.execute("UPDATE machines SET name = ? WHERE name = 'fan'", (name,))
     history.execute("UPDATE events SET machine = ? WHERE machine = 'fan'", (name,))
     history.commit()
     history.close()
-    client = shown(history=plant_history)
+    client = shown(history=plant_history, hosts=("testserver",))
     place = f"/api/machines/{quote(name, safe='')}"
     assert get(client, place)["name"] == name
     assert get(client, f"{place}/series", since=0)["points"]
     assert get(client, f"{place}/clips", limit=3)["clips"][0]["machine"] == name
     assert {each["machine"] for each in get(client, "/api/events", machine=name)["events"]} == {name}
+    with pytest.raises(WebSocketDenialResponse) as refusal, client.websocket_connect(f"{place}x/live"):
+        pass
+    assert f"no machine {name + 'x'!r} was" in refusal.value.json()["error"]
+    assert f"no machine {name + 'x'!r} was" in get(client, f"{place}x", 404)["error"]
+    if name == "hall/update":  # a slash that is not encoded is one of the path, if there is such a path
+        assert "no machine 'hall' was" in get(client, "/api/machines/hall/update", 404)["error"]
 
 
 def test_without_a_history_the_paths_say_how_to_get_one(shown: Shown) -> None:

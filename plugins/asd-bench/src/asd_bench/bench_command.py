@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-from asd.command import json_option, print_json, print_table, reporting, runtime_from, runtime_options, verbose_option
+from asd.command import (
+    LocalPath,
+    PathOrUrl,
+    json_option,
+    print_json,
+    print_table,
+    reporting,
+    runtime_from,
+    runtime_options,
+    verbose_option,
+)
 from asd.errors import ConfigError, DataError
 from asd.experiment import EmbeddingCache, content_of, duplicates
 from asd.plugin import Runtime, registry
@@ -89,7 +99,11 @@ class _BenchCommand(click.Command):
 @click.command(cls=_BenchCommand, epilog="'asd bench compare RUN RUN' compares two runs: see its --help.")
 @click.argument("recipe", required=False)
 @click.option(
-    "--data", type=_PATH, multiple=True, metavar="DIR", help="Folder of the data; the recipe 'machines' takes several."
+    "--data",
+    type=PathOrUrl(),
+    multiple=True,
+    metavar="DIR",
+    help="Folder of the data; the recipe 'machines' takes several.",
 )
 @click.option(
     "--pipeline",
@@ -98,7 +112,12 @@ class _BenchCommand(click.Command):
     metavar="NAME",
     help="Recipe 'machines': fast, default, best or a TOML file.",
 )
-@click.option("-o", "--output", type=_PATH, help="Results folder, where a run continues [default: bench-RECIPE].")
+@click.option(
+    "-o",
+    "--output",
+    type=LocalPath("a folder of results"),
+    help="Results folder, where a run continues [default: bench-RECIPE].",
+)
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.option("--print", "printed", is_flag=True, help="Print the recipe, to copy and change.")
 @click.option(

@@ -24,11 +24,16 @@ from asd.experiment import (
     ResolvedConfig,
     Shared,
     clip_score,
+    compute_as,
+    current_engine,
+    decided_runtimes,
     embed_all,
+    needs_of,
     new_detector,
     new_transform,
     peak_memory,
     pool_embeddings,
+    require_plugins,
     reset_peak,
 )
 from asd.plugin import (
@@ -76,6 +81,13 @@ class TrialRunner:
         How to compute.
     workers : int
         Threads that decode ahead.
+    decided : dict of str to Any
+        By embedding key, how the process that asks for the work computes (`asd.experiment.decided_runtimes`).
+
+    Attributes
+    ----------
+    needs : dict of str to float
+        What a piece takes of a worker's resources, known after `check`.
     """
 
     recipe: Recipe
@@ -83,8 +95,10 @@ class TrialRunner:
     channel: Channel = "mix"
     runtime: Runtime = field(default_factory=Runtime)
     workers: int = 1
+    decided: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.needs: dict[str, float] = {}
         self._networks: _Recent[Pipeline] = _Recent()
         self._embeddings: _Recent[Embeddings] = _Recent()
         self._transforms: _Recent[_Transformed] = _Recent(2)
@@ -92,10 +106,19 @@ class TrialRunner:
         self._weights: dict[str, AsdError | None] = {}
 
     def shared(self, trials: Iterable[Trial]) -> Shared[TrialRunner]:
-        """Return this as the state of `trials` as work in pieces: a worker makes its own, with its own cache."""
-        configs = [each.candidate.config for each in trials if each.candidate and not each.candidate.problem]
+        """Return this, after `check`, as the state of `trials` as work in pieces: a worker makes its own of it.
+
+        Raises
+        ------
+        ConfigError
+            If other processes are to compute, and a component is none of a plugin's.
+        """
+        configs = [each.candidate.config.resolved() for each in trials if each.candidate and not each.candidate.problem]
         components = {(kind, getattr(config, kind).name) for config in configs for kind in PIPELINE_KINDS}
-        parts = (self.recipe, self.channel, self.runtime, self.workers, bool(self.cache.limit))
+        if current_engine():
+            for config in configs:
+                require_plugins(config)
+        parts = (self.recipe, self.channel, self.runtime, self.workers, self.decided, bool(self.cache.limit))
         return Shared(_runner_of_worker, *parts, here=self, components=sorted(components))
 
     def check(self, trials: Iterable[Trial]) -> None:
@@ -109,7 +132,10 @@ class TrialRunner:
         candidates = {trial.label: trial.candidate for trial in trials if trial.candidate and trial.digest}
         for candidate in candidates.values():
             try:
-                Pipeline(candidate.config, self.runtime)
+                pipeline = Pipeline(candidate.config, self.runtime)
+                if current_engine():
+                    self.decided[candidate.embedding_key] = decided_runtimes(pipeline)
+                    self.needs |= needs_of(pipeline) or {}
                 new_detector(candidate.config.resolved(), self.runtime)
             except ConfigError:
                 raise
@@ -195,7 +221,7 @@ class TrialRunner:
         return self._transforms.get(key, lambda: _transform(config, train))
 
     def _embed(self, candidate: Candidate, paths: list[Path]) -> Embeddings:
-        network = self._networks.get(candidate.embedding_key, lambda: Pipeline(candidate.config, self.runtime))
+        network = self._networks.get(candidate.embedding_key, lambda: self._network(candidate))
         results = embed_all(network, [Clip(path) for path in paths], self.cache, workers=self.workers)
         extractor = candidate.config.resolved().extractor
         found: Embeddings = dict.fromkeys(paths)
@@ -205,6 +231,12 @@ class TrialRunner:
             else:
                 found[path] = result
         return found
+
+    def _network(self, candidate: Candidate) -> Pipeline:
+        pipeline = Pipeline(candidate.config, self.runtime)
+        if decided := self.decided.get(candidate.embedding_key):
+            compute_as(pipeline, decided)
+        return pipeline
 
     def _loudness(self, trial: Trial) -> TrialResult:
         levels: list[float] = []
@@ -237,8 +269,11 @@ class TrialRunner:
         return TrialResult(trial, record, np.stack([each.draws for each in measures]))
 
 
-def _runner_of_worker(recipe: Recipe, channel: Channel, runtime: Runtime, workers: int, cached: bool) -> TrialRunner:
-    return TrialRunner(recipe, EmbeddingCache(limit=None if cached else 0), channel, runtime, workers)
+def _runner_of_worker(
+    recipe: Recipe, channel: Channel, runtime: Runtime, workers: int, decided: dict[str, Any], cached: bool
+) -> TrialRunner:
+    cache = EmbeddingCache(limit=None if cached else 0)
+    return TrialRunner(recipe, cache, channel, runtime, workers, decided)
 
 
 def training_features(embeddings: Embeddings, section: MachineSection) -> list[ClipFeatures]:

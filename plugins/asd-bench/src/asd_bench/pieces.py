@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -56,7 +57,9 @@ class _Outcome:
     loss: str = ""
 
 
-def computed(runner: Shared[TrialRunner], trials: Sequence[Trial]) -> Iterator[TrialResult]:
+def computed(
+    runner: Shared[TrialRunner], trials: Sequence[Trial], needs: Mapping[str, float] | None = None
+) -> Generator[TrialResult]:
     """Compute trials, here or by the workers of the current engine, and yield each result as soon as it is there.
 
     Parameters
@@ -65,10 +68,13 @@ def computed(runner: Shared[TrialRunner], trials: Sequence[Trial]) -> Iterator[T
         What computes them.
     trials : sequence of Trial
         In the order of work; those that share embeddings follow each other.
+    needs : mapping of str to float, optional
+        As for `asd.experiment.each`.
     """
     pieces = _Pieces(trials)
-    for outcome in each(_run, runner, pieces, retries=0, lost=_lost, in_order=False):
-        yield from pieces.take(outcome)
+    with closing(each(_run, runner, pieces, needs=needs or None, retries=0, lost=_lost, in_order=False)) as outcomes:
+        for outcome in outcomes:
+            yield from pieces.take(outcome)
 
 
 class _Pieces(Iterator[_Piece]):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import PluginError
-from asd.plugin import registry
+from asd.plugin import mask_in, registry
 from asd_bench.results import Results
 from asd_registry import PIPELINE_KINDS
 
@@ -37,7 +37,7 @@ def provenance(results: Results, data: Path, command: Sequence[str] | None = Non
     return {
         "date": datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         "recipe": f"{results.recipe.name}: {results.recipe.summary}",
-        "command line": shlex.join(command or [Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command line": mask_in(shlex.join(command or [Path(sys.argv[0]).name, *sys.argv[1:]])),
         "data": str(data.resolve()),
         "data digest": f"sha256 {hashlib.sha256(digests.encode()).hexdigest()} (contents and labels, first seed)",
         "clips": f"{sum(len(section.train) for section in sections.values())} to train, {len(test)} to test "

@@ -82,7 +82,7 @@ class Run:
 
     def _computed(self, trials: Sequence[Trial]) -> Iterator[TrialResult]:
         """Compute trials and keep each result as soon as it is there; workers may finish them in another order."""
-        with closing(computed(self.runner.shared(trials), trials)) as results:
+        with closing(computed(self.runner.shared(trials), trials, self.runner.needs)) as results:
             for result in results:
                 # A failed trial is tried again by the next run: what was missing may be there by then.
                 yield result if result.reason else self._store.keep(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from asd.errors import DataError
-from asd.plugin import Dataset, Recording
+from asd.plugin import Dataset, Recording, manifest_path
 from asd_data.example import touch_files
 from asd_data.folder import SPLITS, label_of
 
@@ -67,7 +67,10 @@ def _recording(manifest: Path, line: int, row: dict[str, str]) -> Recording:
     where = f"{manifest}, line {line}"
     if not row["path"]:
         raise DataError(f"{where}: the path is empty")
-    path = manifest.parent / row["path"]
+    try:
+        path = manifest_path(manifest.parent, row["path"])
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     label, split, domain = row.get("label", ""), row.get("split", "").lower(), row.get("domain", "").lower()
     for column, word, known in (("split", split, SPLITS), ("domain", domain, _DOMAINS)):
         if word and word not in known:

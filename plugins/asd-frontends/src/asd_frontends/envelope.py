@@ -21,7 +21,7 @@ from asd.plugin import (
     whole_number,
 )
 from asd_frontends import onnx
-from asd_frontends.background import STEP, neighbours, running_median
+from asd_frontends.background import STEP, median, neighbours, running_median
 from asd_frontends.waveform import Waveform
 
 _SPECTRUM_FLOOR = 1e-12
@@ -240,7 +240,7 @@ class Envelope(CheckedExtractor):
             power[self._bins[0] : self._bins[-1]] * np.float32(16 / 3 / self.n_fft**2), np.float32(_SPECTRUM_FLOOR)
         )
         # Frames that do not overlap tell the median as well as all.
-        power /= np.median(power[:, ::_OVERLAP], axis=1, keepdims=True)
+        power /= median(power[:, ::_OVERLAP])[:, np.newaxis]
         first = self._bins[:-1] - self._bins[0]
         return np.log(np.add.reduceat(power, first, axis=0).astype(np.float64) / np.diff(self._bins)[:, np.newaxis]).T
 

@@ -23,7 +23,7 @@ from asd.plugin import (
     whole_number,
 )
 from asd_frontends import onnx
-from asd_frontends.background import STEP, neighbours, running_median
+from asd_frontends.background import STEP, median, neighbours, running_median
 
 _F_MIN = 40.0
 """Lowest frequency of tones in Hz."""
@@ -148,17 +148,17 @@ class Tonality(CheckedExtractor):
                 f"{self.name}: windows of {windows.shape[1]} samples, expected at least {self.n_fft}; "
                 "raise --frontend.window or lower --extractor.n_fft"
             )
-        return np.array([self._tonality(window) for window in windows], np.float32).reshape(-1, self.n_bands)
-
-    def _tonality(self, window: Float32) -> Float64:
-        """Return the prominence of tones of each band, float64[n_bands], of samples, float32[n]."""
-        spectra = power_spectrogram(window, n_fft=self.n_fft, hop_length=self.n_fft // 2)
         # A periodic Hann window's squares sum to 3/8 of its length.
-        spectrum = power_to_db(np.median(spectra, axis=1) * np.float32(16 / 3 / self.n_fft**2), floor=_SPECTRUM_FLOOR)
-        prominence = np.maximum(spectrum - running_median(spectrum[:, np.newaxis], self._half)[:, 0], 0.0)
+        middle = np.array([median(self._spectra(window)) for window in windows]) * np.float32(16 / 3 / self.n_fft**2)
+        spectra = power_to_db(middle, floor=_SPECTRUM_FLOOR)
+        prominence = np.maximum(spectra - running_median(spectra.T, self._half).T, 0.0)
         bins = self._bins.astype(np.intp)
-        sums = np.add.reduceat(np.square(prominence[: bins[-1]]), bins[:-1])
-        return np.asarray(np.sqrt(sums / np.diff(bins)))
+        sums = np.add.reduceat(np.square(prominence[:, : bins[-1]]), bins[:-1], axis=1)
+        return np.asarray(np.sqrt(sums / np.diff(bins)), np.float32)
+
+    def _spectra(self, window: Float32) -> Float32:
+        """Return the power spectra of the frames of samples, float32[n_bins, n_frames]."""
+        return power_spectrogram(window, n_fft=self.n_fft, hop_length=self.n_fft // 2)
 
     @property
     def _half(self) -> int:

@@ -11,6 +11,7 @@ import click
 
 from asd.command import emphasised, json_option, print_json, print_table, reporting, verbose_option
 from asd.errors import ConfigError
+from asd_listen.pages import said_of
 from asd_listen.reader import TABLES, Reader
 from asd_listen.sinks.content import line
 from asd_listen.times import local, moment_of
@@ -46,7 +47,7 @@ def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("history", type=click.Path(path_type=Path), metavar="HISTORY")
 @click.pass_context
 def history(ctx: click.Context, history: Path) -> None:
-    """Show, export and back up what a listener kept; acknowledge alarms, say what was normal.
+    """Show, export and back up what a listener kept; acknowledge and note alarms, say what was normal.
 
     HISTORY is the file, or the folder, that 'asd listen' keeps; it may be running.
     """
@@ -147,6 +148,57 @@ def normal(path: Path, machine: str, clip: str | None, since: str | None, until:
         remark(path, machine, "normal", data)
     click.echo(f"Noted: {'the clips named' if data else 'all clips of the last alarm'} of {line(machine)} were normal.")
     _say_when(path)
+
+
+@history.command()
+@click.argument("event")
+@click.option("--by", default="", metavar="NAME", help="Who says so.")
+@click.option("--undo", "is_undone", is_flag=True, help="Take it back, or that it was normal.")
+@verbose_option
+@click.pass_obj
+def fault(path: Path, event: str, by: str, is_undone: bool, verbose: bool) -> None:
+    """Say that the alarm EVENT, by its id or the beginning of it, was a fault."""
+    from asd_listen.remarks import judge, unjudge
+
+    with reporting(verbose):
+        found = unjudge(path, event, by) if is_undone else judge(path, event, "fault", by)
+    click.echo(f"Noted: {line(found['text'])}: {'its judgement is taken back' if is_undone else 'it was a fault'}.")
+    _say_when(path)
+
+
+@history.command()
+@click.argument("event")
+@click.argument("text", required=False)
+@click.option("--by", default="", metavar="NAME", help="Who writes it.")
+@click.option("--withdraw", "number", type=int, metavar="N", help="Take the note of this number back.")
+@verbose_option
+@click.pass_obj
+def note(path: Path, event: str, text: str | None, by: str, number: int | None, verbose: bool) -> None:
+    """Write TEXT beside EVENT, by its id or the beginning of it; without TEXT, show what was written."""
+    from asd_listen.remarks import note as write
+    from asd_listen.remarks import withdraw
+
+    if text is not None and number is not None:
+        raise ConfigError("TEXT and --withdraw exclude each other; choose one")
+    with reporting(verbose):
+        if text is not None:
+            click.echo(f"Note {write(path, event, text, by)} is written.")
+        elif number is not None:
+            withdraw(path, event, number, by)
+            click.echo(f"Note {number} is taken back.")
+        else:
+            _show_notes(path, event)
+
+
+def _show_notes(path: Path, event: str) -> None:
+    with Reader(path) as reader:
+        found = reader.find_event(event)["id"]
+        notes = said_of(reader, [found])[found].notes
+    if not notes:
+        click.echo(f"No notes on {found}.")
+        return
+    rows = [[each["id"], local(each["time"]), line(each["by"]), line(each["text"], 1000)] for each in notes]
+    print_table(["note", "time", "by", "text"], rows)
 
 
 @history.command()

@@ -22,6 +22,7 @@ from asd.command import (
     verbose_option,
 )
 from asd.errors import ConfigError, SourceError
+from asd.experiment import current_engine
 from asd_listen.settings import DEFAULT_FOLDER, DEFAULT_HOP, Settings, read_settings, settings_from
 from asd_registry import Kind
 
@@ -102,6 +103,8 @@ def listen(
             return
         if output is not None:
             raise ConfigError("-o is for --record-healthy; --folder names where history and evidence are kept")
+        if current_engine() is not None:
+            raise ConfigError("asd listen judges sound while it comes, in this process: leave the work engine out")
         runtime = runtime_from(device, precision, batch_size)
 
         def load(path: Path) -> Any:

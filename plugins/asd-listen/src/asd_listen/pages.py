@@ -90,15 +90,7 @@ def event_page(
     HistoryError
         If the history cannot be read.
     """
-    severities = SEVERITIES[SEVERITIES.index(severity) :]
-    wanted = ["time >= ?", "time < ?", f"severity IN ({_marks(severities)})"]
-    values: list[Any] = [since, until, *severities]
-    if machine is not None:
-        wanted.append("machine = ?")
-        values.append(machine)
-    if kinds:
-        wanted.append(f"kind IN ({_marks(kinds)})")
-        values += kinds
+    wanted, values = _wanted(machine, kinds, severity, since, until)
     if before is not None:
         wanted.append("(time, number) < (?, ?)")
         values += _place(before)
@@ -113,6 +105,22 @@ def event_page(
     for row in rows:
         del row["number"]
     return rows, following
+
+
+def _wanted(
+    machine: str | None, kinds: Sequence[str], severity: Severity, since: float, until: float
+) -> tuple[list[str], list[Any]]:
+    """Return the conditions that events must meet, in SQL, and the values in them."""
+    severities = SEVERITIES[SEVERITIES.index(severity) :]
+    wanted = ["time >= ?", "time < ?", f"severity IN ({_marks(severities)})"]
+    values: list[Any] = [since, until, *severities]
+    if machine is not None:
+        wanted.append("machine = ?")
+        values.append(machine)
+    if kinds:
+        wanted.append(f"kind IN ({_marks(kinds)})")
+        values += kinds
+    return wanted, values
 
 
 def event_with_id(reader: Reader, event: str) -> Row | None:

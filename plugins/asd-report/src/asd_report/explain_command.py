@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asd.command import (
+    PathOrUrl,
     json_option,
     print_json,
     reporting,
@@ -21,15 +22,15 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
-@click.argument("clip", type=click.Path(path_type=Path), metavar="CLIP")
+@click.argument("model_file", type=PathOrUrl(), metavar="MODEL")
+@click.argument("clip", type=PathOrUrl(), metavar="CLIP")
 @click.option(
     "--healthy",
     multiple=True,
     metavar="DATA",
     help="Healthy recordings, those of the fit if possible: the most similar one stands for what is unusual.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@click.option("-o", "--output", type=PathOrUrl(), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
 @click.option("--force", is_flag=True, help="Overwrite an existing picture.")
 @json_option
 @runtime_options

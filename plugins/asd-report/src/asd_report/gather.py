@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from asd.experiment import (
     track,
     watched_clips,
 )
-from asd.plugin import Audio, Clip
+from asd.plugin import Audio, Clip, shared_folder
 from asd_pages import pictures
 
 Label = Literal["healthy", "faulty"]
@@ -262,10 +261,9 @@ def _explained(report: Report, wish: Wish) -> Iterator[Row]:
 def names_of(rows: Iterable[Row]) -> dict[Clip, str]:
     """Return each clip's name without the folder that all are in."""
     clips = [row.clip for row in rows]
-    folders = {str(clip.path.parent) for clip in clips}
     try:
-        shared = os.path.commonpath(folders)
-    except ValueError:  # absolute and relative ones, or of several drives
+        shared = shared_folder(str(clip.path) for clip in clips)
+    except ValueError:  # of several drives
         shared = ""
-    cut = len(shared.rstrip(os.sep)) + 1 if shared.strip(os.sep) else 0
+    cut = len(shared) + 1 if shared else 0
     return {clip: str(clip)[cut:] for clip in clips}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import AsdError, ConfigError
+from asd.plugin import check_address, has_address
 
 
 def check_output(path: Path, suffixes: Sequence[str], *, force: bool) -> None:
@@ -20,6 +21,9 @@ def check_output(path: Path, suffixes: Sequence[str], *, force: bool) -> None:
     """
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"{path}: writes {' or '.join(suffixes)}, got {path.suffix or 'no suffix'!r}; rename it")
+    if has_address(path):
+        check_address(path, overwrite=force)
+        return
     if path.is_dir():
         raise ConfigError(f"{path}: a folder; name a file")
     if path.exists() and not force:
@@ -36,6 +40,9 @@ def write_output(path: Path, content: bytes) -> None:
     AsdError
         If it cannot be written; an old file stays as it was.
     """
+    if has_address(path):
+        path.write_bytes(content)
+        return
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
             try:

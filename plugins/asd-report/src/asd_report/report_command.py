@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from asd.command import (
+    LocalPath,
+    PathOrUrl,
     json_option,
     print_json,
     reporting,
@@ -18,19 +20,20 @@ from asd.command import (
     verbose_option,
 )
 from asd.errors import ConfigError
+from asd.plugin import as_path
 from asd_report.output import check_output, write_output
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("model_file", type=PathOrUrl(), metavar="MODEL")
 @click.argument("data", nargs=-1, metavar="[DATA...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page.")
+@click.option("-o", "--output", type=PathOrUrl(), required=True, metavar="FILE.html", help="The page.")
 @click.option("--normal", multiple=True, metavar="DATA", help="Recordings that are known to be healthy.")
 @click.option("--anomalous", multiple=True, metavar="DATA", help="Recordings that are known to be faulty.")
 @click.option(
     "--monitor",
     "monitor_file",
-    type=click.Path(path_type=Path),
+    type=LocalPath("a monitor"),
     metavar="STATE",
     help="Go on from this monitor's evidence; its file is only read.",
 )
@@ -129,5 +132,5 @@ def _day(text: str) -> datetime.date:
 
 
 def _heading(data: tuple[str, ...], day: datetime.date | None) -> str:
-    names = [Path(each).name or each for each in data[:3]]
+    names = [as_path(each).name or each for each in data[:3]]
     return ", ".join(names) + (", …" if len(data) > len(names) else "") + (f", {day}" if day else "")

@@ -15,7 +15,7 @@ from asd_serve import errors, login
 from asd_serve.access import Access, is_open, path_of
 from asd_serve.bodies import Bodies
 from asd_serve.bounds import Bounds
-from asd_serve.headers import INTERFACE, Place, Rooted, SafeAnswers
+from asd_serve.headers import INTERFACE, Named, Place, Rooted, SafeAnswers
 from asd_serve.judging import routes as judging
 from asd_serve.judging.metrics import Counted
 from asd_serve.page.files import router as page
@@ -88,6 +88,7 @@ def application(state: State) -> FastAPI:
     app.add_middleware(Bodies, state=state)
     app.add_middleware(Counted)
     app.add_middleware(SafeAnswers)
+    app.add_middleware(Named)
     app.add_middleware(Rooted, state=state)
     return app
 

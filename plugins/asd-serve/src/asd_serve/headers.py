@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,9 @@ from asd_serve.errors import error_answer, refuse
 from asd_serve.state import State
 
 _CONTROL = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
+_ENCODED_SLASH = re.compile(rb"%2[fF]")
+SLASH = "\0"
+"""Stands, in a path, for a slash of a machine's name; no name holds it."""
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]@/]+)(:[0-9]*)?")
 POLICY = "; ".join(
     (
@@ -106,6 +110,29 @@ class Rooted:
             if not scope["path"].startswith(f"{self.root}/"):
                 scope["path"] = self.root + scope["path"]
                 scope["raw_path"] = self.root.encode() + scope.get("raw_path", b"")
+        await self.app(scope, receive, send)
+
+
+class Named:
+    """Middleware that keeps the slash in a machine's name apart from those of the path.
+
+    ``/api/machines/hall%2Flive`` is the machine ``hall/live``, ``/api/machines/hall/live`` what happens at ``hall``.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What is surrounded.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        raw: bytes = scope.get("raw_path") or b""
+        if b"/api/machines/" in raw and _ENCODED_SLASH.search(raw):
+            own = unquote_to_bytes(_ENCODED_SLASH.sub(b"%00", raw)).decode("utf-8", "replace")
+            scope = {**scope, "path": own}
         await self.app(scope, receive, send)
 
 

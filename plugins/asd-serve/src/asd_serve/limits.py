@@ -57,6 +57,8 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         Seconds that a client may be silent within a body, or not read an answer. Default: 20.
     slowest : float
         Bytes a second that a body must come with, after so many seconds. Default: 1,000.
+    answer_seconds : float
+        Seconds that judging a recording may take; what takes longer is given up. Default: 300.
     drain_seconds : float
         Seconds that requests under way have when the server is stopped. Default: 20.
     """
@@ -79,6 +81,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     header_seconds: float = 10.0
     silent_seconds: float = 20.0
     slowest: float = 1000.0
+    answer_seconds: float = 300.0
     drain_seconds: float = 20.0
 
     def __post_init__(self) -> None:

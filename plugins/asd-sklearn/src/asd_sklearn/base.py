@@ -48,10 +48,12 @@ class FeatureDetector(CheckedDetector):
 
     def _derive(self, learned: Any, make: Callable[[Any], Derived]) -> Derived:
         """Return what `make` makes of a learned array, made once as long as it is the same array."""
-        if self._derived[0] is not learned:
-            self._derived = learned, make(learned)
-        derived: Derived = self._derived[1]
-        return derived
+        known, derived = self._derived
+        if known is not learned:
+            derived = make(learned)
+            self._derived = learned, derived  # in one step: threads may score at the same time
+        found: Derived = derived
+        return found
 
 
 def logsumexp(exponents: Float64) -> Float64:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,13 +19,20 @@ from asd.experiment import (
     EmbeddingCache,
     Failure,
     Pipeline,
+    Shared,
+    compute_as,
+    current_engine,
+    decided_runtimes,
+    each,
     learn_branches,
     rendered_by,
+    require_plugins,
     track,
 )
 from asd.plugin import Clip, Float64, Runtime
 from asd_bench.machines.faults import Fault
 from asd_bench.machines.plan import Comparison
+from asd_registry import PIPELINE_KINDS
 
 T = TypeVar("T")
 
@@ -79,48 +88,147 @@ class Judged:
     sound_per_second: float
 
 
-def judge(
-    label: str,
-    config: Config,
+def judged(
+    pipelines: Mapping[str, Config],
     comparisons: Sequence[Comparison],
     faults: Mapping[Path, Sequence[Fault]],
     *,
     runtime: Runtime,
     cache: EmbeddingCache,
     workers: int = 1,
-) -> Judged:
-    """Learn and score every comparison with one pipeline.
+) -> Iterator[Judged]:
+    """Learn and score every comparison with each pipeline, here or by the workers of the current engine.
+
+    A piece of work is all that one pipeline does for one machine.
 
     Parameters
     ----------
-    label : str
-        The pipeline's name.
-    config : Config
-        The pipeline.
+    pipelines : mapping of str to Config
+        The pipelines by their names.
     comparisons : sequence of Comparison
-        What to learn from and to compare.
+        What to learn from and to compare; those of a machine follow each other.
     faults : mapping of Path to sequence of Fault
         The faulty versions of healthy recordings.
     runtime : Runtime
         How to compute.
     cache : EmbeddingCache
-        Where embeddings are kept.
+        Where embeddings are kept; a worker has its own.
     workers : int
         Threads that decode ahead.
+
+    Yields
+    ------
+    Judged
+        What each pipeline did, in order.
 
     Raises
     ------
     AsdError
         If a component cannot be had, or too few clips can be used.
     """
-    with Pipeline(config, runtime, cache=cache) as pipeline:
-        features = _embedded(label, pipeline, _paths(comparisons, faults), cache, workers)
-        scores = [
-            each
-            for comparison in track(comparisons, f"learning and scoring with {label}", len(comparisons))
-            for each in _scores(pipeline, comparison, faults, features)
-        ]
-        return Judged(label, pipeline.config.names, scores, _speed(features))
+    machines = [tuple(own) for _, own in groupby(comparisons, key=lambda each: each.machine.name)]
+    works = (
+        _Work(label, config, own, {path: tuple(faults[path]) for path in _spoiled(own)})
+        for label, config in pipelines.items()
+        for own in machines
+    )
+    decided = {label: _decided(config, runtime) for label, config in pipelines.items()} if current_engine() else {}
+    with closing(_Judge(runtime, workers, cache, {})) as here:
+        parts = (runtime, workers, bool(cache.limit), decided)
+        done = each(_judge_machine, Shared(_judge_of_worker, *parts, here=here, components=_used(pipelines)), works)
+        with closing(done):
+            for label in pipelines:
+                found = islice(done, len(machines))
+                yield _put_together(label, track(found, f"learning and scoring with {label}", len(machines)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A pipeline, and the comparisons of one machine with their faults."""
+
+    label: str
+    config: Config
+    comparisons: tuple[Comparison, ...]
+    faults: Mapping[Path, Sequence[Fault]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The scores of a machine's comparisons, and of each clip its seconds and those that its embeddings took."""
+
+    branches: tuple[str, ...]
+    scores: list[Scores]
+    costs: dict[Path, tuple[float, float]]
+
+
+class _Judge:
+    """Holds the pipeline that was used last; each computes as the process decided that asks for the work."""
+
+    def __init__(self, runtime: Runtime, workers: int, cache: EmbeddingCache, decided: Mapping[str, Any]) -> None:
+        self.workers, self.cache = workers, cache
+        self.told: set[str] = set()
+        self._runtime, self._decided = runtime, decided
+        self._pipeline: tuple[str, Pipeline] | None = None
+
+    def pipeline(self, label: str, config: Config) -> Pipeline:
+        """Return a pipeline of this configuration, whose name is `label`."""
+        if self._pipeline is None or self._pipeline[0] != label:
+            self.close()
+            self._pipeline = label, Pipeline(config, self._runtime, cache=self.cache)
+            if label in self._decided:
+                compute_as(self._pipeline[1], self._decided[label])
+        return self._pipeline[1]
+
+    def close(self) -> None:
+        """End what the pipeline runs."""
+        if self._pipeline is not None:
+            self._pipeline[1].close()
+
+
+def _judge_of_worker(runtime: Runtime, workers: int, cached: bool, decided: Mapping[str, Any]) -> _Judge:
+    return _Judge(runtime, workers, EmbeddingCache(limit=None if cached else 0), decided)
+
+
+def _decided(config: Config, runtime: Runtime) -> Any:
+    """Return how this process computes a pipeline that others are to compute."""
+    require_plugins(config.resolved())
+    with Pipeline(config, runtime) as pipeline:
+        return decided_runtimes(pipeline)
+
+
+def _used(pipelines: Mapping[str, Config]) -> list[tuple[str, str]]:
+    """Return kind and name of each component of the pipelines."""
+    parts = [part for config in pipelines.values() for part in config.resolved().parts]
+    return sorted({(kind, getattr(part, kind).name) for part in parts for kind in PIPELINE_KINDS})
+
+
+def _judge_machine(shared: Shared[_Judge], work: _Work) -> _Found:
+    """Learn and score a machine's comparisons; called in a worker, or here."""
+    judge = shared.value
+    pipeline = judge.pipeline(work.label, work.config)
+    features = _embedded(judge, work, pipeline)
+    scores = [
+        found for comparison in work.comparisons for found in _scores(pipeline, comparison, work.faults, features)
+    ]
+    costs = {path: (own[0].seconds, sum(each.cost.seconds for each in own)) for path, own in features.items()}
+    return _Found(pipeline.config.names, scores, costs)
+
+
+def _put_together(label: str, found: Iterable[_Found]) -> Judged:
+    names: tuple[str, ...] = ()
+    scores: list[Scores] = []
+    costs: dict[Path, tuple[float, float]] = {}
+    for own in found:
+        names = own.branches
+        scores += own.scores
+        costs |= own.costs
+    seconds, cost = (sum(column) for column in zip(*costs.values(), strict=True)) if costs else (0.0, 0.0)
+    return Judged(label, names, scores, seconds / cost if cost else float("nan"))
+
+
+def _spoiled(comparisons: Iterable[Comparison]) -> list[Path]:
+    """Return the healthy recordings that get generated faults."""
+    return list(dict.fromkeys(path for c in comparisons if c.protocol == "generated" for path in c.anomalous))
 
 
 def _paths(comparisons: Sequence[Comparison], faults: Mapping[Path, Sequence[Fault]]) -> list[Path]:
@@ -129,18 +237,20 @@ def _paths(comparisons: Sequence[Comparison], faults: Mapping[Path, Sequence[Fau
     return list(dict.fromkeys([*real, *(fault.path for own in faults.values() for fault in own)]))
 
 
-def _embedded(label: str, pipeline: Pipeline, paths: Sequence[Path], cache: EmbeddingCache, workers: int) -> Embedded:
-    clips = [Clip(path) for path in paths]
+def _embedded(judge: _Judge, work: _Work, pipeline: Pipeline) -> Embedded:
+    clips = [Clip(path) for path in _paths(work.comparisons, work.faults)]
     found: Embedded = {}
-    results = pipeline.embed_branches(clips, workers=workers, cache=cache)
-    for clip, branches in zip(clips, track(results, f"embedding with {label}", len(clips)), strict=True):
+    results = pipeline.embed_branches(clips, workers=judge.workers, cache=judge.cache)
+    for clip, branches in zip(clips, track(results, f"embedding with {work.label}", len(clips)), strict=True):
         features = [each for each in branches if isinstance(each, ClipFeatures)]
-        if failures := [each for each in branches if isinstance(each, Failure)]:
-            _log.warning("left out: %s", failures[0].error)
-        elif features[0].silent:
-            _log.warning("left out: %s: digital silence", clip)
-        else:
+        failures = [each for each in branches if isinstance(each, Failure)]
+        if not failures and not features[0].silent:
             found[clip.path] = features
+            continue
+        reason = str(failures[0].error) if failures else f"{clip}: digital silence"
+        if reason not in judge.told:  # another machine of the type learns from it, too
+            judge.told.add(reason)
+            _log.warning("left out: %s", reason)
     return found
 
 
@@ -177,12 +287,6 @@ def _scores(
         yield Scores(comparison, kind, level, normal, of(chosen))
     if not spoiled:
         yield Scores(comparison, "", None, normal, of(()))
-
-
-def _speed(features: Embedded) -> float:
-    seconds = sum(own[0].seconds for own in features.values())
-    cost = sum(each.cost.seconds for own in features.values() for each in own)
-    return seconds / cost if cost else float("nan")
 
 
 def _silently(items: Iterable[T], description: str, total: int | None) -> Iterable[T]:

@@ -17,7 +17,7 @@ from asd.experiment import EmbeddingCache
 from asd.plugin import Runtime
 from asd_bench.machines.collection import read_machines
 from asd_bench.machines.faults import Fault, generated
-from asd_bench.machines.judge import judge
+from asd_bench.machines.judge import judged
 from asd_bench.machines.plan import Comparison, plan
 from asd_bench.machines.recipe import MachinesRecipe
 from asd_bench.machines.table import GENERATED, Row, Summary, as_json, branches_of, rows_of, summarise
@@ -56,10 +56,10 @@ def run(
     rows: list[Row] = []
     speeds: dict[str, float] = {}
     try:
-        for label, config in recipe.pipelines.items():
-            judged = judge(label, config, comparisons, faults, runtime=runtime, cache=EmbeddingCache(), workers=workers)
-            rows += rows_of(judged)
-            speeds[label] = judged.sound_per_second
+        cache = EmbeddingCache()
+        for each in judged(recipe.pipelines, comparisons, faults, runtime=runtime, cache=cache, workers=workers):
+            rows += rows_of(each)
+            speeds[each.label] = each.sound_per_second
             summaries = summarise(rows, speeds)
             written = _write(summaries, rows, folder)  # after each: the next may take long
     except KeyboardInterrupt:

@@ -30,8 +30,10 @@ _TOGETHER = 32
 """Clips that a pass judges at most."""
 _WAITING = 64
 """Clips that are cut and wait at most: their windows take memory."""
+_ENOUGH = 8
+"""Clips for which a pass is not put off: more at a time gain little (18, 10, 9 ms a clip of 1, 4, 24)."""
 _LINGER = 0.02
-"""Seconds that a clip waits at most for others that are being cut."""
+"""Seconds that a clip waits at most for each other one, of `_ENOUGH`, that is being cut."""
 _AHEAD = 4
 """Clips of one caller that are under way at a time."""
 
@@ -170,8 +172,8 @@ class Batcher:
         with self._changed:
             while not self._ready and not self._closed:
                 self._changed.wait()
-            until = time.monotonic() + _LINGER
-            while self._cutting and len(self._ready) < _TOGETHER and not self._closed:
+            until = time.monotonic() + _LINGER * min(self._cutting, _ENOUGH)
+            while self._cutting and len(self._ready) < _ENOUGH and not self._closed:
                 left = until - time.monotonic()
                 if left <= 0:
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,11 @@ from typing import Any
 
 import asd
 from asd.errors import AsdError
-from asd.experiment import clips_to_judge
+from asd.experiment import Decoders, clips_to_judge
 from asd_serve.errors import RequestError
 from asd_serve.judging.batcher import Batcher
 from asd_serve.judging.metrics import Metrics
-from asd_serve.judging.models import Models, Served
+from asd_serve.judging.models import Models
 from asd_serve.judging.sound import Upload, examine, parts_of
 from asd_serve.state import State
 
@@ -48,6 +49,8 @@ class Judging:
         Judges clips of many callers together.
     metrics : Metrics
         What is counted.
+    decoders : Decoders
+        Decode what clients send: a file that makes a decoder crash must not end the server.
     spool : Path
         Where recordings lie that come from clients, until they are judged.
     """
@@ -58,6 +61,7 @@ class Judging:
         self.models = Models(state.models, self._load)
         self.metrics = Metrics(state, self)
         self.batcher = Batcher(self.metrics)
+        self.decoders = Decoders(len(os.sched_getaffinity(0)) + 1)
         self.spool = state.folder / "spool"
         self._explaining = ThreadPoolExecutor(1, thread_name_prefix="asd-serve-explain")
         self._to_explain = 0
@@ -85,6 +89,7 @@ class Judging:
         self._explaining.shutdown(wait=True, cancel_futures=True)
         self.batcher.close()
         self.models.close()
+        self.decoders.close()
         shutil.rmtree(self.spool, ignore_errors=True)
 
     async def clips(
@@ -108,7 +113,7 @@ class Judging:
         longest = max(_LONGEST_CLIP, 2 * model.calibration.clip_seconds)
         return parts_of(upload, found, longest, _MOST_CLIPS)
 
-    async def explained(self, served: Served, clip: asd.Clip) -> dict[str, Any]:
+    async def explained(self, model: asd.Model, clip: asd.Clip) -> dict[str, Any]:
         """Return why a clip is unusual.
 
         Raises
@@ -121,21 +126,19 @@ class Judging:
             raise RequestError(503, text, {"Retry-After": "10"})
         self._to_explain += 1
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._explaining, self._explain, served.path, clip)
-            return await work
+            return await asyncio.get_running_loop().run_in_executor(self._explaining, _explained, model, clip)
         finally:
             self._to_explain -= 1
 
-    def _explain(self, path: Path, clip: asd.Clip) -> dict[str, Any]:
-        # By a model of its own: an explanation takes seconds, in which others must not wait for the network.
-        try:
-            with self._load(path) as model:
-                found = asd.explain(model, clip)
-        except AsdError as error:
-            return {"text": None, "sentences": [], "findings": [], "error": str(error)}
-        places = [finding.to_dict(found.healthy_clips) for finding in found.findings]
-        text = "; ".join(each["text"] for each in places) or "nothing stands out"
-        return {"text": text, "sentences": found.sentences(), "findings": places, "error": None}
+
+def _explained(model: asd.Model, clip: asd.Clip) -> dict[str, Any]:
+    try:
+        found = asd.explain(model, clip)
+    except AsdError as error:
+        return {"text": None, "sentences": [], "findings": [], "error": str(error)}
+    places = [finding.to_dict(found.healthy_clips) for finding in found.findings]
+    text = "; ".join(each["text"] for each in places) or "nothing stands out"
+    return {"text": text, "sentences": found.sentences(), "findings": places, "error": None}
 
 
 def with_alarm(model: asd.Model, false_alarms_per_hour: float | None) -> asd.Model:

@@ -78,9 +78,10 @@ async def score(
         upload = await received(request, judging.spool, judging.limits, name)
     except ClientDisconnect:
         return Response(status_code=_GONE)
+    upload.path = judging.decoders.path(upload.path)
     try:
         work = _answer(judging, served, own, upload, length, state, explain, windows)
-        answer = await _unless_gone(request, work)
+        answer = await _in_time(request, work, judging.limits.answer_seconds)
         if answer is None:
             return Response(status_code=_GONE)
         # Wherever our file is named, in a note or in an error, the client's name is meant.
@@ -117,7 +118,7 @@ async def _answer(
     if explain:
         worst = min(verdicts, key=lambda verdict: (verdict.p_value, -verdict.score))
         number = next(number for number, each in enumerate(results) if each is worst)
-        answer["explanation"] = {"clip": number, **await judging.explained(served, worst.clip)}
+        answer["explanation"] = {"clip": number, **await judging.explained(model, worst.clip)}
     return answer
 
 
@@ -141,12 +142,22 @@ def _segment(text: str) -> float | str | None:
     return seconds
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what comes of some work; None: it was given up, as the client has gone away."""
+async def _in_time(request: Request, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
+    """Return what comes of some work; None: it was given up, as the client has gone away.
+
+    Raises
+    ------
+    RequestError
+        If it takes longer than so many seconds; it is given up then, too.
+    """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(request.receive())  # after the body nothing can come but the end
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and not gone.done():
+            text = f"the answer takes longer than {seconds:g} s, the most, and was given up"
+            again = "send shorter recordings, or try again when fewer wait"
+            raise RequestError(503, f"{text}; {again}", {"Retry-After": "10"})
         return task.result() if task.done() else None
     finally:
         gone.cancel()

@@ -7,16 +7,17 @@ import { texts, write } from "./texts.js";
 
 const SEVERITIES = ["alarm", "warning", "info"];
 const MARK = 7;
+const STEPS = [-3, -2, -1, 0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
 const APART = 13; // pixels between two marks: where events are denser, only some have one
 
 /**
  * Make the plot.
  * @param {{clicked: function(object)}} actions  what a click on an event does
- * @returns `element`, `area()`, `draw({times, evidence, threshold, events, conditions}, span)`, `move(span)`, `end()`
+ * @returns `element`, `area()`, `draw({times, values, fromZero, threshold, events, conditions}, span)`, `move(span)`, `end()`
  */
 export function evidencePlot({ clicked, pointed }) {
-  const element = h("div.curve", { tabindex: 0, role: "img", "aria-label": texts.machine.plot });
-  let shown = { times: [], evidence: [], threshold: null, events: [], conditions: [] };
+  const element = h("div.curve", { tabindex: 0, role: "img", "aria-label": texts.machine.plot(texts.machine.quantities.evidence) });
+  let shown = { times: [], values: [], fromZero: true, threshold: null, events: [], conditions: [] };
   let span = { since: 0, until: 1 };
   let tones = colours();
   const plot = new uPlot(options(), [[], []], element);
@@ -32,25 +33,30 @@ export function evidencePlot({ clicked, pointed }) {
   function draw(data, towards = span) {
     shown = data;
     span = towards;
-    plot.setData([data.times, data.evidence], false);
+    plot.setData([data.times, data.values], false);
     move(span);
   }
 
   function move(towards) {
     span = towards;
-    const top = Math.max(1, (shown.threshold ?? 0) * 1.3, ...visible());
+    const [low, high] = visible();
+    const around = shown.fromZero ? 0 : Math.max(high - low, Math.abs(high) / 50, 1e-6) * 0.12;
     plot.batch(() => {
       plot.setScale("x", { min: span.since, max: span.until });
-      plot.setScale("y", { min: 0, max: top });
+      plot.setScale("y", shown.fromZero ? { min: 0, max: Math.max(1, (shown.threshold ?? 0) * 1.3, high * 1.12) }
+        : { min: low - around, max: high + around });
     });
   }
 
+  /** The lowest and the highest value that is seen. */
   function visible() {
-    let most = 0;
+    let [low, high] = [Infinity, -Infinity];
     shown.times.forEach((time, at) => {
-      if (time >= span.since && time <= span.until && shown.evidence[at] > most) most = shown.evidence[at];
+      const value = shown.values[at];
+      if (value == null || time < span.since || time > span.until) return;
+      [low, high] = [Math.min(low, value), Math.max(high, value)];
     });
-    return [most * 1.12];
+    return low > high ? [0, 1] : [low, high];
   }
 
   function resize() {
@@ -85,16 +91,17 @@ export function evidencePlot({ clicked, pointed }) {
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       axes: [
         { ...axis, size: 40, space: 74, values: (_, places, __, ___, step) => ticks(places, step) },
-        { ...axis, size: 46, space: 34, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100],
+        { ...axis, size: 46, space: 34, incrs: STEPS,
           values: (_, places) => places.map((each) => write.number(each)) },
       ],
-      series: [{}, { stroke: () => tones.curve, width: 1.75, fill: () => tones.fill, points: { show: false } }],
+      series: [{}, { stroke: () => tones.curve, width: 1.75, fill: () => tones.fill, fillTo: ({ scales }) => scales.y.min,
+        points: { show: false } }],
       hooks: {
         drawClear: [() => bands(plot)],
         draw: [() => { limit(plot); marks(plot); }],
         setCursor: [(each) => {
           const at = each.cursor.idx;
-          pointed?.(at == null ? null : { time: shown.times[at], evidence: shown.evidence[at] });
+          pointed?.(at == null ? null : { time: shown.times[at], value: shown.values[at] });
         }],
       },
     };

@@ -1,4 +1,5 @@
-// A machine's evidence, live and past in one plot: fetched for the span that is seen, and moved on as clips come in.
+// A machine's evidence, scores or levels, live and past in one plot: fetched for the span that is seen, and moved on as
+// clips come in.
 
 import * as api from "./api.js";
 import { evidencePlot } from "./evidenceplot.js";
@@ -6,9 +7,10 @@ import { h, say } from "./dom.js";
 import { moment } from "./format.js";
 import { link } from "./route.js";
 import { gestures, latest, moved, zoomed } from "./span.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
 
 const PRESETS = { hour: 3600, day: 86400, week: 7 * 86400, month: 30 * 86400, year: 365 * 86400 };
+const QUANTITIES = ["evidence", "score", "level"];
 const WAIT = 120; // ms after the last move of a finger
 const AROUND = 0.5; // parts of the span fetched on either side, so that moving shows something at once
 const [FEWEST, MOST] = [200, 1200];
@@ -29,8 +31,10 @@ export function historyPlot(machine, parameters, { go, toast }) {
   const tool = (label, sign, action) => h("button.quiet", { type: "button", "aria-label": label, title: label,
     click: () => change(action) }, sign);
   const now = h("button.quiet", { type: "button", click: () => change((span) => latest(span.until - span.since)) }, words.now);
+  const quantities = QUANTITIES.map((each) => h("button", { type: "button", click: () => choose(each) }, words.quantities[each]));
   const element = h("div.history", {},
     h("div.plotbar", {},
+      h("div.segments", { role: "group", "aria-label": words.quantity }, quantities),
       h("div.segments", { role: "group", "aria-label": words.span }, presets),
       h("div.zoom.noprint", {}, tool(words.earlier, "‹", (span) => moved(span, -0.5)), tool(words.later, "›", (span) => moved(span, 0.5)),
         tool(words.zoomOut, "−", (span) => zoomed(span, 2)), tool(words.zoomIn, "+", (span) => zoomed(span, 0.5)), now)),
@@ -38,7 +42,8 @@ export function historyPlot(machine, parameters, { go, toast }) {
 
   let span = first(parameters);
   let anyhow = !parameters.span && !parameters.since; // nobody has chosen the span
-  let data = { times: [], evidence: [], threshold: null, events: [], conditions: [], step: 0 };
+  let quantity = QUANTITIES[0];
+  let data = { times: [], values: [], fromZero: true, threshold: null, events: [], conditions: [], step: 0 };
   let [waiting, request, fetched, pointing] = [0, null, 0, false];
   gestures(plot.element, plot.area, change);
   const timer = setInterval(follow, 1000);
@@ -54,13 +59,21 @@ export function historyPlot(machine, parameters, { go, toast }) {
     waiting = setTimeout(() => load().catch(toast), WAIT);
   }
 
+  function choose(another) {
+    quantity = another;
+    mark();
+    load().catch(toast);
+  }
+
   async function load() {
     request?.abort();
     request = new AbortController();
     const length = span.until - span.since;
     const points = Math.round(Math.min(MOST, Math.max(FEWEST, plot.element.clientWidth)) * (1 + AROUND));
     const query = { since: span.since - AROUND * length, until: span.until + (span.following ? 0 : AROUND * length), points };
-    const found = await api.get(api.path("machines", machine, "series"), query, { signal: request.signal });
+    const wanted = quantity;
+    const ask = (what) => api.get(api.path("machines", machine, what), query, { signal: request.signal });
+    const [found, levels] = await Promise.all([ask("series"), wanted === "level" ? ask("levels") : null]);
     fetched = Date.now() / 1000;
     const earliest = found.points[0]?.time ?? 0;
     if (anyhow && fetched - earliest < 2 * PRESETS.hour) {
@@ -69,19 +82,25 @@ export function historyPlot(machine, parameters, { go, toast }) {
       return load();
     }
     anyhow = false;
-    data = { ...found, ...withGaps(found.points, found.step ?? (query.until - query.since) / points) };
+    const values = levels ? levels.times.map((time, at) => ({ time, value: levels.level[at] }))
+      : found.points.map((each) => ({ time: each.time, value: each[wanted] }));
+    const step = (levels ?? found).step ?? (query.until - query.since) / points;
+    data = { ...found, ...withGaps(values, step), quantity: wanted, fromZero: wanted === "evidence", limit: found.threshold };
+    data.threshold = data.fromZero ? data.limit : null;
+    plot.element.setAttribute("aria-label", words.plot(words.quantities[wanted]));
     plot.draw(data, span);
     history.replaceState(null, "", link("machines", machine, asParameters(span)));
     read(null);
   }
 
-  function verdict({ time, evidence, threshold }) {
-    if (evidence == null || !data.times) return;
-    data.threshold = threshold ?? data.threshold;
+  function verdict(message) {
+    const value = message[data.quantity];
+    if (value == null) return; // levels come each minute
+    if (data.fromZero) data.threshold = message.threshold ?? data.threshold;
     const last = data.times.at(-1);
-    if (last !== undefined && time <= last) return;
-    data.times.push(time);
-    data.evidence.push(evidence);
+    if (last !== undefined && message.time <= last) return;
+    data.times.push(message.time);
+    data.values.push(value);
     if (span.following) {
       span = latest(span.until - span.since);
       plot.draw(data, span);
@@ -114,14 +133,15 @@ export function historyPlot(machine, parameters, { go, toast }) {
     const length = span.until - span.since;
     Object.values(PRESETS).forEach((each, at) =>
       presets[at].setAttribute("aria-pressed", String(span.following && Math.abs(length / each - 1) < 0.01)));
+    QUANTITIES.forEach((each, at) => quantities[at].setAttribute("aria-pressed", String(each === quantity)));
     now.disabled = span.following;
   }
 
   function read(point) {
     pointing = Boolean(point);
     const at = point ?? lastOf(data);
-    if (!at || at.evidence == null) return say(value, at ? "" : words.noHistory);
-    say(value, words.reading(moment(at.time, { exact: data.step < 60 }), write.one(at.evidence)));
+    if (!at || at.value == null) return say(value, at ? "" : words.noHistory);
+    say(value, words.readings[data.quantity](moment(at.time, { exact: data.step < 60 }), at.value));
   }
 
   function end() {
@@ -141,24 +161,24 @@ function first({ since, until, span }) {
 const asParameters = ({ since, until, following }) =>
   following ? { span: Math.round(until - since) } : { since: Math.round(since), until: Math.round(until) };
 
-function lastOf({ times, evidence }) {
-  for (let at = times.length - 1; at >= 0; at--) if (evidence[at] != null) return { time: times[at], evidence: evidence[at] };
+function lastOf({ times, values }) {
+  for (let at = times.length - 1; at >= 0; at--) if (values[at] != null) return { time: times[at], value: values[at] };
   return null;
 }
 
 /** Columns of the points, with an empty one wherever nothing was judged, so that the curve breaks there. */
 function withGaps(points, step) {
-  const [times, evidence] = [[], []];
+  const [times, values] = [[], []];
   const typical = Math.max(step, median(points.map((each, at) => (at ? each.time - points[at - 1].time : 0)).slice(1)));
   for (const point of points) {
     if (times.length && point.time - times.at(-1) > 3 * typical) {
       times.push(times.at(-1) + typical);
-      evidence.push(null);
+      values.push(null);
     }
     times.push(point.time);
-    evidence.push(point.evidence ?? null);
+    values.push(point.value ?? null);
   }
-  return { times, evidence, step: typical };
+  return { times, values, step: typical };
 }
 
 const median = (values) => values.sort((one, other) => one - other)[values.length >> 1] ?? 0;

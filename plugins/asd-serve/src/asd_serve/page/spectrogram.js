@@ -41,14 +41,18 @@ export function spectrogram() {
 
   function take(message) {
     if (paused) return;
-    const values = bytes(message.data);
+    let values = bytes(message.data);
     if (!form || ["low", "high", "bands", "step", "scale"].some((each) => form[each] !== message[each])) begin(message);
+    const all = values.length / form.bands;
+    const behind = end ? Math.round((end - message.time) / form.step) : 0; // who comes back is told a minute again
+    values = values.subarray((behind > 0 && behind < form.columns ? Math.min(behind, all) : 0) * form.bands);
+    if (!values.length) return;
     const columns = Math.min(form.columns, Math.floor(values.length / form.bands));
     const missing = end ? Math.round((message.time - end) / form.step) : 0;
     if (missing > 1) shift(Math.min(missing, form.columns));
     shift(columns);
     heard.set(values.subarray(values.length - columns * form.bands), heard.length - columns * form.bands);
-    end = message.time + (values.length / form.bands) * form.step;
+    end = message.time + all * form.step;
     if (!document.hidden) draw();
   }
 

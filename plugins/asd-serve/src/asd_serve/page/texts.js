@@ -128,10 +128,14 @@ export const texts = {
     pause: "Pause",
     go: "Go on",
     frequency: (hertz) => (hertz < 1000 ? `${hertz} Hz` : `${number.format(hertz / 1000)} kHz`),
-    evidence: "Evidence of a change",
-    plot: "Evidence over time against the alarm threshold. Arrow keys move, plus and minus zoom, End shows the present.",
+    evidence: "Over time",
+    quantity: "What is drawn", quantities: { evidence: "Evidence", score: "Score", level: "Sound level" },
+    plot: (what) => `${what} over time. Arrow keys move, plus and minus zoom, End shows the present.`,
     threshold: (value) => `alarm at ${value}`,
-    reading: (time, value) => `${time}: evidence ${value}`,
+    readings: {
+      evidence: (time, value) => `${time}: evidence ${one.format(value)}`, score: (time, value) => `${time}: score ${number.format(value)}`,
+      level: (time, value) => `${time}: ${one.format(value)} dB of full scale, the mean of a minute or more`,
+    },
     noHistory: "Nothing was judged in this time.",
     span: "Span shown",
     presets: { hour: "Hour", day: "Day", week: "Week", month: "Month", year: "Year" },
@@ -488,12 +492,9 @@ export const write = {
   number: (n) => number.format(n),
   one: (n) => one.format(n),
   short: (n) => short.format(n),
-  /** Three digits, so that a column of them is even: "1.20". */
-  three: (n) => three.format(n),
+  three: (n) => three.format(n), // so that a column of them is even: "1.20"
   percent: (n) => percent.format(n),
-  /** A small share with two digits: "0.25%". */
-  share: (n) => fine.format(n),
-  /** A p-value. */
+  share: (n) => fine.format(n), // a small one: "0.25%"
   p: (n) => twoDigits.format(n),
   count,
 };

@@ -9,6 +9,7 @@ from fastapi import Depends, Query
 from starlette.convertors import Convertor, register_url_convertor
 
 from asd_listen import HistoryError, Reader
+from asd_serve.headers import SLASH
 from asd_serve.plant.answers import refused
 from asd_serve.plant.plant import Plant
 from asd_serve.state import Serving
@@ -25,7 +26,7 @@ class _Name(Convertor[str]):
     regex = r"[\s\S]+"
 
     def convert(self, value: str) -> str:
-        return value
+        return value.replace(SLASH, "/")
 
     def to_string(self, value: str) -> str:
         return value

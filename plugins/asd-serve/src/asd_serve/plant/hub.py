@@ -21,7 +21,7 @@ from asd.errors import AsdError
 from asd.plugin import Block
 from asd_listen import Reader, events_after, machine_states
 from asd_serve.plant.readers import Readers
-from asd_serve.plant.spectrum import LiveSpectrum
+from asd_serve.plant.spectrum import LastMinute, LiveSpectrum
 
 if TYPE_CHECKING:
     from asd_serve.plant.plant import Plant
@@ -97,7 +97,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._spectra: dict[str, LiveSpectrum] = {}
         self._unwatch: Callable[[], None] | None = None
-        self._listener_changed = True
+        self._last = LastMinute()
         self._news = _News()
         self._readers = Readers(lambda: plant.history, 1)  # of one connection, SQLite says whether others have written
 
@@ -126,40 +126,39 @@ class Hub:
             self._attend()
 
     def listener_changed(self) -> None:
-        """Hear the sound of a new listener from now on; any thread may call this."""
-        self._listener_changed = True
+        """Hear the sound of the listener that runs now; any thread may call this."""
+        self._unwatch = self._plant.watch(self._hear)
 
     # ---------------------------------------------------------------------------------------------------------- sound
 
     def _attend(self) -> None:
-        """Listen to the machines at which somebody looks, and to no others."""
+        """Make spectra of the machines at which somebody looks, and of no others."""
         wanted = {viewer.machine for viewer in self._viewers if viewer.machine is not None}
         self._spectra = {name: self._spectra.get(name) or LiveSpectrum() for name in wanted}
-        if not wanted and self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-            self._listener_changed = True
-        elif wanted and self._listener_changed:
-            self._unwatch = self._plant.watch(self._hear)
-            self._listener_changed = False
 
     def _hear(self, machine: str, block: Block) -> None:
+        self._last.hear(machine, block)
         spectrum = self._spectra.get(machine)
         if spectrum is not None:
             spectrum.hear(block)
 
-    def _columns(self) -> dict[str, str]:
-        """Return what is to be sent of each machine's sound; in a thread."""
-        found = {name: spectrum.message() for name, spectrum in list(self._spectra.items())}
-        return {name: _text(message) for name, message in found.items() if message is not None}
+    def _columns(self, new: set[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """Return what is to be sent of each machine's sound, and to who is new what was heard before; in a thread."""
+        spectra = dict(self._spectra)
+        found = {name: spectrum.message() for name, spectrum in spectra.items()}
+        texts = {name: _text(message) for name, message in found.items() if message is not None}
+        past = {}
+        for name in new & spectra.keys():
+            message = found[name]
+            until = spectra[name].position if message is None else message["time"]
+            past[name] = [_text(each) for each in self._last.messages(name, until)]
+        return texts, past
 
     # ---------------------------------------------------------------------------------------------------------- telling
 
     async def _run(self) -> None:
         while self._viewers:
             began = time.monotonic()
-            if self._listener_changed:
-                self._attend()
             try:
                 await self._tell()
             except AsdError as error:  # the history is locked, or was taken away: tried again
@@ -170,14 +169,17 @@ class Hub:
     async def _tell(self) -> None:
         viewers = list(self._viewers)
         loop = asyncio.get_running_loop()
-        columns = loop.run_in_executor(None, self._columns) if self._unwatch is not None else None
+        new = {viewer.machine for viewer in viewers if viewer.is_new and viewer.machine is not None}
+        columns = loop.run_in_executor(None, self._columns, new) if self._unwatch is not None else None
         for recipients, messages in await self._readers.ask(self._news.of, viewers, self._plant.is_listening):
             for viewer in recipients:
                 for message in messages:
                     viewer.tell(message)
-        texts = {} if columns is None else await columns
+        texts, past = ({}, {}) if columns is None else await columns
         silence = _text({"type": "no_sound", "text": _NO_SOUND}) if self._plant.settings is None else None
         for viewer in viewers:
+            for text in past.get(viewer.machine or "", []) if viewer.is_new else []:
+                viewer.tell(text, spare=True)
             if viewer.machine in texts:
                 viewer.tell(texts[viewer.machine], spare=True)
             elif viewer.is_new and viewer.machine is not None and silence is not None:

@@ -72,6 +72,7 @@ class Plant:
         if self.settings is not None:
             self._listening = _Listening(self.settings, self._load, self._say)
         Reader(self.history).close()
+        self.hub.listener_changed()
 
     def close(self) -> None:
         """Let the listener judge what has come, save and end, and release everything; takes up to half a minute."""
@@ -99,8 +100,10 @@ class Plant:
             except AsdError:
                 self._listening = _Listening(self.settings, self._load, self._say)
                 raise
-            self.settings, self.history = settings, Path(settings.folder)
-        self.hub.listener_changed()
+            else:
+                self.settings, self.history = settings, Path(settings.folder)
+            finally:
+                self.hub.listener_changed()
 
     @property
     def listener(self) -> Listener | None:

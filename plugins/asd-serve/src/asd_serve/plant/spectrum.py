@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import sys
+import threading
 from collections import deque
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.plugin import Block, Float32, Float64, hz_to_mel, mel_to_hz, power_spectrogram
 
@@ -24,13 +27,27 @@ _HELD = 32
 
 
 class LiveSpectrum:
-    """Takes blocks from the thread that judges, and makes columns of them in another."""
+    """Takes blocks from the thread that judges, and makes columns of them in another.
 
-    def __init__(self) -> None:
-        self._blocks: deque[tuple[float, int, Float32]] = deque(maxlen=_HELD)
+    Parameters
+    ----------
+    most : int
+        Columns that are computed at a time; of more, the last ones.
+    held : int or None
+        Blocks that wait; None: all of them.
+    """
+
+    def __init__(self, *, most: int = _MOST, held: int | None = _HELD) -> None:
+        self._most = most
+        self._blocks: deque[tuple[float, int, Float32]] = deque(maxlen=held)
         self._rest = np.zeros(0, np.float32)
         self._time = 0.0
         self._rate = 0
+
+    @property
+    def position(self) -> float | None:
+        """Time at which the next column begins; None: no sound has come."""
+        return self._time if self._rate else None
 
     def hear(self, block: Block) -> None:
         """Keep a copy of a block, mixed; cheap."""
@@ -52,7 +69,7 @@ class LiveSpectrum:
         count = (len(self._rest) - window) // hop + 1
         if count <= 0:
             return None
-        skipped = max(0, count - _MOST)
+        skipped = max(0, count - self._most)
         begin = self._time + skipped * hop / self._rate
         used = self._rest[skipped * hop : (count - 1) * hop + window]
         levels = _levels(used, self._rate, window, hop)
@@ -71,6 +88,62 @@ class LiveSpectrum:
             "ceiling": CEILING,
             "data": base64.b64encode(values.tobytes()).decode(),
         }
+
+
+class LastMinute:
+    """The sound of all machines from the last minute, for those who come to look: 16 bits a sample, one channel.
+
+    Parameters
+    ----------
+    seconds : float
+        How much of each is kept.
+    most : int
+        Bytes of all machines together; beyond, less than that is kept of those that take most.
+    """
+
+    def __init__(self, *, seconds: float = 60.0, most: int = 64_000_000) -> None:
+        self._seconds, self._most = seconds, most
+        self._lock = threading.Lock()
+        self._kept: dict[str, deque[tuple[float, int, npt.NDArray[np.int16]]]] = {}
+        self._bytes: dict[str, int] = {}
+
+    def hear(self, machine: str, block: Block) -> None:
+        """Keep a copy of a block, mixed; cheap."""
+        if not len(block.samples):
+            return
+        mixed = np.clip(np.nan_to_num(block.samples.mean(axis=1, dtype=np.float32)), -1, 1)
+        samples = np.asarray(mixed * np.float32(32767), np.int16)
+        with self._lock:
+            kept = self._kept.setdefault(machine, deque())
+            if kept and block.time < kept[-1][0]:  # the clock was set back
+                kept.clear()
+                self._bytes[machine] = 0
+            kept.append((block.time, block.sample_rate, samples))
+            self._bytes[machine] = self._bytes.get(machine, 0) + samples.nbytes
+            while kept[0][0] < block.time - self._seconds:
+                self._drop(machine)
+            while sum(self._bytes.values()) > self._most:
+                self._drop(max(self._bytes, key=self._bytes.__getitem__))
+
+    def _drop(self, machine: str) -> None:
+        self._bytes[machine] -= self._kept[machine].popleft()[2].nbytes
+
+    def messages(self, machine: str, until: float | None) -> list[dict[str, Any]]:
+        """Return the columns of what was heard before a time (None: of all of it), as `LiveSpectrum.message`."""
+        with self._lock:
+            blocks = list(self._kept.get(machine, ()))
+        found: list[dict[str, Any] | None] = []
+        spectrum = LiveSpectrum(most=sys.maxsize, held=None)
+        expected = None
+        for time, rate, samples in blocks:
+            if until is not None:
+                samples = samples[: max(0, round((until - time) * rate))]
+            if expected is not None and abs(time - expected) > STEP:
+                found.append(spectrum.message())
+            spectrum.hear(Block(np.asarray(samples / 32767, np.float32)[:, np.newaxis], rate, time))
+            expected = time + len(samples) / rate
+        found.append(spectrum.message())
+        return [each for each in found if each is not None]
 
 
 def _window(rate: int) -> int:

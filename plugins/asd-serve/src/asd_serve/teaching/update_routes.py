@@ -16,7 +16,7 @@ from asd_serve.state import Serving, State
 from asd_serve.teaching.teaching import teaching_of
 from asd_serve.teaching.update import Marked, marked_of, model_file, take_back, taught, teach, workplace
 
-router = APIRouter(prefix="/api/machines/{machine:path}/update", tags=["machines"])
+router = APIRouter(prefix="/api/machines/{machine:machine}/update", tags=["machines"])
 Machine = Annotated[str, Path(max_length=300)]
 _one = asyncio.Lock()
 """A preview takes seconds of both cores."""

@@ -1,0 +1,1 @@
+"""Work of asd on a Dask cluster."""
