@@ -20,6 +20,7 @@ from asd.detection import consent, modelfile
 from asd.detection.fleet_index import INDEX, Index, Machine, file_name, is_folder_of_models, read_index
 from asd.detection.output import Content, reserve
 from asd.errors import ModelFileError
+from asd.files.remote import has_address
 
 ModelContent = tuple[dict[str, Any], modelfile.Arrays]
 """What a model file holds: its manifest and its arrays."""
@@ -181,6 +182,11 @@ def opened(path: Path, by: str, *, force: bool = False) -> Iterator[ModelFolder]
     """
     import filelock
 
+    if has_address(path):
+        raise ModelFileError(
+            f"{path}: models of several machines are written into a folder of this computer, by one process at a time; "
+            "name one, and copy it there"
+        )
     is_new = _make(path)
     lock = filelock.FileLock(path / _LOCK, timeout=0)
     try:
