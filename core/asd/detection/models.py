@@ -125,7 +125,7 @@ class Models(Mapping[str, Model]):
         ModelFileError
             If it cannot be written, or holds something else.
         """
-        with opened(as_path(folder), self.by, force=force) as target:
+        with opened(folder, self.by, force=force) as target:
             target.add(self.machines)
             target.write()
             for name in track(list(self.machines), "saving machines"):
