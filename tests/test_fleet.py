@@ -221,6 +221,23 @@ class TestFolders:
         assert not failure.ok
         assert "no model of a machine 'west': there are 2 machines: north, south" in str(failure.error)
 
+    def test_folders_elsewhere_and_models_elsewhere(self, halls: Path, tmp_path: Path) -> None:
+        fsspec = pytest.importorskip("fsspec")
+        memory = fsspec.filesystem("memory")
+        memory.put(str(halls), "/fleet/plant", recursive=True)
+        models = asd.fit("memory://fleet/plant", by="folder", folder=tmp_path / "m", **PIPELINE)
+        assert set(models) == {"north", "south"}
+        before = {name: machine.model for name, machine in models.machines.items()}
+        again = asd.fit("memory://fleet/plant", by="folder", folder=tmp_path / "m", **PIPELINE)
+        assert {name: machine.model.contents for name, machine in again.machines.items() if machine.model} == {
+            name: model.contents for name, model in before.items() if model
+        }
+        memory.put(str(tmp_path / "m"), "/fleet/models", recursive=True)
+        verdicts = list(asd.score("memory://fleet/models", "memory://fleet/plant/*/*.wav"))
+        assert {(verdict.machine, verdict.ok) for verdict in verdicts} == {("north", True)}
+        with pytest.raises(ModelFileError, match="written into a folder of this computer"):
+            asd.fit(halls, by="folder", folder="memory://fleet/other", **PIPELINE)
+
     def test_arrays_lie_in_no_folder(self) -> None:
         with pytest.raises(DataError, match="arrays lie in no folder that names a machine"):
             asd.fit([np.zeros(8000)] * 6, rate=8000, by="folder", **PIPELINE)

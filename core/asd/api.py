@@ -20,7 +20,7 @@ from asd.detection.explanation import Explanation, most_unusual
 from asd.detection.explanation import explain as explain_clip
 from asd.detection.fleet import Fleet
 from asd.detection.fleet_data import machine_data
-from asd.detection.fleet_store import ModelMemory, opened
+from asd.detection.fleet_store import ModelMemory, is_folder, opened
 from asd.detection.given import FeaturePipeline, check_same_kind, config_of, given
 from asd.detection.groups import column_of
 from asd.detection.model import Model
@@ -123,7 +123,7 @@ def fit(
     found = machine_data(entries, by, label="normal", split="train", group=column)
     fleet = Fleet(found, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
     if folder is not None:
-        with opened(Path(folder), by, force=force) as store:
+        with opened(folder, by, force=force) as store:
             fleet.fit_into(store, force=force)
         return Models.load(folder, runtime=runtime, cache=cache)
     memory = ModelMemory(by)
@@ -173,7 +173,7 @@ def score(
         with Client(url) as server:
             yield from server.score(data, model=name, rate=rate, segment=segment, state=state)
         return
-    if isinstance(model, str | Path) and Path(model).is_dir():
+    if isinstance(model, str | Path) and is_folder(model):
         model = Models.load(model, cache=cache, trust=trust)
     if isinstance(model, Models):
         yield from model.score(data, by=by, rate=rate, segment=segment, state=state, workers=workers, cache=cache)

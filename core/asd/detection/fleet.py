@@ -175,13 +175,13 @@ def _content(clip: Clip) -> str:
         return ""
 
 
-def _stamp(clip: Clip) -> Any:
+def _stamp(clip: Clip) -> str:
     if sound := held(clip.path):
         return sound.sha256
     try:
-        return stamp_of(clip.path)
-    except OSError:
-        return str(clip.path).encode(errors="surrogatepass").hex()
+        return repr(stamp_of(clip.path))
+    except OSError:  # it is gone, or its server tells no versions apart: the contents decide
+        return os.urandom(16).hex()
 
 
 def _digest(what: Callable[[Clip], Any], clips: Sequence[Clip], config: Config) -> str:

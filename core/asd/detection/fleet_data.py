@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import glob
+import itertools
 import logging
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from asd.detection.groups import FOLDER
 from asd.errors import DataError
+from asd.files.remote import RemotePath, as_path, url_of
 from asd.records import Clip
 from asd.sound.data import Entry, Table
 from asd.sound.finding import find_clips
@@ -113,9 +116,10 @@ def _table(entry: Entry) -> Table | None:
     """Return the rows of a manifest or a frame; None: it is neither."""
     if isinstance(entry, Table):
         return entry
-    if isinstance(entry, Clip) or held(entry) or Path(entry).suffix.lower() not in MANIFEST_SUFFIXES:
+    if isinstance(entry, Clip) or held(entry) or Path(url_of(entry)).suffix.lower() not in MANIFEST_SUFFIXES:
         return None
-    return Table(str(entry), read_manifest(Path(entry))) if Path(entry).is_file() else None
+    path = as_path(url_of(entry))
+    return Table(str(path), read_manifest(path)) if path.is_file() else None
 
 
 def _by_column(
@@ -148,52 +152,63 @@ def _by_column(
 def _by_folder(data: Sequence[Entry], clips: Sequence[Clip], known: Collection[str]) -> MachineData:
     if any(held(clip.path) for clip in clips):
         raise DataError("arrays lie in no folder that names a machine; give files, or a frame with their machines")
-    base = _shared(folder for entry in data for folder in _folders(entry))
-    is_one = all(_below(str(clip.path.parent), base) == () for clip in clips)
+    base = _shared(_parts(folder) for entry in data for folder in _folders(entry))
+    is_one = all(_parts(clip.path.parent) == base for clip in clips)
 
     @functools.cache
-    def machine(folder: str) -> str:
-        below = _below(folder, base)
-        first = below[0] if below else Path(base).name if is_one else ""
-        if first in known or not known:
-            return _machine(first, folder)
-        written = [part for part in reversed(Path(folder).parts) if _machine(part, folder) in known]
-        return _machine(written[0] if written else first or Path(base).name, folder)
+    def machine(folder: Path) -> str:
+        parts = _parts(folder)
+        below = parts[len(base) :] if parts[: len(base)] == base else ()
+        own = base[-1] if len(base) > 1 else ""
+        first = below[0] if below else own if is_one else ""
+        if _machine(first, str(folder)) in known or not known:
+            return _machine(first, str(folder))
+        written = [name for name in _written(folder) if _machine(name, str(folder)) in known]
+        return _machine(written[0] if written else first or own, str(folder))
 
     found: dict[str, list[Clip]] = {}
     for clip in clips:
-        found.setdefault(machine(str(clip.path.parent)), []).append(clip)
+        found.setdefault(machine(clip.path.parent), []).append(clip)
     nobody = found.pop("", [])
     if not found:
-        raise DataError(f"{base}: no folder below it names a machine; put the recordings of each machine into a folder")
-    return MachineData(found, {}, nobody, f"it lies in {base} itself, beside the folders of machines")
+        where = "/".join(base)
+        raise DataError(f"{where}: no folder below it names a machine; put the recordings of each into a folder")
+    return MachineData(found, {}, nobody, f"it lies in {nobody[0].path.parent} itself, beside them" if nobody else "")
 
 
-def _folders(entry: Entry) -> Iterable[str]:
+def _folders(entry: Entry) -> Iterator[Path]:
     """Yield the folder that what the user named searches, or those that its files are in."""
     if isinstance(entry, Clip):
-        yield str(entry.path.parent)
+        yield entry.path.parent
     elif (table := _table(entry)) is not None:
-        yield from {str(row.path.parent) for row in table.rows}
-    elif isinstance(entry, Table):
-        return
-    elif Path(entry).is_dir():
-        yield str(entry)
-    else:
-        parts = Path(entry).parts
-        plain = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-        yield str(Path(*parts[: min(plain, len(parts) - 1)]))
+        yield from {row.path.parent for row in table.rows}
+    elif not isinstance(entry, Table):
+        path = as_path(url_of(entry))
+        while glob.has_magic(str(path)):
+            path = path.parent
+        yield path if path.is_dir() else path.parent
 
 
-def _shared(folders: Iterable[str]) -> str:
-    different = {os.path.abspath(folder) for folder in folders}  # noqa: PTH100  # links keep the names that the user gave
-    return os.path.commonpath(different)
+def _shared(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what the parts of all folders begin with."""
+    different = list(set(folders))
+    return tuple(
+        same[0] for same in itertools.takewhile(lambda same: len(set(same)) == 1, zip(*different, strict=False))
+    )
 
 
-@functools.lru_cache(maxsize=2**16)
-def _below(folder: str, base: str) -> tuple[str, ...]:
-    whole, first = Path(os.path.abspath(folder)).parts, Path(base).parts  # noqa: PTH100
-    return whole[len(first) :] if whole[: len(first)] == first else ()
+def _parts(folder: Path) -> tuple[str, ...]:
+    """Return the folders on the way to one, after the root, or of an address what stands before its path."""
+    if isinstance(folder, RemotePath):
+        address = folder.address
+        path = unquote(address.path) if address.is_web else address.path
+        return (f"{address.before}{address.scheme}://{address.archive}", *filter(None, path.split("/")))
+    return Path(os.path.abspath(folder)).parts  # noqa: PTH100  # links keep the names that the user gave
+
+
+def _written(folder: Path) -> list[str]:
+    """Return the folders that the user named, or that were found below, the innermost first."""
+    return list(reversed(_parts(folder)[1:] if isinstance(folder, RemotePath) else folder.parts))
 
 
 def _machine(name: str, owner: str) -> str:

@@ -20,6 +20,7 @@ from asd.detection import consent, modelfile
 from asd.detection.fleet_index import INDEX, Index, Machine, file_name, is_folder_of_models, read_index
 from asd.detection.output import Content, reserve
 from asd.errors import ModelFileError
+from asd.files.remote import as_path, has_address
 
 ModelContent = tuple[dict[str, Any], modelfile.Arrays]
 """What a model file holds: its manifest and its arrays."""
@@ -161,13 +162,18 @@ class ModelFolder(ModelStore):
         return self.path / self.index.machines[name].file
 
 
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path, here or by address, is that of a folder."""
+    return as_path(path).is_dir()
+
+
 @contextlib.contextmanager
-def opened(path: Path, by: str, *, force: bool = False) -> Iterator[ModelFolder]:
+def opened(folder: str | Path, by: str, *, force: bool = False) -> Iterator[ModelFolder]:
     """Open a folder of models for writing inside the block, and make it if it is not there.
 
     Parameters
     ----------
-    path : Path
+    folder : str or Path
         The folder; its parent must be there.
     by : str
         What tells the machines.
@@ -181,6 +187,12 @@ def opened(path: Path, by: str, *, force: bool = False) -> Iterator[ModelFolder]
     """
     import filelock
 
+    path = as_path(folder)
+    if has_address(path):
+        raise ModelFileError(
+            f"{path}: models of several machines are written into a folder of this computer, by one process at a time; "
+            "name one, and copy it there"
+        )
     is_new = _make(path)
     lock = filelock.FileLock(path / _LOCK, timeout=0)
     try:

@@ -41,6 +41,7 @@ from asd.detection.sent import Kept, components_of, needs_of
 from asd.detection.verdict import Verdict
 from asd.detection.work import current_engine, each
 from asd.errors import AsdError, AudioError, DataError, ModelFileError
+from asd.files.remote import as_path
 from asd.files.trusted import is_trusted
 from asd.progress import track
 from asd.records import Clip
@@ -106,7 +107,7 @@ class Models(Mapping[str, Model]):
         ModelFileError
             If there is none, it is damaged, or of a newer format.
         """
-        path = Path(folder)
+        path = as_path(folder)
         return cls(ModelFolder(path, read_index(path)), runtime=runtime, cache=cache, trust=trust)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
@@ -124,7 +125,7 @@ class Models(Mapping[str, Model]):
         ModelFileError
             If it cannot be written, or holds something else.
         """
-        with opened(Path(folder), self.by, force=force) as target:
+        with opened(folder, self.by, force=force) as target:
             target.add(self.machines)
             target.write()
             for name in track(list(self.machines), "saving machines"):
