@@ -13,6 +13,7 @@ from pathlib import Path
 
 from asd.detection.groups import FOLDER
 from asd.errors import DataError
+from asd.files.remote import as_path
 from asd.records import Clip
 from asd.sound.data import Entry, Table
 from asd.sound.finding import find_clips
@@ -113,9 +114,9 @@ def _table(entry: Entry) -> Table | None:
     """Return the rows of a manifest or a frame; None: it is neither."""
     if isinstance(entry, Table):
         return entry
-    if isinstance(entry, Clip) or held(entry) or Path(entry).suffix.lower() not in MANIFEST_SUFFIXES:
+    if isinstance(entry, Clip) or held(entry) or (path := as_path(entry)).suffix.lower() not in MANIFEST_SUFFIXES:
         return None
-    return Table(str(entry), read_manifest(Path(entry))) if Path(entry).is_file() else None
+    return Table(str(path), read_manifest(path)) if path.is_file() else None
 
 
 def _by_column(
@@ -177,10 +178,10 @@ def _folders(entry: Entry) -> Iterable[str]:
         yield from {str(row.path.parent) for row in table.rows}
     elif isinstance(entry, Table):
         return
-    elif Path(entry).is_dir():
-        yield str(entry)
+    elif as_path(entry).is_dir():
+        yield str(as_path(entry))
     else:
-        parts = Path(entry).parts
+        parts = as_path(entry).parts
         plain = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
         yield str(Path(*parts[: min(plain, len(parts) - 1)]))
 
