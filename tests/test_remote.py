@@ -18,6 +18,8 @@ import pytest
 import soundfile
 
 import asd
+from asd.detection.embeddings import to_json
+from asd.detection.identity import stamp_of
 from asd.errors import DataError
 from asd.files import reading
 from asd.files.remote import RemotePath, as_path
@@ -221,6 +223,21 @@ def test_an_archive_that_is_written_again_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "all.zip").write_bytes(b"PK no archive")
     with pytest.raises(DataError, match=r"all\.zip: not an archive of that kind, or cut off; copy it again"):
         find_clips([f"zip://x.wav::{tmp_path}/all.zip"])
+
+
+def test_stamps_are_plain_and_machines_are_told_by_folder_or_column(s3: Store) -> None:
+    from asd.detection.fleet_data import machine_data
+
+    for name in ("fleet/a/1.wav", "fleet/a/2.wav", "fleet/b/1.wav"):
+        s3.fs.pipe_file(f"plant/{name}", sound(1))
+    s3.fs.pipe_file("plant/fleet.csv", b"path,machine\nfleet/a/1.wav,one\nfleet/b/1.wav,two\n")
+    by_folder = machine_data(["s3://plant/fleet"], "folder")
+    assert {name: len(clips) for name, clips in by_folder.clips.items()} == {"a": 2, "b": 1}
+    by_column = machine_data(["s3://plant/fleet.csv"], "machine")
+    assert {name: [str(clip) for clip in clips] for name, clips in by_column.clips.items()} == {
+        "one": ["s3://plant/fleet/a/1.wav"], "two": ["s3://plant/fleet/b/1.wav"]
+    }  # fmt: skip
+    assert to_json(stamp_of(as_path("s3://plant/fleet/a/1.wav")))
 
 
 # Other processes

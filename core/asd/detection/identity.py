@@ -277,11 +277,11 @@ def stamp_of(path: Path) -> tuple[Any, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _sure_facts(path: RemotePath) -> tuple[Facts]:
+def _sure_facts(path: RemotePath) -> Facts:
     facts = path.facts()
     if not facts.is_sure:
         raise failure(path.url, "its server does not tell one version from another")
-    return (facts,)
+    return facts
 
 
 def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
@@ -307,7 +307,7 @@ def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
         from asd.files.reading import sha256_of
 
         try:
-            return sha256_of(path, None if stamp is None else stamp[0])
+            return sha256_of(path, stamp if isinstance(stamp, Facts) else None)
         except FileNotFoundError as error:  # one line for the user, wherever it was needed
             raise failure(path.url, "no such object any more") from error
     stamp = stamp_of(path) if stamp is None else stamp

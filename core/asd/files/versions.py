@@ -8,9 +8,8 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _TELLING = (
     *("ETag", "etag", "e_tag", "generation", "md5Hash", "content_md5", "Content-MD5", "Digest", "checksum", "blob_id"),
@@ -25,8 +24,7 @@ _SETTLED_HERE = 2.0
 """The same of a file here."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What a server says of a file.
 
     Parameters
