@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_serve.py throughput shared/data/toycar/train --clients 32 --requests 300
     python tests/benchmarks/bench_serve.py distinct --requests 100000 --processes 2 --connections 8
+    python tests/benchmarks/bench_serve.py restarts --times 5
 
 ``throughput`` sends recordings to a model that was fitted on some of them, first one after the other by one client,
 then by many. ``distinct`` sends short clips that all differ, and compares every score with that of ``asd.score``: none
@@ -16,6 +17,8 @@ import json
 import multiprocessing
 import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -69,20 +72,25 @@ def serving(model: Path, folder: Path) -> Iterator[Address]:
     """Run a server with a model, and wait until it is ready."""
     folder.mkdir(exist_ok=True)
     (folder / "serve.toml").write_text(LIMITS)
-    command = [sys.executable, "-m", "asd", "serve", "--port", "0", "--folder", str(folder), str(model)]
+    with running(["--folder", str(folder), str(model)]) as address:
+        yield address
+
+
+@contextmanager
+def running(words: Sequence[str], key: str = "") -> Iterator[Address]:
+    """Run a server, and wait until it is ready; `key` is one that it has made before."""
+    command = [sys.executable, "-m", "asd", "serve", "--port", "0", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             lines = ""
-            while "#key=" not in lines:
+            while not (found := re.search(r"http://([\d.]+):(\d+)/" + ("" if key else r"#key=(\S+)"), lines)):
                 line = process.stdout.readline()
                 if not line:
                     sys.exit(f"the server ended: {lines}")
                 lines += line
-            found = re.search(r"http://([\d.]+):(\d+)/#key=(\S+)", lines)
-            assert found
-            address = Address(found[1], int(found[2]), found[3], process.pid)
+            address = Address(found[1], int(found[2]), key or found[3], process.pid)
             wait_until_ready(address)
             yield address
         finally:
@@ -265,6 +273,62 @@ def distinct(options: argparse.Namespace) -> None:
         sys.exit(answered != right or answered != share * options.processes)
 
 
+# ------------------------------------------------------------------------------------------------------------ restarts
+
+
+def followed(address: Address, known: dict[str, Any]) -> None:
+    """Add the events that a client has not seen yet, the newest first until it meets one that it knows."""
+    place = "/api/events?limit=200"
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
+    connection.request("GET", place, headers={"Authorization": f"Bearer {address.key}"})
+    answer = connection.getresponse()
+    found = json.loads(answer.read())
+    assert answer.status == 200, found
+    connection.close()
+    known.update({each["id"]: each for each in found["events"]})
+
+
+def restarts(options: argparse.Namespace) -> None:
+    """End a listening server again and again, and compare what a client was told with the history."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    demo = Path(__file__).resolve().parents[2] / "examples" / "serve" / "demo_plant.py"
+    spec = spec_from_file_location("demo_plant", demo)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    told: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        settings = module.make(Path(temporary))
+        history = settings.parent / "history"
+        key = ""
+        for number in range(options.times):
+            with running(["--listen", str(settings)], key) as address:
+                key = address.key
+                end = time.monotonic() + options.seconds
+                while time.monotonic() < end:
+                    followed(address, told)
+                    time.sleep(0.2)
+                os.kill(address.process, (signal.SIGTERM, signal.SIGKILL)[number % 2])
+        with running(["--history", str(history)], key) as address:
+            followed(address, told)
+        with sqlite3.connect(history / "history.sqlite") as database:
+            kept = [row[0] for row in database.execute("SELECT id FROM events")]
+            numbers = [row[0] for row in database.execute("SELECT number FROM events ORDER BY number")]
+            whole = database.execute("PRAGMA integrity_check").fetchone()[0]
+        database.close()
+    lost, twice = set(told) - set(kept), len(kept) - len(set(kept))
+    untold = set(kept) - set(told)
+    table(
+        [
+            ("restarts", "events told", "of these lost", "not told", "twice", "history"),
+            (options.times, len(told), len(lost), len(untold), twice, f"{whole}, {len(numbers)} events"),
+        ]
+    )
+    sys.exit(bool(lost or untold or twice or whole != "ok"))
+
+
 def main() -> None:
     """Read the options, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -281,6 +345,10 @@ def main() -> None:
     two.add_argument("--processes", type=int, default=2)
     two.add_argument("--connections", type=int, default=8)
     two.set_defaults(run=distinct)
+    three = commands.add_parser("restarts")
+    three.add_argument("--times", type=int, default=5)
+    three.add_argument("--seconds", type=float, default=10.0, help="from one restart to the next")
+    three.set_defaults(run=restarts)
     for each in (one, two):
         each.add_argument("--pipeline", choices=PIPELINES, default="default")
     options = parser.parse_args()

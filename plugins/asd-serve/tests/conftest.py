@@ -15,6 +15,7 @@ import looking
 import numpy as np
 import pytest
 import soundfile
+import teaching_plant
 from fastapi import APIRouter, Body, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
@@ -190,9 +191,9 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="session")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the settings of a listener with three machines that have a past."""
-    return looking.plant(tmp_path_factory.mktemp("plant"))
+def plant(plant_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the settings of a listener with three machines that have a past; later tests see what is changed."""
+    return teaching_plant.copied(plant_folder, tmp_path_factory.mktemp("shown") / "plant") / "plant.toml"
 
 
 @pytest.fixture(scope="session")

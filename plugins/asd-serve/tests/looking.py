@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +89,6 @@ class Server:
         self._reader.start()
         assert ready.wait(120), "".join(self.said)
         assert self.url, "".join(self.said)
-
-
-def plant(folder: Path) -> Path:
-    """Make three machines with a past (examples/serve/demo_plant.py), and return the listener's settings."""
-    spec = spec_from_file_location("demo_plant", ROOT / "examples" / "serve" / "demo_plant.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made: Path = module.make(folder)
-    return made
 
 
 @contextmanager

@@ -7,25 +7,11 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import asd
 from asd_listen import Listener, Reader, read_settings
-
-DEMO = Path(__file__).resolve().parents[3] / "examples" / "serve" / "demo_plant.py"
-
-
-def made(folder: Path) -> Path:
-    """Make the plant of examples/serve, and return its folder."""
-    spec = spec_from_file_location("demo_plant", DEMO)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.make(folder)
-    return folder
 
 
 def copied(plant: Path, to: Path) -> Path:

@@ -414,3 +414,13 @@ def test_certificates_that_do_not_fit_are_told_in_one_line(
         *(("--key-file", str(certificates / key)) if key else ()),
     )
     assert said in refused(tmp_path, "serve", "--port", "0", *options)
+
+
+def test_no_part_of_an_answer_waits_for_the_one_before() -> None:
+    from asd_serve.server import listen_at
+
+    (listening,) = listen_at("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -39,6 +39,27 @@ def test_a_file_is_judged_in_words_and_drawn(look: Open, sounds: Path) -> None:
     assert result.locator(".clock").inner_text() == "0.0 / 1.0 s"
 
 
+def test_files_are_dropped(look: Open, sounds: Path) -> None:
+    page = look("look").go("judge?model=fan")
+    page.evaluate(
+        """([names, contents]) => {
+            const held = new DataTransfer();
+            names.forEach((name, at) => held.items.add(new File([Uint8Array.from(contents[at])], name)));
+            const zone = document.querySelector('.drop');
+            const tell = (type) => zone.dispatchEvent(
+                new DragEvent(type, { dataTransfer: held, bubbles: true, cancelable: true }));
+            tell('dragenter');
+            tell('dragover');
+            if (!zone.classList.contains('over')) throw new Error('the place does not light up');
+            if (tell('drop')) throw new Error('the browser would open the file itself');
+            if (zone.classList.contains('over')) throw new Error('it still is lit');
+        }""",
+        [["healthy.wav", HOSTILE], [list((sounds / name).read_bytes()) for name in ("healthy.wav", HOSTILE)]],
+    )
+    page.get_by_text("2 of 2 files judged").wait_for()
+    assert set(page.locator("article .file").all_inner_texts()) == {"healthy.wav", HOSTILE}
+
+
 def test_a_faulty_file_says_where_and_when(look: Open, sounds: Path) -> None:
     page = look("look").go("judge")
     page.set_input_files("#files", sounds / "whine.flac")

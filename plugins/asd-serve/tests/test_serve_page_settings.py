@@ -9,6 +9,7 @@ import pytest
 from looking import Look
 
 Open = Callable[..., Look]
+MASK = "\u2022" * 6
 
 
 def test_a_setting_is_saved_in_the_file(look: Open, plant: Path) -> None:
@@ -53,6 +54,37 @@ def test_a_sink_is_added_and_removed(look: Open, plant: Path) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator(".save").wait_for(state="hidden")
     assert 'kind = "jsonl"' not in plant.read_text()
+
+
+def test_a_secret_is_shown_to_nobody_and_stays_when_something_else_is_saved(look: Open, plant: Path) -> None:
+    before = plant.read_text()
+    plant.write_text(
+        f'{before}\n[[sink]]\nname = "hook"\nkind = "webhook"\nurl = "http://127.0.0.1:9/T0/s3cr3t?key=k3y"\n'
+    )
+    try:
+        opened = look("administer")
+        sent: list[str] = []
+        opened.page.on("response", lambda answer: "/api/settings" in answer.url and sent.append(answer.text()))
+        page = opened.go("settings")
+        page.locator(".sink summary").click()
+        shown = page.locator(".sink").get_by_label("Address", exact=True)
+        assert shown.input_value() == f"http://127.0.0.1:9/{MASK}?{MASK}"
+        page.get_by_label("Cool down").fill("302")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.locator("#notices .toast").first.wait_for()
+        saved = plant.read_text()
+        assert "cool_down = 302" in saved
+        assert 'url = "http://127.0.0.1:9/T0/s3cr3t?key=k3y"' in saved
+        assert sent
+        assert not [each for each in (*sent, page.content()) if "s3cr3t" in each or "k3y" in each]
+        page.locator(".save").wait_for(state="hidden")
+        page.locator(".sink summary").click()
+        page.get_by_role("button", name="Remove", exact=True).click()
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.locator(".save").wait_for(state="hidden")
+        assert "s3cr3t" not in plant.read_text()
+    finally:
+        plant.write_text(before)
 
 
 @pytest.mark.parametrize("role", ["look", "feedback"])

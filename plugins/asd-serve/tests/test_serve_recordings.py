@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from teaching_plant import answered, copied, made, until
+from teaching_plant import answered, copied, until
 
 import asd
 from asd_serve.state import State
@@ -281,8 +281,10 @@ def test_a_fit_needs_a_recording_that_is_done(client: Callable[..., Any]) -> Non
     assert answered(own.post("/api/fits", json=wanted), 409)["error"] == "this recording has no clip; record again"
 
 
-def test_a_machine_that_is_listened_to_is_recorded(tmp_path: Path, server: Callable[..., Any]) -> None:
-    plant = copied(made(tmp_path / "demo"), tmp_path / "copy")
+def test_a_machine_that_is_listened_to_is_recorded(
+    tmp_path: Path, server: Callable[..., Any], plant_folder: Path
+) -> None:
+    plant = copied(plant_folder, tmp_path / "copy")
     running = server(listen=plant / "plant.toml")
     own = running.client("administer")
     body = {"name": "pump, healthy", "machine": "pump 1", "seconds": 3}

@@ -11,20 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teaching_plant import alarm_of, answered, copied, feedback, listened_briefly, made, monitor_of
+from teaching_plant import alarm_of, answered, copied, feedback, listened_briefly, monitor_of
 
 from asd_listen import Reader, judge
 from asd_serve.state import State
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("plant") / "demo")
-
-
 @pytest.fixture
-def plant(original: Path, tmp_path: Path) -> Path:
-    return copied(original, tmp_path / "demo")
+def plant(plant_folder: Path, tmp_path: Path) -> Path:
+    return copied(plant_folder, tmp_path / "demo")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_schemathesis_finds_nothing(server: Any, plant: Path, tmp_path: Path) ->
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/api/openapi.json"),
-            *("-H", f"Authorization: Bearer {running.key('administer')}", "--max-examples", "5", "--seed", "17"),
+            *("-H", f"Authorization: Bearer {running.key('administer')}", "--max-examples", "2", "--seed", "17"),
             *("--exclude-checks", _LEFT_OUT, "--suppress-health-check", "all", "--no-color"),
         ],
         capture_output=True,

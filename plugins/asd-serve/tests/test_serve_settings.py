@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teaching_plant import answered, copied, made, until
+from teaching_plant import answered, copied, until
 
 from asd_listen import read_settings
 from asd_serve.teaching import options
@@ -27,14 +27,9 @@ path = "events.jsonl"
 """
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("plant") / "demo")
-
-
 @pytest.fixture
-def plant(original: Path, tmp_path: Path) -> Path:
-    folder = copied(original, tmp_path / "demo")
+def plant(plant_folder: Path, tmp_path: Path) -> Path:
+    folder = copied(plant_folder, tmp_path / "demo")
     settings = folder / "plant.toml"
     settings.write_text(settings.read_text() + SINKS.replace("events.jsonl", str(folder / "events.jsonl")))
     settings.chmod(0o640)

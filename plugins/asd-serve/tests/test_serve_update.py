@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teaching_plant import alarm_of, answered, copied, made, monitor_of, until
+from teaching_plant import alarm_of, answered, copied, monitor_of, until
 
 import asd
 from asd.experiment import copy_of_monitor
@@ -16,14 +16,9 @@ from asd_listen import judge
 from asd_serve.state import State
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("plant") / "demo")
-
-
 @pytest.fixture
-def plant(original: Path, tmp_path: Path) -> Path:
-    return copied(original, tmp_path / "demo")
+def plant(plant_folder: Path, tmp_path: Path) -> Path:
+    return copied(plant_folder, tmp_path / "demo")
 
 
 def finished(client: Any, job: str) -> Any:

@@ -134,6 +134,10 @@ def listen_at(host: str, port: int) -> list[socket.socket]:
             trouble = error
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 break
+            continue
+        # Accepted connections take it from here, as asyncio sets it on sockets of its own alone: else the second
+        # packet of an answer, its body, waits 40 ms until the first is acknowledged.
+        sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if trouble is not None and (not sockets or trouble.errno in (errno.EADDRINUSE, errno.EACCES)):
         for each in sockets:
             each.close()

@@ -25,7 +25,7 @@ export function changes(found, words) {
   const spared = found.alarms_not_raised ?? [];
   return [
     h("p", {}, found.text),
-    keys.length > 0 && h("div.scroller", {}, h("table", {},
+    keys.length > 0 && h("div.scroller", { tabindex: 0, role: "region", "aria-label": words.what }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", {}, words.what), h("th.number", {}, words.before), h("th.number", {}, words.after))),
       h("tbody", {}, keys.map((key) => h("tr", { class: before[key] === after[key] ? "same" : "" },
         h("th", { scope: "row" }, words.keys[key] ?? key.replaceAll("_", " ")),
