@@ -31,6 +31,10 @@ _UNWATCHED = {
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
+    # Not MALLOC_TRIM_THRESHOLD_, which Dask sets low: each array's memory would go back to the system and come again.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+    ),
 }
 """What Dask's processes watch of themselves many times a second is for its dashboard, which is nobody's here."""
 
