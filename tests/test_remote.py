@@ -8,8 +8,8 @@ import hashlib
 import io
 import os
 import pickle
-import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -250,7 +250,7 @@ def test_another_process_reads_the_same(s3: Store, tmp_path: Path) -> None:
         "print(sum(float(abs(read(c).samples).sum()) for c in pickle.load(open(sys.argv[1], 'rb'))))"
     )
     done = subprocess.run(
-        [shutil.which("python") or "python", "-W", "error", "-c", program, str(tmp_path / "clips")],
+        [sys.executable, "-W", "error", "-c", program, str(tmp_path / "clips")],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert float(done.stdout) == pytest.approx(sum(float(abs(read(clip).samples).sum()) for clip in clips))
@@ -274,9 +274,7 @@ def test_nothing_of_it_is_imported_for_files(tmp_path: Path) -> None:
         "[ (read(c), content_of(c.path)) for c in find_clips([sys.argv[1]]) ]; "
         "print(sorted({'fsspec', 's3fs', 'aiohttp', 'sqlite3', 'asd.files.reading'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [shutil.which("python") or "python", "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
