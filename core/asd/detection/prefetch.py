@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -35,23 +36,50 @@ def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Gene
     stop = threading.Event()
     lanes: deque[_Lane[T]] = deque()
     waiting = iter(sources)
-    with ThreadPoolExecutor(workers, thread_name_prefix="asd-prefetch") as pool:
+    begun: _Begun[T] = queue.SimpleQueue()
+    # Threads of a pool are waited for at the end of the program, for ever, if somebody still holds the generator then.
+    threads = [
+        threading.Thread(target=_work, args=(begun, stop), name=f"asd-prefetch-{number}", daemon=True)
+        for number in range(min(workers, len(sources)))
+    ]
 
-        def start_next() -> None:
-            source = next(waiting, None)
-            if source is not None:
-                lanes.append(_Lane())
-                pool.submit(_fill, source, lanes[-1], stop)
+    def start_next() -> None:
+        source = next(waiting, None)
+        if source is not None:
+            lanes.append(_Lane())
+            begun.put((source, lanes[-1]))
 
-        try:
-            for _ in range(workers + 1):
-                start_next()
-            while lanes:
-                lane = lanes.popleft()
-                yield _drain(lane)
-                start_next()
-        finally:
-            stop.set()
+    end = functools.partial(_end, stop, begun, threads)
+    atexit.register(end)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(workers + 1):
+            start_next()
+        while lanes:
+            lane = lanes.popleft()
+            yield _drain(lane)
+            start_next()
+    finally:
+        atexit.unregister(end)
+        end()
+
+
+_Begun = queue.SimpleQueue[tuple[Callable[[], Iterator[T]], _Lane[T]] | None]
+
+
+def _work(begun: _Begun[T], stop: threading.Event) -> None:
+    while (job := begun.get()) is not None and not stop.is_set():
+        _fill(*job, stop)
+
+
+def _end(stop: threading.Event, begun: _Begun[T], threads: Sequence[threading.Thread]) -> None:
+    stop.set()
+    for _ in threads:
+        begun.put(None)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join()
 
 
 def _fill(source: Callable[[], Iterator[T]], lane: _Lane[T], stop: threading.Event) -> None:
