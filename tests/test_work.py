@@ -236,6 +236,18 @@ def test_clips_that_cannot_be_read_are_left_out_alike(engine: LocalEngine, machi
     assert learned(there) == learned(here)
 
 
+def test_the_engine_is_that_of_the_call(machine: Path) -> None:
+    model = asd.fit(machine / "normal", cache=False, **QUICK)
+    here = model.score(machine / "other", cache=False)
+    with using_engine("local:1"):
+        assert current_engine() is not None
+        expected = said(here)  # called before the block: by this process
+        assert said(asd.score(model, machine / "other", cache=False)) == expected
+        late = asd.score(model, machine / "other", cache=False)
+    with pytest.raises(EngineError, match=r"closed at the end of its block \(asd.using_engine\): read results in it"):
+        next(late)
+
+
 def test_a_model_that_no_file_can_keep_says_so(engine: LocalEngine, machine: Path) -> None:
     model = asd.fit(machine / "normal", cache=False, **QUICK)
     model.unsaveable = "its detector holds a socket"

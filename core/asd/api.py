@@ -29,6 +29,7 @@ from asd.detection.pipeline import Failure
 from asd.detection.saving import say, why_unsaveable
 from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
+from asd.detection.work import of_call
 from asd.errors import ConfigError, DataError
 from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
@@ -131,6 +132,7 @@ def fit(
     return Models(memory, runtime=runtime, cache=cache)
 
 
+@of_call
 def score(
     model: Model | Models | str | Path,
     data: Data,

@@ -42,7 +42,7 @@ from asd.detection.training import (
     learn_branches,
 )
 from asd.detection.verdict import BranchVerdict, Verdict, unusual_branches
-from asd.detection.work import over_clips
+from asd.detection.work import of_call, over_clips
 from asd.errors import AudioError, ModelFileError
 from asd.files.remote import as_path
 from asd.progress import track
@@ -279,6 +279,7 @@ class Model(ShownModel):
         """
         return updated(self, clips, old_clips=old_clips, workers=workers, strict=strict)
 
+    @of_call
     def score(
         self, data: Data, *, rate: int | None = None, segment: Segment = "auto", workers: int = 1, cache: bool = True
     ) -> Iterator[Verdict | Failure]:

@@ -39,7 +39,7 @@ from asd.detection.modelfile import content_digest
 from asd.detection.piece import Shared
 from asd.detection.sent import Kept, components_of, needs_of
 from asd.detection.verdict import Verdict
-from asd.detection.work import current_engine, each
+from asd.detection.work import current_engine, each, of_call
 from asd.errors import AsdError, AudioError, DataError, ModelFileError
 from asd.files.remote import as_path
 from asd.files.trusted import is_trusted
@@ -201,6 +201,7 @@ class Models(Mapping[str, Model]):
         failed = f"; {len(self.errors)} could not be fitted" if self.errors else ""
         return f"<Models of {describe_machines(list(self))} (by {self.by!r}){failed}>"
 
+    @of_call
     def score(
         self,
         data: Data,

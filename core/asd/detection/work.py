@@ -8,14 +8,16 @@ twice is a failure. Closing the iterator gives up the rest.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from asd.contract.interfaces import WorkEngine
 from asd.detection.features import Failure
@@ -24,6 +26,7 @@ from asd.detection.terms import Terms, agreed, send_weights
 from asd.errors import AudioError, EngineError, WorkerLost
 from asd.records import Clip
 
+P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -41,6 +44,8 @@ _AHEAD = 8
 """Pieces for each slot that are begun and not yet delivered, at most."""
 _log = logging.getLogger("asd")
 _engine: ContextVar[WorkEngine | None] = ContextVar("asd_engine", default=None)
+_ended: weakref.WeakSet[WorkEngine] = weakref.WeakSet()
+"""Engines whose block has ended."""
 
 
 def current_engine() -> WorkEngine | None:
@@ -80,7 +85,37 @@ def using_engine(engine: object, scheduler: str | None = None) -> Iterator[WorkE
     finally:
         _engine.reset(token)
         if made is not None and made is not engine:
+            _ended.add(made)
             made.close()
+
+
+def of_call(function: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
+    """Return the generator function so that the engine counts that was current when it was called.
+
+    Otherwise it would be the one that is current when the first result is asked for: outside the block, none.
+    """
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        return _stepped(function(*args, **kwargs), current_engine())
+
+    return called
+
+
+def _stepped(results: Iterator[R], engine: WorkEngine | None) -> Generator[R]:
+    try:
+        while True:
+            token = _engine.set(engine)
+            try:
+                result = next(results)
+            except StopIteration:
+                return
+            finally:
+                _engine.reset(token)
+            yield result
+    finally:
+        if isinstance(results, Generator):
+            results.close()
 
 
 def over_clips(
@@ -202,6 +237,10 @@ class _Pieces:
 
     def results(self, items: Iterable[Any], count: int | None = None) -> Generator[Any]:
         """Yield the result of each item."""
+        if self._engine in _ended:
+            raise EngineError(
+                "the engine was closed at the end of its block (asd.using_engine): read the results in it"
+            )
         self._engine.start()
         components = self._given.components if isinstance(self._given, Shared) else ()
         self._terms = agreed(self._engine, components)
