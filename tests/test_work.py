@@ -244,7 +244,9 @@ def test_the_engine_is_that_of_the_call(machine: Path) -> None:
         expected = said(here)  # called before the block: by this process
         assert said(asd.score(model, machine / "other", cache=False)) == expected
         late = asd.score(model, machine / "other", cache=False)
-    with pytest.raises(EngineError, match=r"closed at the end of its block \(asd.using_engine\): read results in it"):
+    with pytest.raises(
+        EngineError, match=r"closed at the end of its block \(asd.using_engine\): read the results in it"
+    ):
         next(late)
 
 
