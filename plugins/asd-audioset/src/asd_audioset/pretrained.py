@@ -145,9 +145,10 @@ class PretrainedExtractor(Extractor):
 def randomise(network: nn.Module, seed: int) -> None:
     """Give `network` random weights that `seed` determines and that keep the size of what passes (He et al. 2015)."""
     generator = torch.Generator().manual_seed(seed)
+    scales = {id(each.weight) for each in network.modules() if isinstance(each, nn.BatchNorm2d)}
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0, math.sqrt(2 / parameter[0].numel()), generator=generator)
-            elif not parameter.eq(1).all():  # the scales of batch norms stay
-                parameter.zero_()
+            else:  # not what is in them: it may be what another tensor left there
+                parameter.fill_(float(id(parameter) in scales))
