@@ -33,6 +33,8 @@ import soundfile
 import asd
 from asd.sound.machines import write_recordings
 
+_LINKS = 30_000
+"""Names that file systems allow a file at least."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -130,7 +132,7 @@ def short(folder: Path, counts: list[int]) -> None:
         data = folder / f"short-{count}"
         data.mkdir()
         for number in range(count):
-            os.link(folder / "train" / "0.wav", data / f"{number:06}.wav")
+            os.link(folder / "train" / f"{number // _LINKS}.wav", data / f"{number:06}.wav")
         with cluster(folder) as (file, scheduler):
             while not file.exists():
                 time.sleep(0.1)
