@@ -26,9 +26,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asd.detection.shared_cache import FOLDER, SharedEntries
-from asd.errors import CacheError, ConfigError
+from asd.errors import CacheError
 from asd.files.database import open_database
-from asd.files.folders import cache_folder, is_address, size_of
+from asd.files.folders import cache_folder, is_address, size_in
 from asd.files.objects import is_on_network
 from asd.records import Float32, Float64
 
@@ -355,11 +355,7 @@ def size_limit() -> int:
     ConfigError
         If the variable is no size.
     """
-    text = os.environ.get("ASD_CACHE_SIZE") or _DEFAULT_LIMIT
-    size = size_of(text)
-    if size is None:
-        raise ConfigError(f"ASD_CACHE_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no cache; got {text!r}")
-    return size
+    return size_in("ASD_CACHE_SIZE", _DEFAULT_LIMIT, "no cache")
 
 
 def to_json(value: Any) -> str:

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from asd.errors import ConfigError
+
 
 def cache_folder() -> Path:
     """Return the folder for files that can be had again: ``ASD_CACHE``, or ``asd`` in the user's cache folder.
@@ -37,3 +39,27 @@ def size_of(text: str) -> int | None:
     """Return the bytes that a text such as ``500MB`` or ``2GB`` states; None: it states none."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
     return int(float(found[1]) * 1000 ** ("", "k", "m", "g", "t").index(found[2].lower())) if found else None
+
+
+def size_in(variable: str, default: str, zero: str) -> int:
+    """Return the bytes that an environment variable states.
+
+    Parameters
+    ----------
+    variable : str
+        Its name.
+    default : str
+        What counts where it is not set.
+    zero : str
+        What 0 means, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If it is no size.
+    """
+    text = os.environ.get(variable) or default
+    size = size_of(text)
+    if size is None:
+        raise ConfigError(f"{variable} takes a size such as 500MB or 2GB, or bytes, or 0: {zero}; got {text!r}")
+    return size

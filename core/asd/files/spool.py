@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from asd.errors import ConfigError
-from asd.files.folders import cache_folder, size_of
+from asd.files.folders import cache_folder, size_in
 
 _DEFAULT_SIZE = "2GB"
 _SUFFIX, _PART = ".copy", ".part"
@@ -46,11 +45,7 @@ def spool_size() -> int:
     ConfigError
         If the variable is no size.
     """
-    text = os.environ.get("ASD_SPOOL_SIZE") or _DEFAULT_SIZE
-    size = size_of(text)
-    if size is None:
-        raise ConfigError(f"ASD_SPOOL_SIZE takes a size such as 500MB or 2GB, or bytes, or 0: no copies; got {text!r}")
-    return size
+    return size_in("ASD_SPOOL_SIZE", _DEFAULT_SIZE, "no copies")
 
 
 def kept(key: str) -> BinaryIO | None:
