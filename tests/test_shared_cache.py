@@ -134,7 +134,7 @@ def test_an_address_is_for_embeddings_alone(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("nosuch://x/y", "Protocol not known: nosuch"),
+        ("nosuch://x/y", "no scheme is called nosuch"),
         ("s3://no-such-bucket-here/x", "the embedding cache cannot be used"),
     ],
 )
@@ -150,3 +150,16 @@ def test_one_that_cannot_be_used_is_told_once(
     (record,) = [record for record in caplog.records if record.name == "asd"]
     assert reason in record.getMessage()
     assert record.getMessage().endswith("; going on without the cache")
+
+
+def test_the_network_may_be_forbidden_and_secrets_are_not_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASD_CACHE", "s3://ann:s3cret@plant/kept")
+    monkeypatch.setenv("ASD_CACHE_SIZE", "1GB")
+    monkeypatch.setenv("ASD_OFFLINE", "1")
+    cache = cache_from(True)
+    assert cache is not None
+    cache.store("ab12", DESCRIBED, VALUES, START, {})
+    assert "the network is forbidden (ASD_OFFLINE or --offline)" in caplog.text
+    assert "s3cret" not in caplog.text

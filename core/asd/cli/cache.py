@@ -12,6 +12,7 @@ import click
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import print_json, print_table, reporting
 from asd.errors import ConfigError
+from asd.files.address import masked
 
 _MEGABYTE = 10**6
 
@@ -37,14 +38,14 @@ def show(as_json: bool, verbose: bool) -> None:
         usage = kept.usage() if kept.exists else []
     if as_json:
         pipelines = [asdict(each) for each in usage]
-        print_json({"path": str(kept.path), "limit": kept.limit, "pipelines": pipelines})
+        print_json({"path": masked(str(kept.path)), "limit": kept.limit, "pipelines": pipelines})
         return
     if usage:
         print_table(("front end", "extractor", "precision", "clips", "size", "last used"), [_row(u) for u in usage])
     else:
         click.echo("No embeddings are kept.")
     limit = f"takes at most {kept.limit / _MEGABYTE:.0f} MB" if kept.limit else "is off (ASD_CACHE_SIZE is 0)"
-    click.echo(f"asd: the embedding cache is {kept.path} and {limit}", err=True)
+    click.echo(f"asd: the embedding cache is {masked(str(kept.path))} and {limit}", err=True)
 
 
 @cache.command()
@@ -71,7 +72,7 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
             if file.is_file() and not file.name.startswith(kept.path.name):
                 file.unlink()
     if as_json:
-        print_json({"path": str(kept.path), "removed": removed})
+        print_json({"path": masked(str(kept.path)), "removed": removed})
     else:
         click.echo(f"Removed the embeddings of {removed} clips.")
 

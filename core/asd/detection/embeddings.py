@@ -27,6 +27,7 @@ import numpy as np
 
 from asd.detection.shared_cache import FOLDER, SharedEntries
 from asd.errors import CacheError
+from asd.files.address import masked
 from asd.files.database import open_database
 from asd.files.folders import cache_folder, is_address, size_in
 from asd.files.objects import is_on_network
@@ -327,8 +328,8 @@ class EmbeddingCache:
                 return action()
         except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise CacheError(
-                f"{self.path}: the embedding cache cannot be used ({error}); delete the file, make room, or set "
-                "ASD_CACHE to a folder that you may write to"
+                f"{masked(str(self.path))}: the embedding cache cannot be used ({error}); delete the file, make "
+                "room, or set ASD_CACHE to a folder that you may write to"
             ) from error
 
 

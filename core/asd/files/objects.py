@@ -6,8 +6,6 @@ which network drives often do not keep.
 
 from __future__ import annotations
 
-import errno
-import importlib
 import os
 import re
 import time
@@ -16,6 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from asd.files.address import Address
+from asd.files.filesystems import explaining, filesystem_of
 
 _NETWORK = re.compile(
     r"(nfs4?|cifs|smb[23]?|smbfs|9p|afs|ncpfs|lustre|gpfs|beegfs\w*|ceph|glusterfs|panfs|orangefs|pvfs2"
@@ -116,13 +117,8 @@ class Bucket:
     """What an fsspec address names; credentials are found as fsspec finds them."""
 
     def __init__(self, url: str) -> None:
-        try:
-            self._system, self._root = importlib.import_module("fsspec.core").url_to_fs(url)
-        except ImportError as error:
-            raise OSError(errno.ENOTSUP, f"{error}: pip install 'asd-framework[remote]'", url) from error
-        except Exception as error:  # of a file system of somebody else
-            raise OSError(errno.EINVAL, f"{type(error).__name__}: {error}", url) from error
-        self._url = url
+        self._address = Address.of(url)
+        self._system, self._root = filesystem_of(self._address)
 
     def get(self, name: str) -> bytes | None:
         """Return a content."""
@@ -138,7 +134,7 @@ class Bucket:
         try:
             self._asked(self._system.pipe_file, path, content)
         except FileNotFoundError:
-            if self._url.partition(":")[0] not in _WITH_FOLDERS:  # a bucket is not made by the way
+            if self._address.scheme not in _WITH_FOLDERS:  # a bucket is not made by the way
                 raise
             self._asked(self._system.makedirs, path.rpartition("/")[0], exist_ok=True)
             self._asked(self._system.pipe_file, path, content)
@@ -166,12 +162,8 @@ class Bucket:
         return f"{self._root.rstrip('/')}/{name}"
 
     def _asked(self, request: Any, *args: Any, **options: Any) -> Any:
-        try:
+        with explaining(self._address):
             return request(*args, **options)
-        except OSError:
-            raise
-        except Exception as error:  # of a client of somebody else: no credentials, no network
-            raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self._url) from error
 
 
 def is_on_network(folder: Path) -> bool:
