@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from asd.detection.shared_cache import FOLDER
 from asd.files import objects
 from asd.files.folders import cache_folder
 from asd.files.objects import is_on_network, objects_at
+from elsewhere import s3_server
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
 START = np.arange(3, dtype=np.float64)
@@ -28,19 +28,10 @@ DESCRIBED = json.dumps({"frontend": {"name": "a:b"}, "extractor": {"name": "a:c"
 def bucket() -> Iterator[str]:
     """Return an address in a bucket of a real server that speaks S3."""
     pytest.importorskip("s3fs", reason="needs s3fs")
-    server = pytest.importorskip("moto.server", reason="needs moto's server").ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    import fsspec
-
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(zip(names, ("key", "secret", f"http://{host}:{port}", "us-east-1"), strict=True))
-    fsspec.filesystem("s3").mkdir("plant")
-    yield "s3://plant/kept"
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
-    server.stop()
+    pytest.importorskip("moto.server", reason="needs moto's server")
+    with pytest.MonkeyPatch.context() as patch, s3_server(patch) as store:
+        store.fs.mkdir("plant")
+        yield "s3://plant/kept"
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
