@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import sqlite3
 import threading
@@ -232,7 +233,7 @@ def stage(plant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     database.close()
     settings = folder / "plant.toml"
     text = plant.read_text().replace(str(plant.parent / "history"), str(history))
-    settings.write_text(text.replace('name = "mill"', f"name = '{looking.EVIL}'"))
+    settings.write_text(text.replace('name = "mill"', f"name = {json.dumps(looking.EVIL)}"))
     return settings
 
 

@@ -26,7 +26,7 @@ NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
 """Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
-EVIL = "<b>fan & co</b><img src=x onerror=alert(1)>"
+EVIL = "<b>fan & co</b>/a%2fb \"q\" 's' \\<img src=x onerror=alert(1)>"
 """A name that is markup wherever a page forgets that it is none."""
 EVENTS = 1000
 OLDEST = "the oldest of all events"
