@@ -4,7 +4,8 @@ import * as api from "./api.js";
 import { h, put } from "./dom.js";
 import { exactly, moment, wholly } from "./format.js";
 import { shape } from "./shapes.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
+import { write } from "./write.js";
 
 const SHOWN = 12;
 
