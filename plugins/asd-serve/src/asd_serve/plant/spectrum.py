@@ -20,7 +20,7 @@ FLOOR, CEILING = -120.0, 0.0
 """dB of full scale of the values 0 and 255."""
 _LOWEST = 40.0
 _WINDOW = 0.064
-_MOST = 20
+_MOST = 40
 """Columns that are computed at a time: sound that is played faster than real time is shown with gaps."""
 _HELD = 32
 """Blocks that wait; older ones are dropped."""
