@@ -97,8 +97,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
-    """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
+def serving(folder: Path, words: Sequence[object], *, keys_in: Path, command: Sequence[str] = ()) -> Iterator[Server]:
+    """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards.
+
+    `command` is that of asd where the process itself must get signals: the one of tests forks.
+    """
     asd = os.environ["ASD_COMMAND"]
     again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
     keys = {}
@@ -109,7 +112,7 @@ def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         keys[role] = made.stdout.strip()
-    server = Server.begin([asd, "serve", *map(str, words), "--port", "0"], keys, folder)
+    server = Server.begin([*(command or (asd,)), "serve", *map(str, words), "--port", "0"], keys, folder)
     try:
         yield server
     finally:

@@ -110,6 +110,11 @@ def test_a_machine_is_seen_live(look: Callable[..., looking.Look], plant_server:
     first = page.locator("tbody td").first
     before = first.inner_text()
     looking.wait(page, lambda: first.inner_text() != before)
+    told = page.locator("tbody tr").first.inner_text()
+    page.reload()
+    row = page.locator("tbody tr").filter(has_text=told.split("\t")[0])
+    row.wait_for()
+    assert row.inner_text() == told  # live and from the history
     page.get_by_role("button", name="Pause").click()
     page.wait_for_timeout(200)
     still = page.locator(".spectrogram canvas").screenshot()

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("asd")
 _POLL = 0.5
+_SLOWEST = 2.0
+"""Seconds from one look at the history to the next: with few viewers, and with more than there should be."""
+_MESSAGES = 64.0
+"""Messages a second to all viewers together, of which each may let the listener wait; looks are apart by them."""
 _LOOK = 2.0
 """Seconds after which it is looked whether a listener is running, although nothing was written."""
 _WAITING = 60
@@ -166,7 +170,8 @@ class Hub:
             except AsdError as error:  # the history is locked, or was taken away: tried again
                 _log.warning("what happens cannot be shown: %s", error)
                 await asyncio.sleep(1.0)
-            await asyncio.sleep(max(0.01, began + _POLL - time.monotonic()))
+            pause = min(_SLOWEST, max(_POLL, len(self._viewers) / _MESSAGES))
+            await asyncio.sleep(max(0.01, began + pause - time.monotonic()))
 
     async def _tell(self) -> None:
         viewers = list(self._viewers)
