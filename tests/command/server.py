@@ -32,7 +32,8 @@ SLOW_TO_IMPORT = (
     *("numpy", "torch", "sklearn.mixture", "sklearn.svm", "sklearn.ensemble", "sklearn.covariance", "soundfile"),
     *("soxr", "safetensors.numpy", "safetensors.torch", "requests", "filelock", "rich.table", "rich.console"),
     *("rich.progress", "asd.plugin", "asd.command", "asd.experiment", "asd.cli.fit", "asd.cli.score"),
-    *("asd.cli.evaluate", "asd.cli.demo", "asd.cli.plugins", "asd.cli.weights", "asd.cli.cache", "asd_pages.charts"),
+    *("asd.cli.evaluate", "asd.cli.demo", "asd.cli.plugins", "asd.cli.weights", "asd.cli.cache"),
+    *("asd_pages.charts", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 )
 
 # In another process, because what makes it starts threads, which a fork would lack.
