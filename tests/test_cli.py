@@ -351,8 +351,9 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
-        assert process.poll() is None
+        while not [*cache.rglob("*.checkpoint")]:  # it is in the middle of a training that takes far longer
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     finally:
