@@ -100,12 +100,12 @@ def score(
     with reporting(verbose):
         watch = None if monitor_file is None else Watch(monitor_file, false_alarms)
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
-        from asd.client import is_address
         from asd.detection.cutting import segment_from
+        from asd.files.address import is_server
         from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
-        if is_address(model):
+        if is_server(model):
             judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
             loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}

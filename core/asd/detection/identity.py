@@ -27,7 +27,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.plain import shown
 from asd.detection.config import ResolvedConfig
-from asd.files.digest import digest_of
+from asd.files.digest import digest_of, digest_once
 from asd.files.filesystems import failure
 from asd.files.remote import RemotePath
 from asd.files.versions import Facts
@@ -294,7 +294,7 @@ def _sure_facts(path: RemotePath) -> Facts:
 
 
 def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
-    """Return the SHA-256 of a recording's content; a file is read once a process unless it changes.
+    """Return the SHA-256 of a recording's content; a file is read once unless it changes.
 
     One elsewhere is fetched only if this version's digest is not known from an earlier run.
 
@@ -327,7 +327,7 @@ def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
 
 @functools.lru_cache(maxsize=2**17)
 def _content(path: Path, stamp: tuple[Any, ...]) -> str:
-    return digest_of(path)
+    return digest_once(path, stamp, stamp_of)
 
 
 @functools.cache

@@ -15,7 +15,6 @@ import hashlib
 import math
 import time as clock
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from asd.detection.evidence import (
     BETS,
     POWER_BETS,
     healthy_clips_needed,
-    log_bets,
+    log_bets_on,
     log_mean,
     log_sum,
     log_total,
@@ -48,6 +47,7 @@ from asd.detection.monitor_state import (
     hold,
 )
 from asd.detection.rate import Rate
+from asd.detection.status import Status
 from asd.errors import MonitorError
 
 if TYPE_CHECKING:
@@ -71,49 +71,6 @@ _MIDDLE = 2
 """One that rises with small and with large ones, and with healthy clips for a short time alone."""
 _NAMED = 5
 _REASONS = ("they do not resemble each other", "they resemble each other, and a fault is found later")
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a monitor says after a clip.
-
-    Parameters
-    ----------
-    time : float
-        Time of the clip, in seconds since 1970.
-    p_value : float
-        Uniform between 0 and 1 while the machine sounds as before: its rank among all clips watched before, ties split
-        at random.
-    evidence : float
-        Decimal logarithm of 1 + R, the evidence that the machine has changed; from 0.
-    threshold : float
-        Evidence at which the alarm is raised.
-    phase : {"learning", "watching", "unlike", "alarm", "cleared"}
-        ``"learning"``: too few healthy clips are known for any alarm; ``"unlike"``: watching a sound that is steady,
-        but not as in the fit: a fault that was there from the start, or another state or place; or one that has
-        changed slowly: a drift, or a small fault;
-        ``"cleared"``: watching, after an alarm that was over by itself.
-    since : float
-        Time of the clip that began the phase.
-    needed : int
-        Healthy clips that are still to be watched before a fault can raise the alarm.
-    notes : tuple of str
-        What the user should know, such as a gap of days.
-    """
-
-    time: float
-    p_value: float
-    evidence: float
-    threshold: float
-    phase: Phase
-    since: float
-    needed: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def alarm(self) -> bool:
-        """Whether the alarm stands."""
-        return self.phase == "alarm"
 
 
 class Monitor:
@@ -268,7 +225,7 @@ class Monitor:
         evidence.since = moment if evidence.since is None else evidence.since
         of_fit = verdict.p_value if verdict.state_p_value is None else verdict.state_p_value
         state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted, sound))
-        self._bet(log_bets(p_value).tolist(), moment)
+        self._bet(log_bets_on(p_value), moment)
         state.trim()
         if self._save_each:
             self.keep()
@@ -360,14 +317,17 @@ class Monitor:
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
-        evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
-        evidence.step_log += log_mean(log_e[:POWER_BETS])
-        evidence.step_clips += 1
-        if evidence.step_clips < self.state.step:
-            return
-        clips = evidence.step_clips
-        means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
-        evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
+        if self.state.step == 1 and not evidence.step_clips:  # most often; fast
+            clips, means, mean_log = 1, log_e, log_mean(log_e[:POWER_BETS])
+        else:
+            evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
+            evidence.step_log += log_mean(log_e[:POWER_BETS])
+            evidence.step_clips += 1
+            if evidence.step_clips < self.state.step:
+                return
+            clips = evidence.step_clips
+            means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
+            evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
         if evidence.phase == "alarm":  # the mean of logarithms falls as fast as that of single clips
             evidence.left = min(evidence.left + mean_log, self.log_threshold)
             if evidence.left < 0:
