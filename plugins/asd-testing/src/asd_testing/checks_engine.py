@@ -15,8 +15,8 @@ from asd_testing.kit import check
 from asd_testing.under_test import ComponentUnderTest
 
 _TWO = "local:2"
-_CLIPS = 12
-_PIECES, _PAUSE = 16, 0.3
+_CLIPS = 8
+_PIECES, _PAUSE = 12, 0.2
 """Pieces of the check of cancelling, and what each takes in seconds."""
 _PATIENCE = 60.0
 """Seconds in which a piece must have been done."""
