@@ -351,7 +351,9 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
+        assert process.stderr is not None
+        assert any("embedding" in line for line in process.stderr)  # a training follows that takes far longer
+        time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
