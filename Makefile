@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports; compiling all of SciPy would take longer than the demo.
+# Python compiles what it imports, once; compiling all of SciPy would take longer than the demo.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 LIGHT := $(VENV)/.light
 READY := $(VENV)/.ready
 # For PyTorch without CUDA on Linux: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -22,11 +23,15 @@ $(LIGHT): requirements-light.txt pyproject.toml $(wildcard plugins/*/pyproject.t
 	$(PIP) "asd-framework[light]"
 	touch $@
 
-# What has everything has the light set too.
+# What has everything has the light set too. First what is here and pinned, then what these need: nothing is built in
+# an environment of its own, which would be made twenty times.
 $(READY): requirements.txt requirements-torch.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) -r requirements-torch.txt)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(PIP) "hatchling>=1.27" editables
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) -r requirements-torch.txt)
+	$(PIP) --no-deps --no-build-isolation -r requirements.txt
+	sed 's|^-e \./plugins/||; s|^-e \.\[|asd-framework[|; s|^-r |&$(CURDIR)/|' requirements.txt > $(VENV)/requirements.txt
+	$(PIP) -r $(VENV)/requirements.txt
 	touch $(LIGHT) $@
 
 demo: $(LIGHT)
@@ -38,8 +43,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	for plugin in plugins/*/; do $(BIN)/mypy $$plugin/src || exit 1; done
+	MYPYPATH=$$(echo plugins/*/src | tr ' ' :) $(BIN)/mypy core/asd registry/asd_registry conftest.py plugins/*/src
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,11 +165,34 @@ def test_another_library_or_hardware_changes_the_key(monkeypatch: pytest.MonkeyP
     assert Pipeline(CONFIG, Runtime(device="cpu", precision="fp32")).description != asked.description
 
 
-def test_another_batch_size_or_number_of_threads_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Pipeline(CONFIG).description
-    assert Pipeline(CONFIG, Runtime(batch_size=3)).description != before
+def test_another_batch_size_changes_the_key() -> None:
+    assert Pipeline(CONFIG, Runtime(batch_size=3)).description != Pipeline(CONFIG).description
+
+
+@pytest.mark.parametrize(
+    ("frontend", "extractor", "engine", "same"),
+    [
+        ("mel-patch", "mel-statistics", "auto", True),
+        ("efficientat-mel", "efficientat-mn04", "auto", True),  # ONNX Runtime, of several engines
+        ("efficientat-mel", "efficientat-mn04", "torch", False),
+        ("efficientat-mel", "efficientat-mn04-torch", "auto", False),
+        ("yamnet-mel", "onnx", "auto", False),  # anybody's network
+    ],
+)
+def test_the_number_of_threads_is_in_the_key_where_it_may_change_bits(
+    frontend: str, extractor: str, engine: Any, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Embeddings of workers that are limited to one thread are found by a process that is not."""
+
+    def key() -> dict[str, Any]:
+        config = Config.from_mapping({"frontend": frontend, "extractor": extractor}).resolved()
+        given: tuple[dict[str, Any], dict[str, Any]] = ({}, {"model": "x.onnx"} if extractor == "onnx" else {})
+        chosen = "onnx" if engine == "auto" and extractor == "efficientat-mn04" else engine  # as an embedder has it
+        return identity.features_identity(config.parts[0], Runtime(engine=chosen), *given)
+
+    before = key()
     monkeypatch.setenv("OMP_NUM_THREADS", "17")
-    assert Pipeline(CONFIG).description != before
+    assert (key() == before) is same
 
 
 def test_the_default_extractor_depends_on_all_that_its_plugin_needs() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def fitted(healthy: Path) -> Callable[[str], asd.Model]:
+    """Return what gives the model of a pipeline in `PIPELINES`, fitted once."""
+    return functools.cache(lambda name: asd.fit(healthy, **PIPELINES[name]))
+
+
 def pushed(stream: LiveStream, samples: Float32, sizes: Iterator[int], rate: int = RATE) -> list[LiveClip]:
     clips: list[LiveClip] = []
     while len(samples):
@@ -63,9 +70,11 @@ def blocks_of(seed: int) -> Iterator[int]:
         yield int(rng.choice([1, 160, 1024, 4410, 16000, 50000]))
 
 
-@pytest.mark.parametrize("options", PIPELINES.values(), ids=PIPELINES)
-def test_a_clip_of_a_stream_is_judged_as_a_recording(options: dict[str, Any], healthy: Path, tmp_path: Path) -> None:
-    model = asd.fit(healthy, **options)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_a_clip_of_a_stream_is_judged_as_a_recording(
+    pipeline: str, fitted: Callable[[str], asd.Model], tmp_path: Path
+) -> None:
+    model = fitted(pipeline)
     samples = machine(11.2, 99)  # a resampler holds the last moments back
     path = tmp_path / "long.wav"
     soundfile.write(path, samples, RATE, subtype="FLOAT")
@@ -98,6 +107,40 @@ def test_each_window_is_embedded_once(healthy: Path, monkeypatch: pytest.MonkeyP
     verdicts = [v for second in range(30) for v in live.judge(stream.push(machine(1.0, second), RATE))]
     assert len(verdicts) >= 24
     assert sum(seen) <= 30  # 24 clips of 6 windows would be 144
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_what_is_prepared_is_not_computed_again(
+    pipeline: str, fitted: Callable[[str], asd.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted(pipeline)
+    seen: list[int] = []
+    for embedder in model.pipeline.embedders:
+        embed = embedder.extractor.embed
+        monkeypatch.setattr(
+            embedder.extractor, "embed", lambda values, own=embed: seen.append(len(values)) or own(values)
+        )
+
+    def judged(*, prepare: bool) -> tuple[list[Any], list[int]]:
+        live = LiveScorer(model, hop=1.0)
+        stream = live.stream("pump", delay=0.3)
+        found, late = [], []
+        for at in range(0, 8 * RATE, 3200):
+            seen.clear()
+            verdicts = list(live.judge(stream.push(machine(8.0, 99)[at : at + 3200], RATE)))
+            late += [sum(seen)] if verdicts else []
+            found += verdicts
+            if prepare:
+                live.prepare([stream])
+        return found, late
+
+    plain, at_once = judged(prepare=False)
+    verdicts, late = judged(prepare=True)
+    assert [each.score for each in verdicts] == pytest.approx([each.score for each in plain], rel=1e-6)
+    assert [each.clip.start for each in verdicts] == pytest.approx([0.3, 1.3])
+    assert [each.window_start.tolist() for each in verdicts] == [each.window_start.tolist() for each in plain]
+    assert sum(late) < sum(at_once)
+    assert late[0] < at_once[0]
 
 
 def test_clips_that_count_share_no_sound(healthy: Path) -> None:

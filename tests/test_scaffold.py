@@ -75,7 +75,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in OFFERS:
         run(ASD, "new-plugin", f"my-{kind}", "--kind", kind, cwd=folder)
     for source in (ROOT, ROOT / "plugins" / "asd-testing", *folder.glob("asd-*")):
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", cwd=source)
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "wheels", cwd=source)
     wheels = sorted((folder / "wheels").glob("*.whl"))
     assert len(wheels) == len(OFFERS) + 2
     venv.create(folder / "clean", with_pip=True)

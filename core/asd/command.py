@@ -15,6 +15,7 @@ from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
 from asd.detection.monitor_copy import copy_of_monitor
+from asd.files.results_folder import results_folder
 from asd.progress import rendered_by, track
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "registry",
     "rendered_by",
     "reporting",
+    "results_folder",
     "runtime_from",
     "runtime_options",
     "say",

@@ -74,13 +74,14 @@ def in_real_time(model: Path, sounds: Path, machines: int, seconds: float, hop: 
         whole, judging = (time.process_time() - whole) / span, (listener.cpu - judging) / span
         clips = listener.clips - clips
         waiting = max(machine.feed.held for machine in listener.machines)
-        delays = np.array([each for _, each in listener._slowest])
+        first = np.array([each for moment, each in listener._slowest if moment < began])
+        delays = np.array([each for moment, each in listener._slowest if moment >= began])
         share = machines / max(clips * hop / span, 1e-9)
         print(
             f"{machines} machines: {clips / span:.1f} clips a second; processor time for a second of all: "
             f"{whole * share:.2f} s, judging {judging * share:.2f} s; {waiting:.1f} s of sound wait; from arrival to "
-            f"verdict {np.quantile(delays, 0.5):.2f} s (median), {np.quantile(delays, 0.99):.2f} s (99 %); "
-            f"{memory():.0f} MB",
+            f"verdict {np.quantile(delays, 0.5):.2f} s (median), {np.quantile(delays, 0.99):.2f} s (99 %), "
+            f"of the first {CLIP + 5:.0f} s at most {first.max():.2f} s; {memory():.0f} MB",
             flush=True,
         )
         listener.stop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -40,6 +41,7 @@ def serve(place: str, parent: int) -> None:
     """Answer commands one after the other, each in a fork."""
     for name in SLOW_TO_IMPORT:
         importlib.import_module(name)
+    gc.freeze()  # else the first full collection of every command copies all that was imported
     threading.Thread(target=_end_with, args=(parent, place), daemon=True).start()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{place}.new")

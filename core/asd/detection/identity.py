@@ -73,8 +73,17 @@ def features_identity(
         "tail": config.tail,
         "runtime": runtime_identity(runtime),
         "batch_size": runtime.batch_size,
-        "machine": machine_identity(),
+        "machine": {"hardware": hardware()} if _is_alike_by_threads(config, runtime) else machine_identity(),
     }
+
+
+def _is_alike_by_threads(config: ResolvedConfig, runtime: Runtime) -> bool:
+    """Return whether the components say that the number of threads changes no bit of what they compute."""
+    extractor = registry().find("extractor", config.extractor.name).spec
+    engines, chosen = extractor.engines, runtime.engine
+    # What `auto` means of several engines has been found out by then (`asd.detection.embedder.with_engine`).
+    is_usual = not engines or chosen == engines[0] or (chosen == "auto" and len(engines) == 1)
+    return is_usual and extractor.any_threads and registry().find("frontend", config.frontend.name).spec.any_threads
 
 
 def _other_engine(extractor: str, runtime: Runtime) -> dict[str, Any]:

@@ -42,19 +42,23 @@ Cut = list[tuple[Slot, Float64]] | AudioError
 """A clip's windows, with their starts in seconds; or why there are none."""
 
 
-class WaitingClip(Protocol):
-    """A clip whose windows are cut.
+class CutWindows(Protocol):
+    """Windows to be embedded.
 
     Attributes
     ----------
     clip : Clip
-        Its name.
+        Whose they are.
     windows : list of Cut
         For each embedder of the model's pipeline.
     """
 
     clip: Clip
     windows: list[Cut]
+
+
+class WaitingClip(CutWindows, Protocol):
+    """A clip whose windows are cut."""
 
     def facts(self, embedder: int) -> Facts:
         """Return what is known of the clip, as an embedder of this number read it."""
@@ -122,7 +126,7 @@ def judge_together(clips: Sequence[tuple[Model, WaitingClip]]) -> list[Verdict |
     clips : sequence of (Model, CutClip or LiveClip)
         Each with the model that judges it; more at a time cost less each.
     """
-    errors = _embed_all(clips)
+    errors = embed_together(clips)
     of_model: dict[int, list[int]] = {}
     for number, (model, _) in enumerate(clips):
         of_model.setdefault(id(model), []).append(number)
@@ -148,7 +152,7 @@ def share_networks(models: Iterable[Model]) -> None:
             embedder.share(known)
 
 
-def _embed_all(clips: Sequence[tuple[Model, WaitingClip]]) -> dict[int, AudioError]:
+def embed_together(clips: Sequence[tuple[Model, CutWindows]]) -> dict[int, AudioError]:
     """Embed what is not embedded yet; return why slots could not be, by their identity."""
     new: dict[int, dict[int, tuple[Slot, Clip]]] = {}
     embedders: dict[int, Embedder] = {}

@@ -8,9 +8,11 @@ sound and a file has none.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ import numpy as np
 from asd.detection.calibration import LENGTHS
 from asd.detection.embedder import Embedder, Facts
 from asd.detection.features import PADDED, Failure
-from asd.detection.joint import Cut, Slot, judge_together
+from asd.detection.joint import Cut, Slot, embed_together, judge_together
 from asd.detection.results import clip_errors, windows_of
 from asd.errors import AudioError, ConfigError
 from asd.records import Audio, Clip, Float32, Float64
@@ -76,6 +78,14 @@ class LiveClip:
         return self
 
 
+@dataclass
+class ComingClip:
+    """Windows of clips of a stream that are not complete yet. Made by `LiveStream.coming`."""
+
+    clip: Clip
+    windows: list[Cut] = field(repr=False)
+
+
 class LiveScorer:
     """Judges clips of sound while it comes, of several streams by one model.
 
@@ -121,9 +131,18 @@ class LiveScorer:
             )
         model.check_weights()
 
-    def stream(self, name: str) -> LiveStream:
-        """Return a new stream; clips are named after it."""
-        return LiveStream(self, name)
+    def stream(self, name: str, *, delay: float = 0.0) -> LiveStream:
+        """Return a new stream.
+
+        Parameters
+        ----------
+        name : str
+            What its clips are named after.
+        delay : float
+            Seconds of sound before its first clip. Streams that begin together, with delays of their own below the hop,
+            complete their clips one after the other, so that none waits for the verdicts on all.
+        """
+        return LiveStream(self, name, delay)
 
     def judge(self, clips: Sequence[LiveClip]) -> Iterator[Verdict | Failure]:
         """Yield a verdict per clip, or a failure for one that cannot be judged, in order.
@@ -134,6 +153,18 @@ class LiveScorer:
             Of any streams of this scorer; more at a time cost less each.
         """
         yield from judge_together([(self.model, each) for each in clips])
+
+    def prepare(self, streams: Iterable[LiveStream]) -> None:
+        """Embed what has come of clips that are not complete yet: their verdicts take less time then, and are the same.
+
+        Parameters
+        ----------
+        streams : iterable of LiveStream
+            Of this scorer. Those that have nothing new cost nothing.
+        """
+        found = [waiting for stream in streams for waiting in stream.coming()]
+        if found:
+            embed_together([(self.model, each) for each in found])
 
 
 class _Ring:
@@ -169,10 +200,13 @@ class LiveStream:
     ----------
     name : str
         What its clips are named after; may be changed.
+    delay : float
+        Seconds from a start to the first clip; may be changed before sound comes.
     """
 
-    def __init__(self, scorer: LiveScorer, name: str) -> None:
+    def __init__(self, scorer: LiveScorer, name: str, delay: float = 0.0) -> None:
         self.name = name
+        self.delay = delay
         self._scorer = scorer
         self._embedders = scorer.model.pipeline.embedders
         self._channel = scorer.model.config.channel
@@ -183,6 +217,7 @@ class LiveStream:
         self._form: tuple[int, int] | None = None
         self._taken = 0
         self._next = 0
+        self._prepared: int | None = None
         self._apart_from = 0
         self._levels: list[tuple[int, Levels]] = []
         self._slots: list[dict[int, Slot]] = [{} for _ in self._embedders]
@@ -227,9 +262,10 @@ class LiveStream:
             self._form = sample_rate, channels
         found: list[LiveClip] = []
         hop = max(1, round(self._scorer.hop * sample_rate))
+        delay = round(self.delay * sample_rate)
         first = 0
         while first < len(samples):  # a long block must not be held at every rate, and levels are by the hop
-            stop = min(len(samples), first + hop - self._taken % hop)
+            stop = min(len(samples), first + hop - (self._taken - delay) % hop)
             self._take(samples[first:stop], channel)
             found += self._cut(sample_rate)
             first = stop
@@ -274,17 +310,64 @@ class LiveStream:
         return self._resamplers[needed]
 
     def _cut(self, rate: int) -> Iterator[LiveClip]:
-        hop, seconds = self._scorer.hop, self._scorer.seconds
+        seconds = self._scorer.seconds
         while all(
-            ring.end >= round(self._next * hop * ring.rate) + round(seconds * ring.rate)
+            ring.end >= round(self._start(self._next) * ring.rate) + round(seconds * ring.rate)
             for ring in self._rings.values()
         ):
             yield self._clip(self._next, seconds)
             self._next += 1
             self._forget(rate)
 
+    def _start(self, number: int) -> float:
+        """Return the seconds from the start to a clip."""
+        return self.delay + number * self._scorer.hop
+
+    def coming(self) -> list[ComingClip]:
+        """Return windows of clips that are not complete, for `LiveScorer.prepare`: what is new, once in a hop."""
+        if not self._rings:
+            return []
+        heard = min(ring.end / ring.rate for ring in self._rings.values())
+        hops = math.floor((heard - self.delay) / self._scorer.hop + 1e-9)
+        if hops == self._prepared:
+            return []
+        since, self._prepared = self._prepared, hops
+        clip = Clip(Path(self.name), self._start(self._next), self._scorer.seconds)
+        windows: list[Cut] = []
+        for embedder, slots in zip(self._embedders, self._slots, strict=True):
+            positions = self._complete(embedder, heard, -math.inf if since is None else self._start(since))
+            ring, length = self._rings[embedder.sample_rate], embedder.frontend.window_length
+            missing = sorted(each for each in positions if each not in slots)
+            try:
+                for run in _runs(missing, embedder.frontend.window_hop):
+                    values = _cut(embedder, ring, ring.part(run[0], run[-1] + length), clip).values
+                    slots |= {at: Slot(values[i : i + 1]) for i, at in enumerate(run)}
+            except AudioError as error:  # told when its clip is complete
+                windows.append(error)
+                continue
+            windows.append([(slots[at], np.array([at / ring.rate])) for at in missing])
+        return [ComingClip(clip, windows)]
+
+    def _complete(self, embedder: Embedder, heard: float, since: float) -> set[int]:
+        """Return the first samples of windows, of clips to come, that are complete now and were not `since`."""
+        frontend, rate = embedder.frontend, embedder.sample_rate
+        length, hop, before = frontend.window_length, frontend.window_hop, frontend.pad_start
+        found: set[int] = set()
+        if length is None:
+            return found
+        end, former = math.floor(heard * rate), max(0, math.floor(max(since, 0.0) * rate) - 1)
+        count = round(self._scorer.seconds * rate)
+        for number in itertools.count(self._next):
+            first = round(self._start(number) * rate)
+            if first + length > end:
+                return found
+            lowest = max(before, former - length - first + before)  # counted from the silence before the clip
+            highest = before + min(end - first, count) - length
+            found.update(first + at - before for at in range(-(-lowest // hop) * hop, highest + 1, hop))
+        return found
+
     def _forget(self, rate: int) -> None:
-        start = self._next * self._scorer.hop
+        start = self._start(self._next)
         for ring in self._rings.values():
             ring.forget(round(start * ring.rate))
         for slots, embedder in zip(self._slots, self._embedders, strict=True):
@@ -296,7 +379,7 @@ class LiveStream:
 
     def _clip(self, number: int, seconds: float) -> LiveClip:
         assert self._form is not None
-        start = number * self._scorer.hop
+        start = self._start(number)
         rate, channels = self._form
         levels = Levels.joined([each for end, each in self._levels if end <= round((start + seconds) * rate) + 1])
         apart = number >= self._apart_from
@@ -334,10 +417,7 @@ def _cut_windows(
     frontend, rate = embedder.frontend, ring.rate
     length, hop, before = frontend.window_length, frontend.window_hop, frontend.pad_start
 
-    def cut(samples: Float32) -> Any:
-        with clip_errors(live.clip):
-            return windows_of(frontend, Audio(samples[np.newaxis], rate, str(live.clip)))
-
+    cut = partial(_cut, embedder, ring, clip=live.clip)
     if length is None:
         whole = cut(ring.part(first, first + count))
         return [(Slot(whole.values), whole.start)]
@@ -365,6 +445,11 @@ def _cut_windows(
             slots[first + at - before] = Slot(values[i : i + 1])
     found |= {at: slots[first + at - before] for at in shared}
     return [(found[at], np.array([(at - before) / rate])) for at in starts]
+
+
+def _cut(embedder: Embedder, ring: _Ring, samples: Float32, clip: Clip) -> Any:
+    with clip_errors(clip):
+        return windows_of(embedder.frontend, Audio(samples[np.newaxis], ring.rate, str(clip)))
 
 
 def _with_silence(samples: Float32, start: int, length: int) -> Float32:

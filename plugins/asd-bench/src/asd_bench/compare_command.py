@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from asd.command import json_option, print_json, print_table, say
+from asd.command import PathOrUrl, json_option, print_json, print_table, say
 from asd_bench.paired import Difference, differences, read_run
 
-_PATH = click.Path(path_type=Path)
+_PATH = PathOrUrl()
 
 
 @click.command()

@@ -41,10 +41,16 @@ class Cutter:
         What cuts.
     name : str
         Name of the machine, after which clips are named.
+
+    Attributes
+    ----------
+    stream : asd.LiveStream
+        What cuts.
     """
 
     def __init__(self, stream: Any, name: str) -> None:
-        self._stream = stream
+        self.stream = self._stream = stream
+        self._delay = stream.delay
         self.name = stream.name = name.replace("/", "_").replace("\\", "_") or "machine"
         self.file: str | None = None
         self._zero = 0.0
@@ -61,6 +67,7 @@ class Cutter:
         self.file = block.name
         if self._stream.heard == 0.0:
             self._zero = block.time
+            self._stream.delay = self._delay if block.name is None else 0.0  # a recorder's clips begin with its files
         # Clocks and sample clocks drift apart: the newest block tells best when its sound was.
         zero = block.time - self._stream.heard
         clips = self._stream.push(block.samples, block.sample_rate)

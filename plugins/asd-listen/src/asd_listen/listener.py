@@ -120,7 +120,7 @@ class Listener:
             stack.callback(self.evidence.close)
             scorers: dict[tuple[str, float], Any] = {}
             models: dict[str, Any] = {}
-            for each in self.settings.source:
+            for index, each in enumerate(self.settings.source):
                 path, hop = each.model or self.settings.model, each.hop or self.settings.hop
                 if not path:
                     raise AsdError(f'{each.name}: no model; give one to all, or to each source: model = "pump.asd"')
@@ -130,7 +130,8 @@ class Listener:
                 if (path, hop) not in scorers:
                     seconds = models[path].calibration.clip_seconds
                     scorers[path, hop] = asd.LiveScorer(models[path], hop=min(hop, seconds))
-                self.machines.append(self._machine(each, scorers[path, hop], folder / "monitors", stack))
+                delay = scorers[path, hop].hop * index / len(self.settings.source)
+                self.machines.append(self._machine(each, scorers[path, hop], delay, folder / "monitors", stack))
             self.history.commit()
             self._stack = stack.pop_all()
         return self
@@ -139,7 +140,7 @@ class Listener:
         """Release everything."""
         self._stack.close()
 
-    def _machine(self, own: Any, scorer: Any, folder: Path, stack: ExitStack) -> Machine:
+    def _machine(self, own: Any, scorer: Any, delay: float, folder: Path, stack: ExitStack) -> Machine:
         file = folder / f"{quote(own.name, safe=' ')}.monitor"
         rate = own.false_alarms or self.settings.false_alarms or None
         former = self._former_monitor(own.name, file, scorer.model)
@@ -153,7 +154,9 @@ class Listener:
         name = Path(own.model or self.settings.model).stem
         self.history.machine(own.name, model=monitor.state.model, monitor=file, model_name=name)
         feed = Feed(own.name, lambda: source_of(own), self._arrived)
-        return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"))
+        # Machines whose sound comes at its own pace take turns: clips of all at once would wait for each other.
+        turn = delay if feed.paced else 0.0
+        return Machine(own.name, scorer, monitor, feed, file.with_suffix(".floor"), turn)
 
     def _former_monitor(self, name: str, file: Path, model: Any) -> bool:
         """Set the monitor of another model aside; return whether one that was set aside before goes on in its place."""
@@ -338,6 +341,8 @@ class Listener:
             self._keep_levels(machine)
         self._judge(clips)
         self.history.commit()
+        for scorer in {id(machine.scorer): machine.scorer for machine in self.machines}.values():
+            scorer.prepare(machine.stream for machine in self.machines if machine.scorer is scorer)
         if any(machine.feed.held for machine in self.machines):
             self._arrived.set()
 

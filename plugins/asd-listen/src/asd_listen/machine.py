@@ -47,23 +47,28 @@ class Machine:
         Its sound.
     floor_file : Path
         Where the usual noise floor of its microphone is kept.
+    delay : float
+        Seconds from the first sound to the first clip.
 
     Attributes
     ----------
+    stream : asd.LiveStream
+        What cuts its clips.
     verdict, status
         The latest; None: none yet.
     second : Second or None
         The latest levels.
     """
 
-    def __init__(self, name: str, scorer: Any, monitor: Any, feed: Feed, floor_file: Path) -> None:
+    def __init__(self, name: str, scorer: Any, monitor: Any, feed: Feed, floor_file: Path, delay: float = 0.0) -> None:
         self.name, self.scorer, self.monitor, self.feed = name, scorer, monitor, feed
         self.verdict: Any = None
         self.status: Any = None
         self.second: Second | None = None
         self.minutes: list[Minute] = []
         self._floor_file = floor_file
-        self._cutter = Cutter(scorer.stream(name), name)
+        self.stream = scorer.stream(name, delay=delay)
+        self._cutter = Cutter(self.stream, name)
         self._meter = LevelMeter()
         self._channel = scorer.model.config.channel
         self.conditions = Conditions(scorer.model.conditions.levels, _kept_floor(floor_file))

@@ -118,15 +118,16 @@ class Deviation(FeatureDetector):
 
     def _reasons(self, deviation: Float64, infos: Sequence[FeatureInfo]) -> list[Reason]:
         in_scales = np.abs(deviation) * self.weights_
-        runs: list[_Run] = []
+        alike: dict[tuple[str, bool], list[_Run]] = {}
         for i in sorted(np.flatnonzero(in_scales >= self.least).tolist(), key=lambda i: infos[i].band or (0.0, 0.0)):
+            runs = alike.setdefault((_quantity(infos[i]), bool(deviation[i] > 0)), [])
             for run in runs:
-                if run.takes(infos[i], deviation[i]):
+                if run.goes_on_at(infos[i].band):
                     run.add(infos[i], deviation[i], in_scales[i])
                     break
             else:
                 runs.append(_Run(infos[i], deviation[i], in_scales[i]))
-        runs = _located(runs)
+        runs = _located([run for found in alike.values() for run in found])
         runs.sort(key=lambda run: -run.strength)
         return [(run.text, run.strength) for run in runs]
 
@@ -142,13 +143,11 @@ class _Run:
         """Return whether another run is of the same quantity in the same direction."""
         return _quantity(other.info) == _quantity(self.info) and (other.deviation > 0) == (self.deviation > 0)
 
-    def takes(self, info: FeatureInfo, deviation: float) -> bool:
-        """Return whether a feature continues the run: the same band (another quantile) or the next one."""
-        if not self.is_alike(_Run(info, deviation, 0.0)):
-            return False
-        if self.band is None or info.band is None:
-            return self.band is info.band
-        return info.band[0] == self.band[1] or info.band[1] == self.band[1]
+    def goes_on_at(self, band: tuple[float, float] | None) -> bool:
+        """Return whether a feature that is alike continues the run: of the same band (another quantile) or the next."""
+        if self.band is None or band is None:
+            return self.band is band
+        return band[0] == self.band[1] or band[1] == self.band[1]
 
     def add(self, info: FeatureInfo, deviation: float, strength: float) -> None:
         """Let the run reach as far as a feature, and speak of the strongest one."""
