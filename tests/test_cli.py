@@ -347,7 +347,7 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
     process = subprocess.Popen(
         [INSTALLED, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
          "--detector", "lenet-dcae", "--detector.train_batch", "4", "--detector.epochs", "100000"],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache)},
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache), "ASD_CACHE_SIZE": "1GB"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
