@@ -93,7 +93,8 @@ class Floor:
         bands = np.array(kept["bands"], np.float64)
         windows = {
             int(seconds): Usual(
-                *(np.array(own[name], np.float64).reshape(bands.shape) for name in ("low", "high")),
+                low=np.array(own["low"], np.float64).reshape(bands.shape),
+                high=np.array(own["high"], np.float64).reshape(bands.shape),
                 together=float(own["together"]),
                 apart=np.array(own["apart"], np.float64).reshape(bands.shape),
             )
