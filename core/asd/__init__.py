@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from asd.detection.live import LiveClip, LiveScorer, LiveStream
     from asd.detection.model import Model
     from asd.detection.models import Models
-    from asd.detection.monitor import Monitor, Status
+    from asd.detection.monitor import Monitor
+    from asd.detection.status import Status
     from asd.detection.vectors import Embeddings
     from asd.detection.verdict import BranchVerdict, Verdict
     from asd.detection.work import using_engine
@@ -47,7 +48,8 @@ _HOMES = {
     "asd.detection.live": "LiveClip LiveScorer LiveStream",
     "asd.detection.model": "Model",
     "asd.detection.models": "Models",
-    "asd.detection.monitor": "Monitor Status",
+    "asd.detection.monitor": "Monitor",
+    "asd.detection.status": "Status",
     "asd.detection.vectors": "Embeddings",
     "asd.detection.verdict": "BranchVerdict Verdict",
     "asd.detection.work": "using_engine",
