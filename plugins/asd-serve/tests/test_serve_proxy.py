@@ -158,7 +158,7 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
         echoed = ask("POST", "/machines/api/trial/echo", content=bytes(size), headers={**kept, **token})
         assert echoed.json() == {"bytes": size}
         assert len(ask("GET", "/machines/api/trial/large?size=3000000", headers=kept).content) > 2_900_000
-        for name in ("pump <1>", 'a/b%2f "c"\n/live'):
+        for name in ("pump <1>", 'a/b%2f "c"\n/clips'):
             found = ask("GET", f"/machines/api/machines/{quote(name, safe='')}", headers=kept)
             assert name in (found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:]))
         described = ask("GET", "/machines/api/openapi.json").json()
