@@ -10,6 +10,8 @@ LIGHT := $(VENV)/.light
 READY := $(VENV)/.ready
 # For PyTorch without CUDA on Linux: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# One more than there are cores: a quarter of the time of the tests is waiting, for servers, pages and other processes.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: demo test lint docs bench clean
 
@@ -38,7 +40,7 @@ demo: $(LIGHT)
 	$(BIN)/asd demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

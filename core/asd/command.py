@@ -9,7 +9,7 @@ from asd.cli.dotted import DottedCommand, given_parameters
 from asd.cli.flags import LocalPath, PathOrUrl, json_option, offline_option, strict_option, trust_option, verbose_option
 from asd.cli.main import cli, main
 from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.contract.create import create, described_parameters
 from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
@@ -41,6 +41,7 @@ __all__ = [
     "results_folder",
     "runtime_from",
     "runtime_options",
+    "say",
     "strict_option",
     "track",
     "trust_option",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from asd.plugin import Block
 from asd_listen.conditions import LEARNING, Change, Conditions
+from asd_listen.floor import Floor
 from asd_listen.levels import Second, bands_at
 
 RATE = 16000
@@ -44,6 +46,41 @@ def test_a_gain_that_was_changed() -> None:
         r"all bands of the noise floor are (9|1\d) dB louder: was the gain changed, or the microphone moved\?",
         change.text,
     )
+
+
+@pytest.mark.parametrize(("change", "name"), [(12.0, "gain"), (-12.0, "gain"), (None, "microphone")])
+def test_a_change_of_a_steady_machine_is_told_within_seconds(change: float | None, name: str) -> None:
+    conditions, rng, usual = learned()
+    moved = np.where(np.arange(COUNT) % 2 == 0, 14.0, -16.0) if change is None else change
+    begun = [
+        (each.name, at)
+        for at in range(20)
+        for each in conditions.second(second(1000 + at, usual + moved + rng.normal(0, 1, COUNT)))
+    ]
+    assert begun == [(name, begun[0][1])]
+    assert begun[0][1] <= 12
+
+
+def test_short_pauses_of_the_machine_are_no_condition() -> None:
+    conditions, rng, usual = learned()
+    for at in range(180):
+        pause = -15.0 if at % 30 >= 23 else 0.0
+        assert conditions.second(second(1000 + at, usual + pause + rng.normal(0, 1, COUNT))) == []
+
+
+def test_a_floor_is_kept() -> None:
+    conditions, rng, usual = learned()
+    assert conditions.floor is not None
+    kept = Floor.from_dict(json.loads(json.dumps(conditions.floor.as_dict())))
+    again = Conditions(levels=(-35.0, -25.0), floor=kept)
+    found = [
+        change.name for at in range(20) for change in again.second(second(at, usual + 12.0 + rng.normal(0, 1, COUNT)))
+    ]
+    assert found == ["gain"]
+    former = Floor.from_dict({"sample_rate": RATE, "bands": kept.bands.tolist()})  # of an earlier version
+    again = Conditions(levels=(-35.0, -25.0), floor=former)
+    found = [change.name for at in range(70) for change in again.second(second(at, usual + 12.0))]
+    assert found == ["gain"]
 
 
 def test_another_microphone() -> None:

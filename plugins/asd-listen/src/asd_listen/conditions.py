@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from asd.plugin import Block, Float32, Float64
+from asd_listen.floor import LONGEST, SHORTER, Floor, FloorLearner, ends_of
 from asd_listen.levels import SILENCE, Second, decibels
 from asd_listen.times import span
 
@@ -37,14 +37,13 @@ _OFF = "is the machine off, or the microphone dead?"
 _QUIET_SECONDS = 10
 _QUIET_AT_END = 3.0
 """Seconds of it that are enough where the sound ends: no more will come that decides."""
-_FLOOR_SECONDS = 60
-"""Seconds whose quiet moments are the noise floor."""
-_FLOOR_QUANTILE = 0.1
 LEARNING = 600
 """Seconds of sound without a condition from which the usual noise floor is known."""
+_LEARN_EVERY = 5
+"""Seconds from one window to the next that it is learned from."""
 _GAIN = 6.0
 """dB by which all bands of the noise floor move together if a gain was changed, …"""
-_TOGETHER = 3.0
+_TOGETHER = {LONGEST: 3.0, 20: 2.0, 10: 2.0}
 """… with at most so many dB between the quarters of the bands: a fault of a machine is not the same in all of them."""
 _OTHER = 10.0
 """dB by which most bands of the noise floor differ from before if the microphone is another one."""
@@ -72,26 +71,6 @@ class Change:
     time: float
     text: str
     over: bool = False
-
-
-@dataclass
-class Floor:
-    """The usual noise floor of a microphone: level in dB of each 1/3-octave band that quiet moments have.
-
-    Parameters
-    ----------
-    sample_rate : int
-        In Hz.
-    bands : float64 array of shape (n_bands,)
-        In dB of full scale.
-    """
-
-    sample_rate: int
-    bands: Float64
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is kept in a file."""
-        return {"sample_rate": self.sample_rate, "bands": [round(each, 2) for each in self.bands.tolist()]}
 
 
 @dataclass
@@ -123,8 +102,10 @@ class Conditions:
     _sounding: int = 0
     _quiet: deque[bool] = field(default_factory=lambda: deque(maxlen=_QUIET_SECONDS))
     _clipped: deque[bool] = field(default_factory=lambda: deque(maxlen=_CLIPPED[1]))
-    _seconds: deque[Float64] = field(default_factory=lambda: deque(maxlen=_FLOOR_SECONDS))
-    _floors: list[Float64] = field(default_factory=list)
+    _seconds: deque[Float64] = field(default_factory=lambda: deque(maxlen=LONGEST))
+    _learner: FloorLearner = field(default_factory=FloorLearner)
+    _learned: int = 0
+    _begun_by: dict[str, int] = field(default_factory=dict)
     clips_now: bool = False
     _clipped_second: bool = False
     _zeros: float = 0.0
@@ -294,41 +275,68 @@ class Conditions:
         if self.floor is not None and self.floor.sample_rate != second.sample_rate:
             return []
         self._seconds.append(decibels(second.bands))
-        if len(self._seconds) < _FLOOR_SECONDS:
-            return []
-        found: Float64 = np.quantile(np.array(self._seconds), _FLOOR_QUANTILE, axis=0)
+        seconds = np.array(self._seconds)
+        windows = {size: ends_of(seconds[-size:]) for size in (*SHORTER, LONGEST) if len(seconds) >= size}
         if self.floor is None:
-            self._floors.append(found)
-            if len(self._floors) >= LEARNING - _FLOOR_SECONDS:
-                self.floor = Floor(second.sample_rate, np.median(np.array(self._floors), axis=0))
-                self._floors.clear()
+            self._learn_floor(windows, second.sample_rate)
             return []
-        usable = (found > SILENCE + 1) & (self.floor.bands > SILENCE + 1)
-        moved = (found - self.floor.bands)[usable]
-        if not len(moved):
-            return []
-        return [*self._gain(moved, second.time), *self._other(moved, second.time)]
+        usable = (seconds[-1] > SILENCE + 1) & (self.floor.bands > SILENCE + 1)
+        changes: list[Change] = []
+        for size, (low, high) in windows.items() if usable.any() else ():
+            usual = self.floor.windows.get(size)
+            if usual is not None:
+                moved, beyond = usual.shift(low, high)[usable], usual.apart[usable]
+                changes += self._gain(moved, usual.together, size, second.time)
+                changes += self._other(moved, beyond, size, second.time)
+            elif size == LONGEST:
+                moved = (low - self.floor.bands)[usable]
+                changes += self._gain(moved, 0.0, size, second.time)
+                changes += self._other(moved, np.zeros(len(moved)), size, second.time)
+            if any(change.over for change in changes):  # longer windows still have it
+                break
+        return changes
 
-    def _gain(self, moved: Float64, time: float) -> list[Change]:
+    def _learn_floor(self, windows: dict[int, tuple[Float64, Float64]], sample_rate: int) -> None:
+        self._learned += LONGEST in windows
+        if self._learned % _LEARN_EVERY == 0:
+            for size, ends in windows.items():
+                self._learner.add(size, *ends)
+        if self._learned >= LEARNING - LONGEST:
+            self.floor, self._learner = self._learner.floor(sample_rate), FloorLearner()
+
+    def _gain(self, moved: Float64, usual: float, size: int, time: float) -> list[Change]:
         middle = float(np.median(moved))
-        together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER
-        if abs(middle) >= _GAIN and together:
+        together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER[size]
+        if abs(middle) >= _GAIN + usual and together:
             text = (
                 f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
                 "the gain changed, or the microphone moved?"
             )
-            return self.begin("gain", time, text)
-        return self.end("gain", time) if abs(middle) < _GAIN - 2 else []
+            return self._begin_by(size, "gain", time, text)
+        return self._end_by(size, "gain", time) if abs(middle) < _GAIN - 2 else []
 
-    def _other(self, moved: Float64, time: float) -> list[Change]:
-        share = float(np.mean(np.abs(moved) >= _OTHER))
+    def _other(self, moved: Float64, usual: Float64, size: int, time: float) -> list[Change]:
+        share = float(np.mean(np.abs(moved) >= _OTHER + usual))
         if share >= _MOST and "gain" not in self.standing:
             text = (
                 f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "
                 "microphone, or a dead one?"
             )
-            return self.begin("microphone", time, text)
-        return self.end("microphone", time) if share < _MOST - 0.2 else []
+            return self._begin_by(size, "microphone", time, text)
+        return self._end_by(size, "microphone", time) if share < _MOST - 0.2 else []
+
+    def _begin_by(self, size: int, name: str, time: float, text: str) -> list[Change]:
+        if name not in self.standing:
+            self._begun_by[name] = size
+        return self.begin(name, time, text)
+
+    def _end_by(self, size: int, name: str, time: float) -> list[Change]:
+        """End a condition by a window of the size that began it: a longer one still holds, or does not hold yet, it."""
+        if name not in self.standing or self._begun_by.get(name, size) != size:
+            return []
+        for _ in range(len(self._seconds) - size):  # what a longer window has of the condition would begin it again
+            self._seconds.popleft()
+        return self.end(name, time)
 
 
 def _is_clipped(samples: Float32) -> bool:

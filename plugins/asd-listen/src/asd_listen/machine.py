@@ -14,9 +14,10 @@ import numpy as np
 
 from asd.errors import AudioError
 from asd.plugin import Block, Float32
-from asd_listen.conditions import Change, Conditions, Floor
+from asd_listen.conditions import Change, Conditions
 from asd_listen.cutter import Cutter, TimedClip
 from asd_listen.feed import Feed
+from asd_listen.floor import Floor
 from asd_listen.levels import LevelMeter, Minute, Second
 from asd_listen.times import span
 
@@ -226,7 +227,6 @@ class Machine:
 
 def _kept_floor(path: Path) -> Floor | None:
     try:
-        kept = json.loads(path.read_text())
-        return Floor(int(kept["sample_rate"]), np.array(kept["bands"], np.float64))
-    except (OSError, ValueError, KeyError, TypeError):  # it is learned anew
+        return Floor.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is learned anew
         return None

@@ -166,7 +166,7 @@ def table(
     )
 
 
-def picture(data: bytes, description: str, caption: Content = None) -> Html:
+def picture(data: bytes, description: str, caption: Content = None, *, later: tuple[int, int] | None = None) -> Html:
     """Return a picture.
 
     Parameters
@@ -177,13 +177,20 @@ def picture(data: bytes, description: str, caption: Content = None) -> Html:
         What it shows, for readers who do not see it.
     caption : str or None
         The text below it.
+    later : (int, int) or None
+        Width and height in pixels of one that is not loaded before a reader scrolls to it, or prints: for the pictures
+        of a long table. Without scripts its description stands there. None: it is there at once.
 
     Raises
     ------
     ValueError
         If the content is none of the three.
     """
-    image = f'<img alt="{html.escape(description)}" src="data:{_media_type(data)};base64,{_base64(data)}">'
+    size, source = "", "src"
+    if later is not None:
+        size, source = f' width="{later[0]}" height="{later[1]}"', "data-src"
+    address = f"data:{_media_type(data)};base64,{_base64(data)}"
+    image = f'<img alt="{html.escape(description)}"{size} {source}="{address}">'
     if caption is None:
         return Html(image)
     return Html(f"<figure>{image}<figcaption>{markup(caption)}</figcaption></figure>\n")
@@ -218,12 +225,14 @@ def page(title: str, *content: Content, summary: Content = None, footer: Content
         The lines below the title, and those at the end.
     """
     body = markup(*content)
-    scripts = [_asset("page.js")]
+    scripts = [_script(_asset("page.js"))]
+    charts = ""
     if _CHART in body:
         from asd_pages.charts import bundle
 
-        scripts.insert(0, bundle())
-    scripts = [script.replace("\r\n", "\n").replace("</script", "<\\/script") for script in scripts]
+        # Compiling it takes longer than all the rest of the page: that is done when the first chart is to be drawn.
+        scripts.append(_script(bundle()))
+        charts = f'<script type="text/plain" id="charts">{scripts[1]}</script>\n'
     # Styles cannot be listed by digest: Vega sets some on the elements that it draws.
     policy = (
         f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; style-src 'unsafe-inline'; "
@@ -231,7 +240,6 @@ def page(title: str, *content: Content, summary: Content = None, footer: Content
     )
     head = f"<header><h1>{markup(title)}</h1>\n{'' if summary is None else paragraph(summary)}</header>\n"
     foot = "" if footer is None else f"<footer>{paragraph(footer)}</footer>\n"
-    running = "".join(f"<script>{script}</script>\n" for script in scripts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -239,7 +247,7 @@ def page(title: str, *content: Content, summary: Content = None, footer: Content
         '<meta name="color-scheme" content="light dark">\n'
         f'<link rel="icon" href="data:,">\n<title>{markup(title)}</title>\n'
         f"<style>{_asset('page.css')}</style>\n</head>\n"
-        f"<body>\n{head}<main>\n{body}</main>\n{foot}{running}</body>\n</html>\n"
+        f"<body>\n{head}<main>\n{body}</main>\n{foot}{charts}<script>{scripts[0]}</script>\n</body>\n</html>\n"
     )
 
 
@@ -308,6 +316,11 @@ def _media_type(data: bytes) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _script(text: str) -> str:
+    """Return a script as it may stand in a page."""
+    return text.replace("\r\n", "\n").replace("</script", "<\\/script")
 
 
 def _digest(script: str) -> str:

@@ -30,7 +30,7 @@ Label = Literal["healthy", "faulty"]
 
 MOST_THUMBNAILS = 2000
 """Clips beyond which the table has no pictures: the page would be too large."""
-_THUMBNAIL = (132, 44)
+THUMBNAIL = (132, 44)
 _LONGEST = 60.0
 """Seconds of a clip that pictures show."""
 
@@ -236,7 +236,7 @@ def _draw(rows: Sequence[Row], model: asd.Model) -> None:
     for row in track(chosen, "pictures", len(chosen)):
         audio = sound_of(row.clip, model)
         if audio is not None:
-            row.thumbnail = pictures.thumbnail(audio.samples[0], audio.sample_rate, size=_THUMBNAIL)
+            row.thumbnail = pictures.thumbnail(audio.samples[0], audio.sample_rate, size=THUMBNAIL)
 
 
 def sound_of(clip: Clip, model: asd.Model) -> Audio | None:

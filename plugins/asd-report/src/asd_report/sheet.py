@@ -26,7 +26,7 @@ from asd_pages.page import (
 )
 from asd_report import graphs
 from asd_report.card import model_card, promise
-from asd_report.gather import Report, Row, names_of, sound_of
+from asd_report.gather import THUMBNAIL, Report, Row, names_of, sound_of
 from asd_report.picture import draw
 
 _SOUND_SECONDS = 15.0
@@ -166,7 +166,7 @@ def _standing_out(row: Row, verdict: Verdict | None) -> Content:
 
 
 def _small(row: Row) -> Content:
-    return picture(row.thumbnail, f"spectrogram of {row.clip.path.name}") if row.thumbnail else ""
+    return picture(row.thumbnail, f"spectrogram of {row.clip.path.name}", later=THUMBNAIL) if row.thumbnail else ""
 
 
 def _explanations(report: Report, names: dict[Clip, str], *, audio: bool) -> Html:

@@ -80,7 +80,16 @@
     return spec;
   };
 
+  const charts = document.getElementById("charts");
+  const loadCharts = () => {
+    if (window.vegaEmbed) return;
+    const script = document.createElement("script"); // the page's policy knows its digest
+    script.textContent = charts.textContent;
+    document.body.append(script);
+  };
+
   const draw = (figure) => {
+    loadCharts();
     const box = figure.querySelector(".drawn");
     figure.classList.add("drawing");
     const spec = fitted(JSON.parse(figure.querySelector("script").textContent), figure.clientWidth);
@@ -94,16 +103,25 @@
       });
   };
 
-  if (window.vegaEmbed) {
+  const whenNear = (elements, act) => {
     const seen = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
         if (isIntersecting) {
           seen.unobserve(target);
-          draw(target);
+          act(target);
         }
       }
     }, { rootMargin: "400px" });
-    // The page is there first.
-    addEventListener("load", () => document.querySelectorAll(".chart").forEach((figure) => seen.observe(figure)));
-  }
+    elements.forEach((element) => seen.observe(element));
+  };
+  const show = (image) => { image.src = image.dataset.src; };
+  const later = document.querySelectorAll("img[data-src]");
+  // The page is there first.
+  addEventListener("load", () => {
+    setTimeout(() => {
+      if (charts) whenNear(document.querySelectorAll(".chart"), draw);
+      whenNear(later, show);
+    });
+  });
+  addEventListener("beforeprint", () => later.forEach(show));
 })();
