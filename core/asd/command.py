@@ -15,7 +15,7 @@ from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
 from asd.detection.monitor_copy import copy_of_monitor
-from asd.files.results_folder import results_folder
+from asd.detection.results_folder import results_folder
 from asd.progress import rendered_by, track
 
 __all__ = [
