@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -29,6 +30,7 @@ _COMMAND = Path(__file__).resolve().parent / "tests" / "command"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests start ``asd`` as ``ASD_COMMAND``, without the seconds of importing (see tests/command/server.py)."""
+    gc.disable()  # until the tests are collected: all that this makes is kept
     if "ASD_COMMAND" not in os.environ or hasattr(config, "workerinput"):
         folder = Path(tempfile.mkdtemp(prefix="asd-command-"))
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -41,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         script.chmod(0o755)
         os.environ["ASD_COMMAND"] = str(script)
         os.environ["ASD_SETTINGS"] = str(folder / "settings")  # what tests trust, the user need not
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and the tests: to look through them takes it a second each time."""
+    gc.enable()
+    gc.freeze()
 
 
 _SHARED = Path(os.environ.get("ASD_SHARED", Path(__file__).resolve().parent.parent / "shared"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
 from asd.errors import ConfigError, DataError, RemoteError
 from asd.files import known, spool
@@ -338,6 +340,12 @@ def test_the_network_may_be_forbidden(memory: fsspec.AbstractFileSystem, monkeyp
         ("gs://bucket/x.wav", "gs://bucket/x.wav: gs:// needs gcsfs: pip install gcsfs"),
         ("az://box/x.wav", "az://box/x.wav: az:// needs adlfs: pip install adlfs"),
         (
+            "hf://datasets/me/x.wav",
+            "hf://datasets/me/x.wav: hf:// needs huggingface_hub: pip install huggingface_hub",
+        ),
+        ("s3://bucket/x.wav", "s3://bucket/x.wav: s3:// needs s3fs: pip install 'asd-framework[remote]'"),
+        ("https://host/x.wav", "https://host/x.wav: https:// needs aiohttp: pip install 'asd-framework[remote]'"),
+        (
             "webdav://me:s3cret@host/x.wav",
             "webdav://***@host/x.wav: webdav:// needs webdav4: pip install 'webdav4[fsspec]'",
         ),
@@ -347,15 +355,19 @@ def test_the_network_may_be_forbidden(memory: fsspec.AbstractFileSystem, monkeyp
         ),
     ],
 )
-def test_what_is_not_installed_is_named(url: str, text: str) -> None:
+def test_what_is_not_installed_is_named(url: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("gcsfs", "adlfs", "huggingface_hub", "s3fs", "aiohttp", "webdav4"):
+        for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
+    monkeypatch.delitem(_registry, url.partition(":")[0], raising=False)
     with pytest.raises(RemoteError) as raised:
         as_path(url).read_bytes()
     assert str(raised.value) == text
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.partition(".")[0] == "fsspec"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RemoteError, match=r"reading addresses needs fsspec: pip install 'asd-framework\[remote\]'"):

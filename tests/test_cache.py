@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ from asd.detection.embeddings import EmbeddingCache
 from asd.detection.model import Model
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, embed_all
 from asd.errors import CacheError, ConfigError
-from asd.files import database
+from asd.files import database, digest, known
 from asd.records import Clip
 
 CONFIG = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
@@ -163,11 +165,34 @@ def test_another_library_or_hardware_changes_the_key(monkeypatch: pytest.MonkeyP
     assert Pipeline(CONFIG, Runtime(device="cpu", precision="fp32")).description != asked.description
 
 
-def test_another_batch_size_or_number_of_threads_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Pipeline(CONFIG).description
-    assert Pipeline(CONFIG, Runtime(batch_size=3)).description != before
+def test_another_batch_size_changes_the_key() -> None:
+    assert Pipeline(CONFIG, Runtime(batch_size=3)).description != Pipeline(CONFIG).description
+
+
+@pytest.mark.parametrize(
+    ("frontend", "extractor", "engine", "same"),
+    [
+        ("mel-patch", "mel-statistics", "auto", True),
+        ("efficientat-mel", "efficientat-mn04", "auto", True),  # ONNX Runtime, of several engines
+        ("efficientat-mel", "efficientat-mn04", "torch", False),
+        ("efficientat-mel", "efficientat-mn04-torch", "auto", False),
+        ("yamnet-mel", "onnx", "auto", False),  # anybody's network
+    ],
+)
+def test_the_number_of_threads_is_in_the_key_where_it_may_change_bits(
+    frontend: str, extractor: str, engine: Any, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Embeddings of workers that are limited to one thread are found by a process that is not."""
+
+    def key() -> dict[str, Any]:
+        config = Config.from_mapping({"frontend": frontend, "extractor": extractor}).resolved()
+        given: tuple[dict[str, Any], dict[str, Any]] = ({}, {"model": "x.onnx"} if extractor == "onnx" else {})
+        chosen = "onnx" if engine == "auto" and extractor == "efficientat-mn04" else engine  # as an embedder has it
+        return identity.features_identity(config.parts[0], Runtime(engine=chosen), *given)
+
+    before = key()
     monkeypatch.setenv("OMP_NUM_THREADS", "17")
-    assert Pipeline(CONFIG).description != before
+    assert (key() == before) is same
 
 
 def test_the_default_extractor_depends_on_all_that_its_plugin_needs() -> None:
@@ -814,8 +839,9 @@ def test_evaluate_reads_the_content_of_each_file_once(clips: list[Clip], monkeyp
 
     parts = [Clip(clip.path, start, 0.25) for clip in clips for start in (0, 0.25, 0.5, 0.75)]
     read: list[Path] = []
-    digest_of = identity.digest_of
-    monkeypatch.setattr(identity, "digest_of", lambda path: (read.append(path), digest_of(path))[1])
+    digest_of = digest.digest_of
+    for module in (identity, digest):
+        monkeypatch.setattr(module, "digest_of", lambda path: (read.append(path), digest_of(path))[1])
     monkeypatch.setattr(identity, "_SETTLED", 0.0)  # the recordings are new
     model = Model.fit(parts[:8], CONFIG, cache=False)
     result = evaluate(model, parts[4:12], parts[12:], cache=False)
@@ -907,3 +933,73 @@ def test_a_clip_that_two_names_share_is_computed_once_for_each_process(
     shutil.copy(clips[0].path, tmp_path / "twin.wav")
     list(Pipeline(CONFIG).embed_all([*clips, Clip(tmp_path / "twin.wav")], cache=cache))
     assert cache.usage()[0].clips == 4
+
+
+# Digests of recordings, kept between runs
+
+
+@pytest.fixture
+def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recording that is old enough to be trusted, with a cache of its own."""
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 3 * 48000), 48000)
+    monkeypatch.setattr(identity, "_SETTLED", -1.0)
+    identity._content.cache_clear()
+    return path
+
+
+def unread(path: Path, *_: str) -> str:
+    raise AssertionError(f"{path} is read again")
+
+
+def again(path: Path) -> str:
+    """Return the digest as another process would."""
+    identity._content.cache_clear()
+    return identity.content_of(path)
+
+
+def test_a_recording_that_has_not_changed_is_not_read_by_the_next_run(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identity.content_of(recording)
+    assert first == hashlib.sha256(recording.read_bytes()).hexdigest()
+    monkeypatch.setattr(digest, "digest_of", unread)
+    assert again(recording) == first
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 1], ids=["beginning", "middle", "end"])
+def test_another_recording_of_the_same_name_size_and_times_is_another_one(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, place: float
+) -> None:
+    """A card from a recorder without a clock: every file is of the first of January 1980."""
+    monkeypatch.setattr(identity, "stamp_of", lambda path: (1, 2, path.stat().st_size, 0, 0))
+    first = identity.content_of(recording)
+    content = bytearray(recording.read_bytes())
+    content[min(int(place * len(content)), len(content) - 1)] ^= 1
+    recording.write_bytes(content)
+    assert again(recording) == hashlib.sha256(content).hexdigest() != first
+
+
+def test_the_digest_of_a_recording_that_changes_while_it_is_read_is_not_kept(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamps = iter(range(100))
+    monkeypatch.setattr(identity, "stamp_of", lambda path: (next(stamps), path.stat().st_size, 0, 0))
+    kept: list[str] = []
+    monkeypatch.setattr(known, "remember", lambda key, *_: kept.append(key))
+    identity.content_of(recording)
+    assert not kept
+
+
+@pytest.mark.parametrize("off", [{"ASD_CACHE_SIZE": "0"}, {}], ids=["no cache", "small file"])
+def test_a_digest_is_not_kept_where_that_is_not_wanted_or_saves_nothing(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, off: dict[str, str]
+) -> None:
+    for name, value in off.items():
+        monkeypatch.setenv(name, value)
+    if not off:
+        recording.write_bytes(b"small")
+    first = identity.content_of(recording)
+    assert again(recording) == first == hashlib.sha256(recording.read_bytes()).hexdigest()
+    assert not list((recording.parent / "cache").glob("known*"))

@@ -347,12 +347,13 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
     process = subprocess.Popen(
         [INSTALLED, "fit", *[sounds / "train"], "-o", output, "--frontend", "mel-patch", "--extractor", "identity",
          "--detector", "lenet-dcae", "--detector.train_batch", "4", "--detector.epochs", "100000"],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache)},
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "ASD_CACHE": str(cache), "ASD_CACHE_SIZE": "1GB"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        time.sleep(6.0)  # in the middle of listening or of a training that takes far longer
-        assert process.poll() is None
+        while not [*cache.rglob("*.checkpoint")]:  # it is in the middle of a training that takes far longer
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     finally:

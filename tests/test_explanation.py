@@ -353,6 +353,22 @@ def test_a_rectangle_is_found_where_it_is(direction: scan.Direction) -> None:
         assert not scan.regions(clips[0], which, usual, least=100.0)
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (70, 1), (150, 6)])
+def test_the_strongest_rectangle_is_that_of_trying_all(shape: tuple[int, int]) -> None:
+    cells = np.random.default_rng(2).normal(-0.3, 1, shape)
+    found = {
+        (low, high): scan.largest_interval(cells[:, low:high].sum(axis=1))
+        for low in range(shape[1])
+        for high in range(low + 1, shape[1] + 1)
+    }
+    strength = {(low, high): cells[slice(*found[low, high]), low:high].sum() for low, high in found}
+    best = max(strength, key=lambda bands: strength[bands])
+    region = scan._largest(cells, "louder")
+    assert (region.low, region.high, region.first, region.last) == (*best, *found[best])
+    assert region.strength == pytest.approx(strength[best])
+    assert scan._largest(-np.abs(cells), "louder").strength == 0.0
+
+
 def test_too_few_clips_teach_nothing_usual(tmp_path: Path) -> None:
     clips: Sequence[Clip] = [Clip(written(tmp_path / f"{seed}.wav", recording(seed))) for seed in range(2)]
     assert Reference.learned(clips, {clip.path: f"{i:064x}" for i, clip in enumerate(clips)}) is None

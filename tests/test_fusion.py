@@ -66,11 +66,21 @@ def false_alarms(
     return [float(np.mean(p_values <= level + 1e-12)) for level in LEVELS]
 
 
+_resampled: dict[tuple[int, str], tuple[np.random.Generator, list[list[float]]]] = {}
+
+
+def resampled(count: int, resamples: int, fusion: str) -> Float64:
+    """Return the false alarms of so many resamples; what other tests computed of them is not computed again."""
+    rng, rows = _resampled.setdefault((count, fusion), (np.random.default_rng(count), []))
+    pipeline = config(("mahalanobis", "knn"), fusion)
+    while len(rows) < resamples:
+        rows.append(false_alarms(pipeline, drawn(count, rng), drawn(20, rng)))
+    return np.array(rows[:resamples])
+
+
 def check_promise(count: int, resamples: int, fusion: str) -> None:
     """Check that healthy clips alarm at most as often as promised, within chance, and not far less often."""
-    rng = np.random.default_rng(count)
-    pipeline = config(("mahalanobis", "knn"), fusion)
-    found = np.array([false_alarms(pipeline, drawn(count, rng), drawn(20, rng)) for _ in range(resamples)])
+    found = resampled(count, resamples, fusion)
     deviation = found.std(axis=0, ddof=1) / np.sqrt(resamples)
     for level, mean, error in zip(LEVELS, found.mean(axis=0), deviation, strict=True):
         promised = int(level * (count + 1) + 1e-9) / (count + 1)

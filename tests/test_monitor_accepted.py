@@ -16,8 +16,9 @@ import pytest
 from asd.detection import feedback
 from asd.detection.accepted import MOST, Accepted
 from asd.detection.calibration import Calibration
-from asd.detection.monitor import Monitor, Status
+from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import StateFile, hold
+from asd.detection.status import Status
 from asd.errors import MonitorError
 from asd.records import Clip
 

@@ -21,9 +21,10 @@ import asd
 from asd.detection import feedback, modelfile
 from asd.detection.bag import BINS, Bag
 from asd.detection.calibration import Calibration
-from asd.detection.monitor import Monitor, Status
+from asd.detection.monitor import Monitor
 from asd.detection.monitor_state import StateFile
 from asd.detection.states import MOST, States
+from asd.detection.status import Status
 from asd.errors import DataError, ModelFileError, MonitorError
 from asd.records import Clip
 

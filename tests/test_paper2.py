@@ -29,15 +29,14 @@ EXTRACTORS = {
 AUTOENCODER = ["--detector", "dense-ae", "--detector.epochs", "2"]
 
 
-@pytest.fixture
-def clips(shared: Path, tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def clips(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The first three seconds of five recordings of a healthy machine: that a row runs, ten would show no better."""
-    found = []
+    folder = tmp_path_factory.mktemp("begun")
     for path in sorted((shared / "data" / "toycar" / "train").glob("*.flac"))[:5]:
         samples, rate = soundfile.read(path, dtype="int16", frames=3 * soundfile.info(path).samplerate)
-        soundfile.write(tmp_path / path.name, samples, rate)
-        found.append(str(tmp_path / path.name))
-    return found
+        soundfile.write(folder / path.name, samples, rate)
+    return [str(path) for path in sorted(folder.iterdir())]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 import asd
-from asd.errors import AudioError, ModelFileError, RemoteError
-from asd.files import reading
+from asd.command import results_folder
+from asd.errors import AudioError, DataError, ModelFileError, RemoteError
+from asd.files import reading, writing
 from asd.files.filesystems import filesystem_of
 from asd.files.remote import as_path
 from asd.sound.finding import find_clips
@@ -86,9 +88,51 @@ def test_bench_takes_a_folder_of_s3(s3: Store, folder: Path, run: Run) -> None:
     for name in ("normal/0.wav", "normal/1.wav", "abnormal/2.wav"):
         s3.fs.pipe_file(f"plant/folder/{name}", sound(3))
     assert len(Folder().recordings(as_path("s3://plant/folder"))) == 3
-    assert "a folder of results is a file on this computer" in error_of(
-        run("bench", "sota-2023", "--data", "s3://plant/set", "-o", "s3://plant/results")
+
+
+GRID = """
+summary = "Quick"
+dataset = "folder"
+metric = "auc"
+seeds = [0]
+
+[[grid]]
+extractors = [{ name = "identity", frontend = "mel-stack" }]
+detectors = ["kde", "deviation"]
+"""
+
+
+def test_bench_keeps_its_results_in_s3_and_goes_on_from_them(s3: Store, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("asd_bench")
+    (tmp_path / "grid.toml").write_text(GRID)
+    for label, count in (("train/normal", 6), ("test/normal", 3), ("test/abnormal", 3)):
+        for number in range(count):
+            path = tmp_path / "data" / "fan" / label / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(sound(len(label) * 10 + number))
+    command = ["bench", tmp_path / "grid.toml", "--data", tmp_path / "data", "--no-audio", "--json"]
+    code, out, err = run(*command, "-o", "s3://plant/results", "--recommend", "s3://plant/best.toml")
+    assert code == 0, err
+    assert "s3://plant/results/report.html" in err
+    assert "s3://plant/best.toml" in err
+    found = {name.removeprefix("plant/results/") for name in s3.fs.find("plant/results")}
+    assert {"rows.csv", "results.json", "report.html", "ranking.md"} < found
+    trials = {name for name in found if name.startswith("trials/")}
+    assert len(trials) == 3  # loudness alone, too
+    assert b"[detector]" in s3.fs.cat_file("plant/best.toml")
+    s3.requests.clear()
+    s3.fs.rm_file(f"plant/results/{min(trials)}")
+    assert (
+        json.loads(run(*command, "-o", "s3://plant/results")[1])["ranking"][0]["score"]
+        == (json.loads(out)["ranking"][0]["score"])
     )
+    assert s3.got("PUT", "results/trials/") == 1
+    code, out, err = run("bench", "compare", "s3://plant/results", "s3://plant/results", "--json")
+    assert [each["difference"] for each in json.loads(out)] == [0.0] * 2, err
+    assert error_of(run(*command, "-o", "s3://nobody/results")).startswith(
+        "s3://nobody/results: no such bucket (nobody"
+    )
+    assert "a web server is only read from" in error_of(run(*command, "-o", "https://127.0.0.1:9/results"))
 
 
 def test_a_model_on_the_web_is_a_file_if_it_ends_so(s3: Store, model: str, folder: Path, run: Run) -> None:
@@ -161,13 +205,57 @@ def _fails(*_: Any, **__: Any) -> None:
     raise RuntimeError("the line is cut")
 
 
-def test_a_monitor_and_a_picture_are_files_here(model: str, run: Run) -> None:
-    assert error_of(run("score", model, "s3://plant/test", "--monitor", "s3://plant/state")) == (
-        "s3://plant/state: a monitor is a file on this computer; name a local file"
+def test_a_monitor_is_a_file_here(model: str, run: Run) -> None:
+    text = (
+        "s3://plant/state: a monitor is a file on this computer (it is locked while it is used, and replaced after "
+        "every clip); name a local file"
     )
-    assert "a picture is a file on this computer" in error_of(
-        run("diff", model, model, "--picture", "s3://plant/x.svg")
-    )
+    assert error_of(run("score", model, "s3://plant/test", "--monitor", "s3://plant/state")) == text
+    assert error_of(run("monitor", "s3://plant/state", "show")) == text
+
+
+def test_pictures_are_written_to_s3(s3: Store, model: str, run: Run) -> None:
+    pytest.importorskip("matplotlib")
+    assert run("diff", model, model, "--picture", "s3://plant/diff.svg")[0] == 0
+    assert s3.fs.cat_file("plant/diff.svg").startswith(b"<?xml")
+    data = ("--normal", "s3://plant/test", "--anomalous", "s3://plant/train")
+    code, _, err = run("evaluate", model, *data, "--stream", "--streams", "2", "--picture", "s3://plant/evidence.svg")
+    assert code == 0, err
+    assert s3.fs.cat_file("plant/evidence.svg").startswith(b"<svg")
+    for command in (["diff", model, model], ["evaluate", model, *data, "--stream"]):
+        assert error_of(run(*command, "--picture", "s3://nobody/x.svg")) == (
+            "s3://nobody/x.svg: no such bucket (nobody); is it written correctly?"
+        )
+
+
+def test_a_folder_of_results_is_put_whole_even_after_an_error_and_never_lost(
+    s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(url: str) -> None:
+        with results_folder(as_path(url)) as here:
+            (here / "sub").mkdir()
+            (here / "rows.csv").write_bytes(b"1")
+            (here / "sub" / "more.csv").write_bytes(b"2")
+            raise KeyboardInterrupt
+
+    for url in ("s3://plant/put", "memory://put"):
+        with pytest.raises(KeyboardInterrupt):
+            write(url)
+        assert as_path(f"{url}/rows.csv").read_bytes() == b"1"
+        assert as_path(f"{url}/sub/more.csv").read_bytes() == b"2"
+    upload = writing._upload
+
+    def failing(fs: Any, place: str, *rest: Any) -> None:
+        upload(fs, place, *rest) if place.endswith("rows.csv") else _fails()
+
+    monkeypatch.setattr(writing, "_upload", failing)
+    with pytest.raises(
+        DataError, match=r"more\.csv: RuntimeError: the line is cut; 1 of 2 files are kept in "
+    ) as raised:
+        write("s3://plant/put")
+    kept = Path(str(raised.value).rpartition(" ")[2])
+    assert [path.name for path in kept.rglob("*.csv")] == ["more.csv"]
+    shutil.rmtree(kept)
 
 
 # What goes wrong

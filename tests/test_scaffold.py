@@ -75,7 +75,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in OFFERS:
         run(ASD, "new-plugin", f"my-{kind}", "--kind", kind, cwd=folder)
     for source in (ROOT, ROOT / "plugins" / "asd-testing", *folder.glob("asd-*")):
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", cwd=source)
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "wheels", cwd=source)
     wheels = sorted((folder / "wheels").glob("*.whl"))
     assert len(wheels) == len(OFFERS) + 2
     venv.create(folder / "clean", with_pip=True)
@@ -89,7 +89,8 @@ def test_plugins_of_every_kind_are_listed(clean: Path) -> None:
     no_front_end = "its front end: frontend 'mel-patch' is not installed: pip install asd-frontends"
     states = dict.fromkeys(_COMPONENTS, "ready") | {"extractor": no_front_end}
     states |= {kind: f"needs --{kind}.path" for kind in ("source", "sink")}
-    assert {(c["kind"], c["name"], c["state"]) for c in listed} == {(k, f"my-{k}", states[k]) for k in _COMPONENTS}
+    found = {(c["kind"], c["name"], c["state"]) for c in listed}
+    assert found == {("engine", "local", "ready"), *((k, f"my-{k}", states[k]) for k in _COMPONENTS)}
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """One embedding cache for several computers: on a network drive, or in an object store."""
 
+# ruff: noqa: F811  # fixtures are named where they are used
+
 from __future__ import annotations
 
 import json
@@ -13,11 +15,11 @@ import numpy as np
 import pytest
 
 from asd.detection.embeddings import EmbeddingCache, cache_from
-from asd.detection.shared_cache import FOLDER
+from asd.detection.shared_cache import FOLDER, SharedEntries
 from asd.files import objects
 from asd.files.folders import cache_folder
 from asd.files.objects import is_on_network, objects_at
-from elsewhere import s3_server
+from elsewhere import Run, error_of, run, s3_server  # noqa: F401  # a fixture
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
 START = np.arange(3, dtype=np.float64)
@@ -79,6 +81,33 @@ def test_a_damaged_entry_is_computed_again(place: Any, caplog: pytest.LogCapture
     ]
     cache.store("ab12", DESCRIBED, VALUES, START, {})
     assert cache.load("ab12") is not None
+
+
+def test_the_command_shows_and_prunes_what_is_at_an_address(
+    bucket: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By age, by size, all: where nothing is removed by itself."""
+    monkeypatch.setenv("ASD_CACHE", f"{bucket}/pruned")
+    monkeypatch.setenv("ASD_CACHE_SIZE", "1GB")
+    cache = cache_from(True)
+    assert cache is not None
+    for number in range(4):
+        cache.store(f"ab{number}", DESCRIBED, VALUES, START, {})
+    (size,) = {entry.size for entry in SharedEntries(cache.path).entries()}
+    _, out, err = run("cache", "show", "--json")
+    assert json.loads(out)["pipelines"][0]["clips"] == 4, err
+    assert "has no limit: 'asd cache prune' removes" in run("cache", "show")[2]
+    assert run("cache", "prune", "--unused-days", "1")[1] == "Removed the embeddings of 0 clips.\n"
+    assert run("cache", "prune", "--max-size", str(2.5 * size / 1e6))[1] == "Removed the embeddings of 2 clips.\n"
+    assert len(SharedEntries(cache.path).entries()) == 2
+    assert run("cache", "prune", "--unused-days", "0")[1] == "Removed the embeddings of 2 clips.\n"
+    cache.store("ab9", DESCRIBED, VALUES, START, {})
+    assert run("cache", "prune", "--all", "--json")[1].count('"removed": 1') == 1
+    assert run("cache", "show")[1] == "No embeddings are kept.\n"
+    monkeypatch.setenv("ASD_CACHE", "s3://no-such-bucket-here/x")
+    assert error_of(run("cache", "prune", "--unused-days", "1")).startswith(
+        "s3://no-such-bucket-here/x/embeddings-2: the embedding cache cannot be used"
+    )
 
 
 def test_two_processes_on_one_folder_do_no_harm(tmp_path: Path) -> None:

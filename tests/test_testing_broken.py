@@ -105,8 +105,23 @@ EXAMPLES = [
     ("events-stay-unmodified", "enriching", "changes the event that it sends: work on a copy"),
     ("sink-unreachable-is-told", "escaping", "raises FileNotFoundError for what cannot be delivered, expected Sink"),
     ("sink-unreachable-is-told", "swallowing", "returns although nothing can be reached: the event is lost"),
+    ("pieces-are-done-elsewhere", "lazy", "the piece ran in this process: errors of it would end the whole run"),
+    ("state-is-sent-once", "repeating", "a scattered value was pickled 9 times for 9 pieces, expected once"),
+    ("every-worker-answers-once", "unanswering", "everywhere returned {}, expected a dict of workers"),
+    ("results-are-those-of-this-process", "altering", "numbers differ from those that this process computes"),
+    ("a-dead-process-costs-its-own-piece", "breaking", "unexpected EngineError: the pool is broken"),
+    ("cancelled-pieces-do-not-begin", "cancelless", "12 of 12 pieces began although all were cancelled when the first"),
+    ("closing-twice-is-harmless", "unclosing", "unexpected RuntimeError: closed already"),
 ]
-SOUND = ["soundfrontend", "soundextractor", "asd-broken:sounddetector", "sounddataset", "soundsource", "soundsink"]
+SOUND = [
+    "soundfrontend",
+    "soundextractor",
+    "asd-broken:sounddetector",
+    "sounddataset",
+    "soundsource",
+    "soundsink",
+    "soundengine",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -24,7 +24,7 @@ def run(*command: str | Path, cwd: Path, codes: Sequence[int] = (0,), errors: bo
 def build(distributions: Sequence[Path], folder: Path) -> list[Path]:
     """Build the wheel of each distribution into ``folder/wheels`` and return them."""
     for distribution in distributions:
-        run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder / "wheels", cwd=distribution)
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "wheels", cwd=distribution)
     wheels = sorted((folder / "wheels").glob("*.whl"))
     assert len(wheels) == len(distributions), wheels
     return wheels

@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
-from asd.client import Client, is_address, server_and_model
 from asd.contract.interfaces import Runtime
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
@@ -123,6 +122,12 @@ def fit(
         return Model.fit(clips, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
     found = machine_data(entries, by, label="normal", split="train", group=column)
     fleet = Fleet(found, config, runtime=runtime, workers=workers, strict=strict, cache=cache)
+    return _fitted_each(fleet, by, folder, force=force, runtime=runtime, cache=cache)
+
+
+def _fitted_each(
+    fleet: Fleet, by: str, folder: str | Path | None, *, force: bool, runtime: Runtime | None, cache: bool
+) -> Models:
     if folder is not None:
         with opened(folder, by, force=force) as store:
             fleet.fit_into(store, force=force)
@@ -170,7 +175,9 @@ def score(
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
-    if isinstance(model, str) and is_address(model):
+    if _is_server(model):
+        from asd.client import Client, server_and_model
+
         url, name = server_and_model(model)
         with Client(url) as server:
             yield from server.score(data, model=name, rate=rate, segment=segment, state=state)
@@ -185,6 +192,14 @@ def score(
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
     yield from fitted.score(clips, workers=workers, cache=cache)
+
+
+def _is_server(model: object) -> TypeGuard[str]:
+    if not (isinstance(model, str) and "://" in model):
+        return False
+    from asd.client import is_address  # brings HTTP and TLS along
+
+    return is_address(model)
 
 
 def explain(

@@ -9,12 +9,13 @@ from asd.cli.dotted import DottedCommand, given_parameters
 from asd.cli.flags import LocalPath, PathOrUrl, json_option, offline_option, strict_option, trust_option, verbose_option
 from asd.cli.main import cli, main
 from asd.cli.options import runtime_from, runtime_options
-from asd.cli.output import emphasised, print_json, print_table, reporting
+from asd.cli.output import emphasised, print_json, print_table, reporting, say
 from asd.contract.create import create, described_parameters
 from asd.contract.installed import registry
 from asd.detection.feedback import clips_were_normal, last_alarm_was_normal
 from asd.detection.feedback import undo as undo_feedback
 from asd.detection.monitor_copy import copy_of_monitor
+from asd.files.results_folder import results_folder
 from asd.progress import rendered_by, track
 
 __all__ = [
@@ -37,8 +38,10 @@ __all__ = [
     "registry",
     "rendered_by",
     "reporting",
+    "results_folder",
     "runtime_from",
     "runtime_options",
+    "say",
     "strict_option",
     "track",
     "trust_option",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,7 +30,15 @@ def demo() -> Any:
 @pytest.fixture(scope="session")
 def plant_folder(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with plant.toml, models, and a history that a real listener wrote; not to be changed."""
-    return Path(demo.make(tmp_path_factory.mktemp("plant"))).parent
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # one for all workers: it takes ten seconds to make
+    with (base / "plant.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "plant" / "plant.toml").exists():
+            shutil.rmtree(base / "plant", ignore_errors=True)
+            demo.make(base / "plant")
+    return base / "plant"
 
 
 @pytest.fixture

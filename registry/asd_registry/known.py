@@ -15,7 +15,8 @@ _Offered = dict[Kind | Literal["command"], str]
 
 KNOWN_DISTRIBUTIONS: dict[str, _Offered] = {
     "asd-framework": {
-        "command": "cache demo diff embed evaluate fit monitor new-plugin plugins recalibrate score update weights"
+        "command": "cache demo diff embed evaluate fit monitor new-plugin plugins recalibrate score update weights",
+        "engine": "local",
     },
     "asd-audioset": {"extractor": "efficientat efficientat-mn04-torch vggish-audioset yamnet-keras"},
     "asd-autoencoder": {"detector": "dense-ae lenet-dcae small-dcae"},

@@ -93,6 +93,10 @@ class ComponentSpec:
     engines : tuple of {"onnx", "torch"}
         Of an extractor: what can run its network; the user chooses by ``--engine``. The first is the usual one. Empty:
         it has no network, or does not say. If there are several, the target's module imports none of them.
+    any_threads : bool
+        Of a front end or an extractor: whether its numbers are the same, bit for bit, by any number of threads; of a
+        network, by the first of its engines. Embeddings in the cache then serve processes of other numbers of threads.
+        A sum in another order, as in a large product of matrices, makes it untrue.
     alternative : str or None
         A component of the same kind that does the same without the requirements; named where one is missing.
     restricted : mapping of str to (tuple or None)
@@ -126,6 +130,7 @@ class ComponentSpec:
     extractor: str | None = None
     aliases: tuple[str, ...] = ()
     engines: tuple[Engine, ...] = ()
+    any_threads: bool = False
     alternative: str | None = None
     restricted: Mapping[str, tuple[Any, ...] | None] = field(default_factory=dict)
     api_version: int = API_VERSION
@@ -140,7 +145,7 @@ class ComponentSpec:
         if len({self.name, *self.aliases}) <= len(self.aliases):
             raise ValueError(f"component {self.name!r}: aliases must be other names than its own, got {self.aliases}")
         for name, kinds in _KINDS_WITH.items():
-            if self.kind not in kinds and getattr(self, name) not in (None, ()):
+            if self.kind not in kinds and getattr(self, name) not in (None, (), False):
                 raise ValueError(f"component {self.name!r}: {self.kind} specs take no {name}: leave it out")
 
     @property
@@ -235,6 +240,7 @@ _COMPONENT_RULES: rules.Rules = {
     "extractor": rules.optional(rules.REFERENCE),
     "aliases": rules.tuple_of(rules.REFERENCE, f"names, or distribution:name, of {rules.NAME.expected}"),
     "engines": rules.tuple_of(rules.one_of(ENGINES), f"engines of {', '.join(ENGINES)}"),
+    "any_threads": rules.instance_of(bool),
     "alternative": rules.optional(rules.LINE),
     "restricted": rules.RESTRICTED,
 }
@@ -250,6 +256,7 @@ _KINDS_WITH: dict[str, tuple[Kind, ...]] = {
     "shape": ("frontend", "extractor"),
     "dimension": ("extractor",),
     "engines": ("extractor",),
+    "any_threads": ("frontend", "extractor"),
     "weights": ("extractor", "detector"),
     "first_use": ("extractor", "detector"),
     "frontend": ("extractor", "detector"),

@@ -1,7 +1,8 @@
 """Work engines measured: two single-thread workers against one, Dask against the local processes, many short clips.
 
 - ``--only pair``: `asd.embed` and `asd.score` of clips of 10 s (default pipeline, no cache) with engines of one worker
-  and of two. Efficiency: seconds with one / (2 * seconds with two). To hold: at least 0.85.
+  and of two, in turns; medians of the rounds. Efficiency: seconds with one / (2 * seconds with two). To hold: at least
+  0.85.
 - The same with ``local`` and ``dask``. To hold: Dask takes at most 5 % more.
 - ``--only short``: a clip of 0.5 s, hard-linked, scored 1,000 and then 100,000 times by two workers, with a scheduler
   in a process of its own. To hold: throughput at least 0.8 of the former, resident memory of client and scheduler
@@ -31,6 +32,7 @@ import psutil
 import soundfile
 
 import asd
+from asd.detection.engines import engine_from
 from asd.sound.machines import write_recordings
 
 _LINKS = 30_000
@@ -53,37 +55,60 @@ def cost_of(call: Callable[[], object]) -> tuple[float, float]:
 
 
 def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
-    """Compare engines of one worker and of two."""
+    """Compare engines of one worker and of two, all of them open, in turns: computers change their speed meanwhile.
+
+    Each worker gets a core, as a cluster gives one to a worker of one thread: else a lone one would decode on another.
+    """
     write_recordings(folder / "sound", healthy=clips, faulty=0)
     sound = folder / "sound" / "train"
     some = sorted(sound.iterdir())[:60]
-    model = asd.fit(some, cache=False)
     path = folder / "model.asd"
-    model.save(path)
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for _ in range(rounds):
-        for engine in engines:
-            with asd.using_engine(engine):
-                works = {
-                    "embed": lambda clips: asd.embed(clips, cache=False),
-                    "score": lambda clips: list(asd.score(path, clips, cache=False)),
-                }
-                for name, work in works.items():
-                    work(some[:8])
-                    costs = cost_of(lambda work=work: work(sound))
-                    found.setdefault((name, engine), []).append(costs)
-                    print(f"  {name} {engine}: {costs[0]:.1f} s, processor {costs[1]:.1f} s", flush=True)
-    best = {key: min(costs) for key, costs in found.items()}
-    for name in ("embed", "score"):
+    asd.fit(some, cache=False).save(path)
+    works: dict[str, Callable[[object], object]] = {
+        "score": lambda clips: list(asd.score(path, clips, cache=False)),
+        "embed": lambda clips: asd.embed(clips, cache=False),
+    }
+    opened = {name: engine_from(name) for name in engines}
+    costs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    try:
+        for each in opened.values():
+            each.start()
+            for core, process in enumerate(each.everywhere(os.getpid).values()):  # a single thread, decoding and all
+                psutil.Process(process).cpu_affinity([core % (os.cpu_count() or 1)])
+        for turn in range(-1, rounds):
+            for name, work in works.items():
+                for engine in engines if turn % 2 else reversed(engines):
+                    with asd.using_engine(opened[engine]):
+                        if turn < 0:  # workers start, and load what they need
+                            work(some[:8])
+                            continue
+                        cost = cost_of(lambda work=work: work(sound))
+                    costs.setdefault((name, engine), []).append(cost)
+                    print(f"  {name} {engine}: {cost[0]:.1f} s, processor {cost[1]:.1f} s", flush=True)
+    finally:
+        for each in opened.values():
+            each.close()
+    for name in works:
         for kind in dict.fromkeys(engine.rpartition(":")[0] for engine in engines):
-            one, two = best[name, f"{kind}:1"], best[name, f"{kind}:2"]
-            print(f"{name}, {kind}: efficiency of two {one[0] / two[0] / 2:.2f}; processor, two against one "
-                  f"{two[1] / one[1]:.3f}")  # fmt: skip
+            if {f"{kind}:1", f"{kind}:2"} <= set(engines):
+                clock, processor = ratios(costs[name, f"{kind}:1"], costs[name, f"{kind}:2"])
+                print(f"{name}, {kind}: efficiency of two {spread(clock / 2)}; by the processor {spread(processor)}")
         for count in (1, 2):
-            if (name, f"local:{count}") in best and (name, f"dask:local:{count}") in best:
-                local, dask = best[name, f"local:{count}"], best[name, f"dask:local:{count}"]
-                print(f"{name}, {count} worker(s): dask takes {dask[0] / local[0]:.3f} of local's time, "
-                      f"{dask[1] / local[1]:.3f} of its processor time")  # fmt: skip
+            if {f"local:{count}", f"dask:local:{count}"} <= set(engines):
+                clock, processor = ratios(costs[name, f"dask:local:{count}"], costs[name, f"local:{count}"])
+                print(f"{name}, {count} worker(s), dask against local: {spread(clock)}; by the processor "
+                      f"{spread(processor)}")  # fmt: skip
+
+
+def ratios(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ratios of each round, by the clock and by the processor's time."""
+    clock, processor = (np.array(one) / np.array(other)).T
+    return clock, processor
+
+
+def spread(values: np.ndarray) -> str:
+    """Return median, least and most."""
+    return f"{np.median(values):.2f} ({values.min():.2f} - {values.max():.2f})"
 
 
 @contextmanager
@@ -154,7 +179,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("pair", "short", "grid"))
     parser.add_argument("--clips", type=int, default=600)
     parser.add_argument("--short", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", nargs="+", default=["local:1", "local:2", "dask:local:1", "dask:local:2"])
     arguments = parser.parse_args()
     os.environ.update(dict.fromkeys(THREADS, "1"))

@@ -23,6 +23,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from timing import installed
+
 ASD = Path(sys.executable).with_name("asd")
 LISTING = "import click, rich.table, pluggy, importlib.metadata, numpy"
 SCORING = "import numpy, soundfile, soxr, onnxruntime"
@@ -41,11 +43,11 @@ class Cost:
     memory: float
 
 
-def cost_of(command: tuple[str | Path, ...], cache: Path) -> Cost:
+def cost_of(command: tuple[str | Path, ...], cache: Path, environment: dict[str, str]) -> Cost:
     """Run a command and return what it took."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "ASD_CACHE": str(cache)}
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**environment, "ASD_CACHE": str(cache)}
     )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
@@ -69,10 +71,11 @@ def measured(runs: int, folder: Path) -> dict[str, Cost]:
         "asd score, again": (ASD, "score", model, clip),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    environment = installed(folder)
     for run in range(runs + 1):
         for name, command in commands.items():
-            cost = cost_of(command, folder / f"cache{run}")
-            if run:  # the first fills the system's caches
+            cost = cost_of(command, folder / f"cache{run}", environment)
+            if run:  # the first fills the system's caches, and compiles
                 costs[name].append(cost)
     return {
         name: Cost(

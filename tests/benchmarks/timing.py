@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Return the environment of commands whose modules are compiled once, as an installation by pip has them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are kept.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**own, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
 def seconds(function: Callable[[], object]) -> float:

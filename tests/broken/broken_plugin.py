@@ -1,4 +1,4 @@
-"""Offers what broken_components and broken_listening hold."""
+"""Offers what broken_components, broken_listening and broken_engines hold."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +20,7 @@ _KINDS: dict[Kind, str] = {
     "dataset": "SoundDataset Welcoming Unordered",
     "source": "SoundSource Flat Integers Endless Backwards Reusing Clinging Unclosable Leaking Wordless",
     "sink": "SoundSink Losing Answering Printing Enriching Escaping Swallowing",
+    "engine": "SoundEngine Lazy Repeating Unanswering Cancelless Altering Breaking Unclosing",
 }
 _DECLARED: dict[Kind, dict[str, Any]] = {
     "frontend": {"sample_rate": 8000, "shape": (10,)},
@@ -28,11 +29,13 @@ _DECLARED: dict[Kind, dict[str, Any]] = {
     "dataset": {},
     "source": {},
     "sink": {},
+    "engine": {},
 }
+_MODULES: dict[Kind, str] = {"source": "broken_listening", "sink": "broken_listening", "engine": "broken_engines"}
 
 
 def _spec(kind: Kind, cls: str, **changed: Any) -> ComponentSpec:
-    module = "broken_listening" if kind in ("source", "sink") else "broken_components"
+    module = _MODULES.get(kind, "broken_components")
     usual = {"name": cls.lower(), "target": f"{module}:{cls}", "summary": "A test's", "licence": "MIT"}
     return ComponentSpec(**{"kind": kind, **usual, **_DECLARED[kind], **changed})
 

@@ -2,8 +2,8 @@
 
 A test that starts ``asd`` wants its exit code and what it prints, not two seconds of importing torch each time. What a
 command runs is the true entry point in a process of its own, with the arguments, the environment, the folder and the
-file descriptors of whoever started it; only the imports are done already. Tests of start-up, of signals and of what is
-imported start the installed command instead.
+file descriptors of whoever started it; only the imports are done already, and the script that draws charts, which takes
+three seconds, is made once. Tests of start-up, of signals and of what is imported start the installed command instead.
 
 ``server.py SOCKET PARENT`` serves until the process PARENT, the test run, is gone.
 """
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import array
 import contextlib
+import functools
+import gc
 import importlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -30,7 +33,17 @@ SLOW_TO_IMPORT = (
     *("soxr", "safetensors.numpy", "safetensors.torch", "requests", "filelock", "rich.table", "rich.console"),
     *("rich.progress", "asd.plugin", "asd.command", "asd.experiment", "asd.cli.fit", "asd.cli.score"),
     *("asd.cli.evaluate", "asd.cli.demo", "asd.cli.plugins", "asd.cli.weights", "asd.cli.cache"),
+    *("asd_pages.charts", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 )
+
+# In another process, because what makes it starts threads, which a fork would lack.
+MAKE_SCRIPT = """
+import os, sys
+from asd_pages.charts import bundle
+with open(sys.argv[1] + ".new", "w", encoding="utf-8") as file:
+    file.write(bundle())
+os.replace(sys.argv[1] + ".new", sys.argv[1])
+"""
 
 INHERITED = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 """What the command that started this process had on its path: no other command shall find it."""
@@ -40,6 +53,12 @@ def serve(place: str, parent: int) -> None:
     """Answer commands one after the other, each in a fork."""
     for name in SLOW_TO_IMPORT:
         importlib.import_module(name)
+    gc.freeze()  # else the first full collection of every command copies all that was imported
+    script = Path(f"{place}.js")
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE_SCRIPT, script], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     threading.Thread(target=_end_with, args=(parent, place), daemon=True).start()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{place}.new")
@@ -52,7 +71,7 @@ def serve(place: str, parent: int) -> None:
                     pass
             if os.fork() == 0:
                 server.close()
-                _supervise(connection)
+                _supervise(connection, script)
             connection.close()
 
 
@@ -63,7 +82,7 @@ def _end_with(parent: int, place: str) -> None:
     os._exit(0)
 
 
-def _supervise(connection: socket.socket) -> NoReturn:
+def _supervise(connection: socket.socket, script: Path) -> NoReturn:
     """Run one command in a process of its own and send its exit code."""
     descriptors = array.array("i")
     length = int.from_bytes(connection.recv(8), "big")
@@ -75,7 +94,7 @@ def _supervise(connection: socket.socket) -> NoReturn:
     command = os.fork()
     if command == 0:
         connection.close()
-        _run(json.loads(text), list(descriptors))
+        _run(json.loads(text), list(descriptors), script)
     threading.Thread(target=_kill_when_left, args=(connection, command), daemon=True).start()
     _, status = os.waitpid(command, 0)
     connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
@@ -89,7 +108,7 @@ def _kill_when_left(connection: socket.socket, command: int) -> None:
             os.kill(command, signal.SIGKILL)
 
 
-def _run(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def _run(request: dict[str, Any], descriptors: list[int], script: Path) -> NoReturn:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     # Those that Python opened believe to be what they were: a file, in which one can seek.
@@ -106,7 +125,10 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     if filters := os.environ.get("PYTHONWARNINGS"):
         warnings.simplefilter(filters)  # type: ignore[arg-type]  # the tests set a plain action
     from asd.cli.main import main
+    from asd_pages import charts
 
+    if script.exists():
+        charts.bundle = functools.cache(lambda: script.read_text(encoding="utf-8"))
     code: Any = 1
     try:
         main()

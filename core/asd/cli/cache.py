@@ -22,7 +22,8 @@ def cache() -> None:
     """Show and prune the embeddings that are kept between runs.
 
     They can be computed again at any time. ASD_CACHE names the folder that holds them. ASD_CACHE_SIZE limits their
-    size, such as 500MB (default: 2GB; 0 turns the cache off); what was not used for longest is removed first.
+    size, such as 500MB (default: 2GB; 0 turns the cache off); what was not used for longest is removed first. One that
+    several computers share, on a network drive or at an address (s3://…), has no limit: prune it.
     """
 
 
@@ -44,7 +45,9 @@ def show(as_json: bool, verbose: bool) -> None:
         print_table(("front end", "extractor", "precision", "clips", "size", "last used"), [_row(u) for u in usage])
     else:
         click.echo("No embeddings are kept.")
-    limit = f"takes at most {kept.limit / _MEGABYTE:.0f} MB" if kept.limit else "is off (ASD_CACHE_SIZE is 0)"
+    most = f"takes at most {kept.limit / _MEGABYTE:.0f} MB"
+    most = "has no limit: 'asd cache prune' removes" if kept.is_shared else most
+    limit = most if kept.limit else "is off (ASD_CACHE_SIZE is 0)"
     click.echo(f"asd: the embedding cache is {masked(str(kept.path))} and {limit}", err=True)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from asd.cli.diff_picture import draw, drawing
-from asd.cli.flags import LocalPath, PathOrUrl, cache_option, json_option, trust_option, verbose_option
+from asd.cli.flags import PathOrUrl, cache_option, json_option, trust_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
+from asd.cli.pictures import check_picture
 
 _NAMED = 10
 _ERRORS = 2.0
@@ -23,7 +24,7 @@ _ERRORS = 2.0
 @click.argument("old_file", type=PathOrUrl(), metavar="OLD")
 @click.argument("new_file", type=PathOrUrl(), metavar="NEW")
 @click.argument("data", nargs=-1, metavar="[DATA]...")
-@click.option("--picture", type=LocalPath("a picture"), metavar="FILE.png|svg", help="Draw the healthy scores of both.")
+@click.option("--picture", type=PathOrUrl(), metavar="FILE.png|svg", help="Draw the healthy scores of both.")
 @runtime_options
 @cache_option
 @json_option
@@ -56,6 +57,8 @@ def diff(
         from asd.detection.model import Model
 
         drawer = None if picture is None else drawing(picture)
+        if picture:
+            check_picture(picture)
         runtime = runtime_from(device, precision, batch_size)
         old, new = (Model.load(path, runtime=runtime, cache=cache, trust=trust) for path in (old_file, new_file))
         clips = clips_to_judge(new, data) if data else ()

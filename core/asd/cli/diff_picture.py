@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from asd.cli.pictures import write_picture
 from asd.errors import ConfigError, DataError
 
 _FORMATS = (".png", ".svg")
@@ -65,12 +67,9 @@ def draw(comparison: Any, path: Path, matplotlib: ModuleType) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     axes.set_xlabel("score", fontsize=9)
-    try:
-        figure.savefig(path, dpi=_DPI)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the picture cannot be written here ({error.strerror}); choose another folder or name"
-        ) from error
+    content = io.BytesIO()
+    figure.savefig(content, dpi=_DPI, format=path.suffix.lower().removeprefix("."))
+    write_picture(path, content.getvalue())
 
 
 def _title(branch: Any) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from asd.cli.flags import (
-    LocalPath,
     PathOrUrl,
     by_option,
     cache_option,
@@ -21,6 +20,7 @@ from asd.cli.flags import (
 from asd.cli.fleet import evaluate_by_machine
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import print_json, print_table, reporting, say
+from asd.cli.pictures import check_picture
 from asd.cli.streams import print_streams, streams_as_dict, watched_streams
 from asd.detection.rate import Rate
 from asd.errors import ConfigError
@@ -51,7 +51,7 @@ _VERBS = {"calibrated": "promised", "guess": "guessed"}
     show_default=True,
     help="With --stream: how many of a kind.",
 )
-@click.option("--picture", type=LocalPath("a picture"), metavar="FILE.svg", help="With --stream: draw the evidence.")
+@click.option("--picture", type=PathOrUrl(), metavar="FILE.svg", help="With --stream: draw the evidence.")
 @runtime_options
 @cache_option
 @strict_option
@@ -96,6 +96,8 @@ def evaluate(
         loading: dict[str, Any] = {
             "runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust
         }  # fmt: skip
+        if picture:
+            check_picture(picture)
         rate = hourly(None if stream else false_alarms, false_alarms_per_hour)
         if model_file.is_dir():
             _by_machine(model_file, normal, anomalous, loading, stream=stream, as_json=as_json, by=by, state=state,

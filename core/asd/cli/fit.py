@@ -86,22 +86,35 @@ def fit(
             lambda: stack.enter_context(reserve(output, overwrite=force)),
             lambda: _asked(data, ctx, config_file, options),
         )
-        from asd.detection.describe import describe_hearing, describe_pipeline
-        from asd.detection.model import Model
-
-        try:
-            model = Model.fit(clips, config, **how)
-        except KeyboardInterrupt:
-            raise AsdError("interrupted; nothing was written") from None
-        model.save(reserved)
-        hears = describe_hearing(model, clips, workers=workers)
-        dependence, order = _dependence(model, data)
+        model, hears, dependence, order = _fitted(data, clips, config, reserved, **how)
     found = None if dependence is None else {**vars(dependence), "strong": dependence.strong, "order": order}
     summary = {**summarise(model, output), "hears": hears, "dependence": found}
     if as_json:
         print_json(summary)
-        return
-    say(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {output}.")
+    else:
+        _tell(model, summary, dependence)
+
+
+def _fitted(
+    data: tuple[str, ...], clips: Any, config: Any, reserved: Any, **how: Any
+) -> tuple[Any, list[str], SerialDependence | None, str]:
+    """Return the model, which is saved, what its pipeline hears, and how neighbours in which order resemble."""
+    from asd.detection.describe import describe_hearing
+    from asd.detection.model import Model
+
+    try:
+        model = Model.fit(clips, config, **how)
+    except KeyboardInterrupt:
+        raise AsdError("interrupted; nothing was written") from None
+    model.save(reserved)
+    return model, describe_hearing(model, clips, workers=how["workers"]), *_dependence(model, data)
+
+
+def _tell(model: Any, summary: dict[str, Any], dependence: SerialDependence | None) -> None:
+    """Print what was learned and what is promised."""
+    from asd.detection.describe import describe_pipeline
+
+    say(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {summary['model']}.")
     if summary["left_out"]:
         say(f"Left out {summary['left_out']} clips that could not be used (see above).")
     if model.duplicates:
@@ -113,10 +126,10 @@ def fit(
     if model.calibration.states or model.config.states:
         say(describe_states(model))
     if dependence is not None and dependence.strong:
-        say(describe_dependence(dependence, order))
-    for line in hears:
+        say(describe_dependence(dependence, summary["dependence"]["order"]))
+    for line in summary["hears"]:
         say(line)
-    say(f"Next: asd score {output} NEW_RECORDINGS")
+    say(f"Next: asd score {summary['model']} NEW_RECORDINGS")
 
 
 def _asked(

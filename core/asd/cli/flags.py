@@ -29,6 +29,9 @@ class PathOrUrl(_ParamType):
         return as_path(value)
 
 
+MONITOR_IS_HERE = "it is locked while it is used, and replaced after every clip"
+
+
 class LocalPath(_ParamType):
     """A file on this computer.
 
@@ -36,12 +39,15 @@ class LocalPath(_ParamType):
     ----------
     what : str
         What it holds.
+    reason : str
+        Why it can lie nowhere else.
     """
 
     name = "path"
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, reason: str = "") -> None:
         self.what = what
+        self.reason = f" ({reason})" if reason else ""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path.
@@ -52,7 +58,9 @@ class LocalPath(_ParamType):
             If it is an address.
         """
         if is_url(value):
-            raise ConfigError(f"{masked(value)}: {self.what} is a file on this computer; name a local file")
+            raise ConfigError(
+                f"{masked(value)}: {self.what} is a file on this computer{self.reason}; name a local file"
+            )
         return Path(value)
 
 

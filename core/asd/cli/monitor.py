@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import LocalPath, json_option, verbose_option
+from asd.cli.flags import MONITOR_IS_HERE, LocalPath, json_option, verbose_option
 from asd.cli.output import print_json, print_table, reporting, say
 from asd.errors import ConfigError, MonitorError
 
@@ -21,7 +21,7 @@ _FAR = 32503680000.0
 
 
 @click.group()
-@click.argument("state", type=LocalPath("a monitor"), metavar="STATE")
+@click.argument("state", type=LocalPath("a monitor", MONITOR_IS_HERE), metavar="STATE")
 @click.pass_context
 def monitor(ctx: click.Context, state: Path) -> None:
     """Show what a monitor has seen, and tell it what was normal.

@@ -11,7 +11,7 @@ import click
 
 from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import emphasised, encodes, line_width, print_json, print_lines, print_table
-from asd.contract.installed import registry
+from asd.contract.installed import FRAMEWORK, registry
 from asd.detection.defaults import DEFAULTS
 from asd.errors import PluginError
 from asd.files.readiness import READY, state_of
@@ -73,7 +73,7 @@ def list_(words: tuple[str, ...], kind: Any, as_json: bool, verbose: bool) -> No
 def _list(words: tuple[str, ...], kind: Kind | None, as_json: bool, verbose: bool) -> None:
     rows = [_as_dict(component) for component in registry().of_kind(kind)]
     rows += [_broken(plugin) for plugin in registry().plugins if plugin.error]
-    is_empty = not rows
+    is_empty = all(row["distribution"] == FRAMEWORK for row in rows)
     rows = [row for row in rows if _matches(row, words)]
     if as_json:
         print_json(rows)

@@ -12,7 +12,16 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import LocalPath, by_option, cache_option, json_option, strict_option, trust_option, verbose_option
+from asd.cli.flags import (
+    MONITOR_IS_HERE,
+    LocalPath,
+    by_option,
+    cache_option,
+    json_option,
+    strict_option,
+    trust_option,
+    verbose_option,
+)
 from asd.cli.judging import Given, Judge, judged_by_machine, judged_here, judged_there
 from asd.cli.options import false_alarms_option, hourly, runtime_from, runtime_options
 from asd.cli.output import emphasised, print_json, print_table, reporting, say
@@ -38,7 +47,7 @@ STATE_FIELDS = ("state", "state_p_value")
 @click.option(
     "--monitor",
     "monitor_file",
-    type=LocalPath("a monitor"),
+    type=LocalPath("a monitor", MONITOR_IS_HERE),
     metavar="STATE",
     help="Add up evidence over clips, in the order of time, in this file; --false-alarms is then of the monitor.",
 )
@@ -91,12 +100,12 @@ def score(
     with reporting(verbose):
         watch = None if monitor_file is None else Watch(monitor_file, false_alarms)
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
-        from asd.client import is_address
         from asd.detection.cutting import segment_from
+        from asd.files.address import is_server
         from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
-        if is_address(model):
+        if is_server(model):
             judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
             loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asd.cli.output import print_table, say
+from asd.cli.pictures import write_picture
 from asd.detection.rate import Rate
-from asd.errors import DataError
 
 if TYPE_CHECKING:
     from asd.detection.streams import StreamEvaluation
@@ -30,12 +30,7 @@ def watched_streams(
 
     streams = evaluate_streams(model, healthy, faulty, rate or DEFAULT_RATE, streams=runs)
     if picture:
-        try:
-            picture.write_text(drawn(streams), encoding="utf-8")
-        except OSError as error:
-            raise DataError(
-                f"{picture}: the picture cannot be written here ({error.strerror}); choose another folder or name"
-            ) from error
+        write_picture(picture, drawn(streams).encode())
     return streams
 
 

@@ -18,13 +18,14 @@ from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from asd.client.stream import streamed
-from asd.client.transport import Transport, is_address, server_and_model
+from asd.client.transport import Transport, server_and_model
 from asd.client.verdicts import body_of, opened, verdict_of
 from asd.detection.features import Failure
 from asd.detection.groups import column_of
 from asd.detection.states import in_named_states
 from asd.detection.verdict import Verdict
 from asd.errors import AudioError, ConfigError, ServerError
+from asd.files.address import is_server as is_address
 from asd.progress import track
 from asd.records import Clip, Float32
 from asd.sound.data import Data, entries_of

@@ -55,11 +55,6 @@ def address_of(url: str) -> str:
     return url.strip().rstrip("/")
 
 
-def is_address(text: str) -> bool:
-    """Return whether a text names a server, not a file: on the web, what ends with ``.asd`` is one."""
-    return text.startswith(("http://", "https://")) and not text.partition("?")[0].endswith(".asd")
-
-
 def server_and_model(url: str) -> tuple[str, str | None]:
     """Return the server's address and the model's name in ``http://HOST:PORT/MODEL``; None: it names no model.
 

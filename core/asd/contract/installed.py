@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from functools import cache
 from pathlib import Path
 
-from asd_registry import Plugin, Registry
+from asd_registry import Component, ComponentSpec, Plugin, Registry
+
+FRAMEWORK = "asd-framework"
 
 
 def registry() -> Registry:
@@ -16,7 +19,21 @@ def registry() -> Registry:
 
 @cache
 def _registry(selection: str | None) -> Registry:
-    return Registry()
+    found = Registry()
+    found.components.append(_local_engine())
+    return found
+
+
+def _local_engine() -> Component:
+    """Return the component that the framework brings itself."""
+    spec = ComponentSpec(
+        kind="engine",
+        name="local",
+        summary="Processes of this computer, one for each core (--scheduler local:N says how many)",
+        target="asd.detection.local_engine:LocalEngine",
+        licence="Apache-2.0",
+    )
+    return Component(spec, Plugin("local", FRAMEWORK, importlib.metadata.version(FRAMEWORK)))
 
 
 def use_plugin_file(path: str | Path) -> Plugin:

@@ -42,6 +42,11 @@ def to_plain(value: Any) -> Any:
             raise UnplainError(f"holds a {cls.__name__}, whose class cannot be imported: put it at the top of a module")
         parameters = {name: to_plain(item) for name, item in value.get_params(deep=False).items()}
         return {"estimator": f"{cls.__module__}:{cls.__qualname__}", "parameters": parameters}
+    if hasattr(value, "state_dict"):
+        raise UnplainError(
+            f"holds a {type(value).__name__}, and a model file keeps neither code nor weights of a network; to save "
+            "models, write a class that makes it, a subclass of asd.Extractor (docs/how-to/network.md)"
+        )
     raise UnplainError(f"holds a {type(value).__name__}, which a model file cannot keep")
 
 

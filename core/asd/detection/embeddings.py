@@ -27,9 +27,9 @@ import numpy as np
 
 from asd.detection.shared_cache import FOLDER, SharedEntries
 from asd.errors import CacheError
-from asd.files.address import masked
+from asd.files.address import is_url, masked
 from asd.files.database import open_database
-from asd.files.folders import cache_folder, is_address, size_in
+from asd.files.folders import cache_folder, size_in
 from asd.files.objects import is_on_network
 from asd.records import Float32, Float64
 
@@ -336,7 +336,7 @@ class EmbeddingCache:
 def _usual_place() -> Path | str:
     """Return where the user's embeddings are kept: an address, a folder on a network drive, or a file."""
     chosen = os.environ.get("ASD_CACHE", "")
-    if is_address(chosen):
+    if is_url(chosen):
         return f"{chosen.rstrip('/')}/{FOLDER}"
     folder = cache_folder()
     return folder / (FOLDER if is_on_network(folder) else _FILE)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import cast
 
 from asd.contract.create import create, load_class
-from asd.contract.installed import registry
+from asd.contract.installed import FRAMEWORK, registry
 from asd.contract.interfaces import WorkEngine
 from asd.errors import ConfigError
 from asd_registry import ENGINES
 from asd_registry.known import distribution_of
 
-LOCAL = "local"
-"""The engine that the framework brings."""
 DEFAULT = "dask"
 """The engine that a scheduler is taken to be of."""
 
@@ -75,10 +73,6 @@ def named_engine(name: str, scheduler: str | None) -> WorkEngine:
     ConfigError
         If it takes no such scheduler.
     """
-    if name == LOCAL:
-        from asd.detection.local_engine import LocalEngine
-
-        return LocalEngine(scheduler=scheduler)
     return create("engine", name, {} if scheduler is None else {"scheduler": scheduler})
 
 
@@ -92,7 +86,8 @@ def _parts(text: str) -> tuple[str, str | None]:
 
 def _known() -> list[str]:
     """Return the names of the engines that are installed."""
-    return [LOCAL, *(name for each in registry().of_kind("engine") for name in (each.spec.name, each.qualified_name))]
+    own_first = sorted(registry().of_kind("engine"), key=lambda each: each.plugin.distribution != FRAMEWORK)
+    return [name for each in own_first for name in (each.spec.name, each.qualified_name)]
 
 
 def _adopted(thing: object) -> WorkEngine:

@@ -112,12 +112,15 @@ class Index(msgspec.Struct, kw_only=True):
         What told the machines, as the user asked: the column of a manifest, or ``"folder"``.
     machines : dict of str to Machine
         By the machine's name.
+    run : str
+        Which run wrote it, by a number drawn at random; empty: into a folder of this computer, which has a lock.
     """
 
     format: int = FORMAT
     asd_framework: str = ""
     by: Name
     machines: dict[Name, Machine]
+    run: str = ""
 
 
 class _Format(msgspec.Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +17,7 @@ from asd.detection.fleet_store import ModelContent
 from asd.detection.model import Model
 from asd.detection.piece import Shared
 from asd.detection.remarks import remarks_kept
-from asd.detection.sent import Kept
+from asd.detection.sent import Decided, Kept, compute_as
 from asd.detection.verdict import Verdict
 from asd.errors import AsdError, AudioError, WorkerLost
 from asd.progress import rendered_by, without_bar
@@ -70,6 +70,8 @@ class Piece:
         What messages call the model.
     trust : bool or None
         As for `asd.Model.of_content`.
+    configuration : str
+        What its pipeline is known by.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Piece:
     content: ModelContent | AsdError
     place: str = ""
     trust: bool | None = False
+    configuration: str = ""
 
 
 class Restorer:
@@ -93,12 +96,18 @@ class Restorer:
         self._cache = cache_from(cache) or False
         self._networks: dict[str, Any] = {}
 
-    def model(self, place: str, content: ModelContent, *, trust: bool | None) -> Model:
-        """Return a model; errors as for `asd.Model.load`."""
+    def model(self, place: str, content: ModelContent, *, trust: bool | None, decided: Decided | None = None) -> Model:
+        """Return a model, which computes as another process `decided`; errors as for `asd.Model.load`."""
         model = Model.of_content(place, *content, runtime=self._runtime, cache=self._cache, trust=trust)
+        self._share(model)
+        if decided is not None:
+            compute_as(model.pipeline, decided)
+            self._share(model)  # one that computes otherwise than it would by itself has other networks
+        return model
+
+    def _share(self, model: Model) -> None:
         for embedder in model.pipeline.embedders:
             embedder.share(self._networks)
-        return model
 
     def close(self) -> None:
         """End the worker processes of the components; the next use starts them again."""
@@ -119,19 +128,22 @@ class Judge:
         Makes the models.
     how : ScoreOptions
         How they judge.
+    decided : dict of str to Decided
+        By a pipeline's configuration, how it computes where the work is asked for.
     """
 
     restorer: Restorer
     how: ScoreOptions
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
     def close(self) -> None:
         """End the worker processes of the components."""
         self.restorer.close()
 
 
-def make_judge(runtime: Runtime | None, kept: Kept | None, how: ScoreOptions) -> Judge:
+def make_judge(runtime: Runtime | None, kept: Kept | None, how: ScoreOptions, decided: Mapping[str, Decided]) -> Judge:
     """Return the judge of a worker."""
-    return Judge(Restorer(runtime, kept.opened() if kept else False), how)
+    return Judge(Restorer(runtime, kept.opened() if kept else False), how, decided)
 
 
 def judge_piece(state: Shared[Judge], piece: Piece) -> Judged:
@@ -141,7 +153,8 @@ def judge_piece(state: Shared[Judge], piece: Piece) -> Judged:
     def load() -> Model:
         if isinstance(piece.content, AsdError):
             raise piece.content
-        return judge.restorer.model(piece.place, piece.content, trust=piece.trust)
+        decided = judge.decided.get(piece.configuration)
+        return judge.restorer.model(piece.place, piece.content, trust=piece.trust, decided=decided)
 
     said = Said(piece.name)
     return list(judge_machine(said, load, piece.clips, judge.how)), said

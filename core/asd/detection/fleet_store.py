@@ -1,7 +1,8 @@
 """Where the models of many machines are kept: a folder with an index and a model file for each, or memory.
 
 The index of a folder is replaced whole or not at all. It names the file of every machine before the first one is
-written, so that a run that was killed knows later which files are its own. One process at a time writes into a folder.
+written, so that a run that was killed knows later which files are its own. One process at a time writes into a folder;
+at an address, `asd.detection.fleet_elsewhere`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LOCK = ".machines.lock"
 _SHARE = 20
 """The index is written again once so many times as long has passed as it takes to write it: at most a twentieth of the
 time, however many machines there are."""
-_CONTENT = Content("the index", INDEX, ModelFileError)
+INDEX_CONTENT = Content("the index", INDEX, ModelFileError)
 
 
 class ModelStore(ABC):
@@ -152,11 +153,13 @@ class ModelFolder(ModelStore):
         began = time.monotonic()
         if soon and began < self._next:
             return
-        text = msgspec.json.format(msgspec.json.encode(self.index), indent=1)
-        with reserve(self.path / INDEX, overwrite=True, content=_CONTENT) as file:
-            file.write([text, b"\n"])
+        self._put_index(msgspec.json.format(msgspec.json.encode(self.index), indent=1) + b"\n")
         ended = time.monotonic()
         self._next = ended + _SHARE * (ended - began)
+
+    def _put_index(self, text: bytes) -> None:
+        with reserve(self.path / INDEX, overwrite=True, content=INDEX_CONTENT) as file:
+            file.write([text])
 
     def _file(self, name: str) -> Path:
         return self.path / self.index.machines[name].file
@@ -174,7 +177,7 @@ def opened(folder: str | Path, by: str, *, force: bool = False) -> Iterator[Mode
     Parameters
     ----------
     folder : str or Path
-        The folder; its parent must be there.
+        The folder, here or at an address; here its parent must be there.
     by : str
         What tells the machines.
     force : bool
@@ -189,10 +192,10 @@ def opened(folder: str | Path, by: str, *, force: bool = False) -> Iterator[Mode
 
     path = as_path(folder)
     if has_address(path):
-        raise ModelFileError(
-            f"{path}: models of several machines are written into a folder of this computer, by one process at a time; "
-            "name one, and copy it there"
-        )
+        from asd.detection.fleet_elsewhere import models_at
+
+        yield models_at(path, by, force=force)
+        return
     is_new = _make(path)
     lock = filelock.FileLock(path / _LOCK, timeout=0)
     try:
@@ -207,7 +210,7 @@ def opened(folder: str | Path, by: str, *, force: bool = False) -> Iterator[Mode
             "with locks, and copy it"
         ) from error
     try:
-        yield ModelFolder(path, _index_for(path, by, force))
+        yield ModelFolder(path, index_for(path, by, force=force))
     finally:
         lock.release()
         if not is_folder_of_models(path):  # nothing was done: leave nothing
@@ -226,11 +229,8 @@ def _make(path: Path) -> bool:
         if is_new and not path.absolute().parent.is_dir():
             raise ModelFileError(f"{path.absolute().parent}: no such folder to make {path.name} in; make it first")
         path.mkdir(exist_ok=True)
-        if not is_folder_of_models(path) and any(not each.name.startswith(".") for each in path.iterdir()):
-            raise ModelFileError(
-                f"{path}: this folder holds something else than models of an earlier 'asd fit --by' (it has no "
-                f"{INDEX}); choose a new one"
-            )
+        if not is_folder_of_models(path):
+            check_is_empty(path, [each.name for each in path.iterdir() if not each.name.startswith(".")])
     except OSError as error:
         raise ModelFileError(
             f"{path}: this folder cannot be made or searched ({error.strerror}); choose another one"
@@ -238,7 +238,17 @@ def _make(path: Path) -> bool:
     return is_new
 
 
-def _index_for(path: Path, by: str, force: bool) -> Index:
+def check_is_empty(path: Path, names: Iterable[str]) -> None:
+    """Refuse a folder without an index that holds something: it is not ours; errors as for `opened`."""
+    if any(True for _ in names):
+        raise ModelFileError(
+            f"{path}: this folder holds something else than models of an earlier 'asd fit --by' (it has no "
+            f"{INDEX}); choose a new one"
+        )
+
+
+def index_for(path: Path, by: str, *, force: bool) -> Index:
+    """Return the index of a folder to add to, a new one where there is none; errors as for `opened`."""
     version = importlib.metadata.version("asd-framework")
     if not is_folder_of_models(path):
         return Index(asd_framework=version, by=by, machines={})

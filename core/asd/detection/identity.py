@@ -27,7 +27,7 @@ from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
 from asd.contract.plain import shown
 from asd.detection.config import ResolvedConfig
-from asd.files.digest import digest_of
+from asd.files.digest import digest_of, digest_once
 from asd.files.filesystems import failure
 from asd.files.remote import RemotePath
 from asd.files.versions import Facts
@@ -73,8 +73,17 @@ def features_identity(
         "tail": config.tail,
         "runtime": runtime_identity(runtime),
         "batch_size": runtime.batch_size,
-        "machine": machine_identity(),
+        "machine": {"hardware": hardware()} if _is_alike_by_threads(config, runtime) else machine_identity(),
     }
+
+
+def _is_alike_by_threads(config: ResolvedConfig, runtime: Runtime) -> bool:
+    """Return whether the components say that the number of threads changes no bit of what they compute."""
+    extractor = registry().find("extractor", config.extractor.name).spec
+    engines, chosen = extractor.engines, runtime.engine
+    # What `auto` means of several engines has been found out by then (`asd.detection.embedder.with_engine`).
+    is_usual = not engines or chosen == engines[0] or (chosen == "auto" and len(engines) == 1)
+    return is_usual and extractor.any_threads and registry().find("frontend", config.frontend.name).spec.any_threads
 
 
 def _other_engine(extractor: str, runtime: Runtime) -> dict[str, Any]:
@@ -285,7 +294,7 @@ def _sure_facts(path: RemotePath) -> Facts:
 
 
 def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
-    """Return the SHA-256 of a recording's content; a file is read once a process unless it changes.
+    """Return the SHA-256 of a recording's content; a file is read once unless it changes.
 
     One elsewhere is fetched only if this version's digest is not known from an earlier run.
 
@@ -318,7 +327,7 @@ def content_of(path: Path, stamp: tuple[Any, ...] | None = None) -> str:
 
 @functools.lru_cache(maxsize=2**17)
 def _content(path: Path, stamp: tuple[Any, ...]) -> str:
-    return digest_of(path)
+    return digest_once(path, stamp, stamp_of)
 
 
 @functools.cache

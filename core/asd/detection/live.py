@@ -336,7 +336,7 @@ class LiveStream:
         windows: list[Cut] = []
         for embedder, slots in zip(self._embedders, self._slots, strict=True):
             positions = self._complete(embedder, heard, -math.inf if since is None else self._start(since))
-            ring, length = self._rings[embedder.sample_rate], embedder.frontend.window_length
+            ring, length = self._rings[embedder.sample_rate], embedder.frontend.window_length or 0
             missing = sorted(each for each in positions if each not in slots)
             try:
                 for run in _runs(missing, embedder.frontend.window_hop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -37,7 +38,8 @@ from asd.detection.groups import column_of
 from asd.detection.model import Model
 from asd.detection.modelfile import content_digest
 from asd.detection.piece import Shared
-from asd.detection.sent import Kept, components_of, needs_of
+from asd.detection.pipeline import Pipeline
+from asd.detection.sent import Kept, components_of, decided_runtimes, needs_of
 from asd.detection.verdict import Verdict
 from asd.detection.work import current_engine, each, of_call
 from asd.errors import AsdError, AudioError, DataError, ModelFileError
@@ -267,14 +269,24 @@ class Models(Mapping[str, Model]):
             yield judge_machine(said, functools.partial(self._model, name), clips, how), said
 
     def _by_workers(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
-        # Models of one folder have the same pipeline, as a rule: the first stands for all.
-        first = next((self[name] for name in found.clips if name in self), None)
-        parts = (self._runtime, Kept.of(cache_from(self._cache) if how.cache else None), how)
-        components = components_of(first.config) if first else ()
-        state = Shared(make_judge, *parts, components=components)
-        needs = needs_of(first.pipeline) if first else None
+        pipelines = self._pipelines(found)
+        decided = {known_by: decided_runtimes(pipeline) for known_by, pipeline in pipelines.items()}
+        parts = (self._runtime, Kept.of(cache_from(self._cache) if how.cache else None), how, decided)
+        used = dict.fromkeys(each for pipeline in pipelines.values() for each in components_of(pipeline.config))
+        state = Shared(make_judge, *parts, components=list(used))
+        needs = next(filter(None, map(needs_of, pipelines.values())), None)
         with closing(each(judge_piece, state, self._pieces(found), needs=needs, lost=lost_piece)) as results:
             yield from track(results, "scoring", sum(-(-len(clips) // _TOGETHER) for clips in found.clips.values()))
+
+    def _pipelines(self, found: MachineData) -> dict[str, Pipeline]:
+        """Return a pipeline of each configuration that the machines have; as a rule they have the same."""
+        pipelines: dict[str, Pipeline] = {}
+        for name in found.clips:
+            learned = self.machines[name].model if name in self.machines else None
+            if learned is not None and learned.configuration not in pipelines:
+                with contextlib.suppress(AsdError):  # it is told where its clips are judged
+                    pipelines[learned.configuration] = self[name].pipeline
+        return pipelines
 
     def _pieces(self, found: MachineData) -> Iterator[Piece]:
         for name, clips in found.clips.items():
@@ -288,7 +300,9 @@ class Models(Mapping[str, Model]):
                 content, trust = error, False
             for first in range(0, len(clips), _TOGETHER):
                 place = self._store.place(name) if name in self else ""
-                yield Piece(name, clips[first : first + _TOGETHER], content, place, trust)
+                learned = self.machines[name].model if name in self.machines else None
+                known_by = learned.configuration if learned else ""
+                yield Piece(name, clips[first : first + _TOGETHER], content, place, trust, known_by)
 
     def _model(self, name: str) -> Model:
         self._check(name)

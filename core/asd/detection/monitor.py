@@ -28,7 +28,7 @@ from asd.detection.evidence import (
     BETS,
     POWER_BETS,
     healthy_clips_needed,
-    log_bets,
+    log_bets_on,
     log_mean,
     log_sum,
     log_total,
@@ -225,7 +225,7 @@ class Monitor:
         evidence.since = moment if evidence.since is None else evidence.since
         of_fit = verdict.p_value if verdict.state_p_value is None else verdict.state_p_value
         state.recent.append(Watched(moment, clip, number, p_value, of_fit, counted, sound))
-        self._bet(log_bets(p_value).tolist(), moment)
+        self._bet(log_bets_on(p_value), moment)
         state.trim()
         if self._save_each:
             self.keep()
@@ -317,14 +317,17 @@ class Monitor:
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
-        evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
-        evidence.step_log += log_mean(log_e[:POWER_BETS])
-        evidence.step_clips += 1
-        if evidence.step_clips < self.state.step:
-            return
-        clips = evidence.step_clips
-        means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
-        evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
+        if self.state.step == 1 and not evidence.step_clips:  # most often; fast
+            clips, means, mean_log = 1, log_e, log_mean(log_e[:POWER_BETS])
+        else:
+            evidence.step_bets = [log_sum(total, e) for total, e in zip(evidence.step_bets, log_e, strict=True)]
+            evidence.step_log += log_mean(log_e[:POWER_BETS])
+            evidence.step_clips += 1
+            if evidence.step_clips < self.state.step:
+                return
+            clips = evidence.step_clips
+            means, mean_log = [each - math.log(clips) for each in evidence.step_bets], evidence.step_log / clips
+            evidence.step_bets, evidence.step_log, evidence.step_clips = [-math.inf] * BETS, 0.0, 0
         if evidence.phase == "alarm":  # the mean of logarithms falls as fast as that of single clips
             evidence.left = min(evidence.left + mean_log, self.log_threshold)
             if evidence.left < 0:

@@ -353,6 +353,8 @@ def hold(path: Path) -> Iterator[StateFile]:
 
 def clip_name(clip: Clip) -> str:
     """Return the name of a clip without its folders: a monitor may be moved to another machine with its files."""
+    if not clip.start and clip.duration is None:  # as most are, and as is fast
+        return clip.path.name
     return str(replace(clip, path=Path(clip.path.name)))
 
 

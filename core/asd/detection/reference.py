@@ -312,8 +312,8 @@ def _length_index(frames: int, whole: int) -> int:
     return len(LENGTHS) if frames >= whole else max(i for i, length in enumerate(LENGTHS) if length <= max(frames, 1))
 
 
-def _held_out(clips: list[Float32], digests: list[str]) -> Float32:
-    """Return how unlike the clips of other recordings each clip, as `sampled`, is, float32[n_clips, 2]."""
+def _held_out(clips: list[scan.Sampled], digests: list[str]) -> Float32:
+    """Return how unlike the clips of other recordings each clip is, float32[n_clips, 2]."""
     recordings = sorted(set(digests))
     parts = min(_PARTS, len(recordings))
     part_of = {digest: index % parts for index, digest in enumerate(recordings)}

@@ -12,6 +12,7 @@ themselves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,6 +42,8 @@ _LEAST_DEVIATION = 1.0
 _QUANTILE, _NORMAL_QUANTILE = 0.95, 1.645
 _STEP = 4
 """Of so many frames, an eighth of a second, one is looked at to find what is usual: the envelope changes slowly."""
+_TOGETHER = 64
+"""Frames whose sums over all ranges of bands are in memory at once: 3 MB for 74 bands."""
 _SIDE = 4
 """Bands on each side whose deviations are no guide less than a band's own."""
 
@@ -92,18 +95,35 @@ def envelope(levels: Float32, direction: Direction) -> Float32:
     return np.asarray(sign * running)
 
 
-def sampled(levels: Float32) -> Float32:
-    """Return the envelopes of a clip in each of `DIRECTIONS`, every few frames, float32[2, n_frames / 4, n_bands]."""
-    return np.array([envelope(levels, direction)[::_STEP] for direction in DIRECTIONS])
+@dataclass(frozen=True)
+class Sampled:
+    """A clip, looked at every few frames.
+
+    Parameters
+    ----------
+    envelopes : float32 array of shape (2, n_frames / 4, n_bands)
+        In each of `DIRECTIONS`.
+    spread : tuple of float64 arrays of shape (2, n_bands)
+        For each of them, between which levels the clip's own usual one may lie.
+    """
+
+    envelopes: Float32
+    spread: tuple[Float64, Float64]
 
 
-def usual_of(clips: list[Float32]) -> Float64:
+def sampled(levels: Float32) -> Sampled:
+    """Return the envelopes of a clip every few frames, and what is asked of them again and again."""
+    envelopes = np.array([envelope(levels, direction)[::_STEP] for direction in DIRECTIONS])
+    return Sampled(envelopes, (_spread(envelopes[0]), _spread(envelopes[1])))
+
+
+def usual_of(clips: Sequence[Sampled]) -> Float64:
     """Return what is usual in healthy clips.
 
     Parameters
     ----------
-    clips : list of float32 array of shape (2, n, n_bands)
-        What `sampled` returns of each.
+    clips : sequence of Sampled
+        The clips.
 
     Returns
     -------
@@ -112,10 +132,9 @@ def usual_of(clips: list[Float32]) -> Float64:
     """
     found = []
     for index, direction in enumerate(DIRECTIONS):
-        envelopes = [clip[index] for clip in clips]
-        together = np.concatenate(envelopes)
+        together = np.concatenate([clip.envelopes[index] for clip in clips])
         median = np.median(together, axis=0).astype(np.float64)
-        own = np.concatenate([each - _offset(each, median) for each in envelopes])
+        own = np.concatenate([clip.envelopes[index] - _offset(clip.spread[index], median) for clip in clips])
         found.append([median, _deviation(together, direction), _deviation(own, direction)])
     return np.array(found, np.float64)
 
@@ -130,10 +149,13 @@ def _deviation(levels: Float32 | Float64, direction: Direction) -> Float64:
     return np.asarray(np.maximum(np.maximum(deviation, about), _LEAST_DEVIATION))
 
 
-def _offset(levels: Float32 | Float64, median: Float64) -> Float64:
+def _spread(levels: Float32) -> Float64:
+    return np.asarray(np.quantile(levels, [_SPREAD, 1 - _SPREAD], axis=0))
+
+
+def _offset(spread: Float64, median: Float64) -> Float64:
     """Return how far a clip's own usual level is from the median: not at all where part of the clip has the median."""
-    low, high = np.quantile(levels, [_SPREAD, 1 - _SPREAD], axis=0)
-    return np.asarray(np.clip(median, low, high) - median)
+    return np.asarray(np.clip(median, *spread) - median)
 
 
 def differences(levels: Float32, direction: Direction, which: Map, usual: Float64) -> Float64:
@@ -150,21 +172,23 @@ def differences(levels: Float32, direction: Direction, which: Map, usual: Float6
     usual : float64 array of shape (2, 3, n_bands)
         As `usual_of` returns it.
     """
-    return _beyond(envelope(levels, direction), direction, which, usual)
+    own = envelope(levels, direction)
+    return _beyond(own, _spread(own) if which == "change" else None, direction, usual)
 
 
-def _beyond(own: Float32, direction: Direction, which: Map, usual: Float64) -> Float64:
+def _beyond(own: Float32, spread: Float64 | None, direction: Direction, usual: Float64) -> Float64:
+    """Return the same of an envelope; without a spread compared with healthy clips as they are."""
     median = usual[DIRECTIONS.index(direction), 0]
-    offset = _offset(own, median) if which == "change" else 0.0
+    offset = 0.0 if spread is None else _offset(spread, median)
     return np.asarray((own - offset - median) * (1.0 if direction == "louder" else -1.0))
 
 
-def strongest(clip: Float32, which: Map, usual: Float64) -> float:
-    """Return the strength of the region of a clip, as `sampled`, that is most unlike the usual; 0: there is none."""
+def strongest(clip: Sampled, which: Map, usual: Float64) -> float:
+    """Return the strength of the region of a clip that is most unlike the usual; 0: there is none."""
     found = []
-    for own, direction in zip(clip, DIRECTIONS, strict=True):
-        cells = _cells(_beyond(own, direction, which, usual), direction, which, usual)
-        found.append(_largest(cells, direction).strength)
+    for own, spread, direction in zip(clip.envelopes, clip.spread, DIRECTIONS, strict=True):
+        beyond = _beyond(own, spread if which == "change" else None, direction, usual)
+        found.append(_largest(_cells(beyond, direction, which, usual), direction).strength)
     return _STEP * max(found)
 
 
@@ -210,17 +234,27 @@ def _cells(beyond: Float64, direction: Direction, which: Map, usual: Float64) ->
 
 
 def _largest(cells: Float64, direction: Direction) -> Region:
-    best = Region(direction, 0, 0, 0, 0, 0.0)
+    """Return the strongest region; of equal ones that with the lowest band, the fewest bands and the earliest end.
+
+    All ranges of bands, `[highest, lowest]`, go through time together: in NumPy that takes less than one by one.
+    """
     frames, bands = cells.shape
-    for low in range(bands):
-        sums = np.zeros((bands - low, frames + 1))
-        np.cumsum(np.cumsum(cells[:, low:].T, axis=0), axis=1, out=sums[:, 1:])
-        gains = sums - np.minimum.accumulate(sums, axis=1)
-        band, last = np.unravel_index(int(gains.argmax()), gains.shape)
-        if gains[band, last] > best.strength:
-            first = int(np.argmin(sums[band, : last + 1]))
-            best = Region(direction, first, int(last), low, low + int(band) + 1, float(gains[band, last]))
-    return best
+    sums, lowest, best, gain = np.zeros((4, bands, bands))
+    for begin in range(0, frames, _TOGETHER):
+        part = cells[begin : begin + _TOGETHER]
+        ranges = np.zeros((len(part), bands, bands))
+        for high in range(bands):
+            ranges[:, high, high] = part[:, high]
+            np.add(ranges[:, high - 1, :high], part[:, high, np.newaxis], out=ranges[:, high, :high])
+        for each in ranges:
+            sums += each
+            np.minimum(lowest, sums, out=lowest)
+            np.maximum(best, np.subtract(sums, lowest, out=gain), out=best)
+    low, high = divmod(int(best.T.argmax()), bands)
+    if not best[high, low] > 0:
+        return Region(direction, 0, 0, 0, 0, 0.0)
+    first, last = largest_interval(np.cumsum(cells[:, low : high + 1], axis=1)[:, -1])
+    return Region(direction, first, last, low, high + 1, float(best[high, low]))
 
 
 def _without_margin(region: Region, frames: int) -> Region:

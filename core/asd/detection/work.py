@@ -33,10 +33,12 @@ T = TypeVar("T")
 
 Needs = Mapping[str, float]
 
-_PIECE_SECONDS = 0.5
-"""What a piece should take: long against the way to a worker and back, short against a run."""
+_PIECE_SECONDS = 1.0
+"""Seconds that a piece should take: long against the way to a worker and back, short against a run."""
 _GROWTH = 4
 """Times that a piece may be larger than the one before: the first ones measure."""
+_SMALLEST = 10
+"""Part of a piece that is still worth the way."""
 _LARGEST = 1000
 _QUEUED = 2
 """Pieces for each slot that run or wait at a worker, so that none idles until we hear of its last."""
@@ -270,7 +272,8 @@ class _Pieces:
         while len(self._pieces) < _AHEAD * slots and len(self._running()) < _QUEUED * slots:
             size = self._size
             if left is not None:  # near the end, small ones: nobody waits long for the last
-                size = min(size, max(1, (left - sum(len(each.items) for each in self._pieces)) // (2 * slots)))
+                rest = left - sum(len(each.items) for each in self._pieces)
+                size = min(size, max(1, size // _SMALLEST, rest // (2 * slots)))
             items = list(itertools.islice(source, size))
             if not items:
                 return

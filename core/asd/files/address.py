@@ -127,6 +127,11 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and _URL.fullmatch(text) is not None
 
 
+def is_server(text: str) -> bool:
+    """Return whether a text names a server of `asd serve`, not a file: on the web, what ends with ``.asd`` is one."""
+    return text.startswith(("http://", "https://")) and not text.partition("?")[0].endswith(".asd")
+
+
 def local_path(url: str) -> Path | None:
     """Return the path of ``file://…``; None: it is another address."""
     found = _URL.fullmatch(url)

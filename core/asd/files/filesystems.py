@@ -44,8 +44,14 @@ _CREDENTIALS = {
     "az": "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "hf": "'hf auth login', or HF_TOKEN",
     "http": "user and password; a signed address ends after some time",
+    "webdav": """FSSPEC_WEBDAV_AUTH='["user", "password"]'""",
 }
-_ALIKE = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "https": "http", "webdav": "http"}
+_LACKING = {
+    "webdav": "name the server by FSSPEC_WEBDAV_BASE_URL=https://host/folder, user and password, if it asks for them, "
+    """by FSSPEC_WEBDAV_AUTH='["user", "password"]'""",
+}
+"""What to set, by the scheme, where a file system cannot be made."""
+_ALIKE = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "https": "http"}
 _SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_", "HF_", "HTTP", "http")
 """What the names of variables begin with that libraries take credentials and addresses from."""
 _CONNECT_SECONDS, _READ_SECONDS = 15.0, 60.0
@@ -112,10 +118,16 @@ def _created(_: int, __: int, scheme: str, given: tuple[tuple[str, Any], ...]) -
         own["client_kwargs"] = {"timeout": timeout}
     chosen: Mapping[str, Any] = conf.get(scheme, {})
     wanted = {name: value for name, value in own.items() if name not in chosen} | dict(given)
+    given_auth = chosen.get("auth")
+    auth = {"auth": tuple(given_auth)} if isinstance(given_auth, list) else {}  # JSON has no pairs
     try:
-        return fsspec.filesystem(scheme, **wanted)
+        return fsspec.filesystem(scheme, **wanted, **auth)
     except TypeError:  # one that knows no listings to be remembered
-        return fsspec.filesystem(scheme, skip_instance_cache=True, **dict(given))
+        pass
+    try:
+        return fsspec.filesystem(scheme, skip_instance_cache=True, **dict(given), **auth)
+    except TypeError as error:  # whose text may have the password in it
+        raise failure(f"{scheme}://", _LACKING.get(scheme, f"check what FSSPEC_{scheme.upper()}_… sets")) from error
 
 
 def _settings() -> int:
@@ -192,7 +204,7 @@ def explained(error: BaseException, address: Address) -> OSError:
     if isinstance(error, RemoteError) or (isinstance(error, FileNotFoundError) and error.errno == errno.ENOENT):
         return error
     chain = list(_chain(error))
-    codes = [getattr(each, "status", None) for each in chain]
+    codes = [getattr(each, name, None) for each in chain for name in ("status", "status_code")]
     status = next((code for code in codes if isinstance(code, int)), None)
     if status is not None and status >= 400 and status not in (404, 410):
         return failure(url, _status_reason(status, address))

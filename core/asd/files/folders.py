@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from asd.errors import ConfigError
+from asd.files.address import is_url
 
 
 def cache_folder() -> Path:
@@ -14,16 +15,11 @@ def cache_folder() -> Path:
 
     Where ``ASD_CACHE`` is an address, only embeddings are there: other files are needed on this computer.
     """
-    if (chosen := os.environ.get("ASD_CACHE")) and not is_address(chosen):
+    if (chosen := os.environ.get("ASD_CACHE")) and not is_url(chosen):
         return Path(chosen).expanduser().absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("asd", appauthor=False)
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text is an address such as ``s3://bucket/folder``, and no folder's path."""
-    return "://" in text
 
 
 def settings_folder() -> Path:

@@ -1,7 +1,8 @@
-"""What is known of files elsewhere: digest and length of a version, so that an unchanged one is not fetched again.
+"""What is known of files: digest and length of a version, so that an unchanged one is not fetched, or read, again.
 
-It is one small SQLite file below the cache folder. A key is the digest of an address and a version; no address can be
-read from it. It costs time, never a result, where it cannot be used.
+It is one small SQLite file below the cache folder. A key is the digest of an address and a version, or of what a file
+here shows at a glance; neither addresses nor names can be read from it. It costs time, never a result, where it cannot
+be used.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from asd.files.folders import cache_folder
 T = TypeVar("T")
 
 _log = logging.getLogger("asd.files")
-_FILE = "remote-1.sqlite"
+_FILE = "known-1.sqlite"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS known (key TEXT PRIMARY KEY, sha256 TEXT, seconds REAL, used REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS known_used ON known (used);
@@ -68,7 +69,7 @@ def _try(action: Callable[[sqlite3.Connection], T]) -> T | None:
         with _lock:
             return action(_opened(os.getpid(), cache_folder()))
     except (sqlite3.Error, OSError, NotImplementedError) as error:
-        _log.debug("what is known of files elsewhere cannot be kept: %s", error)
+        _log.debug("what is known of files cannot be kept: %s", error)
         return None
 
 

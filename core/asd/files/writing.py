@@ -74,6 +74,14 @@ def try_to_write(path: RemotePath) -> None:
             fs.rm_file(place)
 
 
+def make_folder(path: RemotePath) -> None:
+    """Make a folder where there are such; stores have none, and what refuses says so when it is written to."""
+    with suppress(Exception):
+        fs, place = filesystem_of(path.address)
+        if path.address.scheme not in _AT_ONCE:
+            fs.makedirs(place, exist_ok=True)
+
+
 def beside(path: RemotePath) -> Address:
     """Return the address of a part that takes the content until it is whole."""
     address = path.address

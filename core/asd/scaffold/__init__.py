@@ -22,7 +22,7 @@ from asd_registry import KINDS, Kind
 from asd_registry.known import distribution_of
 
 Offer = Kind | Literal["command"]
-OFFERS: tuple[Offer, ...] = (*(kind for kind in KINDS if kind != "engine"), "command")
+OFFERS: tuple[Offer, ...] = (*KINDS, "command")
 """What a plugin can be written for."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -36,6 +36,7 @@ _PLACES = {
     "py.typed": "src/{package}/py.typed",
     "plugin.py": "src/{package}/plugin.py",
     "component.py": "src/{package}/{kind}.py",
+    "job.py": "src/{package}/job.py",
     "test_conformance.py": "tests/test_conformance.py",
     "test_component.py": "tests/test_{kind}.py",
 }
@@ -49,7 +50,7 @@ def write_plugin(name: str, kind: Offer, folder: Path) -> Path:
     ----------
     name : str
         What it offers: lower-case words with hyphens between them. The distribution is called ``asd-NAME``.
-    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "command"}
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine", "command"}
         What that is.
     folder : Path
         Where the distribution's own folder is made.

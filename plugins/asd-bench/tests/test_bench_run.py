@@ -241,9 +241,11 @@ def test_data_without_a_split_asks_for_one(recipe: Path, data: Path, tmp_path: P
         cli.main(["bench", str(recipe), "--data", str(data), "-o", str(tmp_path / "out")], standalone_mode=False)
 
 
-def command(recipe: Path, data: Path, out: Path) -> list[str]:
+def command(recipe: Path, data: Path, out: Path, *, signalled: bool = False) -> list[str]:
+    """Return the command; a signal reaches it only in a process of its own."""
     start = "import sys; sys.argv[0] = 'asd'; from asd.command import main; main()"
-    return [sys.executable, "-c", start, "bench", str(recipe), "--data", str(data), "-o", str(out), "--json"]
+    asd = [sys.executable, "-c", start] if signalled else [os.environ["ASD_COMMAND"]]
+    return [*asd, "bench", str(recipe), "--data", str(data), "-o", str(out), "--json"]
 
 
 @pytest.mark.slow
@@ -274,7 +276,7 @@ def test_toycar_end_to_end(shared: Path, tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.slow
 def test_an_interruption_says_that_the_run_goes_on(light_recipe: Path, data: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(light_recipe, data, tmp_path / "out"),
+        command(light_recipe, data, tmp_path / "out", signalled=True),
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
@@ -310,7 +312,9 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bit_for_bit(
     total, kept = len(_embeddings(own_cache)), 0
     for threshold in (0, 1, total // 2, total):
         process = subprocess.Popen(
-            command(light_recipe, data, tmp_path / "two"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(light_recipe, data, tmp_path / "two", signalled=True),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(0.4)  # it is starting
         while len(_embeddings(tmp_path / "second-cache")) < threshold and process.poll() is None:

@@ -204,7 +204,8 @@ def test_a_thousand_clips_are_one_light_page(sounds: Path, tmp_path: Path, brows
     page = tmp_path / "r.html"
     page.write_text(render(report, "A thousand"))
     assert page.stat().st_size < 20_000_000
-    loads = [browser.open(page)["loadEventEnd"] for _ in range(3)]
+    loads = [browser.open(page)["loadEventEnd"] for _ in range(2)]
+    print(f"\n1,000 clips: {page.stat().st_size / 1e6:.1f} MB, loaded in {min(loads):.0f} to {max(loads):.0f} ms")
     shared = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others that run beside share the cores
     assert min(loads) < 3000 * shared
     browser.wait_for("document.querySelectorAll('.chart.live').length >= 1")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -202,6 +205,44 @@ def plant_server(plant: Path) -> Iterator[looking.Server]:
     models = sorted((plant.parent / "models").glob("*.asd"))
     with looking.serving(plant.parent, ["--listen", plant, *models], keys_in=plant.parent / "history") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def stage(plant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return settings of the plant with a machine whose name is markup, a thousand events, and curves of a year."""
+    folder = tmp_path_factory.mktemp("stage")
+    history = folder / "history"
+    shutil.copytree(plant.parent / "history", history)
+    with sqlite3.connect(history / "history.sqlite") as database:
+        now = time.time()
+        for number in range(looking.EVENTS):
+            kind, severity = (("condition", "warning"), ("condition-over", "info"))[number % 2]
+            text = looking.OLDEST if number == looking.EVENTS - 1 else f"pump 1: invented {number} <i>here</i>"
+            database.execute(
+                "INSERT INTO events (id, machine, time, kind, severity, text, data) "
+                "VALUES (?, 'pump 1', ?, ?, ?, ?, '{}')",
+                (f"invented{number}", now - 7200 - 3600 * number, kind, severity, text),
+            )
+        (machine,) = database.execute("SELECT id FROM machines WHERE name = 'pump 1'").fetchone()
+        for table, seconds in (("slots", 300), ("hours", 3600)):
+            last = int(now // 3600) * 3600 // seconds - 3600 // seconds
+            database.executemany(
+                f"INSERT OR IGNORE INTO {table} VALUES (?, ?, 30, 0, 90, 4, 0.1, ?, 0)",
+                [(machine, last - back, 1.5 + 0.5 * (back % 2)) for back in range(365 * 86400 // seconds)],
+            )
+    database.close()
+    settings = folder / "plant.toml"
+    text = plant.read_text().replace(str(plant.parent / "history"), str(history))
+    settings.write_text(text.replace('name = "mill"', f"name = {json.dumps(looking.EVIL)}"))
+    return settings
+
+
+@pytest.fixture(scope="session")
+def staged(stage: Path) -> Iterator[looking.Server]:
+    """Serve that, under a path."""
+    words = ["--listen", stage, "--root-path", "/below"]
+    with looking.serving(stage.parent, words, keys_in=stage.parent / "history") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

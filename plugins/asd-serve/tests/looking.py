@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 ROOT = Path(__file__).resolve().parents[3]
 PICTURES = ROOT / "docs" / "pictures" / "serve"
@@ -25,6 +26,10 @@ NAMES = {"look": "Lou", "feedback": "Ann", "administer": "Ada"}
 """Who has a key of which role."""
 WIDTHS = {400: 860, 1400: 900}
 """Heights of windows by their widths, in pixels."""
+EVIL = "<b>fan & co</b>/a%2fb \"q\" 's' \\<img src=x onerror=alert(1)>"
+"""A name that is markup wherever a page forgets that it is none."""
+EVENTS = 1000
+OLDEST = "the oldest of all events"
 _PATIENCE = 30_000.0
 _SERVING = re.compile(r"Serving at (\S+)")
 _GRAVE = ("serious", "critical")
@@ -92,8 +97,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator[Server]:
-    """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards."""
+def serving(folder: Path, words: Sequence[object], *, keys_in: Path, command: Sequence[str] = ()) -> Iterator[Server]:
+    """Start ``asd serve`` on a free port in `folder`, with a key of each role; end it afterwards.
+
+    `command` is that of asd where the process itself must get signals: the one of tests forks.
+    """
     asd = os.environ["ASD_COMMAND"]
     again = f" {time.time_ns()}" if (keys_in / "serve.sqlite").exists() else ""  # names of keys are used once
     keys = {}
@@ -104,7 +112,7 @@ def serving(folder: Path, words: Sequence[object], *, keys_in: Path) -> Iterator
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         keys[role] = made.stdout.strip()
-    server = Server.begin([asd, "serve", *map(str, words), "--port", "0"], keys, folder)
+    server = Server.begin([*(command or (asd,)), "serve", *map(str, words), "--port", "0"], keys, folder)
     try:
         yield server
     finally:
@@ -144,6 +152,47 @@ def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.05)
+
+
+def colours(page: Any, selector: str) -> int:
+    """Return how many colours a canvas shows."""
+    count: int = page.locator(selector).evaluate(
+        """canvas => {
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+            copy.drawImage(canvas, 0, 0);
+            const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        }"""
+    )
+    return count
+
+
+def wait(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something holds of a page; what the page does is heard of meanwhile."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        page.wait_for_timeout(100)
+
+
+def in_sight(page: Any, place: Any) -> dict[str, float]:
+    """Scroll to something, and return where it is."""
+    place.wait_for()
+    place.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    page.wait_for_timeout(300)
+    box: dict[str, float] = place.bounding_box()
+    return box
+
+
+def query(url: str) -> dict[str, list[str]]:
+    """Return what an address asks for."""
+    return parse_qs(urlsplit(url).query)
+
+
+def span(url: str) -> float:
+    """Return the seconds that the address says are shown."""
+    asked = query(url.replace("#", ""))
+    return float(asked["until"][0]) - float(asked["since"][0]) if "since" in asked else float(asked["span"][0])
 
 
 @dataclass

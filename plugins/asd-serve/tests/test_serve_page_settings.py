@@ -41,6 +41,7 @@ def test_a_mistake_is_told_beside_its_field_and_nothing_is_saved(look: Open, pla
 
 def test_a_sink_is_added_and_removed(look: Open, plant: Path) -> None:
     page = look("administer").go("settings")
+    assert page.get_by_label("Way of telling").input_value() == "email"
     page.get_by_label("Way of telling").select_option("jsonl")
     page.get_by_role("button", name="Add", exact=True).click()
     sink = page.locator(".sink")

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 import soundfile
 from starlette.testclient import WebSocketDenialResponse
+from websockets.sync.client import connect
 
 import asd
+import asd.client
 from asd.errors import AsdError
 from asd_listen import HistoryError, Listener, Reader, explainer, is_listening, read_settings, settings_from
 from asd_serve.plant.plant import Plant
@@ -91,6 +93,38 @@ def test_a_machine_whose_name_is_odd(shown: Shown, plant_history: Path, name: st
     assert f"no machine {name + 'x'!r} was" in get(client, f"{place}x", 404)["error"]
     if name == "hall/update":  # a slash that is not encoded is one of the path, if there is such a path
         assert "no machine 'hall' was" in get(client, "/api/machines/hall/update", 404)["error"]
+
+
+ODD = ["a%2fb \"q\" 's' \\", "two\r\nlines\t\x1b[31m ü\u202e", "<img src=x onerror=alert(1)>/..//live?#;"]
+
+
+def test_odd_names_from_the_history_to_the_client_through_a_real_server(server: Any, plant_history: Path) -> None:
+    history = sqlite3.connect(plant_history / "history.sqlite")
+    for former, name in zip(("fan", "mill", "pump 1"), ODD, strict=True):
+        history.execute("UPDATE machines SET name = ? WHERE name = ?", (name, former))
+        history.execute("UPDATE events SET machine = ? WHERE machine = ?", (name, former))
+    history.commit()
+    history.close()
+    running = server(history=plant_history, root_path="/hall")
+    with asd.client.Client(running.url, running.key("feedback")) as client, running.client() as user:
+        assert {each["name"] for each in client.machines()} == set(ODD)
+        for name in ODD:
+            assert client.machine(name)["name"] == name
+            assert client.series(name, since=0)["points"]
+            assert {each["machine"] for each in client.events(machine=name)} == {name}
+            (event,) = list(client.events(machine=name))[:1]
+            assert client.note(event["id"], name)
+            assert client.event(event["id"])["notes"][-1]["text"] == name
+            place = f"/api/machines/{quote(name, safe='')}"
+            for what in ("levels", "clips"):
+                assert get(user, f"{place}/{what}", since=0)[what]
+            assert f"no machine {name + '!'!r} was" in get(user, f"{place}%21", 404)["error"]
+            with connect(
+                f"{running.url.replace('http', 'ws', 1)}{place}/live",
+                additional_headers={"Authorization": f"Bearer {running.key()}"},
+            ) as live:
+                first = json.loads(str(live.recv(20)).split("\n")[0])
+                assert (first["type"], first["name"]) == ("machine", name)
 
 
 def test_without_a_history_the_paths_say_how_to_get_one(shown: Shown) -> None:

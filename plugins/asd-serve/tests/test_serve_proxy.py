@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -114,9 +116,11 @@ def wait_for(port: int, log: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nginx", "caddy"])
-def test_the_page_and_the_interface_behind_a_proxy_under_a_path(server: Any, proxy: Any, kind: str) -> None:
+def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
+    server: Any, proxy: Any, history: Path, kind: str
+) -> None:
     limits = Limits(body_bytes=2_000_000)
-    running = server(root_path="/machines", proxies=("127.0.0.1",), hosts=(NAME,), limits=limits)
+    running = server(root_path="/machines", proxies=("127.0.0.1",), hosts=(NAME,), limits=limits, history=history)
     port = proxy(kind, running.port)
     place = f"{NAME}:{port}"
     named = {"Host": place}
@@ -154,6 +158,9 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(server: Any, pro
         echoed = ask("POST", "/machines/api/trial/echo", content=bytes(size), headers={**kept, **token})
         assert echoed.json() == {"bytes": size}
         assert len(ask("GET", "/machines/api/trial/large?size=3000000", headers=kept).content) > 2_900_000
+        for name in ("pump <1>", 'a/b%2f "c"\n/live'):
+            found = ask("GET", f"/machines/api/machines/{quote(name, safe='')}", headers=kept)
+            assert name in (found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:]))
         described = ask("GET", "/machines/api/openapi.json").json()
         assert described["servers"] == [{"url": "/machines"}]
     with connect(

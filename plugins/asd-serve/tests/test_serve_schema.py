@@ -31,7 +31,8 @@ def test_schemathesis_finds_nothing(server: Any, plant: Path, tmp_path: Path) ->
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/api/openapi.json"),
-            *("-H", f"Authorization: Bearer {running.key('administer')}", "--max-examples", "2", "--seed", "17"),
+            *("-H", f"Authorization: Bearer {running.key('administer')}", "--max-examples", "12", "--seed", "17"),
+            *("--phases", "coverage,fuzzing,stateful"),  # test_serve_curl.py asks the description's own examples
             *("--exclude-checks", _LEFT_OUT, "--suppress-health-check", "all", "--no-color"),
         ],
         capture_output=True,
@@ -44,3 +45,6 @@ def test_schemathesis_finds_nothing(server: Any, plant: Path, tmp_path: Path) ->
     tested = re.search(r"Tested: (\d+)", done.stdout)
     assert tested is not None, done.stdout[-2000:]
     assert int(tested[1]) > 30
+    generated = re.search(r"(\d+) generated, \1 passed", done.stdout)
+    assert generated is not None, done.stdout[-2000:]
+    assert int(generated[1]) > 900

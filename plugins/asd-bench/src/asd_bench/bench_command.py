@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from asd.command import (
-    LocalPath,
     PathOrUrl,
     json_option,
     print_json,
     print_table,
     reporting,
+    results_folder,
     runtime_from,
     runtime_options,
     verbose_option,
 )
 from asd.errors import ConfigError, DataError
 from asd.experiment import EmbeddingCache, content_of, duplicates
-from asd.plugin import Runtime, registry
+from asd.plugin import Runtime, check_address, has_address, registry
 from asd_bench import export, show, tables
 from asd_bench import recipe as recipes
 from asd_bench.compare_command import compare
@@ -39,12 +39,12 @@ from asd_bench.recommend import Limits, Recommendation, recommendation, write_co
 from asd_bench.report import write_report
 from asd_bench.results import Results, summarise
 from asd_bench.runner import Run, read_data
-from asd_bench.store import Store
+from asd_bench.store import store_at
 from asd_bench.submission import write_submission
 from asd_bench.trackers import track_results
 
 _log = logging.getLogger("asd")
-_PATH = click.Path(path_type=Path)
+_PATH = PathOrUrl()
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class _Options:
     workers: int
     as_json: bool
     verbose: bool
+    place: Path | None = None
+    """Where `output` is put in the end, if that is an address."""
 
     @property
     def limits(self) -> Limits:
@@ -115,7 +117,7 @@ class _BenchCommand(click.Command):
 @click.option(
     "-o",
     "--output",
-    type=LocalPath("a folder of results"),
+    type=_PATH,
     help="Results folder, where a run continues [default: bench-RECIPE].",
 )
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
@@ -157,8 +159,29 @@ def bench(**given: Any) -> None:
         raise ConfigError(f"name the folder of the data: asd bench {options.recipe} --data DIR")
     if options.as_json + options.as_markdown + options.as_latex > 1:
         raise ConfigError("choose one of --json, --markdown and --latex")
-    written = _compare_machines(file, options) if is_machines(file) else _compare_pipelines(file, options)
+    with ExitStack() as stack:
+        here, places = _written_here(options, stack)
+        written = _compare_machines(file, here) if is_machines(file) else _compare_pipelines(file, here)
+    written = [
+        next((there / path.relative_to(own) for own, there in places if path.is_relative_to(own)), path)
+        for path in written
+    ]
     click.echo(f"asd: written: {', '.join(map(str, written))}", err=True)
+
+
+def _written_here(options: _Options, stack: ExitStack) -> tuple[_Options, list[tuple[Path, Path]]]:
+    """Return the options with a folder here for each at an address, and which stands for which."""
+    if options.recommend is not None and has_address(options.recommend):
+        check_address(options.recommend, overwrite=True)
+    places: list[tuple[Path, Path]] = []
+    changed: dict[str, Any] = {}
+    for name in ("output", "figures", "submission"):
+        there = getattr(options, name)
+        if there is not None and has_address(there):
+            changed[name] = stack.enter_context(results_folder(there))
+            places.append((changed[name], there))
+    place = options.output if "output" in changed else None
+    return replace(options, **changed, place=place), places
 
 
 def _compare_pipelines(file: RecipeFile, options: _Options) -> list[Path]:
@@ -220,7 +243,7 @@ def _run(recipe: Recipe, file: RecipeFile, options: _Options) -> tuple[Results, 
     data, folder = options.data[0], options.output or Path(f"bench-{recipe.name}")
     try:
         recordings, channel = read_data(recipe, data)
-        with closing(Store(folder)) as store:
+        with closing(store_at(options.place or folder)) as store:
             trials = TrialRunner(recipe, EmbeddingCache(), channel, options.runtime, options.workers)
             run = Run(recordings, store, trials)
             _warn_of_duplicates(run)
@@ -237,7 +260,9 @@ def _run(recipe: Recipe, file: RecipeFile, options: _Options) -> tuple[Results, 
     except ConfigError as error:
         raise file.with_place(error) from error
     except KeyboardInterrupt:
-        raise DataError(f"interrupted; what is finished is kept in {folder}, and the same command goes on") from None
+        raise DataError(
+            f"interrupted; what is finished is kept in {options.place or folder}, and the same command goes on"
+        ) from None
 
 
 def _warn_of_duplicates(run: Run) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from asd.command import json_option, print_json, print_table
+from asd.command import PathOrUrl, json_option, print_json, print_table, say
 from asd_bench.paired import Difference, differences, read_run
 
-_PATH = click.Path(path_type=Path)
+_PATH = PathOrUrl()
 
 
 @click.command()
@@ -31,7 +31,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
         ("pipeline", str(first), str(second), "difference", "over clips", "over machines", "better / worse"),
         [_row(each) for each in found],
     )
-    click.echo(
+    say(
         "Difference: the second less the first. Its 95 % intervals: over the test clips, with these machine sections; "
         "and over the machine sections, as a sample of others (from 3 on). One that includes 0 shows no difference."
     )

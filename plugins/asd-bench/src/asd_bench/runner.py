@@ -13,7 +13,7 @@ from asd_bench.compute import TrialRunner
 from asd_bench.pieces import computed
 from asd_bench.recipe import Recipe
 from asd_bench.sections import MachineSection, sections_of
-from asd_bench.store import Store
+from asd_bench.store import ResultStore
 from asd_bench.trial import Trial, TrialResult
 
 Observer = Callable[[TrialResult, int, int], None]
@@ -27,13 +27,13 @@ class Run:
     ----------
     recordings : sequence of Recording
         The data.
-    store : Store
+    store : ResultStore
         Where the results of finished trials are kept.
     runner : TrialRunner
         What computes the recipe's trials.
     """
 
-    def __init__(self, recordings: Sequence[Recording], store: Store, runner: TrialRunner) -> None:
+    def __init__(self, recordings: Sequence[Recording], store: ResultStore, runner: TrialRunner) -> None:
         self.recipe = recipe = runner.recipe
         self.runner = runner
         self.candidates = candidates_of(recipe.pipelines, runner.channel)

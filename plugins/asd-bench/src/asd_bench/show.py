@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
-from asd.command import print_table
+from asd.command import print_table, say
 from asd_bench.compare import Comparison, comparisons
 from asd_bench.export import ranking
 from asd_bench.results import Results
@@ -36,12 +34,12 @@ _COLUMNS = (
 
 def print_results(results: Results, *, wide: bool = False) -> None:
     """Print the ranking, the failures, and the meaning of the numbers; `wide`: with all columns."""
-    click.echo(f"{results.recipe.name}: {results.recipe.summary}")
+    say(f"{results.recipe.name}: {results.recipe.summary}")
     _print(ranking_table(results), None if wide else _MATTER["ranking"])
     for summary in results.ranking:
         for reason, count in Counter(summary.failures).items():
-            click.echo(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
-    click.echo(caption(results))
+            say(f"{summary.label}: no result for {count} of {summary.trials} trials: {reason}")
+    say(caption(results))
     _print_comparisons(comparisons(results), wide)
 
 
@@ -50,14 +48,14 @@ def _print_comparisons(found: Sequence[Comparison], wide: bool) -> None:
     if not found:
         return
     ours = [each for each in found if each.ours is not None]
-    click.echo(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
+    say(f"\nPublished numbers: {len(found)}, with ours beside them: {len(ours)}")
     if ours:
         _print(comparison_table(ours), None if wide else _MATTER["comparison"])
         covered = sum(bool(each.covered) for each in ours)
         mean = sum(each.difference or 0.0 for each in ours) / len(ours)
-        click.echo(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
+        say(f"Our interval covers {covered} of {len(ours)}; mean difference {mean:+.3f}.")
     for reason, count in Counter(each.missing for each in found if each.missing).items():
-        click.echo(f"Missing beside {count}: {reason}")
+        say(f"Missing beside {count}: {reason}")
 
 
 def _print(rows: Sequence[dict[str, str]], chosen: Sequence[str] | None) -> None:
@@ -65,7 +63,7 @@ def _print(rows: Sequence[dict[str, str]], chosen: Sequence[str] | None) -> None
     columns = list(chosen or rows[0])
     print_table(columns, [[row[name] for name in columns] for row in rows])
     if hidden := [name for name in rows[0] if name not in columns]:
-        click.echo(f"With --wide, and in the report: {', '.join(hidden)}.")
+        say(f"With --wide, and in the report: {', '.join(hidden)}.")
 
 
 def comparison_table(ours: Sequence[Comparison]) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from asd_registry import ComponentSpec, hookimpl
 
@@ -10,9 +11,9 @@ from asd_registry import ComponentSpec, hookimpl
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the front ends, and the extractors that need no network."""
-    yield from _of_networks()
-    yield from _frontends()
-    yield from _extractors()
+    # Their sums are NumPy's, or products of matrices that are cut into pieces too small for several threads.
+    for spec in (*_of_networks(), *_frontends(), *_extractors()):
+        yield replace(spec, any_threads=True)
 
 
 def _frontends() -> Iterator[ComponentSpec]:

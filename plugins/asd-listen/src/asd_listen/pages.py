@@ -94,11 +94,8 @@ def event_page(
     if before is not None:
         wanted.append("(time, number) < (?, ?)")
         values += _place(before)
-    found = reader.ask(
-        f"SELECT {', '.join(_COLUMNS)} FROM events WHERE {' AND '.join(wanted)} "
-        "ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, limit + 1),
-    )
+    chosen = f"SELECT {', '.join(_COLUMNS)} FROM events WHERE {' AND '.join(wanted)}"
+    found = reader.ask(f"{chosen} ORDER BY time DESC, number DESC LIMIT ?", (*values, limit + 1))
     rows = [_row(each) for each in found[:limit]]
     _add_what_was_said(reader, rows)
     following = f"{rows[-1]['time']!r}_{rows[-1]['number']}" if len(found) > limit else None

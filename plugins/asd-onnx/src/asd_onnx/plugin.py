@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from asd_onnx import catalogue
 from asd_registry import CommandSpec, ComponentSpec, hookimpl
@@ -14,7 +15,8 @@ _ONNXRUNTIME = "onnxruntime>=1.20,!=1.21.0"
 @hookimpl
 def asd_components() -> Iterator[ComponentSpec]:
     """Yield the networks."""
-    yield from catalogue.components()
+    for spec in catalogue.components():
+        yield replace(spec, any_threads=True)  # each window is computed by one thread, with whatever others
     yield ComponentSpec(
         kind="extractor",
         name="onnx",

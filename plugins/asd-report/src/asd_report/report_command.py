@@ -33,7 +33,7 @@ from asd_report.output import check_output, write_output
 @click.option(
     "--monitor",
     "monitor_file",
-    type=LocalPath("a monitor"),
+    type=LocalPath("a monitor", "it is locked while it is used"),
     metavar="STATE",
     help="Go on from this monitor's evidence; its file is only read.",
 )

@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ from asd_serve.keys import ROLES, Key
 
 _DEFAULT = "asd-serve"
 _LISTENERS = "asd-listen"
+_OPEN = (
+    "asd: warning: {} can be reached by others, and without TLS they can read keys and sound on the way; give "
+    "--certificate, or put a proxy with TLS before 127.0.0.1"
+)
 _PATH = click.Path(path_type=Path)
 
 
@@ -111,19 +115,9 @@ def serve(
 
         tls = server.check_tls(certificate, key_file)
         if not server.is_loopback(host) and tls is None:
-            click.echo(
-                f"asd: warning: {host} can be reached by others, and without TLS they can read keys and sound on the "
-                "way; give --certificate, or put a proxy with TLS before 127.0.0.1",
-                err=True,
-            )
+            click.echo(_OPEN.format(host), err=True)
         checked_proxies = [_address(each) for each in proxies]
-        runtime = runtime_from(device, precision, batch_size)
-
-        def load(path: Path) -> Any:
-            from asd import Model
-
-            return Model.load(path, runtime=runtime, cache=False, trust=trust)
-
+        load = _loader(runtime_from(device, precision, batch_size), trust)
         with ExitStack() as stack:
             sockets = server.listen_at(host, port)
             for each in sockets:
@@ -131,17 +125,20 @@ def serve(
             place = _folder(folder, listen, history)
             named, root = _named(models), _root(root_path)
             stack.enter_context(only_server(place))
-            state = State(
-                place,
-                named,
-                history=history,
-                listen=listen,
-                limits=Limits.read(place / "serve.toml"),
-                load=load,
-                hosts=hosts,
-                root_path=root,
-            )
+            facts: dict[str, Any] = {"history": history, "listen": listen, "load": load, "hosts": hosts}
+            state = State(place, named, limits=Limits.read(place / "serve.toml"), root_path=root, **facts)
             _run(state, sockets, f"{'https' if tls else 'http'}://{_shown(host)}", tls, checked_proxies)
+
+
+def _loader(runtime: Any, trust: bool) -> Callable[[Path], Any]:
+    """Return what loads the model in a file."""
+
+    def load(path: Path) -> Any:
+        from asd import Model
+
+        return Model.load(path, runtime=runtime, cache=False, trust=trust)
+
+    return load
 
 
 def _run(state: Any, sockets: Sequence[socket.socket], host: str, tls: Any, proxies: Sequence[str]) -> None:

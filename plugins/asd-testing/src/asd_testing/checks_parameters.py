@@ -12,6 +12,7 @@ from typing import Any
 from asd.errors import AsdError
 from asd.experiment import convert_all
 from asd.plugin import parameters_of
+from asd_registry import KINDS
 from asd_testing.compare import as_json, require, same
 from asd_testing.errors import CheckFailedError
 from asd_testing.kit import check
@@ -65,7 +66,7 @@ def parameters_round_trip(tested: ComponentUnderTest) -> None:
     )
 
 
-@check()
+@check(*(kind for kind in KINDS if kind != "engine"))  # an engine stays in the process that made it
 def fit_for_workers(tested: ComponentUnderTest) -> None:
     """A new component can be pickled, or asks for a process of its own and can be made there."""
     component = tested.make()

@@ -26,7 +26,7 @@ def check_component(
     component : str, Component or type
         A registered name (``name`` or ``distribution:name``), or a class or an instance that need not be registered;
         checks of what a plugin says are then skipped. An instance is checked with its parameters.
-    kind : {"frontend", "extractor", "detector", "dataset"} or None
+    kind : {"frontend", "extractor", "detector", "dataset", "source", "sink", "engine"} or None
         Needed if several kinds have a component of this name.
     expected_failures : mapping of str to str
         Names of checks that are known to fail, each with the reason. One that passes is a failure.

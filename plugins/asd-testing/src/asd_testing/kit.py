@@ -61,7 +61,7 @@ def check(*kinds: Kind) -> Callable[[Function], Function]:
 def checks(kind: Kind | None = None) -> list[Check]:
     """Return all checks, or those of one kind of component, in the order in which they run."""
     # Importing a module adds its checks to the list.
-    for module in ("plugin", "parameters", "use", "dataset", "source", "sink", "process"):
+    for module in ("plugin", "parameters", "use", "dataset", "source", "sink", "engine", "process"):
         importlib.import_module(f"asd_testing.checks_{module}")
     return [each for each in _checks if kind is None or kind in each.kinds]
 

@@ -80,7 +80,7 @@ class CleanProcess:
                 _START,
                 self._folder,
                 tempfile.gettempdir(),
-                environment=_environment(self._empty[0]),
+                environment={**_environment(self._empty[0]), **_threads(tested)},
                 cwd=self._empty[1],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -258,6 +258,12 @@ def _environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
     changed = {"HOME": str(home), "USERPROFILE": str(home), "ASD_CACHE": str(cache_folder())}
     return {**kept, **changed, "ASD_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _threads(tested: ComponentUnderTest) -> dict[str, str]:
+    """Return what lets a component compute on one thread that says that this changes nothing."""
+    is_alike = tested.registered is not None and tested.registered.spec.any_threads
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") if is_alike else {}
 
 
 def _ending(code: int) -> str:

@@ -4,7 +4,8 @@ import * as api from "./api.js";
 import { h, put } from "./dom.js";
 import { exactly, moment, wholly } from "./format.js";
 import { shape } from "./shapes.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
+import { write } from "./write.js";
 
 const SHOWN = 12;
 
@@ -35,7 +36,7 @@ export function clipTable(machine) {
     [table.hidden, empty.hidden] = [!clips.length, clips.length > 0];
     put(body, clips.slice(0, SHOWN).map((clip) => h("tr", {},
       h("td", { title: wholly(clip.time) }, isToday(clip.time) ? exactly(clip.time) : moment(clip.time, { exact: true })),
-      h("td.number", { class: clip.anomalous ? "number unusual" : "number" }, clip.anomalous && unusual(), rarity(clip.watched_p_value ?? clip.p_value)),
+      h("td.number", { class: clip.anomalous ? "number unusual" : "number" }, clip.anomalous && unusual(), rarity(clip.p_value)),
       h("td.number.wide", {}, clip.score == null ? "–" : write.three(clip.score)),
       h("td.number", {}, clip.evidence == null ? "–" : write.one(clip.evidence)))));
   }

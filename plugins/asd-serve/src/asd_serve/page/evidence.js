@@ -1,7 +1,8 @@
 // Evidence against the threshold: a bar, and words for it.
 
 import { h, say } from "./dom.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
+import { write } from "./write.js";
 
 const BEYOND = 1.25; // the bar ends at so many times the threshold
 

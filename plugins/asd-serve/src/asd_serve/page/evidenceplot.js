@@ -3,7 +3,8 @@
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { colour, h } from "./dom.js";
 import { ticks } from "./format.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
+import { write } from "./write.js";
 
 const SEVERITIES = ["alarm", "warning", "info"];
 const MARK = 7;

@@ -1,6 +1,7 @@
 // Times for people: local, as short as they can be without being ambiguous.
 
-import { locale, texts } from "./texts.js";
+import { texts } from "./texts.js";
+import { locale } from "./write.js";
 
 const format = (options) => new Intl.DateTimeFormat(locale, options);
 const clock = format({ hour: "2-digit", minute: "2-digit" });

@@ -66,7 +66,7 @@ class Connection {
     };
     socket.onmessage = ({ data }) => {
       this.#listen();
-      this.handlers.message(JSON.parse(data));
+      for (const line of data.split("\n")) this.handlers.message(JSON.parse(line));
     };
     socket.onclose = () => {
       if (this.#socket === socket) this.#again();

@@ -1,7 +1,8 @@
 // A level meter: how loud the microphone is now, and lately at most.
 
 import { h } from "./dom.js";
-import { texts, write } from "./texts.js";
+import { texts } from "./texts.js";
+import { write } from "./write.js";
 
 const LOWEST = -72; // dB of full scale
 const HIGH = -1; // from here on it clips

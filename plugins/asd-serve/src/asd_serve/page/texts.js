@@ -1,13 +1,7 @@
-// All texts of the page. To translate it, translate this file: strings, and functions where a text holds a number or a
-// name. Times and numbers are written as `locale` says.
+// All texts of the page. To translate it, translate this file, strings and the functions where a text holds a number or a
+// name, and write the language into index.html: `<html lang="…">`, by which times and numbers are written.
 
-export const locale = "en-GB";
-
-const number = new Intl.NumberFormat(locale);
-const one = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-
-/** "1 clip", "2,000 clips". */
-const count = (n, singular, plural = `${singular}s`) => `${number.format(n)} ${n === 1 ? singular : plural}`;
+import { count, number, one } from "./write.js";
 
 export const texts = {
   name: "asd",
@@ -480,21 +474,4 @@ export const texts = {
       ],
     },
   },
-};
-
-const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const fine = new Intl.NumberFormat(locale, { style: "percent", maximumSignificantDigits: 2 });
-const twoDigits = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
-const three = new Intl.NumberFormat(locale, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
-const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
-
-export const write = {
-  number: (n) => number.format(n),
-  one: (n) => one.format(n),
-  short: (n) => short.format(n),
-  three: (n) => three.format(n), // so that a column of them is even: "1.20"
-  percent: (n) => percent.format(n),
-  share: (n) => fine.format(n), // a small one: "0.25%"
-  p: (n) => twoDigits.format(n),
-  count,
 };

@@ -2,7 +2,7 @@
 
 While anybody looks, the history is asked some times a second whether anything was written. A viewer has a place in it,
 up to which it knows everything, so that one who comes back goes on where it was. Viewers at the same place share an
-answer.
+answer. What is new to a viewer goes out as one message of lines.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("asd")
 _POLL = 0.5
+_SLOWEST = 2.0
+"""Seconds from one look at the history to the next: with few viewers, and with more than there should be."""
+_MESSAGES = 64.0
+"""Messages a second to all viewers together, of which each may let the listener wait; looks are apart by them."""
 _LOOK = 2.0
 """Seconds after which it is looked whether a listener is running, although nothing was written."""
-_WAITING = 100
-"""Messages that wait for a viewer; with more, it is too slow, and is sent away."""
-_SPARE = 50
+_WAITING = 60
+"""Messages, each of all that is new at a time, that wait for a viewer; with more, it is too slow, and is sent away."""
+_SPARE = 20
 """Messages that wait, from which a viewer is spared spectra."""
 _AT_ONCE = 4
 """Verdicts on a machine that are told at a time; of more, the last one and their number: nobody can read them."""
@@ -69,9 +73,11 @@ class Viewer:
     is_new: bool = True
     too_slow: bool = False
 
-    def tell(self, text: str, *, spare: bool = False) -> None:
-        """Let a message wait; `spare`: it may be left out."""
-        if self.too_slow or (spare and self.waiting.qsize() >= _SPARE):
+    def tell(self, lines: Sequence[str], spare: Sequence[str] = ()) -> None:
+        """Let lines wait, `spare` may be left out; as one message: each costs the listener a change of threads."""
+        if self.waiting.qsize() < _SPARE:
+            lines = [*lines, *spare]
+        if self.too_slow or not lines:
             return
         if self.waiting.full():
             self.too_slow = True
@@ -79,7 +85,7 @@ class Viewer:
                 self.waiting.get_nowait()
             self.waiting.put_nowait(None)  # the end
             return
-        self.waiting.put_nowait(text)
+        self.waiting.put_nowait("\n".join(lines))
 
 
 class Hub:
@@ -164,26 +170,28 @@ class Hub:
             except AsdError as error:  # the history is locked, or was taken away: tried again
                 _log.warning("what happens cannot be shown: %s", error)
                 await asyncio.sleep(1.0)
-            await asyncio.sleep(max(0.01, began + _POLL - time.monotonic()))
+            pause = min(_SLOWEST, max(_POLL, len(self._viewers) / _MESSAGES))
+            await asyncio.sleep(max(0.01, began + pause - time.monotonic()))
 
     async def _tell(self) -> None:
         viewers = list(self._viewers)
         loop = asyncio.get_running_loop()
         new = {viewer.machine for viewer in viewers if viewer.is_new and viewer.machine is not None}
         columns = loop.run_in_executor(None, self._columns, new) if self._unwatch is not None else None
+        lines: dict[Viewer, list[str]] = {viewer: [] for viewer in viewers}
         for recipients, messages in await self._readers.ask(self._news.of, viewers, self._plant.is_listening):
             for viewer in recipients:
-                for message in messages:
-                    viewer.tell(message)
+                lines[viewer] += messages
         texts, past = ({}, {}) if columns is None else await columns
         silence = _text({"type": "no_sound", "text": _NO_SOUND}) if self._plant.settings is None else None
         for viewer in viewers:
-            for text in past.get(viewer.machine or "", []) if viewer.is_new else []:
-                viewer.tell(text, spare=True)
-            if viewer.machine in texts:
-                viewer.tell(texts[viewer.machine], spare=True)
-            elif viewer.is_new and viewer.machine is not None and silence is not None:
-                viewer.tell(silence)
+            name = viewer.machine or ""
+            spare = past.get(name, []) if viewer.is_new else []
+            if name in texts:
+                spare = [*spare, texts[name]]
+            elif viewer.is_new and name and silence is not None:
+                lines[viewer].append(silence)
+            viewer.tell(lines[viewer], spare)
             viewer.is_new = False
 
 

@@ -157,13 +157,13 @@ async def one_machine(request: Request, plant: Planted, _: Looking, machine: str
 
 @_machines.websocket("/live")
 async def live(websocket: WebSocket, plant: Planted, _: Looking, since: Moment = None) -> None:
-    """Tell how all machines stand, and what happens to them."""
+    """Tell how all machines stand, and what happens to them: messages of one JSON object or more, each a line."""
     await _tell(websocket, plant, None, since)
 
 
 @_machines.websocket("/machines/{machine:machine}/live")
 async def live_machine(websocket: WebSocket, plant: Planted, _: Looking, machine: str, since: Moment = None) -> None:
-    """Tell verdicts, events, conditions and spectra of a machine; after a reconnect from `since` on."""
+    """Tell verdicts, events, conditions and spectra of a machine, as lines; after a reconnect from `since` on."""
     await asked(plant, known, machine)
     await _tell(websocket, plant, machine, since)
 

@@ -20,7 +20,7 @@ FLOOR, CEILING = -120.0, 0.0
 """dB of full scale of the values 0 and 255."""
 _LOWEST = 40.0
 _WINDOW = 0.064
-_MOST = 20
+_MOST = 40
 """Columns that are computed at a time: sound that is played faster than real time is shown with gaps."""
 _HELD = 32
 """Blocks that wait; older ones are dropped."""
@@ -52,17 +52,18 @@ class LiveSpectrum:
     def hear(self, block: Block) -> None:
         """Keep a copy of a block, mixed; cheap."""
         if len(block.samples):
-            self._blocks.append((block.time, block.sample_rate, block.samples.mean(axis=1, dtype=np.float32)))
+            self._blocks.append((block.time, block.sample_rate, _mixed(block)))
 
     def message(self) -> dict[str, Any] | None:
         """Return the columns that are complete since the last time, as they are sent; None: there are none."""
+        rest, held = [self._rest], len(self._rest)
         while self._blocks:
             time, rate, samples = self._blocks.popleft()
-            held = len(self._rest)
             if rate != self._rate or abs(self._time + held / max(self._rate, 1) - time) > STEP:
-                self._rest, self._time, self._rate = samples, time, rate  # after a gap, the columns begin anew
-            else:
-                self._rest = np.concatenate([self._rest, samples])
+                rest, held, self._time, self._rate = [], 0, time, rate  # after a gap, the columns begin anew
+            rest.append(samples)
+            held += len(samples)
+        self._rest = np.concatenate(rest)
         if not self._rate:
             return None
         hop, window = max(1, round(STEP * self._rate)), _window(self._rate)
@@ -111,8 +112,11 @@ class LastMinute:
         """Keep a copy of a block, mixed; cheap."""
         if not len(block.samples):
             return
-        mixed = np.clip(np.nan_to_num(block.samples.mean(axis=1, dtype=np.float32)), -1, 1)
-        samples = np.asarray(mixed * np.float32(32767), np.int16)
+        mixed = _mixed(block)
+        np.clip(mixed, -1, 1, out=mixed)
+        if np.isnan(mixed.sum()):
+            mixed = np.nan_to_num(mixed)
+        samples = (mixed * np.float32(32767)).astype(np.int16)
         with self._lock:
             kept = self._kept.setdefault(machine, deque())
             if kept and block.time < kept[-1][0]:  # the clock was set back
@@ -144,6 +148,14 @@ class LastMinute:
             expected = time + len(samples) / rate
         found.append(spectrum.message())
         return [each for each in found if each is not None]
+
+
+def _mixed(block: Block) -> Float32:
+    """Return a block's channels as one; a copy."""
+    channels = block.samples.shape[1]
+    if channels == 1:
+        return np.array(block.samples[:, 0], np.float32)
+    return np.asarray(block.samples @ np.full(channels, 1 / channels, np.float32))
 
 
 def _window(rate: int) -> int:

@@ -5,7 +5,8 @@ import { capital, frequencies, together } from "../format.js";
 import { levelsOf, Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { decode, spectrogram } from "./reading.js";
-import { texts, write } from "../texts.js";
+import { texts } from "../texts.js";
+import { write } from "../write.js";
 
 const LOUDER = [0, 12, 24]; // dB
 const BEFORE_PLACE = 0.4; // seconds that are heard before a place, for the ear to compare

@@ -5,7 +5,7 @@ import { capital, moment, span, together, wholly } from "../format.js";
 import { keysOn, shortcuts, turnKeys } from "../keys.js";
 import { shape } from "../shapes.js";
 import { Listening } from "../sound/listen.js";
-import { write } from "../texts.js";
+import { write } from "../write.js";
 import { askNormal } from "./normal.js";
 import { notes } from "./notes.js";
 

@@ -3,7 +3,8 @@
 import { ask, problem } from "../dialog.js";
 import { h, put } from "../dom.js";
 import { moment } from "../format.js";
-import { texts, write } from "../texts.js";
+import { texts } from "../texts.js";
+import { write } from "../write.js";
 
 /**
  * Show what would change, and ask.

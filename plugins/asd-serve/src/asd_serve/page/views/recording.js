@@ -6,7 +6,7 @@ import { span } from "../format.js";
 import { Meter } from "../meter.js";
 import { icon } from "../shapes.js";
 import { levelOf, openMicrophone, pcm } from "../sound/capture.js";
-import { write } from "../texts.js";
+import { write } from "../write.js";
 
 const EVERY = 1000; // ms between two looks at what the server has
 const MESSAGE = 0.25; // seconds of sound in one message

@@ -4,7 +4,7 @@ import { h, put, say } from "../dom.js";
 import { capital, together } from "../format.js";
 import { shape } from "../shapes.js";
 import { Listening } from "../sound/listen.js";
-import { write } from "../texts.js";
+import { write } from "../write.js";
 
 const MOST_DRAWN = 40e6; // bytes of a file that the browser decodes for its picture
 const ROWS = 50; // of the table of clips

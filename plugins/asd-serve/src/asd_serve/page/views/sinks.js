@@ -44,8 +44,10 @@ export class Sinks {
   }
 
   #adder() {
+    const usual = Object.keys(this.words.kinds); // the usual ones first: e-mail; those of strangers' plugins last
+    const place = ({ name }) => (usual.includes(name) ? usual.indexOf(name) : usual.length);
     const choice = h("select", { "aria-label": this.words.kind },
-      this.kinds.map((each) => h("option", { value: each.name }, `${this.words.kinds[each.name] ?? each.name}`)));
+      [...this.kinds].sort((one, other) => place(one) - place(other)).map((each) => h("option", { value: each.name }, `${this.words.kinds[each.name] ?? each.name}`)));
     const add = () => {
       const card = this.#card({ kind: choice.value, name: "" }, true);
       this.cards.push(card);
