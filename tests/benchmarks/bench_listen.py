@@ -45,9 +45,16 @@ def memory() -> float:
 
 
 class Measured(Listener):
-    """A listener that measures the processor time of the thread that judges."""
+    """A listener that measures the processor time of the thread that judges, and keeps the delay of each clip."""
 
     cpu = 0.0
+    keeps_delays = True
+    delays: list[tuple[float, float]]
+
+    def _took(self, now: float, arrived: float) -> None:
+        super()._took(now, arrived)
+        if self.keeps_delays:
+            self.delays.append((now, now - arrived))
 
     def _pass(self) -> None:
         began = time.thread_time()
@@ -58,7 +65,9 @@ class Measured(Listener):
 def listener_to(model: Path, folder: Path, sources: list[dict[str, Any]], hop: float) -> Measured:
     """Return a listener to such sources."""
     settings = settings_from({"model": str(model), "folder": str(folder), "hop": hop, "source": sources})
-    return Measured(settings, lambda path: asd.Model.load(path, cache=False), lambda text, severity: None)
+    listener = Measured(settings, lambda path: asd.Model.load(path, cache=False), lambda text, severity: None)
+    listener.delays = []
+    return listener
 
 
 def in_real_time(model: Path, sounds: Path, machines: int, seconds: float, hop: float) -> None:
@@ -75,8 +84,8 @@ def in_real_time(model: Path, sounds: Path, machines: int, seconds: float, hop: 
         whole, judging = (time.process_time() - whole) / span, (listener.cpu - judging) / span
         clips = listener.clips - clips
         waiting = max(machine.feed.held for machine in listener.machines)
-        first = np.array([each for moment, each in listener._slowest if moment < began])
-        delays = np.array([each for moment, each in listener._slowest if moment >= began])
+        first = np.array([each for moment, each in listener.delays if moment < began])
+        delays = np.array([each for moment, each in listener.delays if moment >= began])
         share = machines / max(clips * hop / span, 1e-9)
         print(
             f"{machines} machines: {clips / span:.1f} clips a second; processor time for a second of all: "
@@ -94,6 +103,7 @@ def for_days(model: Path, sounds: Path, days: float, hop: float) -> None:
     count = round(days * 86400 / (24 * CLIP))
     source = {"kind": "file", "path": str(sounds), "repeat": count, "speed": 0, "name": "m"}
     with listener_to(model, sounds.parent / "listen", [source], hop) as listener:
+        listener.keeps_delays = False
         thread = threading.Thread(target=listener.run)
         thread.start()
         first, after, hour = 0.0, [], 0

@@ -33,7 +33,8 @@ def explainer(settings: Settings, load: Callable[[Path], Any]) -> Explain:
     def explain(machine: str, recording: Path, picture: Path) -> Mapping[str, Any]:
         model = load(models[machine])
         try:
-            found = asd.explain(model, recording)
+            # Said outright, or each alarm's explanation would tell that its recording was cut.
+            found = asd.explain(model, recording, segment=model.calibration.clip_seconds)
         finally:
             model.close()
         if importlib.util.find_spec("asd_pages") and importlib.util.find_spec("matplotlib"):

@@ -12,6 +12,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -98,7 +99,7 @@ class Listener:
         self._stack = ExitStack()
         self._trouble: str | None = None
         self._unsaved: str | None = None
-        self._slowest: list[tuple[float, float]] = []
+        self._slowest: deque[tuple[int, float]] = deque()  # a second, and the longest time of a clip in it
         self._answered: set[int] = set()
         self._watchers: tuple[Callable[[str, Block], None], ...] = ()
 
@@ -305,7 +306,8 @@ class Listener:
         unsound = (self.history.trouble, self.evidence.trouble, self.evidence.lack, self._unsaved)
         for name, text in zip(CONDITIONS, unsound, strict=True):
             self._told(self._own.take(name, text, wall), said=text is not None)
-        self._slowest = [each for each in self._slowest if now - each[0] < 60]
+        while self._slowest and now - self._slowest[0][0] >= 60:
+            self._slowest.popleft()
         self.latency = max((each[1] for each in self._slowest), default=0.0)
 
     def _feedback(self) -> None:
@@ -370,8 +372,14 @@ class Listener:
                     self._warn(str(verdict.error))
                     continue
                 self._judged(machine, clip, verdict)
-                now = time.monotonic()
-                self._slowest.append((now, now - arrived))
+                self._took(time.monotonic(), arrived)
+
+    def _took(self, now: float, arrived: float) -> None:
+        """Take that a clip was judged whose sound arrived then."""
+        if not self._slowest or self._slowest[-1][0] != int(now):
+            self._slowest.append((int(now), 0.0))
+        second, longest = self._slowest.pop()
+        self._slowest.append((second, max(longest, now - arrived)))
 
     def _judged(self, machine: Machine, clip: TimedClip, verdict: Any) -> None:
         machine.verdict = verdict
