@@ -232,7 +232,7 @@ def page(title: str, *content: Content, summary: Content = None, footer: Content
 
         # Compiling it takes longer than all the rest of the page: that is done when the first chart is to be drawn.
         scripts.append(_script(bundle()))
-        charts = f'<script type="text/plain" id="charts">{scripts[1]}</script>\n'
+        charts = f'<script type="text/plain" class="charts">{scripts[1]}</script>\n'
     # Styles cannot be listed by digest: Vega sets some on the elements that it draws.
     policy = (
         f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; style-src 'unsafe-inline'; "

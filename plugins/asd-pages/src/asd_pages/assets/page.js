@@ -80,7 +80,7 @@
     return spec;
   };
 
-  const charts = document.getElementById("charts");
+  const charts = document.querySelector("script.charts");
   const loadCharts = () => {
     if (window.vegaEmbed) return;
     const script = document.createElement("script"); // the page's policy knows its digest
