@@ -74,7 +74,8 @@ def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
         for each in opened.values():
             each.start()
             for core, process in enumerate(each.everywhere(os.getpid).values()):  # a single thread, decoding and all
-                psutil.Process(process).cpu_affinity([core % (os.cpu_count() or 1)])
+                for thread in psutil.Process(process).threads():
+                    os.sched_setaffinity(thread.id, [core % (os.cpu_count() or 1)])
         for turn in range(-1, rounds):
             for name, work in works.items():
                 for engine in engines if turn % 2 else reversed(engines):
