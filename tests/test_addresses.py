@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import fsspec
 import pytest
 from fsspec.registry import _registry
 
+from asd.cli.flags import LocalPath
 from asd.errors import ConfigError, DataError, RemoteError
 from asd.files import known, spool
 from asd.files.address import Address, is_url, manifest_path, mask_in, masked, shared_folder
@@ -372,3 +375,42 @@ def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RemoteError, match=r"reading addresses needs fsspec: pip install 'asd-framework\[remote\]'"):
         as_path("s3://bucket/x.wav").read_bytes()
+
+
+def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Command]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, context)
+
+
+def test_no_command_takes_an_address_for_the_name_of_a_folder() -> None:
+    """`click.Path` would: ``-o s3://bucket/x`` would make a folder ``s3:`` here."""
+    from asd.cli.main import cli
+
+    parameters = [
+        (command.name, each)
+        for command in [cli, *commands_of(cli, click.Context(cli))]
+        for each in command.params
+        if not isinstance(each, click.Option) or not each.is_flag
+    ]
+    assert not [(name, each.name) for name, each in parameters if isinstance(each.type, click.Path)]
+    local = [each for _, each in parameters if isinstance(each.type, LocalPath)]
+    assert len(local) > 10
+    for each in local:
+        with pytest.raises(ConfigError, match=r"^s3://.*@plant/x: .* must be on this computer.*; name a local path$"):
+            each.type.convert("s3://me:secret@plant/x", each, None)
+
+
+@pytest.mark.parametrize(
+    "words", [("new-plugin", "mine", "-o"), ("history",), ("weights", "import", "name"), ("export", "m.asd", "--onnx")]
+)
+def test_an_address_where_a_path_here_is_needed_is_one_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    found = subprocess.run(
+        [os.environ["ASD_COMMAND"], *words, "s3://plant/x"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert found.stderr == "asd: error: s3://plant/x: it must be on this computer; name a local path\n"
+    assert not [*tmp_path.iterdir()]

@@ -207,8 +207,8 @@ def _fails(*_: Any, **__: Any) -> None:
 
 def test_a_monitor_is_a_file_here(model: str, run: Run) -> None:
     text = (
-        "s3://plant/state: a monitor is a file on this computer (it is locked while it is used, and replaced after "
-        "every clip); name a local file"
+        "s3://plant/state: a monitor must be on this computer (it is locked while it is used, and replaced after "
+        "every clip); name a local path"
     )
     assert error_of(run("score", model, "s3://plant/test", "--monitor", "s3://plant/state")) == text
     assert error_of(run("monitor", "s3://plant/state", "show")) == text

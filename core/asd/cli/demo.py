@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asd.cli.evaluate import print_evaluation
-from asd.cli.flags import cache_option, verbose_option
+from asd.cli.flags import LocalPath, cache_option, verbose_option
 from asd.cli.options import runtime_from, runtime_options
 from asd.cli.output import emphasised, print_table, reporting, say
 from asd.detection.calibration import describe_decision
@@ -19,7 +19,7 @@ _FALSE_ALARMS_PER_HOUR = 72.0
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="The sample folder, if it is elsewhere.")
+@click.option("--data", type=LocalPath(), help="The sample folder, if it is elsewhere.")
 @runtime_options
 @cache_option
 @verbose_option

@@ -33,19 +33,19 @@ MONITOR_IS_HERE = "it is locked while it is used, and replaced after every clip"
 
 
 class LocalPath(_ParamType):
-    """A file on this computer.
+    """A file or folder on this computer; an address would become a folder of that name.
 
     Parameters
     ----------
     what : str
-        What it holds.
+        What it is.
     reason : str
         Why it can lie nowhere else.
     """
 
     name = "path"
 
-    def __init__(self, what: str, reason: str = "") -> None:
+    def __init__(self, what: str = "it", reason: str = "") -> None:
         self.what = what
         self.reason = f" ({reason})" if reason else ""
 
@@ -58,9 +58,7 @@ class LocalPath(_ParamType):
             If it is an address.
         """
         if is_url(value):
-            raise ConfigError(
-                f"{masked(value)}: {self.what} is a file on this computer{self.reason}; name a local file"
-            )
+            raise ConfigError(f"{masked(value)}: {self.what} must be on this computer{self.reason}; name a local path")
         return Path(value)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from asd.cli.blame import blame
+from asd.cli.flags import LocalPath
 from asd.contract.installed import registry, use_plugin_file
 from asd.errors import AsdError, RenamedWarning
 from asd_registry.discovery import import_target
@@ -144,7 +145,7 @@ def _use_plugin_files(_: click.Context, __: click.Parameter, files: tuple[Path, 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--plugin-file",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     metavar="FILE.py",
     multiple=True,
     is_eager=True,  # --help lists its commands, too

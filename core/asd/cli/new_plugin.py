@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asd.cli.flags import json_option, verbose_option
+from asd.cli.flags import LocalPath, json_option, verbose_option
 from asd.cli.output import print_json
 from asd.scaffold import OFFERS, Offer, write_plugin
 
@@ -14,9 +14,7 @@ from asd.scaffold import OFFERS, Offer, write_plugin
 @click.command("new-plugin")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(OFFERS), required=True, help="What the plugin offers.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path(), show_default="here", help="Where to put it."
-)
+@click.option("-o", "--output", type=LocalPath(), default=Path(), show_default="here", help="Where to put it.")
 @json_option
 @verbose_option
 def new_plugin(name: str, kind: Offer, output: Path, as_json: bool, verbose: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from asd.cli.dotted import given_parameters
-from asd.cli.flags import offline_option
+from asd.cli.flags import LocalPath, offline_option
 from asd.contract.create import load_class
 from asd.contract.installed import registry
 from asd.contract.interfaces import Runtime
@@ -57,9 +57,7 @@ def _with_pipeline_options(only: Collection[str] | None, command: F) -> F:
                 f"--{name}", parameter.name, metavar=takes, help=spoken(parameter.description) + default
             )
         command = option(command)
-    return click.option(
-        "--config", "config_file", type=click.Path(path_type=Path), help="TOML file with the same names."
-    )(command)
+    return click.option("--config", "config_file", type=LocalPath(), help="TOML file with the same names.")(command)
 
 
 def config_from(ctx: click.Context, config_file: Path | None, options: dict[str, Any]) -> Config:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asd.cli.flags import json_option, verbose_option
+from asd.cli.flags import LocalPath, json_option, verbose_option
 from asd.cli.output import emphasised, print_json, print_table, reporting
 from asd.errors import WeightError
 from asd.files.fetch import MEGABYTE
@@ -55,7 +55,7 @@ def fetch(names: tuple[str, ...], as_json: bool, verbose: bool) -> None:
 
 @weights.command("import")
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option("--sha256", metavar="HEX", help="For a file that no component lists: its hash, 8 or more digits.")
 @json_option
 @verbose_option

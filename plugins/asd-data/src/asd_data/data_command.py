@@ -11,6 +11,7 @@ import click
 
 from asd.command import (
     DottedCommand,
+    LocalPath,
     create,
     given_parameters,
     json_option,
@@ -26,7 +27,7 @@ from asd.plugin import Dataset, RemoteFile, is_offline
 from asd_data import fetch as fetching
 from asd_data.checks import LABELS, Part, absent_from, parts_of, problems_of
 
-_PATH = click.Path(path_type=Path)
+_PATH = LocalPath()
 
 
 class DatasetCommand(DottedCommand):

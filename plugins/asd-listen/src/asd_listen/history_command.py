@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from asd.command import emphasised, json_option, print_json, print_table, reporting, verbose_option
+from asd.command import LocalPath, emphasised, json_option, print_json, print_table, reporting, verbose_option
 from asd.errors import ConfigError
 from asd_listen.pages import said_of
 from asd_listen.reader import TABLES, Reader
@@ -44,7 +44,7 @@ def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group()
-@click.argument("history", type=click.Path(path_type=Path), metavar="HISTORY")
+@click.argument("history", type=LocalPath(), metavar="HISTORY")
 @click.pass_context
 def history(ctx: click.Context, history: Path) -> None:
     """Show, export and back up what a listener kept; acknowledge and note alarms, say what was normal.
@@ -91,7 +91,7 @@ def show(
 
 @history.command()
 @_chosen
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A new file: .csv or .parquet.")
+@click.option("-o", "--output", type=LocalPath(), required=True, help="A new file: .csv or .parquet.")
 @verbose_option
 @click.pass_obj
 def export(
@@ -216,7 +216,7 @@ def undo(path: Path, machine: str, verbose: bool) -> None:
 
 
 @history.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @verbose_option
 @click.pass_obj
 def backup(path: Path, file: Path, verbose: bool) -> None:
@@ -237,7 +237,7 @@ def backup(path: Path, file: Path, verbose: bool) -> None:
 
 
 @history.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option("--force", is_flag=True, help="Put what is there aside, into a folder 'before-restore-TIME'.")
 @verbose_option
 @click.pass_obj

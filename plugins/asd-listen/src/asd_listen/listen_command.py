@@ -14,6 +14,7 @@ import click
 
 from asd.command import (
     DottedCommand,
+    LocalPath,
     given_parameters,
     reporting,
     runtime_from,
@@ -49,7 +50,7 @@ class _Listen(DottedCommand):
 @click.option("--false-alarms", metavar="RATE", help="False alarms allowed, such as 1/month.  [default: 1/month]")
 @click.option("--hop", type=float, metavar="SECONDS", help=f"From one clip to the next.  [default: {DEFAULT_HOP:g}]")
 @click.option("--record-healthy", metavar="DURATION", help="Record clips to fit a model on, such as 30min, and end.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where these clips go.")
+@click.option("-o", "--output", type=LocalPath(), metavar="FOLDER", help="Where these clips go.")
 @click.option(
     "--clip",
     "clip_seconds",

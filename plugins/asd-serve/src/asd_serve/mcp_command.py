@@ -7,21 +7,21 @@ from pathlib import Path
 
 import click
 
-from asd.command import offline_option, reporting, verbose_option
+from asd.command import LocalPath, offline_option, reporting, verbose_option
 from asd.errors import ConfigError
 
 
 @click.command()
-@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@click.argument("models", nargs=-1, type=LocalPath(), metavar="[MODEL]...")
 @click.option(
     "--history",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     metavar="FOLDER",
     help="History of a listener, whose machines and alarms are told of; the listener may be running.",
 )
 @click.option(
     "--sound",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     metavar="FOLDER",
     help="Folder whose recordings may be judged by the models; no other file is opened.",
 )

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from asd.command import (
+    LocalPath,
     json_option,
     print_json,
     print_table,
@@ -32,7 +33,7 @@ _OPEN = (
     "asd: warning: {} can be reached by others, and without TLS they can read keys and sound on the way; give "
     "--certificate, or put a proxy with TLS before 127.0.0.1"
 )
-_PATH = click.Path(path_type=Path)
+_PATH = LocalPath()
 
 
 class _Serve(click.Group):

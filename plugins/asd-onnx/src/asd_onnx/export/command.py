@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from asd.command import json_option, print_json, reporting, trust_option, verbose_option
+from asd.command import LocalPath, json_option, print_json, reporting, trust_option, verbose_option
 from asd.errors import AsdError, ConfigError
 
 _FILES = ("model.onnx", "judge.py")
 
 
 @click.command()
-@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
-@click.option("--onnx", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to write.")
+@click.argument("model_file", type=LocalPath(), metavar="MODEL")
+@click.option("--onnx", "folder", type=LocalPath(), required=True, metavar="DIR", help="Where to write.")
 @click.option("--force", is_flag=True, help="Overwrite what an earlier export wrote there.")
 @json_option
 @trust_option
