@@ -43,15 +43,18 @@ def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group()
+@click.group(invoke_without_command=True, no_args_is_help=True)
 @click.argument("history", type=LocalPath(), metavar="HISTORY")
 @click.pass_context
 def history(ctx: click.Context, history: Path) -> None:
     """Show, export and back up what a listener kept; acknowledge and note alarms, say what was normal.
 
-    HISTORY is the file, or the folder, that 'asd listen' keeps; it may be running.
+    HISTORY is the file, or the folder, that 'asd listen' keeps; it may be running. Without a command, the last events
+    are shown.
     """
     ctx.obj = history
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
 
 
 @history.command()
