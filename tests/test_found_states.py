@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_the_models_are_read(tm
     )
     (tmp_path / "matplotlib.py").write_text("raise ImportError('broken')")
     where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    asked = [ASD, "diff", *models, "--picture", tmp_path / "d.png"]
+    asked = [sys.executable, "-m", "asd", "diff", *models, "--picture", tmp_path / "d.png"]
     refused = subprocess.run(asked, capture_output=True, text=True, check=False, env=where)
     assert (refused.returncode, refused.stderr) == (
         2, f"asd: error: --picture {tmp_path / 'd.png'}: drawing needs matplotlib: pip install matplotlib\n"
