@@ -17,7 +17,7 @@ from asd.detection.output import MODEL
 from asd.detection.remote_output import RemoteOutput
 from asd.errors import ModelFileError
 from asd.files.remote import RemotePath
-from asd.files.writing import check_target, make_folder, try_to_write
+from asd.files.writing import check_folder
 
 
 class ModelsElsewhere(ModelFolder):
@@ -86,11 +86,7 @@ def models_at(path: Path, by: str, *, force: bool) -> ModelsElsewhere:
     """
     assert isinstance(path, RemotePath)
     try:
-        check_target(path / INDEX, overwrite=True)
-        if path.is_file():
-            raise ModelFileError(f"{path}: is a file; models of several machines are written into a folder: name one")
-        make_folder(path)
-        try_to_write(path / INDEX)
+        check_folder(path, INDEX, "models of several machines")
         index = index_for(path, by, force=force)
         if not index.machines:
             check_is_empty(path, (name for name in _names(path) if name != INDEX))

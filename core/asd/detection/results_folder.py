@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asd.errors import DataError
 from asd.files.remote import RemotePath
-from asd.files.writing import check_target, make_folder, put, try_to_write
+from asd.files.writing import check_folder, put
 
 _NAME = "results"
 
@@ -40,11 +40,7 @@ def results_folder(path: Path) -> Iterator[Path]:
         yield path
         return
     try:
-        check_target(path / _NAME, overwrite=True)
-        if path.is_file():
-            raise DataError(f"{path}: is a file; results are written into a folder: name one")
-        make_folder(path)
-        try_to_write(path / _NAME)
+        check_folder(path, _NAME, "results")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     here = Path(tempfile.mkdtemp(prefix="asd-results-"))

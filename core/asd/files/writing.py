@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from contextlib import suppress
@@ -74,12 +75,31 @@ def try_to_write(path: RemotePath) -> None:
             fs.rm_file(place)
 
 
-def make_folder(path: RemotePath) -> None:
-    """Make a folder where there are such; stores have none, and what refuses says so when it is written to."""
-    with suppress(Exception):
+def check_folder(path: RemotePath, name: str, what: str) -> None:
+    """Find out, before the work, whether files can be written into a folder; it is made where there are such.
+
+    Parameters
+    ----------
+    path : RemotePath
+        The folder.
+    name : str
+        Of a file in it, which it is tried beside.
+    what : str
+        What is written into it, for the user.
+
+    Raises
+    ------
+    OSError
+        If it refuses, or is a file; `strerror` says why.
+    """
+    check_target(path / name, overwrite=True)
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, f"is a file; {what} are written into a folder: name one")
+    with suppress(Exception):  # stores have no folders, and what refuses says so when it is written to
         fs, place = filesystem_of(path.address)
         if path.address.scheme not in _AT_ONCE:
             fs.makedirs(place, exist_ok=True)
+    try_to_write(path / name)
 
 
 def beside(path: RemotePath) -> Address:
