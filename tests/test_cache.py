@@ -33,6 +33,7 @@ from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, embed_all
 from asd.errors import CacheError, ConfigError
 from asd.files import database, digest, known
 from asd.records import Clip
+from waiting import PATIENCE
 
 CONFIG = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
 CANNOT = "the embedding cache cannot be used"
@@ -693,7 +694,7 @@ def test_two_processes_fill_one_cache_at_once(clips: list[Clip], cache: Embeddin
     )
     command = [sys.executable, "-c", script, str(cache.path), *(str(clip.path) for clip in clips)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60) for process in running] == [("4\n", "")] * 3
+    assert [process.communicate(timeout=PATIENCE) for process in running] == [("4\n", "")] * 3
     assert cache.usage()[0].clips == 4
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 _running = 0
 
@@ -40,6 +41,19 @@ def note_and_wait(folder: str, name: str, seconds: float) -> str:
     (Path(folder) / f"{name}-{os.getpid()}").touch()
     time.sleep(seconds)
     return name
+
+
+def note_and_hold(folder: str, name: str) -> str:
+    """Leave a file when it begins, and end when there is a file ``go``."""
+    (Path(folder) / f"{name}-{os.getpid()}").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.02)
+    return name
+
+
+def some_wait(dask_scheduler: Any) -> bool:
+    """Return whether the scheduler still has pieces that are not done."""
+    return any(task.state not in ("memory", "erred") for task in dask_scheduler.tasks.values())
 
 
 def fail(text: str) -> None:

@@ -123,13 +123,13 @@ def test_a_running_listener_heeds_it_within_seconds(plant: Path, server: Callabl
     done = answered(client.post(f"/api/events/{event}/judgement", json={"judgement": "normal"}))
     assert done["running"]
     assert done["text"].endswith("this can be undone.")
-    until(lambda: any(answer for _, _, answer in feedback(plant)), 5)
+    until(lambda: any(answer for _, _, answer in feedback(plant)))
     shown = answered(client.get(f"/api/events/{event}"))
     assert shown["judgements"][0]["answer"].endswith("taken for healthy; watching")
     path = f"/api/events/{event}/acknowledge"
     for say, told in ((client.post, "acknowledged"), (client.delete, "taken back")):
         answered(say(path))
-        until(lambda told=told: feedback(plant)[-1][2] == told, 5)
+        until(lambda told=told: feedback(plant)[-1][2] == told)
         seen = answered(client.get(f"/api/events/{event}"))["acknowledged"]
         assert (seen is not None) == (told == "acknowledged")
 
