@@ -24,6 +24,7 @@ from asd.errors import CacheError
 from asd.files import database
 from asd.records import Clip
 from caching import CONFIG, computed, four_recordings, values
+from waiting import PATIENCE
 
 CANNOT = "the embedding cache cannot be used"
 GOING_ON = (
@@ -311,7 +312,7 @@ def test_two_processes_fill_one_cache_at_once(clips: list[Clip], cache: Embeddin
     )
     command = [sys.executable, "-c", script, str(cache.path), *(str(clip.path) for clip in clips)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=120) for process in running] == [("4\n", "")] * 3
+    assert [process.communicate(timeout=PATIENCE) for process in running] == [("4\n", "")] * 3
     assert cache.usage()[0].clips == 4
 
 
