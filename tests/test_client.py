@@ -422,6 +422,17 @@ def test_what_people_say_is_not_said_twice(server: Server) -> None:
             client.event(name)
 
 
+def test_a_machine_s_name_is_no_step_of_the_path(server: Server) -> None:
+    client = Client(server.url)
+    server.answer = lambda *_: said({})
+    for name in ("..", "a/../b", "base64=x", "/", "%2F", "  "):
+        client.machine(name)
+    sent = [each[1].removeprefix("/api/machines/") for each in server.asked[-6:]]
+    assert sent == ["base64%3DLi4", "base64%3DYS8uLi9i", "base64%3DYmFzZTY0PXg", "%2F", "%252F", "%20%20"]
+    with pytest.raises(ConfigError, match=r"the name of the machine is empty; Client.machines\(\) lists them"):
+        client.series("")
+
+
 def test_events_are_asked_for_page_by_page(server: Server) -> None:
     pages = {None: (["a", "b"], "b"), "b": (["c"], None)}
 

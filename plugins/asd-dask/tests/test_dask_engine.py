@@ -94,6 +94,21 @@ def test_a_shared_value_is_fetched_once_by_each_process(engine: DaskEngine) -> N
     assert len(engine._shared) == 1  # the former is forgotten
 
 
+def test_the_scheduler_keeps_little_and_nothing_of_a_client_that_is_gone(cluster: Cluster, engine: DaskEngine) -> None:
+    assert engine._client is not None
+    _, before = engine._client.run_on_scheduler(dask_pieces.kept_by)
+    gone = DaskEngine(scheduler=cluster.address)
+    gone.start()
+    handle = gone.scatter([1])
+    assert results_of(gone, [gone.submit(dask_pieces.first_of, handle) for _ in range(20)]) == [1] * 20
+    marks, values = engine._client.run_on_scheduler(dask_pieces.kept_by)
+    assert marks <= 2  # the last of each worker, whose end the next one tells
+    assert values == before + 1
+    assert gone._client is not None
+    gone._client.close()  # as when its process dies: the engine says no farewell
+    until(lambda: engine._client.run_on_scheduler(dask_pieces.kept_by)[1] == before)
+
+
 def test_relative_paths_mean_the_same_in_workers(
     engine: DaskEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

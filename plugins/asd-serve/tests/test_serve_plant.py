@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -87,36 +89,57 @@ def test_a_machine_whose_name_is_odd(shown: Shown, plant_history: Path, name: st
         assert "no machine 'hall' was" in get(client, "/api/machines/hall/update", 404)["error"]
 
 
-ODD = ["a%2fb \"q\" 's' \\", "two\r\nlines\t\x1b[31m ü\u202e", "<img src=x onerror=alert(1)>?#;/..//series"]
+ODD = [
+    ("a%2fb \"q\" 's' \\", "two\r\nlines\t\x1b[31m ü\u202e", "<img src=x onerror=alert(1)>?#;/..//series"),
+    (".", "..", "../../../etc/passwd"),  # clients and proxies take steps of a path out, encoded ones too
+    ("/", "%2F", "   "),
+    ("base64=Li4", "\U0001f642Säge 漢字" * 20, "..\\..\\live"),
+    ("%2e%2e", "base64=", "live"),
+]
+
+
+def renamed(history: Path, names: tuple[str, ...]) -> None:
+    """Give the machines of a history other names."""
+    database = sqlite3.connect(history / "history.sqlite")
+    former = [row[0] for row in database.execute("SELECT name FROM machines ORDER BY id")]
+    for old, name in zip(former, names, strict=True):
+        database.execute("UPDATE machines SET name = ? WHERE name = ?", (name, old))
+        database.execute("UPDATE events SET machine = ? WHERE machine = ?", (name, old))
+    database.commit()
+    database.close()
 
 
 def test_odd_names_from_the_history_to_the_client_through_a_real_server(server: Any, plant_history: Path) -> None:
-    history = sqlite3.connect(plant_history / "history.sqlite")
-    for former, name in zip(("fan", "mill", "pump 1"), ODD, strict=True):
-        history.execute("UPDATE machines SET name = ? WHERE name = ?", (name, former))
-        history.execute("UPDATE events SET machine = ? WHERE machine = ?", (name, former))
-    history.commit()
-    history.close()
     running = server(history=plant_history, root_path="/hall")
     with asd.client.Client(running.url, running.key("feedback")) as client, running.client() as user:
-        assert {each["name"] for each in client.machines()} == set(ODD)
-        for name in ODD:
-            assert client.machine(name)["name"] == name
-            assert client.series(name, since=0)["points"]
-            assert {each["machine"] for each in client.events(machine=name)} == {name}
-            (event,) = list(client.events(machine=name))[:1]
-            assert client.note(event["id"], name)
-            assert client.event(event["id"])["notes"][-1]["text"] == name
-            place = f"/api/machines/{quote(name, safe='')}"
-            for what in ("levels", "clips"):
-                assert get(user, f"{place}/{what}", since=0)[what]
-            assert f"no machine {name + '!'!r} was" in get(user, f"{place}%21", 404)["error"]
-            with connect(
-                f"{running.url.replace('http', 'ws', 1)}{place}/live",
-                additional_headers={"Authorization": f"Bearer {running.key()}"},
-            ) as live:
-                first = json.loads(str(live.recv(20)).split("\n")[0])
-                assert (first["type"], first["name"]) == ("machine", name)
+        for names in ODD:
+            renamed(plant_history, names)
+            assert {each["name"] for each in client.machines()} == set(names)
+            check_odd_names(running, client, user, names)
+
+
+def check_odd_names(running: Any, client: Any, user: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        assert client.machine(name)["name"] == name
+        assert client.series(name, since=0)["points"]
+        assert {each["machine"] for each in client.events(machine=name)} == {name}
+        (event,) = list(client.events(machine=name))[:1]
+        assert client.note(event["id"], f"[{name}]")
+        assert client.event(event["id"])["notes"][-1]["text"] == f"[{name}]"
+        plain = f"/api/machines/{quote(name, safe='')}"
+        if re.search(r"(^|/)[.]{1,2}($|/)|^base64=L", name) is None:
+            assert get(user, plain)["name"] == name
+            wrong = " ".join(f"no machine {(name + '!')[:80]!r} was".split())
+            assert wrong in get(user, f"{plain}%21", 404)["error"]
+        place = f"/api/machines/base64={base64.urlsafe_b64encode(name.encode()).decode().rstrip('=')}"
+        for what in ("levels", "clips"):
+            assert get(user, f"{place}/{what}", since=0)[what]
+        with connect(
+            f"{running.url.replace('http', 'ws', 1)}{place}/live",
+            additional_headers={"Authorization": f"Bearer {running.key()}"},
+        ) as live:
+            first = json.loads(str(live.recv(20)).split("\n")[0])
+            assert (first["type"], first["name"]) == ("machine", name)
 
 
 def test_without_a_history_the_paths_say_how_to_get_one(shown: Shown) -> None:

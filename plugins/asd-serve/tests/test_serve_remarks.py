@@ -115,7 +115,7 @@ def test_what_normal_would_change_is_shown_before_it_is_said(plant: Path, teller
 
 
 def test_a_running_listener_heeds_it_within_seconds(plant: Path, server: Callable[..., Any]) -> None:
-    from teaching_plant import until
+    from waiting import until
 
     running = server(listen=plant / "plant.toml")
     client = running.client("feedback")
