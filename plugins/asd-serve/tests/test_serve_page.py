@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,47 @@ def _live_and_kept(page: Any) -> list[tuple[str, str]]:
     page.reload()
     after = rows()
     return [(before[moment], after[moment]) for moment in before.keys() & after.keys()]
+
+
+@pytest.mark.parametrize("view", ["events", "machines/pump%201"])
+def test_what_happens_while_a_page_is_loading_is_told_when_it_is_connected(
+    look: Callable[..., looking.Look], view: str
+) -> None:
+    opened = look()
+    sockets: list[str] = []
+    opened.page.on("websocket", lambda socket: sockets.append(socket.url))
+    opened.go(view)
+    looking.wait(opened.page, lambda: any("since=" in each for each in sockets))
+    since = float(re.findall(r"since=([\d.]+)", " ".join(sockets))[-1])
+    assert 0 < time.time() - since - 60 + 1 < PATIENCE  # a minute again: clips and events are written after their time
+
+
+def test_an_event_that_is_told_while_the_list_is_fetched_stays(look: Callable[..., looking.Look]) -> None:
+    found = look().page.evaluate(
+        """async () => {
+            const base = document.querySelector('script[type=module]').src;
+            const { eventList } = await import(new URL('eventlist.js', base));
+            const fetched = window.fetch;
+            let answer;
+            window.fetch = () => new Promise(resolve => { answer = resolve; });
+            const rest = { kind: 'condition', severity: 'warning', machine: 'fan' };
+            const event = (id, time) => ({ id, time, text: id, ...rest });
+            const list = eventList({}, { toast: error => { throw error; } });
+            list.element.style.height = '600px';
+            document.body.append(list.element);
+            const loaded = list.load();
+            list.add(event('told', 2000));
+            answer(new Response(JSON.stringify({ events: [event('listed', 1000)], next: null })));
+            await loaded;
+            window.fetch = fetched;
+            await new Promise(resolve => setTimeout(resolve, 500));
+            const texts = [...list.element.querySelectorAll('li')].map(each => each.innerText);
+            list.end();
+            list.element.remove();
+            return texts;
+        }"""
+    )
+    assert [re.search("told|listed", text.lower())[0] for text in found] == ["told", "listed"]  # type: ignore[index]
 
 
 def test_a_name_that_is_markup_is_a_name(look: Callable[..., looking.Look]) -> None:

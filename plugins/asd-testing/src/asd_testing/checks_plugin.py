@@ -31,7 +31,7 @@ HEAVY = frozenset(
 )
 _UNKNOWN_LICENCES = {"unknown", "none", "todo", "tbd", "?", "-"}
 _TIMEOUT = 60
-_TRIES = 3
+_TRIES = 2
 """Further imports that are tried where one takes long: the computer may be busy elsewhere."""
 
 

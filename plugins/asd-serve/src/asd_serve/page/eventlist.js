@@ -51,7 +51,7 @@ export function eventList(filter, { named = false, toast }) {
       const known = new Set(events.map((each) => each.id));
       events.push(...found.events.filter((each) => !known.has(each.id)));
       next = found.next;
-      told.forEach(insert);
+      told.forEach(put);
     } catch (error) {
       if (signal.aborted) return;
       next = null;
@@ -64,12 +64,12 @@ export function eventList(filter, { named = false, toast }) {
 
   function add(event) {
     if (wanted) told.push(event); // the answer that is on its way may not have it
-    insert(event);
+    put(event);
     forget();
     soon();
   }
 
-  function insert(event) {
+  function put(event) {
     const at = events.findIndex((each) => each.id === event.id);
     if (at >= 0) events[at] = { ...events[at], ...event };
     else {
