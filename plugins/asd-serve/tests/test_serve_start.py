@@ -13,6 +13,7 @@ from typing import Any
 
 import looking
 import pytest
+import teaching_plant
 
 MANUAL = looking.ROOT / "docs" / "how-to" / "serve.md"
 SOON = 60.0
@@ -26,12 +27,17 @@ def typed(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_commands_lead_to_a_live_curve(chromium: Any, tmp_path: Path, record_property: Any) -> None:
-    """`ASD_MEASURE=1` holds it to the goal as well; a computer that is busy elsewhere need not reach it."""
+def test_two_commands_lead_to_a_live_curve(
+    chromium: Any, plant_folder: Path, tmp_path: Path, record_property: Any
+) -> None:
+    """`ASD_MEASURE=1` types the first command too, and holds both to the goal, on a computer without other load."""
     first, second = re.findall(r"^\$ ((?:python \S*demo_plant|asd serve --listen demo/).*)$", MANUAL.read_text(), re.M)
     (tmp_path / "examples").symlink_to(looking.ROOT / "examples")
     began = time.monotonic()
-    subprocess.run(typed(first), check=True, cwd=tmp_path, timeout=900)
+    if "ASD_MEASURE" in os.environ:
+        subprocess.run(typed(first), check=True, cwd=tmp_path)
+    else:
+        teaching_plant.copied(plant_folder, tmp_path / "demo")  # what the command makes, in ten seconds
     made = time.monotonic() - began
     server = looking.Server.begin([*typed(second), "--port", "0"], {}, tmp_path)
     try:
