@@ -29,6 +29,7 @@ import asd.client
 from asd.errors import AsdError
 from asd_listen import HistoryError, Listener, Reader, explainer, is_listening, read_settings, settings_from
 from asd_serve.plant.plant import Plant
+from waiting import PATIENCE, until
 
 Shown = Callable[..., Any]
 
@@ -38,15 +39,6 @@ def get(client: Any, path: str, code: int = 200, **query: Any) -> Any:
     answer = client.get(path, params=query)
     assert answer.status_code == code, answer.text
     return answer.json()
-
-
-def until(holds: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until something holds, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
-    return found
 
 
 def last_time(history: Path) -> float:
@@ -386,9 +378,9 @@ def test_sigterm_saves_what_was_listened_to(plant_settings: Path, plant_history:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
     )  # fmt: skip
     before = last_time(plant_history)
-    until(lambda: last_time(plant_history) > before + 60, 60)
+    until(lambda: last_time(plant_history) > before + 60)
     server.terminate()
-    out, err = server.communicate(timeout=40)
+    out, err = server.communicate(timeout=PATIENCE)
     assert server.returncode == 0, out + err
     assert "Traceback" not in err
     with Reader(plant_history) as reader:
@@ -403,7 +395,7 @@ def test_two_listeners_on_one_history_are_one_clear_line(plant_settings: Path, t
     plant.open()
     try:
         words = [os.environ["ASD_COMMAND"], "serve", "--listen", str(plant_settings), "--port", "0", "--folder", "own"]
-        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE, check=False)
     finally:
         plant.close()
     assert done.returncode == 2, done.stdout + done.stderr

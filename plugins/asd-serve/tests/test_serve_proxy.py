@@ -23,6 +23,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asd_serve.limits import Limits
+from waiting import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "serve"
 NAME = "hall.example.org"
@@ -74,7 +75,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
     yield start
     for each in running:
         each.terminate()
-        each.wait(10)
+        each.wait(PATIENCE)
 
 
 def certificate(folder: Path) -> None:

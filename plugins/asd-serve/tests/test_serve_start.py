@@ -15,6 +15,8 @@ import looking
 import pytest
 import teaching_plant
 
+from waiting import until
+
 MANUAL = looking.ROOT / "docs" / "how-to" / "serve.md"
 SOON = 60.0
 
@@ -41,18 +43,18 @@ def test_two_commands_lead_to_a_live_curve(
     made = time.monotonic() - began
     server = looking.Server.begin([*typed(second), "--port", "0"], {}, tmp_path)
     try:
-        looking.until(lambda: "#key=" in "".join(server.said), 600)
+        until(lambda: "#key=" in "".join(server.said), lambda: "".join(server.said))
         link = re.search(r"http\S+#key=\S+", "".join(server.said))
         assert link is not None
         page = chromium.new_context().new_page()
         page.set_default_timeout(600_000)
         page.goto(link[0])
         page.get_by_role("link", name="fan", exact=True).click()
-        looking.wait(page, lambda: "evidence" in page.locator(".reading").inner_text(), 600)
-        looking.wait(page, lambda: looking.colours(page, ".curve canvas") > 4, 600)
+        looking.wait(page, lambda: "evidence" in page.locator(".reading").inner_text())
+        looking.wait(page, lambda: looking.colours(page, ".curve canvas") > 4)
         newest = page.locator("tbody td").first
         before = newest.inner_text()
-        looking.wait(page, lambda: newest.inner_text() != before, 600)
+        looking.wait(page, lambda: newest.inner_text() != before)
         seconds = time.monotonic() - began
         page.context.close()
     finally:
