@@ -163,12 +163,12 @@ class Cutters:
             self._unable.add(text)
             reason = "it ended" if answer is None else f"{answer[0]['error']}: {answer[0].get('text')}"
             _log.info("clips of a model are not cut by processes of their own: %s", reason)
-        with self._lock:
-            self._preparing = self._in_preparation = None
-        self._give_back(process, is_well=answer is not None)
+        self._give_back(process, is_well=answer is not None, is_new=True)
 
-    def _give_back(self, process: _Process, *, is_well: bool) -> None:
+    def _give_back(self, process: _Process, *, is_well: bool, is_new: bool = False) -> None:
         with self._lock:
+            if is_new:
+                self._preparing = self._in_preparation = None
             if is_well and not self._is_closed:
                 self._idle.append(process)
                 return

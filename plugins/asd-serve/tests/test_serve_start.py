@@ -15,7 +15,7 @@ import looking
 import pytest
 import teaching_plant
 
-from waiting import until
+from waiting import PATIENCE, until
 
 MANUAL = looking.ROOT / "docs" / "how-to" / "serve.md"
 SOON = 60.0
@@ -47,7 +47,7 @@ def test_two_commands_lead_to_a_live_curve(
         link = re.search(r"http\S+#key=\S+", "".join(server.said))
         assert link is not None
         page = chromium.new_context().new_page()
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(link[0])
         page.get_by_role("link", name="fan", exact=True).click()
         looking.wait(page, lambda: "evidence" in page.locator(".reading").inner_text())
