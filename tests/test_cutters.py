@@ -125,3 +125,18 @@ def test_the_end_waits_for_no_process_that_is_not_ready(model: Model, recordings
     several.close()
     assert several.ready == 0
     assert several.cut(model, asd.Clip(recordings[0])) is None
+
+
+def test_a_process_that_cannot_be_started_is_no_error(
+    model: Model, recordings: list[Path], one: Cutters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any, **options: Any) -> Any:
+        tried.append(options)
+        raise OSError("Cannot allocate memory")
+
+    tried: list[Any] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(cutters, "start_python", start)
+        assert one.cut(model, asd.Clip(recordings[0])) is None
+        until(lambda: tried)
+    assert until(lambda: one.cut(model, asd.Clip(recordings[0])))

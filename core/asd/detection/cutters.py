@@ -153,29 +153,34 @@ class Cutters:
         self._preparing.start()
 
     def _prepare(self, process: _Process | None, text: str) -> None:
-        process = process or _Process()
-        with self._lock:
-            self._in_preparation = process
-        answer = None if self._is_closed else process.ask({"pipeline": text}, _READY_SECONDS)
-        if answer is not None and "error" not in answer[0]:
-            process.knows.add(text)
-        else:
-            self._unable.add(text)
-            reason = "it ended" if answer is None else f"{answer[0]['error']}: {answer[0].get('text')}"
-            _log.info("clips of a model are not cut by processes of their own: %s", reason)
+        answer = None
+        try:
+            process = process or _Process()
+            with self._lock:
+                self._in_preparation = process
+            answer = None if self._is_closed else process.ask({"pipeline": text}, _READY_SECONDS)
+            if answer is not None and "error" not in answer[0]:
+                process.knows.add(text)
+            else:
+                self._unable.add(text)
+                reason = "it ended" if answer is None else f"{answer[0]['error']}: {answer[0].get('text')}"
+                _log.info("clips of a model are not cut by processes of their own: %s", reason)
+        except OSError as error:  # no memory for another process
+            _log.info("no process that cuts clips can be started: %s", error)
         self._give_back(process, is_well=answer is not None, is_new=True)
 
-    def _give_back(self, process: _Process, *, is_well: bool, is_new: bool = False) -> None:
+    def _give_back(self, process: _Process | None, *, is_well: bool, is_new: bool = False) -> None:
         with self._lock:
             if is_new:
                 self._preparing = self._in_preparation = None
-            if is_well and not self._is_closed:
+            if process is not None and is_well and not self._is_closed:
                 self._idle.append(process)
                 return
             self._count -= 1
             if not is_well:
                 self._not_before = time.monotonic() + _PAUSE
-        process.end()
+        if process is not None:
+            process.end()
 
 
 class _Process:
