@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from waiting import PATIENCE, until
 
 ASD = Path(os.environ["ASD_COMMAND"])
 INSTALLED = Path(sys.executable).with_name("asd")
@@ -234,6 +235,25 @@ def test_bad_clips_are_left_out_and_counted_and_strict_stops(model: Path, sounds
     assert "none of the 1 clips could be read" in asd("score", model, tmp_path / "text.wav", code=2).stderr
 
 
+def test_strict_says_one_thing_when_embeddings_came_from_the_cache(model: Path, tmp_path: Path) -> None:
+    """Python closes the cache at the end of a process before the results that nobody asked for any more."""
+    hum(tmp_path / "a.wav", seed=0)
+    (tmp_path / "b.wav").write_text("hello")
+    cached = {"ASD_CACHE": str(tmp_path / "cache"), "ASD_CACHE_SIZE": "1GB"}
+    for _ in range(2):
+        stderr = asd("score", model, tmp_path, "--strict", code=2, env=cached).stderr
+        assert stderr.startswith("asd: error: ")
+        assert stderr.count("\n") == 1
+
+
+def test_a_pipe_or_a_device_is_not_read_to_its_end(model: Path, tmp_path: Path) -> None:
+    """A device may have no end, and opening a pipe waits for a writer."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    cached = {"ASD_CACHE": str(tmp_path / "cache"), "ASD_CACHE_SIZE": "1GB"}
+    assert "pipe.wav: a pipe can be read only once" in asd("score", model, tmp_path, code=2, env=cached).stderr
+    assert "/dev/zero: a device, not a recording" in asd("score", model, "/dev/zero", code=2, env=cached).stderr
+
+
 def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None:
     hum(tmp_path / "short.wav", seed=1, seconds=0.03)
     hum(tmp_path / "long.wav", seed=2, seconds=20)
@@ -351,11 +371,10 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        while not [*cache.rglob("*.checkpoint")]:  # it is in the middle of a training that takes far longer
-            assert process.poll() is None
-            time.sleep(0.05)
+        # It is in the middle of a training that takes far longer.
+        until(lambda: [*cache.rglob("*.checkpoint")], "a checkpoint", by=process)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 2

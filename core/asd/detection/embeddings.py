@@ -114,6 +114,7 @@ class EmbeddingCache:
         self._owner = os.getpid()
         self._lock = threading.RLock()
         self._used: set[str] = set()
+        self._closing: weakref.finalize[..., EmbeddingCache] | None = None
         self._broken = False
         self._damage_reported = False
 
@@ -121,7 +122,7 @@ class EmbeddingCache:
     def _connection(self) -> sqlite3.Connection:
         assert isinstance(self.path, Path)
         connection = open_database(self.path, _TABLES)
-        weakref.finalize(self, connection.close)
+        self._closing = weakref.finalize(self, connection.close)
         return connection
 
     def load(self, key: str) -> tuple[Float32, Float64, dict[str, Any]] | None:
@@ -312,8 +313,10 @@ class EmbeddingCache:
         return removed
 
     def _try(self, action: Callable[[], T]) -> T | None:
-        # A forked copy of the process must leave the connection alone.
-        if self._broken or not self.limit or self._owner != os.getpid():
+        # A forked copy of the process must leave the connection alone; at its end, Python closes what was not used up
+        # (the results after an error) after the connection.
+        ending = self._closing is not None and not self._closing.alive
+        if self._broken or ending or not self.limit or self._owner != os.getpid():
             return None
         try:
             return self._explained(action)

@@ -43,6 +43,19 @@ def note_and_wait(folder: str, name: str, seconds: float) -> str:
     return name
 
 
+def note_and_hold(folder: str, name: str) -> str:
+    """Leave a file when it begins, and end when there is a file ``go``."""
+    (Path(folder) / f"{name}-{os.getpid()}").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.02)
+    return name
+
+
+def some_wait(dask_scheduler: Any) -> bool:
+    """Return whether the scheduler still has pieces that are not done."""
+    return any(task.state not in ("memory", "erred") for task in dask_scheduler.tasks.values())
+
+
 def fail(text: str) -> None:
     raise ValueError(text)
 
