@@ -368,7 +368,8 @@ def test_entries_of_the_same_half_second_are_written_together(
     for key in "abcd":
         cache.store(key, "{}", values, start, {"of": key})
         kept = cache.load(key)
-        assert kept is not None and kept[2] == {"of": key}  # also while it waits to be written
+        assert kept is not None  # also while it waits to be written
+        assert kept[2] == {"of": key}
         there.append([each for each in "abcd" if other.load(each)])
     assert there == [["a"], ["a"], ["a"], ["a", "b", "c", "d"]]
     cache.store("e", "{}", values, start, {})
