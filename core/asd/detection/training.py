@@ -363,6 +363,8 @@ def check_count(usable: int, given: int, failures: Sequence[Failure] = (), which
     """
     if usable >= MINIMUM_CLIPS:
         return
+    if failures and not usable:  # more recordings would not help
+        raise CalibrationError(f"0 of {given} clips can be used (the first that cannot: {failures[0].error})")
     found = f"{given} clips" if usable == given else f"{usable} of {given} clips {which}"
     raise CalibrationError(
         f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
