@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, DataError, RemoteError
 from asd.files.address import is_url
+from asd.files.folders import like
 from asd.files.remote import RemotePath, as_path, check_page, has_magic, matching, url_of
 from asd.records import Clip
 from asd.sound.data import Entry, Table
@@ -158,7 +159,12 @@ def _matching_elsewhere(pattern: RemotePath, label: str | None) -> list[Path]:
 def _named(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
     if not entry.strip():
         raise DataError("an empty name was given for recordings; is a variable of the shell unset?")
-    path = Path(entry)
+    if entry == "-":
+        raise DataError(
+            "-: recordings are not read from standard input, since they are read more than once; save them to a file, "
+            "or listen: asd listen MODEL --source pcm"
+        )
+    path = as_path(entry)
     try:
         if path.is_dir():
             return [Clip(found) for found in _in_folder(path, label)]
@@ -176,7 +182,7 @@ def _named(entry: str, label: str | None, split: str | None, group: str | None) 
         raise DataError(f"{entry}: cannot be opened ({error.strerror})") from error
     if glob.has_magic(entry):
         return [Clip(found) for found in _matching(entry, label)]
-    raise DataError(f"{entry}: no such file or folder")
+    raise DataError(f"{entry}: no such file or folder{like(path)}")
 
 
 def _matching(pattern: str, label: str | None) -> list[Path]:

@@ -44,8 +44,8 @@ def test_what_is_read(tmp_path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
-    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; do you mean 'model'?"),
-    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; do you mean 'cool_down'?"),
+    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; did you mean model?"),
+    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; did you mean cool_down?"),
     "a source's parameter": (
         'path = "new"',
         'pth = "new"',
