@@ -29,6 +29,11 @@ def is_line(text: object) -> bool:
     return "\n" not in text and printable(text) == text
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and what is counted, in the singular for one: ``1 clip``, ``2 clips``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def did_you_mean(given: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:
     """Return the end of a message about a name that is not known.
 

@@ -216,8 +216,6 @@ def _told(error: click.ClickException) -> str:
     option = getattr(error, "param", None)
     if isinstance(option, click.Option):
         return f"{text} {option.help or ''}"
-    if isinstance(ctx.command, click.Group):
-        text += f" One of {', '.join(ctx.command.list_commands(ctx))}."
     return f"{text.removesuffix('.')}. {ctx.get_usage()}"
 
 

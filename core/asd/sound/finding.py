@@ -20,6 +20,7 @@ from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
 from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, Row, read_manifest
 from asd.sound.memory import ArrayPath, held
 from asd.sound.reading import duration_of
+from asd_registry.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def _in_folder(folder: Path, label: str | None) -> list[Path]:
     if left_out:
         types = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
         mend = INSTALL if left_out.keys() & FALLBACK_SUFFIXES else "convert them to WAV or FLAC"
-        unread_note = f"{left_out.total()} files of types that are not read ({types}): {mend}"
+        unread_note = f"{counted(left_out.total(), 'file')} of types that are not read ({types}): {mend}"
     if not found:
         types = ", ".join(sorted(AUDIO_SUFFIXES))
         raise DataError(f"{folder}: this folder holds no recordings ({types})" + (unread_note and f"; {unread_note}"))
