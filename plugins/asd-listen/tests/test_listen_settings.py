@@ -35,6 +35,8 @@ cool_down = 60
 def test_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "plant.toml").write_text(GOOD)
     settings = read_settings(tmp_path / "plant.toml")
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_settings(tmp_path / "windows.toml") == settings
     assert [each.name for each in settings.source] == ["file-1", "fan"]
     assert settings.source[1].parameters == {"path": "new"}
     assert (settings.source[1].false_alarms, settings.source[1].hop, settings.hop) == ("1/week", 2.0, 1.0)

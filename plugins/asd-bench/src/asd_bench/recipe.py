@@ -179,7 +179,7 @@ def find(name: str) -> RecipeFile:
             raise ConfigError(f"{name}: no such recipe file")
         raise ConfigError(f"unknown recipe {name!r}; {did_you_mean(name, known)} (or the path of a TOML file)")
     try:
-        return RecipeFile(path.stem, str(path), path.read_text(encoding="utf-8"))
+        return RecipeFile(path.stem, str(path), path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:

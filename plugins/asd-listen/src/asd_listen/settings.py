@@ -108,7 +108,7 @@ def read_settings(path: Path) -> Settings:
         If it cannot be read, or holds a mistake: the text names its line, and what may be meant.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: the settings cannot be read ({getattr(error, 'strerror', None) or error})"
