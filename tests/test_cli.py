@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from waiting import PATIENCE, until
 
 ASD = Path(os.environ["ASD_COMMAND"])
 INSTALLED = Path(sys.executable).with_name("asd")
@@ -381,11 +382,10 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        while not [*cache.rglob("*.checkpoint")]:  # it is in the middle of a training that takes far longer
-            assert process.poll() is None
-            time.sleep(0.05)
+        # It is in the middle of a training that takes far longer.
+        until(lambda: [*cache.rglob("*.checkpoint")], "a checkpoint", by=process)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 2

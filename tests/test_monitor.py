@@ -25,8 +25,9 @@ from asd.detection.change import course
 from asd.detection.dependence import clips_to_a_bet, correlation_time, serial_dependence
 from asd.detection.evidence import BETS, healthy_clips_needed, log_bets, log_bets_on, shiryaev_roberts, staked
 from asd.detection.monitor import MARGIN, Monitor
-from asd.detection.monitor_state import RECENT, StateFile, date, hold
+from asd.detection.monitor_state import StateFile, date, hold
 from asd.detection.rate import Rate
+from asd.detection.recent import RECENT
 from asd.detection.status import Status
 from asd.errors import ConfigError, MonitorError
 from asd.records import Clip
@@ -521,7 +522,7 @@ def test_reset_forgets_if_told_to_and_undo_brings_back(model: Any) -> None:
     feedback.undo(monitor)
     assert (monitor.bag.total, monitor.state.evidence.phase) == (held, "alarm")
     assert monitor.state.evidence.set_aside == aside
-    assert sum(each.counted for each in monitor.state.recent) == held
+    assert monitor.state.recent.rows["counted"].sum() == held
 
 
 # The file

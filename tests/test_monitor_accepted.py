@@ -135,7 +135,7 @@ def test_undo_forgets_the_sound_and_its_clips(tmp_path: Path) -> None:
     assert again.accepted.total == 390 + 50 - held
     feedback.undo(again)
     assert (again.bag.total, again.accepted.bags, again.state.evidence.phase) == (held, {}, "alarm")
-    assert sum(each.counted for each in again.state.recent) == held
+    assert again.state.recent.rows["counted"].sum() == held
     statuses = list(watch(again, model, 4 + np.random.default_rng(7).normal(size=50)))
     assert all(status.alarm for status in statuses)  # the sound is none that is healthy
 

@@ -59,8 +59,9 @@ def is_slow(state: State, risen: int) -> bool:
         return risen > _SLOWLY_ON * state.step
     if risen <= _SLOW * state.step:
         return False
-    sound = next((each.sound for each in reversed(state.recent) if each.counted), 0)  # others have their own level
-    numbers = np.array([each.number for each in state.recent if each.counted and each.sound == sound], np.int64)
+    rows = state.recent.rows
+    rows = rows[rows["counted"]]
+    numbers = rows["number"][rows["sound"] == rows["sound"][-1:]]  # others have their own level
     grown, since = course(numbers % BINS, numbers // BINS)
     return grown or since > _LONG * state.step
 

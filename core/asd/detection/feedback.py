@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from asd.detection.bag import BINS, Bag
 from asd.detection.monitor import Monitor
-from asd.detection.monitor_state import Feedback, Watched, date
+from asd.detection.monitor_state import Feedback, date
 from asd.errors import MonitorError
 
 Span = tuple[float, float]
 """First and last time, in seconds since 1970."""
+Chosen = npt.NDArray[np.bool_]
+"""Which of the clips that are remembered one by one."""
 _LAST = "the last alarm"
 
 
@@ -34,13 +40,15 @@ def last_alarm_was_normal(monitor: Monitor, *, mark: str = "") -> int:
     """
     evidence = monitor.state.evidence
     if evidence.phase == "unlike":
-        _change(monitor, "normal", {}, (), "sound unlike that of the fit was taken for healthy", mark=mark)
+        none = np.zeros(len(monitor.state.recent), np.bool_)
+        _change(monitor, "normal", {}, none, "sound unlike that of the fit was taken for healthy", mark=mark)
         monitor.state.accepted = True
         return 0
     if not evidence.set_aside:
         raise MonitorError("no alarm was raised, or its clips were taken for healthy already: nothing to change")
     since = evidence.aside_since or 0.0
-    moved = [each for each in monitor.state.recent if each.time >= since and not each.counted]
+    rows = monitor.state.recent.rows
+    moved = (rows["time"] >= since) & ~rows["counted"]
     return _accept(monitor, evidence.set_aside, moved, _LAST, mark)
 
 
@@ -63,20 +71,20 @@ def clips_were_normal(monitor: Monitor, *, clip: str | None = None, span: Span |
     MonitorError
         If the monitor does not remember such clips.
     """
-    recent = monitor.state.recent
+    rows = monitor.state.recent.rows
     if span is not None:
-        found = [each for each in recent if span[0] <= each.time <= span[1]]
+        found = (span[0] <= rows["time"]) & (rows["time"] <= span[1])
         meant = f"between {date(span[0])} and {date(span[1])}"
     else:
-        found = [each for each in recent if each.clip == clip]
+        found = rows["clip"] == clip
         meant = f"called {clip!r}"
-    if not found:
-        known = f"those from {date(recent[0].time)} to {date(recent[-1].time)}" if recent else "none"
+    if not found.any():
+        known = f"those from {date(rows['time'][0])} to {date(rows['time'][-1])}" if len(rows) else "none"
         raise MonitorError(
             f"no clip {meant} is remembered one by one, only {known}; --last-alarm means all clips of the last alarm"
         )
-    moved = [each for each in found if not each.counted]
-    return _accept(monitor, Counter(each.number for each in moved), moved, clip or f"those {meant}", mark)
+    moved = found & ~rows["counted"]
+    return _accept(monitor, Counter(rows["number"][moved].tolist()), moved, clip or f"those {meant}", mark)
 
 
 def reset(monitor: Monitor, *, forget: bool = False) -> None:
@@ -90,7 +98,7 @@ def reset(monitor: Monitor, *, forget: bool = False) -> None:
         Forget the healthy clips that were watched, too: the machine has changed for good.
     """
     change = _taken_out(monitor.bag) if forget else {}
-    moved = [each for each in monitor.state.recent if each.counted] if forget else []
+    moved = monitor.state.recent.rows["counted"] & forget
     sounds: dict[int, dict[int, int]] = {}
     if forget:
         for number, (sound, bag) in monitor.accepted.bags.items():
@@ -133,12 +141,10 @@ def undo(monitor: Monitor, *, mark: str | None = None) -> str:
             monitor.accepted.add(sound, number, -count)
     for sound in last.opened:
         monitor.accepted.drop(sound)
-    moved = set(last.moved)
-    for each in state.recent:
-        if each.time in moved:
-            each.counted, each.taken = last.kind != "normal", False
-        elif each.sound in last.opened:
-            each.counted = False
+    rows = state.recent.rows
+    moved = np.isin(rows["time"], last.moved)
+    rows["counted"][np.isin(rows["sound"], last.opened) & ~moved] = False
+    rows["counted"][moved], rows["taken"][moved] = last.kind != "normal", False
     later = state.evidence.last_time
     if is_last:
         state.evidence, state.accepted = last.evidence, last.accepted
@@ -148,16 +154,19 @@ def undo(monitor: Monitor, *, mark: str | None = None) -> str:
     return last.text
 
 
-def _accept(monitor: Monitor, change: Mapping[int, int], moved: Sequence[Watched], what: str, mark: str) -> int:
+def _accept(monitor: Monitor, change: Mapping[int, int], moved: Chosen, what: str, mark: str) -> int:
+    """Take clips for healthy by their counts; `moved` says which of those that are remembered one by one they are."""
+    rows = monitor.state.recent.rows
     count = sum(change.values())
     since = monitor.state.evidence.aside_since
-    of_alarm = Counter(each.number for each in moved if since is not None and each.time >= since)
+    aside = moved & (rows["time"] >= (math.inf if since is None else since))
+    of_alarm = Counter(rows["number"][aside].tolist())
     left = {} if what == _LAST else monitor.state.evidence.set_aside
     left = {number: count - of_alarm[number] for number, count in left.items()}
     sounds, opened = monitor.accepted.accept(change)
     sound_of = {number: sound for sound, own in sounds.items() for number in own}
-    for each in moved:
-        each.sound, each.taken = sound_of.get(each.number, 0), True
+    rows["sound"][moved] = [sound_of.get(number, 0) for number in rows["number"][moved].tolist()]
+    rows["taken"][moved] = True
     text = f"{count} clip{'s' * (count != 1)} taken for healthy: {what}"
     _change(monitor, "normal", {}, moved, text, sounds, opened, mark)
     monitor.state.accepted |= bool(count)
@@ -175,7 +184,7 @@ def _change(
     monitor: Monitor,
     kind: str,
     change: Mapping[int, int],
-    moved: Sequence[Watched],
+    moved: Chosen,
     text: str,
     sounds: Mapping[int, dict[int, int]] | None = None,
     opened: Sequence[int] = (),
@@ -183,14 +192,14 @@ def _change(
 ) -> None:
     """Change the bag, restart the evidence, and remember how to take that back, and the changes of accepted sounds."""
     state = monitor.state
-    times = [each.time for each in moved]
+    rows = state.recent.rows
+    times = rows["time"][moved].tolist()
     given = dict(sounds or {})
     state.undoable.append(
         Feedback(kind, text, dict(change), times, state.evidence, state.accepted, given, list(opened), mark)
     )
     for number, count in change.items():
         monitor.bag.add(number, count)
-    for each in moved:
-        each.counted = kind == "normal"
+    rows["counted"][moved] = kind == "normal"
     monitor.restart("watching", state.evidence.last_time)
     monitor.note(kind, text, monitor.now())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from asd.detection.accepted import Accepted
 from asd.detection.bag import BINS, Bag, usual
@@ -40,13 +41,13 @@ from asd.detection.monitor_state import (
     Phase,
     State,
     StateFile,
-    Watched,
     clip_name,
     date,
     digest_of,
     hold,
 )
 from asd.detection.rate import Rate
+from asd.detection.recent import Rows, Watched
 from asd.detection.status import Status
 from asd.errors import MonitorError
 
@@ -274,8 +275,8 @@ class Monitor:
         if last is None or moment > last:
             return
         self.check_clock()
-        known = any(each.time == moment and each.clip == clip for each in reversed(self.state.recent))
-        if known:
+        rows = self.state.recent.rows
+        if clip in rows["clip"][rows["time"] == moment].tolist():
             raise MonitorError(f"{clip}: of {date(moment)}, was watched before; give each clip once")
         if moment < last:
             raise MonitorError(
@@ -368,14 +369,15 @@ class Monitor:
 
     def _judge_recent(self, moment: float) -> None:
         """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
-        step = clips_to_a_bet(np.array([each.p_value for each in self._healthy(_SMALL) if not each.taken]))
+        healthy = self._healthy(_SMALL)
+        step = clips_to_a_bet(healthy["p_value"][~healthy["taken"]])
         if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
             self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
             self.state.step = step
             self._set_threshold()
             if self.needed and self.state.evidence.phase in ("watching", "unlike"):
                 self._turn("learning", moment)
-        of_fit = np.array([each.of_fit for each in self._healthy(_MIDDLE)])
+        of_fit = self._healthy(_MIDDLE)["of_fit"]
         if self.state.evidence.phase != "watching" or self.state.accepted:
             return
         if is_unlike(of_fit, self.state.calibration, self.state.step):
@@ -387,10 +389,12 @@ class Monitor:
             )
             self._turn("unlike", moment)
 
-    def _healthy(self, bet: int) -> list[Watched]:
+    def _healthy(self, bet: int) -> Rows:
         """Return the last clips without those of the present rise by a bet: a fault makes clips alike, too."""
-        recent = self.state.recent
-        return [each for each in recent[: len(recent) - self.state.evidence.rising[bet]] if each.counted]
+        rows = self.state.recent.rows
+        rows = rows[: max(0, len(rows) - self.state.evidence.rising[bet])]
+        healthy: Rows = rows[rows["counted"]]
+        return healthy
 
     def _in_states(self) -> str:
         names = self.state.states
@@ -402,32 +406,36 @@ class Monitor:
 
     def _tell_drift(self, rising: int, moment: float) -> None:
         """Say that the sound changed slowly, and go on from the clips since then: it will not be as before again."""
-        recent = self.state.recent
-        since = [each for each in recent[-rising:] if each.counted]
-        for state in {each.number // BINS for each in since}:
+        rows = self.state.recent.rows
+        since = _last(rows, rising)
+        states = rows["number"] // BINS
+        for state in np.unique(states[since]).tolist():
             self.bag.clear(state)
             self.accepted.forget(state)
-            for each in recent:
-                each.counted = each.counted and each.number // BINS != state
-        for each in since:
-            self.bag.add(each.number)
-            each.counted, each.sound = True, 0
+            rows["counted"][states == state] = False
+        for number in rows["number"][since].tolist():
+            self.bag.add(number)
+        rows["counted"][since], rows["sound"][since] = True, 0
         self.state.undoable.clear()  # these are of clips that are forgotten
         self.restart("unlike", moment)
         self.state.evidence.drifting = True
-        self.note("drift", f"slowly unlike before since about {date(since[0].time)}: a drift, or a small fault", moment)
+        self.note(
+            "drift",
+            f"slowly unlike before since about {date(rows['time'][since[0]])}: a drift, or a small fault",
+            moment,
+        )
 
     def _raise_alarm(self, rising: int, moment: float) -> None:
         evidence = self.state.evidence
         evidence.phase, evidence.since, evidence.set_aside = "alarm", moment, {}
         evidence.left = self.log_threshold
-        first = moment
-        for each in self.state.recent[-rising:]:
-            if each.counted:
-                (self.accepted.unwatch(each.sound, each.number) if each.sound else self.bag.add(each.number, -1))
-                each.counted = False
-                evidence.set_aside[each.number] = evidence.set_aside.get(each.number, 0) + 1
-                first = min(first, each.time)
+        rows = self.state.recent.rows
+        raised = _last(rows, rising)
+        for sound, number in rows[["sound", "number"]][raised].tolist():
+            (self.accepted.unwatch(sound, number) if sound else self.bag.add(number, -1))
+            evidence.set_aside[number] = evidence.set_aside.get(number, 0) + 1
+        rows["counted"][raised] = False
+        first = min(rows["time"][raised].tolist(), default=moment)
         evidence.aside_since = first
         self.note("alarm", f"unlike before since about {date(first)}", moment)
 
@@ -465,3 +473,9 @@ class Monitor:
     def note(self, kind: str, text: str, moment: float) -> None:
         """Add a line to the history."""
         self.state.history.append(Event(moment, kind, text))
+
+
+def _last(rows: Rows, count: int) -> npt.NDArray[np.intp]:
+    """Return the places of those of the last clips that a bag holds."""
+    before = max(0, len(rows) - count)
+    return np.flatnonzero(rows["counted"][before:]) + before

@@ -70,14 +70,12 @@ def watched_clips(monitor: Monitor) -> list[WatchedClip]:
     state = monitor.state
     restarts = sorted(event.time for event in state.history if event.kind in _RESTARTS)
     found: list[WatchedClip] = []
-    for part in _parts(np.array([each.time for each in state.recent]), restarts):
-        own = state.recent[part]
-        evidence = shiryaev_roberts(log_bets(np.array([each.p_value for each in own])))
-        values = np.logaddexp(0.0, evidence) / math.log(10)
-        found += [WatchedClip(*each) for each in zip(
-            [one.time for one in own], [one.clip for one in own], [one.p_value for one in own], values.tolist(),
-            strict=True,
-        )]  # fmt: skip
+    rows = state.recent.rows
+    for part in _parts(rows["time"], restarts):
+        own = rows[part]
+        values = np.logaddexp(0.0, shiryaev_roberts(log_bets(own["p_value"]))) / math.log(10)
+        columns = (*(own[name] for name in ("time", "clip", "p_value")), values)
+        found += [WatchedClip(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]
     return found
 
 

@@ -22,6 +22,7 @@ from msgspec import Meta
 from asd.detection.bag import BINS
 from asd.detection.evidence import BETS
 from asd.detection.rate import Rate
+from asd.detection.recent import Bin, Count, Recent, made, plain
 from asd.detection.states import MOST
 from asd.errors import ConfigError, MonitorError
 from asd.records import Clip
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 """Format 1 had no accepted sounds; it is read as it is."""
-RECENT = 2000
-"""Clips that are remembered one by one: five and a half hours, if each lasts 10 s."""
 _HISTORY = 10_000
 _UNDOABLE = 10
 _MAGIC = b"asd-monitor "
@@ -40,27 +39,8 @@ _DIGEST_SIZE = 32
 _FORMAT_DIGITS = 6
 
 Phase = Literal["learning", "watching", "unlike", "alarm", "cleared"]
-Bin = Annotated[int, Meta(ge=0, lt=BINS * (MOST + 1))]
-Count = Annotated[int, Meta(ge=0)]
 RisingPerBet = Annotated[list[Count], Meta(min_length=BETS, max_length=BETS)]
 PerBet = Annotated[list[float], Meta(min_length=BETS, max_length=BETS)]
-
-
-class Watched(msgspec.Struct, array_like=True):
-    """A clip that was watched: when, its name, and its bin in the bag.
-
-    Further its p-values among the clips watched and by the model, whether a bag holds it, and which: that of an
-    accepted sound, or 0; and whether somebody took it for healthy later: its p-value is then not a healthy one.
-    """
-
-    time: float
-    clip: str
-    number: Bin
-    p_value: float
-    of_fit: float
-    counted: bool
-    sound: Count = 0
-    taken: bool = False
 
 
 class Sound(msgspec.Struct):
@@ -182,7 +162,7 @@ class State(msgspec.Struct, kw_only=True):
         Operating states that the model knows; none: all clips are of one.
     evidence : Evidence
         Where the evidence stands.
-    recent : list of Watched
+    recent : Recent
         The last clips.
     history : list of Event
         What happened.
@@ -204,7 +184,7 @@ class State(msgspec.Struct, kw_only=True):
     accepted_sounds: Count = 0
     states: Annotated[list[str], Meta(max_length=MOST)] = []
     evidence: Evidence = msgspec.field(default_factory=Evidence)
-    recent: list[Watched] = []
+    recent: Recent = msgspec.field(default_factory=Recent)
     history: list[Event] = []
     undoable: list[Feedback] = []
 
@@ -215,7 +195,7 @@ class State(msgspec.Struct, kw_only=True):
 
     def trim(self) -> None:
         """Drop the oldest of what is kept one by one, so that the state stays small."""
-        for kept, limit in ((self.recent, RECENT), (self.history, _HISTORY), (self.undoable, _UNDOABLE)):
+        for kept, limit in ((self.history, _HISTORY), (self.undoable, _UNDOABLE)):
             del kept[:-limit]
 
 
@@ -260,7 +240,7 @@ class StateFile:
 
     def _decoded(self, packed: bytes) -> State:
         try:
-            state = msgspec.msgpack.decode(packed, type=State)
+            state = msgspec.msgpack.decode(packed, type=State, dec_hook=made)
             Rate.of(state.rate)
             numbers = (state.clip_seconds, state.centre, state.width)
             if not all(map(math.isfinite, numbers)):
@@ -280,7 +260,7 @@ class StateFile:
         MonitorError
             If that fails; the old file stays as it was.
         """
-        packed = msgspec.msgpack.encode(state)
+        packed = msgspec.msgpack.encode(state, enc_hook=plain)
         part = self._target.with_name(f".{self._target.name}.part")
         try:
             with part.open("wb") as file:
@@ -299,7 +279,7 @@ class StateFile:
 
 
 def _check_bins(state: State) -> None:
-    numbers = {*state.bag, *state.evidence.set_aside, *(each.number for each in state.recent)}
+    numbers = {*state.bag, *state.evidence.set_aside, *state.recent.rows["number"].tolist()}
     for each in state.undoable:
         numbers |= {*each.change, *each.evidence.set_aside, *(n for own in each.sounds.values() for n in own)}
     if numbers and max(numbers) >= state.bags * BINS:

@@ -17,6 +17,7 @@ from asd.plugin import Block, Source
 from asd_listen.listen_command import listen
 from asd_listen.sources import portaudio
 from asd_listen.sources.microphone import Microphone
+from waiting import PATIENCE
 
 USB, INTERNAL, OUTPUT = "USB Microphone: Audio (hw:1,0)", "HDA Intel (hw:0,0)", "Speakers"
 
@@ -175,7 +176,7 @@ def test_a_new_look_lets_other_microphones_go_on(fake: Fake) -> None:
     while len(going) <= had and time.monotonic() < end:
         time.sleep(0.01)
     stop.set()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert len(going) > had
     assert fake.looks == looks + 1
 

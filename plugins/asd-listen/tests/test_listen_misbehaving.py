@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, command, healthy, until
+from listening import CLIP, NOW, RATE, Heard, Script, block, blocks_of, command, healthy
 
 from asd.errors import SourceError
 from asd.plugin import Block
@@ -18,6 +18,7 @@ from asd_listen import feed as feed_module
 from asd_listen import listener as listener_module
 from asd_listen.listener import Listener
 from asd_listen.reader import Reader
+from waiting import PATIENCE, until
 
 
 def test_a_source_that_fails_is_connected_again(hear: Callable[..., Heard]) -> None:
@@ -163,7 +164,7 @@ def test_memory_held_by_a_source_is_bounded(model: Path) -> None:
     time.sleep(0.2)  # it takes no more
     assert feed.held == pytest.approx(feed_module.HELD_SECONDS, abs=1)
     feed.stop()
-    feed.join(60)
+    feed.join(PATIENCE)
     assert not feed.is_alive()
 
 

@@ -17,6 +17,7 @@ from asd.errors import ConfigError, SinkError
 from asd.plugin import Event, Sink
 from asd_listen.history import History
 from asd_listen.outbox import Outbox, OutboxLimits, Route
+from waiting import PATIENCE, until
 
 QUICK = OutboxLimits(first_pause=0.01, longest_pause=0.05, send_seconds=5)
 
@@ -42,7 +43,7 @@ def test_events_arrive_once_and_in_order_after_an_outage(history: History, said:
     outbox = Outbox(history, [Route("heap", heap)], QUICK)
     tell(history, *(said.event(n) for n in range(20)))
     outbox.start()
-    said.until(lambda: len(heap.events) == 20)
+    until(lambda: len(heap.events) == 20)
     outbox.close()
     assert [event.text for event in heap.events] == [f"event {n}" for n in range(20)]
     assert states(history) == ["delivered"] * 20
@@ -55,7 +56,7 @@ def test_a_restart_sends_what_waits_and_nothing_else(history: History, said: Any
     outbox = Outbox(history, [Route("heap", heap)], QUICK)
     outbox.start()
     tell(history, said.event(0), said.event(1))
-    said.until(lambda: heap.tried > 2)
+    until(lambda: heap.tried > 2)
     began = time.monotonic()
     outbox.close(5)
     assert time.monotonic() - began < 4  # what does not arrive holds nobody up
@@ -64,7 +65,7 @@ def test_a_restart_sends_what_waits_and_nothing_else(history: History, said: Any
     heap.failures = 0
     again = Outbox(history, [Route("heap", heap)], QUICK)
     again.start()
-    said.until(lambda: len(heap.events) == 2)
+    until(lambda: len(heap.events) == 2)
     again.close()
     third = Outbox(history, [Route("heap", heap)], QUICK)
     third.start()
@@ -86,9 +87,9 @@ def test_of_too_many_the_oldest_are_dropped_and_told(history: History, said: Any
     outbox = Outbox(history, [Route("heap", heap)], OutboxLimits(most_waiting=5, first_pause=0.3))
     outbox.start()
     tell(history, said.event(0))
-    said.until(lambda: heap.tried == 1)
+    until(lambda: heap.tried == 1)
     tell(history, *(said.event(n) for n in range(1, 9)))
-    said.until(lambda: len(heap.events) == 6)
+    until(lambda: len(heap.events) == 6)
     outbox.close()
     assert [event.text for event in heap.events[:5]] == [f"event {n}" for n in range(4, 9)]
     told = heap.events[5]
@@ -112,7 +113,7 @@ class Hanging(Sink):
         """Hang, or take the event."""
         type(self).calls += 1
         if self.calls <= self.hang:
-            self.free.wait(30)
+            self.free.wait(PATIENCE)
             if not self.free.is_set():
                 raise SinkError("gave up")
             return
@@ -134,8 +135,8 @@ def test_a_sink_that_hangs_delays_no_other_and_is_tried_anew(
     outbox = Outbox(history, [Route("hanging", hanging(hang=2)), Route("heap", heap)], limits)
     outbox.start()
     tell(history, said.event(0), said.event(1))
-    said.until(lambda: len(heap.events) == 2, 1)
-    said.until(lambda: len(hanging.got) == 2)
+    until(lambda: len(heap.events) == 2)
+    until(lambda: len(hanging.got) == 2)
     assert hanging.got == ["event 0", "event 1"]
     outbox.close()
 
@@ -148,7 +149,7 @@ def test_a_sink_that_hangs_for_ever_is_left_alone_and_told(
     with caplog.at_level(logging.INFO, "asd"):
         outbox.start()
         tell(history, said.event(0))
-        said.until(lambda: "3 calls of its plugin hang" in (outbox.states()[0].error or ""))
+        until(lambda: "3 calls of its plugin hang" in (outbox.states()[0].error or ""))
     time.sleep(0.3)
     assert hanging.calls == 3  # no thread is added to those that hang
     assert "sink 'hanging': not delivered within 0.05 s" in caplog.text
@@ -163,9 +164,9 @@ def test_what_arrives_late_is_not_sent_again(history: History, said: Any, hangin
     outbox = Outbox(history, [Route("hanging", hanging(hang=1))], limits)
     outbox.start()
     tell(history, said.event(0))
-    said.until(lambda: outbox.states()[0].error)
+    until(lambda: outbox.states()[0].error)
     hanging.free.set()  # the call that was left behind now delivers the event
-    said.until(lambda: states(history, "hanging") == ["delivered"])
+    until(lambda: states(history, "hanging") == ["delivered"])
     outbox.close()
     assert hanging.calls == 1
 
@@ -179,7 +180,7 @@ def test_a_plugin_that_fails_by_itself_blocks_the_queue_for_no_more_than_its_att
     with caplog.at_level(logging.INFO, "asd"):
         outbox.start()
         tell(history, said.event(0), said.event(1))
-        said.until(lambda: heap.events)
+        until(lambda: heap.events)
         outbox.close()
     assert [event.text for event in heap.events] == ["event 1"]
     assert states(history) == ["dropped", "delivered"]
@@ -192,7 +193,7 @@ def test_an_event_that_is_refused_for_good_is_given_up(history: History, said: A
     outbox = Outbox(history, [Route("heap", heap)], QUICK)
     outbox.start()
     tell(history, said.event(0), said.event(1))
-    said.until(lambda: heap.events)
+    until(lambda: heap.events)
     outbox.close()
     assert [event.text for event in heap.events] == ["event 1"]
     assert [row["error"] for row in history.rows("deliveries")] == ["answered 422", None]
@@ -233,11 +234,11 @@ def test_quiet_hours_hold_back_and_then_tell_in_one(history: History, said: Any)
     outbox = Outbox(history, [Route("heap", heap, quiet_hours="22:00-06:00")], QUICK, now=lambda: now[0])
     outbox.start()
     tell(history, said.event(0, "warning"), said.event(1, "alarm"), said.event(2, "info"), said.event(3, "warning"))
-    said.until(lambda: states(history) == ["held", "delivered", "held", "held"])
+    until(lambda: states(history) == ["held", "delivered", "held", "held"])
     assert [event.text for event in heap.events] == ["event 1"]  # an alarm passes
     now[0] = at(6)
     outbox.wake()
-    said.until(lambda: len(heap.events) == 2)
+    until(lambda: len(heap.events) == 2)
     outbox.close()
     summary = heap.events[1]
     assert (summary.kind, summary.severity) == ("summary", "warning")
@@ -251,10 +252,10 @@ def test_quiet_hours_may_hold_alarms_too(history: History, said: Any) -> None:
     outbox = Outbox(history, [route], QUICK, now=lambda: now[0])
     outbox.start()
     tell(history, said.event(0, "alarm"))
-    said.until(lambda: states(history) == ["held"])
+    until(lambda: states(history) == ["held"])
     now[0] = at(13)
     outbox.wake()
-    said.until(lambda: [event.text for event in heap.events] == ["event 0"])  # one alone needs no summary
+    until(lambda: [event.text for event in heap.events] == ["event 0"])  # one alone needs no summary
     outbox.close()
 
 
@@ -290,11 +291,11 @@ def test_an_alarm_gets_out_while_the_history_cannot_be_written(history: History,
     other = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     tell(history, said.event(0))
-    said.until(lambda: heap.events)
+    until(lambda: heap.events)
     other.execute("ROLLBACK")
     other.close()
     assert history.commit()
-    said.until(lambda: states(history) == ["delivered"])
+    until(lambda: states(history) == ["delivered"])
     outbox.close()
     assert len(heap.events) == 1
 
@@ -312,7 +313,7 @@ def test_an_alarm_gets_out_although_the_history_is_damaged(history: History, tmp
     tell(history, said.event(0))
     assert history.trouble is not None
     assert "damaged, or no history" in history.trouble
-    said.until(lambda: heap.events)
+    until(lambda: heap.events)
     outbox.close(1)
     assert [event.text for event in heap.events] == ["event 0"]
 
@@ -325,7 +326,7 @@ def test_the_other_sinks_are_told_of_one_that_is_down_for_long(
     outbox = Outbox(history, [Route("broker", down), Route("heap", heap)], QUICK)
     outbox.start()
     tell(history, said.event(0))
-    said.until(lambda: len(heap.events) == 3)
+    until(lambda: len(heap.events) == 3)
     outbox.close()
     _, lost, found = heap.events
     assert (lost.kind, lost.severity, lost.data["sink"]) == ("condition", "warning", "broker")

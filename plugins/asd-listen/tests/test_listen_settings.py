@@ -58,6 +58,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a type": ("cool_down = 60", 'cool_down = "60"', "line 18: alerts.cool_down: expected `float`, got `str`"),
     "a value": ("cool_down = 60", "cool_down = -1", "line 18: alerts: cool_down must be a number of seconds from 0"),
     "a hop": ("hop = 2.0", "hop = -2.0", "line 11: hop: expected seconds above 0, got -2"),
+    "a name of spaces": (
+        'name = "fan"',
+        'name = "  "',
+        "line 7: the name '  ' cannot be seen; give the machine a name",
+    ),
+    "a long name": ('name = "fan"', f'name = "{"x" * 201}"', "line 7: a name of 201 characters, expected at most 200"),
     "two of one name": ('name = "fan"', 'name = "file-1"', "line 7: two machines are called 'file-1'"),
     "no source": (GOOD[GOOD.index("[[source]]") : GOOD.index("[[sink]]")], "", "no source; add a table"),
     "a sink's severity": ('"warning"', '"loud"', "line 15: sink .*at_least must be info, warning or alarm, got 'loud'"),

@@ -24,6 +24,7 @@ from asd_listen.history import History
 from asd_listen.keeping import safe_name
 from asd_listen.outbox import Outbox, OutboxLimits, Route
 from asd_listen.sinks.webhook import Webhook
+from waiting import PATIENCE, until
 
 # ---------------------------------------------------------------------------------------------------------- jsonl
 
@@ -176,7 +177,7 @@ def test_a_web_server_that_is_down_for_a_while(web: Web, tmp_path: Path, said: A
         for number in range(5):
             history.event(said.event(number))
         history.commit()
-        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
         outbox.close()
         content = (tmp_path / "history.sqlite").read_bytes() + (tmp_path / "history.sqlite-wal").read_bytes()
     assert b"very-secret" not in content
@@ -235,7 +236,7 @@ class Listener:
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#", qos=1)
         self.client.loop_start()
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
 
     def _keep(self, _: object, __: object, found: Any) -> None:
         text = found.payload.decode()
@@ -267,7 +268,7 @@ def test_home_assistant_finds_machines_and_their_state(
     standing = {"phase": "alarm", "conditions": [], "acknowledged": False, "evidence": 5.4, "threshold": 5.0}
     sink.send(said.event(1, data=standing))
     late = listening(port)  # what is retained is there for who comes later
-    said.until(lambda: "asd/listener.status" in late.got and len(late.got) == 5)
+    until(lambda: "asd/listener.status" in late.got and len(late.got) == 5)
     assert late.got["asd/listener.status"] == [("online", True)]
     ((state, retained),) = late.got["asd/pump/state"]
     assert (state["alarm"], state["phase"], state["machine"], retained) == (True, "alarm", "pump", True)
@@ -282,12 +283,12 @@ def test_home_assistant_finds_machines_and_their_state(
     assert (alarm["state_topic"], alarm["availability_topic"]) == ("asd/pump/state", "asd/listener.status")
     assert alarm["unique_id"] == "asd_pump_alarm"
     sink.send(said.event(2, "info", kind="cleared", data={**standing, "phase": "cleared"}))
-    said.until(lambda: len(late.got["asd/pump/state"]) == 2 and "asd/pump/event" in late.got)
+    until(lambda: len(late.got["asd/pump/state"]) == 2 and "asd/pump/event" in late.got)
     assert late.got["asd/pump/state"][1][0]["alarm"] is False
     (event,) = late.got["asd/pump/event"]  # the first one was before the listener, and is not retained
     assert (event[0]["kind"], event[1]) == ("cleared", False)
     sink.close()
-    said.until(lambda: late.got["asd/listener.status"][-1][0] == "offline")
+    until(lambda: late.got["asd/listener.status"][-1][0] == "offline")
 
 
 def test_a_killed_listener_is_offline(
@@ -298,7 +299,7 @@ def test_a_killed_listener_is_offline(
     sink.send(said.event(1))
     late = listening(port)
     sink._client.socket().shutdown(socket.SHUT_RDWR)  # as a kill does
-    said.until(lambda: late.got.get("asd/listener.status", [("", True)])[-1][0] == "offline")
+    until(lambda: late.got.get("asd/listener.status", [("", True)])[-1][0] == "offline")
 
 
 def test_a_broker_that_goes_and_comes(
@@ -311,17 +312,17 @@ def test_a_broker_that_goes_and_comes(
         outbox.start()
         history.event(said.event(0))
         history.commit()
-        said.until(lambda: [row["state"] for row in history.rows("deliveries")] == ["delivered"])
+        until(lambda: [row["state"] for row in history.rows("deliveries")] == ["delivered"])
         broker.stop()
         for number in (1, 2):
             history.event(said.event(number))
         history.commit()
-        said.until(lambda: outbox.states()[0].error)
+        until(lambda: outbox.states()[0].error)
         assert outbox.states()[0].error == f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
         broker(port=port)
         late = listening(port)
-        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
-        said.until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
+        until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
         outbox.close()
     assert [event["text"] for event, _ in late.got["asd/pump/event"]] == ["event 1", "event 2"]
 
@@ -375,7 +376,7 @@ def test_a_name_has_no_way_into_a_topic(
     late = listening(port)
     sink = made("mqtt", host="127.0.0.1", port=port, discovery="")
     sink.send(said.event(1, machine=NASTY))
-    said.until(lambda: len(late.got) == 2)
+    until(lambda: len(late.got) == 2)
     topic = f"asd/{safe_name(NASTY)}/event"
     assert late.got[topic][0][0]["machine"] == NASTY
     sink.close()

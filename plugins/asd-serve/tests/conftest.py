@@ -30,6 +30,7 @@ from asd_serve.keys import Role
 from asd_serve.limits import Limits
 from asd_serve.server import Server, configured, listen_at
 from asd_serve.state import State
+from waiting import PATIENCE
 
 
 def key_of(state: State, role: Role) -> str:
@@ -144,7 +145,7 @@ class Running:
         self.server = Server(configured(app, state.limits, tls, proxies), answering.set)
         self._thread = threading.Thread(target=self.server.serve_on, args=(sockets,))
         self._thread.start()
-        assert answering.wait(20), "the server did not begin to answer"
+        assert answering.wait(PATIENCE), "the server did not begin to answer"
 
     def key(self, role: Role = "look") -> str:
         """Return a new key with a role."""
@@ -153,14 +154,14 @@ class Running:
     def client(self, role: Role | None = "look", **more: Any) -> httpx.Client:
         """Return a client with a key of a role; close it. None: without a key."""
         headers = {"Authorization": f"Bearer {self.key(role)}"} if role else {}
-        made = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, **more)
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False, **more)
         self._stack.callback(made.close)
         return made
 
     def stop(self) -> None:
         """End it as SIGTERM does; it may have ended already."""
         self.server.should_exit = True
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the server did not end"
         self._stack.close()
 

@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from asd_serve.server import check_tls
+from waiting import PATIENCE
 
 COMMAND = [sys.executable, "-c", "from asd.cli.main import main; main()"]
 """The installed command: the one for tests forks from a process that has imported everything, and takes no signals."""
@@ -54,7 +55,7 @@ class Serving:
         """Send a signal, and return exit code and the rest of the output."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, output, errors
 
 
@@ -74,7 +75,12 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
 def asd(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Run a command that ends by itself."""
     done = subprocess.run(
-        [os.environ["ASD_COMMAND"], *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [os.environ["ASD_COMMAND"], *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -20,6 +20,7 @@ import asd
 from asd.experiment import Model
 from asd_serve.app import opened
 from asd_serve.state import State
+from waiting import PATIENCE
 
 RATE = 16000
 BANDS: dict[str, Any] = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
@@ -284,7 +285,7 @@ def test_models_become_ready_in_the_background(files: dict[str, Path], tmp_path:
 
     def load(path: Path) -> asd.Model:
         if path == files["states"]:
-            go_on.wait(20)
+            go_on.wait(PATIENCE)
         return asd.load(path, cache=False)
 
     models = {"broken": broken, "pump": files["pump"], "late": files["states"]}

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from asd_serve.headers import SECURITY
 from asd_serve.limits import Limits
+from waiting import PATIENCE
 
 
 class Raw:
@@ -319,7 +320,7 @@ def test_a_quiet_socket_stays_open_and_the_server_s_end_is_told_in_good_form(ser
         assert one.recv() == "still there"
         running.server.should_exit = True
         with pytest.raises(ConnectionClosed) as closed:
-            one.recv(timeout=5)
+            one.recv(timeout=PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012
 
@@ -339,7 +340,7 @@ def test_a_flood_of_pings_ends_the_socket(server: Any) -> None:
         for _ in range(1000):
             one.ping()
             time.sleep(0.001)
-        one.recv(timeout=5)
+        one.recv(timeout=PATIENCE)
 
     with socket_of(server()) as one, pytest.raises(ConnectionClosed) as closed:
         flood(one)

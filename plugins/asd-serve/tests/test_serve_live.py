@@ -27,6 +27,7 @@ from asd_serve.plant import hub as hub_module
 from asd_serve.plant import routes
 from asd_serve.plant.hub import Viewer
 from asd_serve.plant.spectrum import BANDS, LastMinute, LiveSpectrum
+from waiting import PATIENCE
 
 Message = dict[str, Any]
 
@@ -125,7 +126,7 @@ def test_a_listener_in_another_process_is_followed_too(server: Any, plant_settin
         assert {each["name"] for each in of(every, "machine")} == {"pump 1", "fan", "mill"}
         assert all(each["listening"] for each in of(every, "machine"))
         listening.send_signal(signal.SIGTERM)
-        listening.wait(40)
+        listening.wait(PATIENCE)
         assert running.client().get("/api/machines/mill").json()["phase"] == "not listened to"
     finally:
         listening.kill()

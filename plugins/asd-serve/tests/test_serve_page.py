@@ -11,9 +11,9 @@ from typing import Any
 import looking
 import pytest
 
-SCROLLED = 0.1
+SCROLLED = looking.at_most(0.1)
 """Seconds that a task may take while events are scrolled."""
-PAINTED = 1.0
+PAINTED = looking.at_most(1.0)
 VIEWS = ("", "machines/fan", "events")
 
 
@@ -99,6 +99,23 @@ def test_evidence_at_a_glance_is_live(look: Callable[..., looking.Look]) -> None
 
 
 # -- a machine
+
+
+def test_a_machine_is_reached_whatever_its_name(look: Callable[..., looking.Look]) -> None:
+    """Browsers take steps out of a path, encoded ones too."""
+    names = [".", "..", "../../x", "/", "%2F", " ", "base64=Li4", "ü\U0001f642", "..\\x"]
+    opened = look("look")
+    answers = opened.page.evaluate(
+        """async (names) => {
+            const { get, path } = await import(new URL('api.js', document.querySelector('script[type=module]').src));
+            return Promise.all(names.map((each) => get(path('machines', each)).catch((error) => error.message)));
+        }""",
+        names,
+    )
+    assert answers == [
+        f"no machine {name!r} was listened to; GET /api/machines lists those that were" for name in names
+    ]
+    opened.errors[:] = [each for each in opened.errors if "404" not in each]
 
 
 def test_a_machine_is_seen_live(look: Callable[..., looking.Look], plant_server: looking.Server) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from looking import Look, Server, until
+from looking import Look, Server
 
 from asd.client import Client
+from waiting import until
 
 Open = Callable[..., Look]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes' </p>"

@@ -11,7 +11,9 @@ import socket
 import ssl
 import subprocess
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +23,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asd_serve.limits import Limits
+from waiting import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "serve"
 NAME = "hall.example.org"
@@ -72,7 +75,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
     yield start
     for each in running:
         each.terminate()
-        each.wait(10)
+        each.wait(PATIENCE)
 
 
 def certificate(folder: Path) -> None:
@@ -158,9 +161,14 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
         echoed = ask("POST", "/machines/api/trial/echo", content=bytes(size), headers={**kept, **token})
         assert echoed.json() == {"bytes": size}
         assert len(ask("GET", "/machines/api/trial/large?size=3000000", headers=kept).content) > 2_900_000
-        for name in ("pump <1>", 'a/b%2f "c"\n/clips'):
-            found = ask("GET", f"/machines/api/machines/{quote(name, safe='')}", headers=kept)
-            assert name in (found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:]))
+        plain = ("pump <1>", 'a/b%2f "c"\n/clips', "/", "%2F", " ", "\U0001f642ü" * 100)
+        steps = (".", "..", "../../../etc/passwd", "base64=Li4")
+        encoded = [f"base64={urlsafe_b64encode(name.encode()).decode().rstrip('=')}" for name in steps]
+        for name, part in zip(plain + steps, [*map(partial(quote, safe=""), plain), *encoded], strict=True):
+            found = ask("GET", f"/machines/api/machines/{part}", headers=kept)
+            assert name[:80] in (
+                found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:])
+            )
         described = ask("GET", "/machines/api/openapi.json").json()
         assert described["servers"] == [{"url": "/machines"}]
     with connect(

@@ -115,7 +115,7 @@ def test_what_normal_would_change_is_shown_before_it_is_said(plant: Path, teller
 
 
 def test_a_running_listener_heeds_it_within_seconds(plant: Path, server: Callable[..., Any]) -> None:
-    from teaching_plant import until
+    from waiting import until
 
     running = server(listen=plant / "plant.toml")
     client = running.client("feedback")
@@ -123,13 +123,13 @@ def test_a_running_listener_heeds_it_within_seconds(plant: Path, server: Callabl
     done = answered(client.post(f"/api/events/{event}/judgement", json={"judgement": "normal"}))
     assert done["running"]
     assert done["text"].endswith("this can be undone.")
-    until(lambda: any(answer for _, _, answer in feedback(plant)), 5)
+    until(lambda: any(answer for _, _, answer in feedback(plant)))
     shown = answered(client.get(f"/api/events/{event}"))
     assert shown["judgements"][0]["answer"].endswith("taken for healthy; watching")
     path = f"/api/events/{event}/acknowledge"
     for say, told in ((client.post, "acknowledged"), (client.delete, "taken back")):
         answered(say(path))
-        until(lambda told=told: feedback(plant)[-1][2] == told, 5)
+        until(lambda told=told: feedback(plant)[-1][2] == told)
         seen = answered(client.get(f"/api/events/{event}"))["acknowledged"]
         assert (seen is not None) == (told == "acknowledged")
 

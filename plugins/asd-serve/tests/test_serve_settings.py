@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teaching_plant import answered, copied, until
+from teaching_plant import answered, copied
 
 from asd_listen import read_settings
 from asd_serve.teaching import options
 from asd_serve.teaching.options import MASK
+from waiting import until
 
 SINKS = """
 [[sink]]

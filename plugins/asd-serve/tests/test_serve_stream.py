@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 import asd
 from asd_serve.limits import Limits
+from waiting import PATIENCE, until
 
 RATE = 16000
 BANDS: dict[str, Any] = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
@@ -42,13 +43,6 @@ def running(server: Callable[..., Any], pump: Path) -> Any:
     return found
 
 
-def until(holds: Callable[[], Any], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def stream(running: Any, query: str = f"?rate={RATE}&hop=1", model: str = "pump", **how: Any) -> ClientConnection:
     address = f"{running.url.replace('http', 'ws', 1)}/api/models/{model}/stream{query}"
     return connect(address, additional_headers={"Authorization": f"Bearer {running.key()}"}, proxy=None, **how)
@@ -58,7 +52,7 @@ def told(socket: ClientConnection) -> Iterator[dict[str, Any]]:
     """Yield messages until the end."""
     try:
         while True:
-            yield json.loads(socket.recv(timeout=30))
+            yield json.loads(socket.recv(timeout=PATIENCE))
     except ConnectionClosed:
         return
 
@@ -100,7 +94,7 @@ def test_forms_of_pcm(running: Any, pump: Path, form: str) -> None:
     with stream(running, f"?rate={RATE}&format={form}") as socket:
         socket.recv()
         socket.send(data)
-        verdict = json.loads(socket.recv(timeout=30))
+        verdict = json.loads(socket.recv(timeout=PATIENCE))
     assert (verdict["start"], verdict["score"]) == expected(pump, samples)[0]
 
 
@@ -110,7 +104,7 @@ def test_many_streams_share_a_pass_and_none_gets_anothers(running: Any, pump: Pa
             socket.recv()
             for part in np.array_split(sound(seed, 4.2), 4):
                 socket.send(part.astype("<i2").tobytes())
-            return [json.loads(socket.recv(timeout=60))["score"] for _ in range(3)]
+            return [json.loads(socket.recv(timeout=PATIENCE))["score"] for _ in range(3)]
 
     with ThreadPoolExecutor(12) as pool:
         found = list(pool.map(one, range(40, 52)))
@@ -128,7 +122,7 @@ def test_a_stream_outlives_the_deadline_of_a_request(server: Callable[..., Any],
         socket.recv()
         time.sleep(1.5)
         socket.send(sound(1, 2.5).astype("<i2").tobytes())
-        assert json.loads(socket.recv(timeout=30))["type"] == "verdict"
+        assert json.loads(socket.recv(timeout=PATIENCE))["type"] == "verdict"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from asd_registry import did_you_mean
 
 DEFAULT_FOLDER = "asd-listen"
 DEFAULT_HOP = 1.0
+_LONGEST_NAME = 200
+"""Characters: percent-encoded in an address, it still passes through a proxy."""
 _OF_SOURCE = ("name", "kind", "model", "false_alarms", "hop")
 _OF_SINK = ("name", "kind", "at_least", "quiet_hours", "quiet_alarms", "machines")
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -220,12 +222,17 @@ def _named(kind: str, tables: Sequence[Any]) -> list[Any]:
         for i, each in enumerate(tables)
     ]
     names = [each.name for each in found]
+    what = "machine" if kind == "source" else "sink"
     for index, name in enumerate(names):
+        mistake = None
         if name in names[:index]:
-            what = "machines" if kind == "source" else "sinks"
-            raise SettingError(
-                f"two {what} are called {name!r}; give each a name of its own", f"{kind}[{index}]", "name"
-            )
+            mistake = f"two {what}s are called {name!r}; give each a name of its own"
+        elif not name.strip():
+            mistake = f"the name {name!r} cannot be seen; give the {what} a name with letters or digits"
+        elif len(name) > _LONGEST_NAME:
+            mistake = f"a name of {len(name):,} characters, expected at most {_LONGEST_NAME}; shorten it"
+        if mistake is not None:
+            raise SettingError(mistake, f"{kind}[{index}]", "name")
     return found
 
 

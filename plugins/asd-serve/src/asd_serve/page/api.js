@@ -30,7 +30,14 @@ export function url(path, query = {}) {
 export const socketUrl = (path, query) => url(path, query).replace(/^http/, "ws");
 
 /** Build a path from parts, each percent-encoded: `path("machines", name, "series")` is `api/machines/…/series`. */
-export const path = (...parts) => ["api", ...parts.map(encodeURIComponent)].join("/");
+export const path = (...parts) => ["api", ...parts.map(stepless).map(encodeURIComponent)].join("/");
+
+/** A name in which browsers and proxies would see a step of a path, such as `..`, in the way that the server knows. */
+function stepless(part) {
+  if (!/(^|[\\/])\.\.?($|[\\/])|^base64=/.test(part)) return part;
+  const bytes = String.fromCharCode(...new TextEncoder().encode(part));
+  return `base64=${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+}
 
 /**
  * Ask the server.
