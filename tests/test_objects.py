@@ -261,9 +261,9 @@ REFUSED = [
     ({"detector": 5}, "detector takes a name, a table with 'name' and parameters, a class or an object of asd.Detec"),
     ({"extractor": object}, "extractor takes a name, a table with 'name' and parameters, a class or an object of asd."),
     ({"frontend": StandardScaler()}, "frontend takes a name, a table with 'name' and parameters, a class or an objec"),
-    ({"detector": own.Silent}, "detector Silent (given in Python, of own_components): fit returned NoneType, expected the "
-     "fitted detector; end it with 'return self'"),
-    ({"detector": own.Frozen}, "detector Frozen (given in Python, of own_components): its attributes cannot be set (Froz"),
+    ({"detector": own.Silent}, "detector Silent (given in Python, of own_components): fit returned NoneType, expected "
+     "the fitted detector; end it with 'return self'"),
+    ({"detector": own.Frozen}, "detector Frozen (given in Python, of own_components): its attributes cannot be set ("),
     ({"detector": own.Unreadable()}, "Unreadable: its parameters cannot be read (ZeroDivisionError: division by zero)"),
     ({"detector": {"name": own.Distance(), "power": 3}}, "detector is given as an object, Distance, and with 'power'"),
     ({"detector": {"name": own.Distance, "powr": 3}}, "detector 'own_components:Distance' has no parameter 'powr'; d"),
