@@ -404,7 +404,8 @@ class Listener:
         self._changed(machine, machine.conditions.end("clock", moment))
         self.history.verdict(machine.name, moment, verdict, status)
         drifting = monitor.state.evidence.drifting
-        self._told(self.alerts.judged(machine.name, verdict, status, drifting=drifting))
+        told = self.alerts.judged(machine.name, verdict, status, drifting=drifting, promise=monitor.promise)
+        self._told(told)
         self.evidence.judged(machine.name, verdict, status)
         if former is None or former.phase != status.phase:
             self.history.commit()
