@@ -414,6 +414,8 @@ def test_unknown_names_get_close_matches_or_the_pip_command(install: Install) ->
         registry.find("detector", "gmm")
     with pytest.raises(PluginError, match=r"'elsewhere:thing' is not installed: install 'elsewhere' if you know and"):
         registry.find("extractor", "elsewhere:thing")
+    assert registry.unknown_command("scor", ["score", "fit"]) == "unknown command 'scor'; did you mean score?"
+    assert registry.unknown_command("serve", ["score"]) == "command 'serve' is not installed: pip install asd-serve"
 
 
 def test_a_component_of_a_broken_plugin_names_the_cause(install: Install) -> None:

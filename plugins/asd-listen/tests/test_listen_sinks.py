@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -263,6 +264,34 @@ def listening() -> Iterator[Callable[[int], Listener]]:
         each.close()
 
 
+HOME_ASSISTANT = {
+    *("name", "unique_id", "device", "device_class", "entity_category", "icon", "origin", "qos", "encoding"),
+    *("state_topic", "value_template", "expire_after", "force_update", "enabled_by_default", "json_attributes_topic"),
+    *("json_attributes_template", "availability", "availability_mode", "availability_topic", "availability_template"),
+    *("payload_available", "payload_not_available", "payload_on", "payload_off", "off_delay", "object_id"),
+}
+"""What an MQTT binary sensor may hold by the documentation of Home Assistant (a sensor has no payloads and delay)."""
+OF_DEVICE = {
+    *("identifiers", "connections", "name", "manufacturer", "model", "model_id", "serial_number", "sw_version"),
+    *("hw_version", "suggested_area", "configuration_url", "via_device"),
+}
+
+
+def takes(topic: str, config: dict[str, Any], state: dict[str, Any]) -> None:
+    """Check an announcement as Home Assistant does: topic, keys, values, and what the template makes of a state."""
+    discovered = re.fullmatch(r"homeassistant/(binary_sensor|sensor)/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/config", topic)
+    assert discovered, topic
+    assert config.keys() <= HOME_ASSISTANT
+    assert config["device"].keys() <= OF_DEVICE
+    assert config["device"]["identifiers"]
+    assert config["unique_id"]
+    assert config.get("device_class", "problem") == "problem"
+    assert config.get("entity_category", "diagnostic") in ("config", "diagnostic")
+    jinja2 = pytest.importorskip("jinja2")
+    shown = jinja2.Template(config["value_template"], undefined=jinja2.StrictUndefined).render(value_json=state)
+    assert shown in (("ON", "OFF") if discovered[1] == "binary_sensor" else {state["phase"]})
+
+
 def test_home_assistant_finds_machines_and_their_state(
     broker: Callable[..., int], listening: Callable[[int], Listener], said: Any
 ) -> None:
@@ -281,6 +310,8 @@ def test_home_assistant_finds_machines_and_their_state(
         "homeassistant/binary_sensor/asd_pump/recording/config",
         "homeassistant/sensor/asd_pump/phase/config",
     }
+    for topic, config in configs.items():
+        takes(topic, config, state)
     alarm = configs["homeassistant/binary_sensor/asd_pump/alarm/config"]
     assert alarm["device"]["name"] == "pump"
     assert (alarm["state_topic"], alarm["availability_topic"]) == ("asd/pump/state", "asd/listener.status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import socket
@@ -209,6 +210,12 @@ def test_one_line_for_each(client: TestClient, name: str) -> None:
     assert error == text or (text[-1] in " (" and error.startswith(text)), error
     assert "\n" not in error
     assert sent(client, GOOD).status_code == 200  # nothing is broken by it
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+def test_what_is_packed_is_not_unpacked(client: TestClient, headers: dict[str, str]) -> None:
+    answer = sent(client, gzip.compress(bytes(20_000_000), 1), headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (422, f"upload: {NO_SOUND}")
 
 
 @pytest.mark.parametrize("states_length", [True, False])

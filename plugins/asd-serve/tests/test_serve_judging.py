@@ -238,6 +238,31 @@ def test_nobody_gets_the_answer_of_another(client: TestClient, files: dict[str, 
     assert clips > 1.5 * passes  # they were judged together
 
 
+def test_clips_of_several_callers_are_cut_by_processes_and_are_the_same(
+    client: TestClient, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cutters = client.app.state.serve.judging.batcher._cutters  # type: ignore[attr-defined]
+    bodies = [wav(sound(seed, 0.5 + seed % 5 * 0.4)) for seed in range(24)]
+    cut: list[bool] = []
+    own = cutters.cut
+    monkeypatch.setattr(cutters, "cut", lambda *given: cut.append((found := own(*given)) is not None) or found)
+    with ThreadPoolExecutor(8) as pool:
+
+        def all_scored() -> list[Any]:
+            rows = [answer["clips"][0] for answer in pool.map(lambda body: score(client, body), bodies)]
+            return [{name: row[name] for name in ("score", "p_value", "notes")} for row in rows]
+
+        first = all_scored()
+        until(lambda: all_scored() and True in cut[-8:])
+        assert all_scored() == first
+    with ThreadPoolExecutor(1) as alone:
+        cut.clear()
+        assert [alone.submit(score, client, body).result()["clips"][0]["score"] for body in bodies] == [
+            row["score"] for row in first
+        ]
+    assert cut == [], "who is alone waits for no other process"
+
+
 def test_a_clip_that_fails_does_not_harm_the_others(client: TestClient) -> None:
     good, bad = wav(sound(1)), wav(np.full(RATE, np.nan), subtype="FLOAT")
     expected = score(client, good)["clips"][0]["score"]

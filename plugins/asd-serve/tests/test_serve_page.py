@@ -276,6 +276,25 @@ def _scroll_down(page: Any) -> None:
         last = now
 
 
+def test_an_event_appears_by_itself_where_it_belongs(look: Callable[..., looking.Look]) -> None:
+    page = look().go("events")
+    first = page.locator(".events li").first
+    first.wait_for()
+    acknowledged = page.evaluate(
+        """async () => {
+            const base = document.querySelector('script[type=module]').src;
+            const { get, path, post } = await import(new URL('api.js', base));
+            const { events } = await get('api/events', { severity: 'warning' });
+            const event = events.find((each) => !each.acknowledged);
+            await post(path('events', event.id, 'acknowledge'));
+            return event.text;
+        }"""
+    )
+    looking.wait(page, lambda: first.locator("strong").inner_text().startswith("Acknowledged"))
+    assert acknowledged
+    assert page.locator(".events").evaluate("list => list.scrollTop") == 0
+
+
 def test_events_are_sifted(look: Callable[..., looking.Look]) -> None:
     page = look().go("events")
     with page.expect_response(lambda answer: "severity=alarm" in answer.url):

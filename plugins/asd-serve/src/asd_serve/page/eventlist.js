@@ -99,12 +99,12 @@ export function eventList(filter, { named = false, toast }) {
         made.delete(at);
       }
     }
-    for (let at = first; at < last; at++) if (!made.has(at)) insert(at);
+    for (let at = first; at < last; at++) if (!made.has(at)) make(at);
     if (last > events.length - 2 * SPARE) more();
   }
 
   /** Keep the order of the document that of the list: the tab key follows it. */
-  function insert(at) {
+  function make(at) {
     const each = row(events[at], at);
     let after = at + 1;
     while (after < events.length && after < at + 40 && !made.has(after)) after += 1;
