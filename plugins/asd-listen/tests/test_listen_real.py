@@ -12,15 +12,16 @@ from listening import START, command
 from asd_listen.reader import Reader
 
 CHEAP = ("--extractor", "band-levels", "--detector", "deviation", "--embedding-pooling", "mean")
-HEALTHY = 6
-"""Rounds of the ten healthy clips that the model has not seen: after about forty an alarm is possible."""
+HEALTHY = 20
+"""Rounds of the ten healthy clips that the model has not seen. An alarm is possible after 22 clips, but the more of
+them are known, the fewer of a fault it takes."""
 
 
 def play(folder: Path, name: str, *parts: list[Path]) -> None:
     """Lay clips, one after the other by their names, where the source ``file`` plays them."""
     (folder / name).mkdir()
     for number, clip in enumerate(each for part in parts for each in part):
-        (folder / name / f"{number:03d}.flac").symlink_to(clip)
+        (folder / name / f"{number:04d}.flac").symlink_to(clip)
 
 
 def test_a_real_fan_from_healthy_to_quiet_again(shared: Path, tmp_path: Path) -> None:
@@ -30,7 +31,20 @@ def test_a_real_fan_from_healthy_to_quiet_again(shared: Path, tmp_path: Path) ->
     play(tmp_path, "day", healthy[10:] * HEALTHY, faulty)
     play(tmp_path, "later", faulty[:10])
     command("fit", "train", *CHEAP, "-o", "fan.asd", cwd=tmp_path)
-    listen = ("listen", "fan.asd", "--source", "file", "--source.speed", "0", "--name", "fan", "--folder", "L", "--hop", 10)
+    listen = (
+        "listen",
+        "fan.asd",
+        "--source",
+        "file",
+        "--source.speed",
+        "0",
+        "--name",
+        "fan",
+        "--folder",
+        "L",
+        "--hop",
+        10,
+    )
     done = command(*listen, "--source.path", "day", "--source.start", START, cwd=tmp_path)
     (alarm,) = re.findall(r"ALARM: (fan: the sound has changed since .+)", done.stdout)
     assert "a healthy machine raises 1 false alarm a month at most" in alarm
@@ -39,8 +53,11 @@ def test_a_real_fan_from_healthy_to_quiet_again(shared: Path, tmp_path: Path) ->
     with Reader(tmp_path / "L") as history:
         (event,) = [row for row in history.rows("events", "fan") if row["kind"] == "alarm"]
         after = event["time"] - set_in
-        assert 0 < after <= 100, after
-        assert {row["phase"] for row in history.rows("verdicts", "fan") if row["time"] < set_in} == {"learning", "watching"}
+        assert 0 < after <= 200, after
+        assert {row["phase"] for row in history.rows("verdicts", "fan") if row["time"] < set_in} == {
+            "learning",
+            "watching",
+        }
 
     (kept,) = (tmp_path / "L" / "evidence").rglob("*alarm*.json")
     explained = json.loads(kept.read_text())["explanation"]

@@ -131,7 +131,7 @@ def test_compose_and_settings_name_the_same_places() -> None:
 
 
 def test_the_image_holds_what_is_named() -> None:
-    """As far as that can be told where no docker is: folders that are built, a last user that is not root, the signal."""
+    """As far as that can be told where no docker is: folders that are built, a user that is not root, the signal."""
     text = (EXAMPLES / "Dockerfile").read_text()
     root = EXAMPLES.parents[1]
     folders = re.findall(r"/source(/\S+)?(?=[ \n\\])", text)

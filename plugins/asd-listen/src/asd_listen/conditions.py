@@ -44,7 +44,11 @@ _LEARN_EVERY = 5
 _GAIN = 6.0
 """dB by which all bands of the noise floor move together if a gain was changed, …"""
 _TOGETHER = {LONGEST: 3.0, 20: 2.0, 10: 2.0}
-"""… with at most so many dB between the quarters of the bands: a fault of a machine is not the same in all of them."""
+"""… with at most so many dB between the quarters of the bands, …"""
+_NEARLY_ALL = 0.9
+_BESIDE = 1.5
+"""… and such a share of all within so many dB of the middle, beyond what each band did before: a fault, noise from
+elsewhere, or a pause adds or takes away sound with a spectrum of its own."""
 _OTHER = 10.0
 """dB by which most bands of the noise floor differ from before if the microphone is another one."""
 _MOST = 0.8
@@ -287,11 +291,11 @@ class Conditions:
             usual = self.floor.windows.get(size)
             if usual is not None:
                 moved, beyond = usual.shift(low, high)[usable], usual.apart[usable]
-                changes += self._gain(moved, usual.together, size, second.time)
-                changes += self._other(moved, beyond, size, second.time)
+                changes += self._gain(moved, beyond, usual.together, size, second.time)
+                changes += self._other(moved, beyond if size != LONGEST else 0.0 * beyond, size, second.time)
             elif size == LONGEST:
                 moved = (low - self.floor.bands)[usable]
-                changes += self._gain(moved, 0.0, size, second.time)
+                changes += self._gain(moved, np.full(len(moved), np.inf), 0.0, size, second.time)  # not known
                 changes += self._other(moved, np.zeros(len(moved)), size, second.time)
             if any(change.over for change in changes):  # longer windows still have it
                 break
@@ -305,10 +309,11 @@ class Conditions:
         if self._learned >= LEARNING - LONGEST:
             self.floor, self._learner = self._learner.floor(sample_rate), FloorLearner()
 
-    def _gain(self, moved: Float64, usual: float, size: int, time: float) -> list[Change]:
+    def _gain(self, moved: Float64, apart: Float64, usual: float, size: int, time: float) -> list[Change]:
         middle = float(np.median(moved))
         together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER[size]
-        if abs(middle) >= _GAIN + usual and together:
+        alike = float(np.mean(np.abs(moved - middle) <= _BESIDE + apart)) >= _NEARLY_ALL
+        if abs(middle) >= _GAIN + usual and together and alike:
             text = (
                 f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
                 "the gain changed, or the microphone moved?"
