@@ -113,8 +113,8 @@ class ModuleExtractor(CheckedExtractor):
             if self.dimension in (None, result.shape[1]):
                 return
             raise ConfigError(
-                f"extractor {self.name}: the module returned {result.shape[1]} values for each window, its dimension is "
-                f"said to be {self.dimension}; say dimension={result.shape[1]}, or leave it out"
+                f"extractor {self.name}: the module returned {result.shape[1]} values for each window, its dimension "
+                f"is said to be {self.dimension}; say dimension={result.shape[1]}, or leave it out"
             )
         mend = "end it with a mean over time or torch.nn.Flatten()" if is_tensor else "let it return the tensor alone"
         raise ConfigError(
