@@ -81,8 +81,7 @@ def test_a_model_file_may_not_choose(
     assert told.startswith(f"{path}: its extractor {registry().find('extractor', name).qualified_name} asks for ")
     assert told.endswith(
         "; for a model file nothing is fetched, opened or run but the weights that a plugin contains or publishes: "
-        "if you trust whoever made this file, add --trust (in Python: trust=True), which is remembered for its very "
-        "content"
+        "if you trust whoever made this file, add trust=True, which is remembered for its very content"
     )
 
 
