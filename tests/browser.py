@@ -16,10 +16,11 @@ import select
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+
+from waiting import until
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 """The browser; None if there is none."""
@@ -31,16 +32,9 @@ _OPTIONS = (
 
 
 class Browser:
-    """A browser with one page.
+    """A browser with one page."""
 
-    Parameters
-    ----------
-    patience : float
-        Seconds to wait for an answer before it counts as an error.
-    """
-
-    def __init__(self, patience: float = 60.0) -> None:
-        self.patience = patience
+    def __init__(self) -> None:
         self.errors: list[str] = []
         """What the console and the page's policy complained about since `open`."""
         self._number, self._buffer, self._session = 0, b"", ""
@@ -127,10 +121,7 @@ class Browser:
         return result
 
     def _until(self, finished: Callable[[], bool], answers: list[dict[str, Any]] | None = None) -> None:
-        end = time.monotonic() + self.patience
-        while not finished():
-            assert time.monotonic() < end, "the browser does not answer"
-            self._receive(answers)
+        until(finished, "the browser does not answer", pause=lambda: self._receive(answers))
 
     def _receive(self, answers: list[dict[str, Any]] | None) -> None:
         """Read what is there, for at most a tenth of a second, and sort it into answers, events and errors."""

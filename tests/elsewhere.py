@@ -21,6 +21,8 @@ import pytest
 import requests
 import soundfile
 
+from waiting import PATIENCE
+
 OLD = 1_790_000_000.0
 """A time long ago, in seconds since 1970."""
 
@@ -71,7 +73,7 @@ def s3_server(patch: Any) -> Iterator[Store]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         patch.setenv(name, value)
-    requests.post(f"{url}/moto-api/reset", timeout=10)  # what another module left in this process
+    requests.post(f"{url}/moto-api/reset", timeout=PATIENCE)  # what another module left in this process
     try:
         yield Store(fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True), url, lines)
     finally:

@@ -12,6 +12,7 @@ import soundfile
 from asd.detection import apart
 from asd.errors import AudioError
 from asd.experiment import Clip, ClipReader, Decoders
+from waiting import PATIENCE
 
 RATE = 8000
 _HOSTILE = """
@@ -23,7 +24,7 @@ def open_sound(path):
     if start == b"CRASH":
         os.kill(os.getpid(), signal.SIGSEGV)
     if start == b"SLEEP":
-        time.sleep(60)
+        time.sleep(3600)
     if start == b"RAISE":
         raise KeyError("of a decoder")
     return decode(path)
@@ -36,7 +37,7 @@ apart_process.main()
 @pytest.fixture
 def decoders() -> Iterator[Decoders]:
     """Return processes that decode."""
-    found = Decoders(1, seconds=2.0)
+    found = Decoders(1, seconds=PATIENCE)
     yield found
     found.close()
 
@@ -97,12 +98,15 @@ def test_a_recording_that_is_given_up_disturbs_no_other(tmp_path: Path, decoders
     ],
 )
 def test_a_file_that_breaks_its_decoder_is_an_error_of_that_file(
-    start: str, text: str, tmp_path: Path, hostile: Decoders
+    start: str, text: str, tmp_path: Path, hostile: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = tmp_path / "bad.wav", tmp_path / "good.wav"
     bad.write_text(start)
     soundfile.write(good, np.zeros(RATE), RATE)
-    assert heard(hostile.path(bad)) == (f"{bad}: {text}",)
+    with monkeypatch.context() as patch:
+        if start == "SLEEP":
+            patch.setattr(hostile, "_seconds", 2.0)
+        assert heard(hostile.path(bad)) == (f"{bad}: {text}",)
     assert heard(hostile.path(good)) == heard(good)
 
 

@@ -1,20 +1,14 @@
-"""The embedding cache: the same numbers as computing, keys that cover what matters, several processes, damage."""
+"""The embedding cache: the same numbers as computing, and keys that cover what matters."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import textwrap
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,17 +22,10 @@ from asd.contract.interfaces import Runtime
 from asd.detection import embeddings, identity
 from asd.detection.config import Choice, Config
 from asd.detection.embeddings import EmbeddingCache
-from asd.detection.model import Model
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, embed_all
-from asd.errors import CacheError, ConfigError
-from asd.files import database, digest, known
+from asd.errors import ConfigError
 from asd.records import Clip
-
-CONFIG = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
-CANNOT = "the embedding cache cannot be used"
-GOING_ON = (
-    "; delete the file, make room, or set ASD_CACHE to a folder that you may write to; going on without the cache"
-)
+from caching import CONFIG, computed, four_recordings, values
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +35,7 @@ def size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clips(tmp_path: Path) -> list[Clip]:
-    rng = np.random.default_rng(0)
-    paths = [tmp_path / f"{index}.wav" for index in range(4)]
-    for path in paths:
-        soundfile.write(path, rng.normal(0, 0.1, 16000), 16000)
-    return [Clip(path) for path in paths]
+    return four_recordings(tmp_path)
 
 
 @pytest.fixture
@@ -60,28 +43,6 @@ def cache(tmp_path: Path) -> Iterator[EmbeddingCache]:
     cache = EmbeddingCache(tmp_path / "cache" / "embeddings.sqlite")
     yield cache
     cache.close()
-
-
-def values(results: object) -> list[np.ndarray]:
-    return [features.values for features, _ in results]  # type: ignore[attr-defined]
-
-
-def computed(pipeline: Pipeline, clips: list[Clip], cache: EmbeddingCache) -> int:
-    """Embed and return how many clips were computed, not taken from the cache."""
-    count = 0
-    embed = pipeline.extractor.embed
-
-    def counted(windows: object) -> object:
-        nonlocal count
-        count += 1
-        return embed(windows)
-
-    pipeline.extractor.embed = counted  # type: ignore[assignment, method-assign]
-    try:
-        assert all(isinstance(result, ClipFeatures) for result in pipeline.embed_all(clips, cache=cache))
-    finally:
-        del pipeline.extractor.embed
-    return count
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -357,6 +318,40 @@ def test_pruning_keeps_what_was_used_last(clips: list[Clip], cache: EmbeddingCac
     assert cache.path.stat().st_size < size / 2
 
 
+def test_entries_of_the_same_half_second_are_written_together(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = EmbeddingCache(cache.path)
+    moments = iter([0.0, 0.0, 0.1, 0.2, 0.7, 0.7, 0.8, 0.8])
+    monkeypatch.setattr(embeddings.time, "monotonic", lambda: next(moments))
+    values, start = np.ones((3, 2), np.float32), np.arange(3.0)
+    there = []
+    for key in "abcd":
+        cache.store(key, "{}", values, start, {"of": key})
+        kept = cache.load(key)
+        assert kept is not None  # also while it waits to be written
+        assert kept[2] == {"of": key}
+        there.append([each for each in "abcd" if other.load(each)])
+    assert there == [["a"], ["a"], ["a"], ["a", "b", "c", "d"]]
+    cache.store("e", "{}", values, start, {})
+    assert other.load("e") is None
+    cache.flush()
+    assert other.load("e") is not None
+
+
+def test_what_was_used_within_the_hour_is_not_written_again(
+    clips: list[Clip], cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(CONFIG)
+    assert computed(pipeline, clips, cache) == 4
+    changes = cache._connection.total_changes
+    assert computed(pipeline, clips, cache) == 0
+    assert cache._connection.total_changes == changes
+    monkeypatch.setattr(embeddings, "_FRESH", 0.0)
+    assert computed(pipeline, clips, cache) == 0
+    assert cache._connection.total_changes == changes + 4
+
+
 def clip_of(number: int) -> tuple[str, np.ndarray, np.ndarray]:
     return f"{number:064}", np.full((20, 384), number, np.float32), np.arange(20.0)
 
@@ -429,426 +424,6 @@ def test_nothing_is_kept_with_limit_0(clips: list[Clip], tmp_path: Path) -> None
     assert embeddings.cache_from(False) is None
 
 
-# --- What is wrong with the file, its folder or its drive costs time, never a result, and is said once.
-
-
-def going_on(clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Fit and score with a cache that cannot be used; return what it warns of."""
-    expected = Model.fit(halves(clips), CONFIG, cache=False)
-    with caplog.at_level(logging.WARNING, "asd"):
-        model = Model.fit(halves(clips), CONFIG, cache=cache)
-        verdicts = list(model.score(clips))
-    scores = [[v.score for v in each] for each in (verdicts, expected.score(clips))]  # type: ignore[union-attr]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-6)
-    np.testing.assert_allclose(model.calibration.scores, expected.calibration.scores, rtol=1e-6)
-    return [record.getMessage() for record in caplog.records if record.module == "embeddings"]
-
-
-def halves(clips: list[Clip]) -> list[Clip]:
-    return [Clip(clip.path, start, 0.5) for clip in clips for start in (0, 0.5)]
-
-
-def test_a_cache_that_cannot_be_used_costs_time_only(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture
-) -> None:
-    cache.path.parent.mkdir()
-    cache.path.write_bytes(b"this is no database" * 100)
-    with caplog.at_level(logging.WARNING, "asd"):
-        results = list(embed_all(Pipeline(CONFIG), clips, cache))
-    assert len(values(results)) == 4
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{cache.path}: {CANNOT} (file is not a database){GOING_ON}"
-    ]
-    with pytest.raises(CacheError, match="file is not a database"):
-        cache.usage()
-
-
-def test_a_file_where_the_folder_should_be(clips: list[Clip], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").write_text("in the way")
-    cache = EmbeddingCache(tmp_path / "file" / "kept")
-    told = going_on(clips, cache, caplog)
-    assert len(told) == 1
-    assert told[0].startswith(f"{cache.path}: {CANNOT} ([Errno ")
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
-@pytest.mark.parametrize("kept", [False, True], ids=["empty", "filled"])
-def test_a_folder_that_is_read_only(clips: list[Clip], caplog: pytest.LogCaptureFixture, kept: bool) -> None:
-    """As another user where the tests run as root, whom no permission stops."""
-    # pytest's own folders are closed to other users.
-    with tempfile.TemporaryDirectory() as temporary:
-        top, folder = Path(temporary), Path(temporary) / "read-only"
-        top.chmod(0o755)
-        copies = [Clip(Path(shutil.copy(clip.path, top))) for clip in clips]
-        folder.mkdir()
-        cache = EmbeddingCache(folder / "kept")
-        going_on(copies, cache if kept else EmbeddingCache(top / "elsewhere"), caplog)  # imports what it needs, too
-        cache.close()
-        for path in (*folder.iterdir(), folder):
-            path.chmod(path.stat().st_mode & ~0o222)
-        root = os.geteuid() == 0
-        try:
-            if root:
-                os.seteuid(65534)
-            told = going_on(copies, cache, caplog)
-        finally:
-            if root:
-                os.seteuid(0)
-            folder.chmod(0o755)
-    assert len(told) == 1
-    assert told[0].startswith(f"{cache.path}: {CANNOT} (")
-
-
-def test_a_drive_that_is_full(clips: list[Clip], tmp_path: Path) -> None:
-    """No file may grow beyond 64 kB: SQLite gets the error of a full drive."""
-    pytest.importorskip("resource")
-    script = """
-        import logging, resource, sys; from pathlib import Path; from asd.experiment import *
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
-        config = Config(frontend=Choice("mel-stack"), extractor=Choice("identity"))
-        clips = [Clip(Path(path)) for path in sys.argv[2:]]
-        cache = EmbeddingCache(Path(sys.argv[1]))
-        kept = list(Pipeline(config, cache=cache).embed_all(clips, cache=cache))
-        plain = list(Pipeline(config).embed_all(clips))
-        assert all((a.values == b.values).all() for a, b in zip(kept, plain)) and len(kept) == 4
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "kept", *(clip.path for clip in clips)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = done.stderr.splitlines()
-    assert len(told) == 1, told
-    assert told[0].startswith(f"{tmp_path / 'kept'}: {CANNOT} (")
-    assert told[0].endswith(GOING_ON)
-
-
-def test_a_drive_that_fills_up_amid_the_clips(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = cache._store
-    calls = iter(range(100))
-
-    def store(*arguments: object) -> None:
-        if next(calls) == 2:
-            raise sqlite3.OperationalError("database or disk is full")
-        kept(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(cache, "_store", store)
-    assert going_on(clips, cache, caplog) == [f"{cache.path}: {CANNOT} (database or disk is full){GOING_ON}"]
-
-
-@pytest.mark.parametrize("error", ["database is locked", "locking protocol", "disk I/O error"])
-def test_a_network_share_that_cannot_lock(
-    clips: list[Clip],
-    cache: EmbeddingCache,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    error: str,
-) -> None:
-    """A double: no such share is here."""
-
-    class Share(sqlite3.Connection):
-        def execute(self, *arguments: object) -> sqlite3.Cursor:
-            if str(arguments[0]).startswith("BEGIN"):
-                raise sqlite3.OperationalError(error)
-            return super().execute(*arguments)  # type: ignore[arg-type]
-
-    connect = sqlite3.connect
-    monkeypatch.setattr(database.sqlite3, "connect", lambda *args, **options: connect(*args, factory=Share, **options))
-    assert going_on(clips, cache, caplog) == [f"{cache.path}: {CANNOT} ({error}){GOING_ON}"]
-
-
-def test_a_file_system_without_locks_for_files(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> object:
-        raise NotImplementedError("FileSystem does not appear to support flock")
-
-    monkeypatch.setattr("filelock.FileLock", fail)
-    told = going_on(clips, cache, caplog)
-    assert told == [f"{cache.path}: {CANNOT} (FileSystem does not appear to support flock){GOING_ON}"]
-
-
-def test_a_file_system_without_write_ahead_log(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A kind of file access that SQLite uses where nothing locks: it has no shared memory, which WAL mode needs."""
-    connect = sqlite3.connect
-    monkeypatch.setattr(
-        database.sqlite3,
-        "connect",
-        lambda path, **options: connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **options),
-    )
-    assert going_on(clips, cache, caplog) == []
-    assert cache._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert computed(Pipeline(CONFIG), clips, cache) == 0
-
-
-def test_the_former_cache_is_left_alone(
-    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from asd.cli.main import cli
-
-    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "own"))
-    former = tmp_path / "own" / "embeddings.sqlite"
-    former.parent.mkdir()
-    connection = sqlite3.connect(former)
-    connection.execute("CREATE TABLE embeddings (key TEXT PRIMARY KEY, dimension INTEGER, embedding BLOB)")
-    connection.execute("INSERT INTO embeddings VALUES ('a', 3, 'old')")
-    connection.commit()
-    connection.close()
-    before = former.read_bytes()
-    with caplog.at_level(logging.WARNING, "asd"):
-        cache = EmbeddingCache()
-        assert computed(Pipeline(CONFIG), clips, cache) == 4
-        cache.close()
-    assert cache.path != former
-    assert former.read_bytes() == before
-    assert caplog.records == []
-    cli.main(["cache", "prune", "--all"], standalone_mode=False)
-    assert not former.exists()
-    assert cache.path.exists()
-
-
-@pytest.mark.parametrize("column", ["facts", "start", "embedding", "checksum"])
-def test_damaged_entries_are_computed_again_and_reported_once(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture, column: str
-) -> None:
-    pipeline = Pipeline(CONFIG)
-    expected = values(embed_all(pipeline, clips, cache))
-    cache.close()
-    connection = sqlite3.connect(cache.path)
-    for key, content in connection.execute(f"SELECT key, {column} FROM embeddings LIMIT 2").fetchall():
-        content = content.replace("false", "true") if column == "facts" else content[:-1] + bytes([content[-1] ^ 1])
-        connection.execute(f"UPDATE embeddings SET {column} = ? WHERE key = ?", (content, key))
-    connection.commit()
-    connection.close()
-    with caplog.at_level(logging.WARNING, "asd"):
-        assert computed(pipeline, clips, cache) == 2
-    told = [record.getMessage() for record in caplog.records]
-    assert told == [f"{cache.path}: holds damaged entries; they are computed again; is the drive sound?"]
-    again = values(embed_all(pipeline, clips, cache))
-    assert all(np.array_equal(own, other) for own, other in zip(again, expected, strict=True))
-    assert computed(pipeline, clips, cache) == 0
-
-
-def test_two_entries_that_changed_places_are_damage(clips: list[Clip], cache: EmbeddingCache) -> None:
-    pipeline = Pipeline(CONFIG)
-    list(embed_all(pipeline, clips[:2], cache))
-    cache.close()
-    connection = sqlite3.connect(cache.path)
-    keys = [key for (key,) in connection.execute("SELECT key FROM embeddings")]
-    for old, new in ((keys[0], "-"), (keys[1], keys[0]), ("-", keys[1])):
-        connection.execute("UPDATE embeddings SET key = ? WHERE key = ?", (new, old))
-    connection.commit()
-    connection.close()
-    assert computed(pipeline, clips[:2], cache) == 2
-
-
-def test_a_file_with_damaged_pages_costs_time_only(
-    clips: list[Clip], cache: EmbeddingCache, caplog: pytest.LogCaptureFixture
-) -> None:
-    Model.fit(halves(clips), CONFIG, cache=cache)
-    cache.close()
-    content = bytearray(cache.path.read_bytes())
-    content[4096:40960] = os.urandom(36864)
-    cache.path.write_bytes(content)
-    told = going_on(clips, cache, caplog)
-    assert len(told) == 1
-    assert CANNOT in told[0]
-
-
-def test_a_forked_process_leaves_the_connection_alone(clips: list[Clip], cache: EmbeddingCache) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    assert computed(Pipeline(CONFIG), clips[:1], cache) == 1
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = int(cache.load("any") is not None or "_connection" not in vars(cache))
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert computed(Pipeline(CONFIG), clips[:1], cache) == 0
-
-
-def test_a_stop_in_the_middle_keeps_what_is_done_and_stops_the_threads(
-    clips: list[Clip], cache: EmbeddingCache
-) -> None:
-    results = Pipeline(CONFIG).embed_all(clips, cache=cache, workers=2)
-    next(results)
-    results.close()  # type: ignore[attr-defined]  # it is a generator
-    assert cache.usage()[0].clips == 1
-    time.sleep(0.3)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asd-prefetch")]
-
-
-@pytest.mark.slow
-def test_two_processes_fill_one_cache_at_once(clips: list[Clip], cache: EmbeddingCache) -> None:
-    script = (
-        "import sys; from pathlib import Path; from asd.experiment import *\n"
-        "config = Config(frontend=Choice('mel-stack'), extractor=Choice('identity'))\n"
-        "clips = [Clip(Path(p)) for p in sys.argv[2:]]\n"
-        "print(len([values for values, _ in embed_all(Pipeline(config), clips, EmbeddingCache(Path(sys.argv[1])))]))"
-    )
-    command = [sys.executable, "-c", script, str(cache.path), *(str(clip.path) for clip in clips)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60) for process in running] == [("4\n", "")] * 3
-    assert cache.usage()[0].clips == 4
-
-
-def test_a_process_that_opens_a_cache_twice_keeps_its_locks(tmp_path: Path) -> None:
-    """Another process that closes the file last, as it believes, would delete the log that is still written to."""
-    tables, path = "CREATE TABLE IF NOT EXISTS t (a)", tmp_path / "x.sqlite"
-    first, second = (database.open_database(path, tables) for _ in range(2))
-    first.execute("INSERT INTO t VALUES (1)")
-    script = (
-        "import sys; from pathlib import Path; from asd.files.database import open_database\n"
-        "other = open_database(Path(sys.argv[1]), sys.argv[2])\n"
-        "other.execute('INSERT INTO t VALUES (2)'); other.close()"
-    )
-    subprocess.run([sys.executable, "-c", script, str(path), tables], check=True)
-    assert (tmp_path / "x.sqlite-wal").exists()
-    first.execute("INSERT INTO t VALUES (3)")
-    assert second.execute("SELECT a FROM t").fetchall() == [(1,), (2,), (3,)]
-    first.close()
-    second.close()
-
-
-# --- Commands and the Python interface
-
-
-LISTENING = """
-import sys
-from asd.cli.main import main
-try:
-    main()
-finally:
-    heavy = sorted({"torch", "soundfile"} & sys.modules.keys())
-    print("LOADED", *heavy, file=sys.stderr)
-"""
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "own"))
-
-    def run(*arguments: object) -> tuple[str, list[str]]:
-        """Run the command; return what it says on stdout, and which heavy modules it loaded."""
-        command = [sys.executable, "-c", LISTENING, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode in (0, 1), done.stderr
-        loaded = done.stderr.splitlines()[-1].split()[1:]
-        return done.stdout, [*loaded, *(["network"] if "computing on cpu" in done.stderr else [])]
-
-    return run
-
-
-@pytest.mark.slow
-def test_fitting_again_with_another_detector_loads_no_network(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    samples = Path(__file__).resolve().parent.parent / "examples" / "data"
-    first, again = tmp_path / "first.asd", tmp_path / "again.asd"
-    network = ("--extractor", "efficientat-mn04")
-    assert run("fit", samples / "train", "-o", first, *network)[1] == ["soundfile", "network"]
-    said, loaded = run("fit", samples / "train", "-o", again, *network, "--detector", "mahalanobis")
-    assert loaded == ["soundfile"]  # it looks at the lengths, for the order in time
-    assert "Pipeline: efficientat-mel → efficientat-mn04 → mahalanobis." in said
-    expected = asd.fit(samples / "train", extractor="efficientat-mn04", detector="mahalanobis", cache=False)
-    refitted = asd.load(again, cache=False)
-    # Sums over rows may differ in the last bits from one process to another.
-    np.testing.assert_allclose(refitted.calibration.scores, expected.calibration.scores, rtol=1e-6)
-    assert refitted.full_config() == expected.full_config()
-    assert refitted.pipeline.weight_hashes() == expected.pipeline.weight_hashes()
-    assert refitted.training == expected.training
-
-    normal, anomalous = samples / "test" / "normal", samples / "test" / "anomalous"
-    verdicts = list(asd.score(refitted, [normal, anomalous]))
-    list(asd.score(again, [normal, anomalous]))  # now they are kept
-    said, loaded = run("score", again, normal, anomalous, "--json")
-    assert loaded == ["soundfile"]  # it looks at the lengths
-    scores = [row["score"] for row in json.loads(said)["clips"]]
-    assert scores == pytest.approx([v.score for v in verdicts], rel=1e-6)  # type: ignore[union-attr]
-    said, loaded = run("evaluate", again, "--normal", normal, "--anomalous", anomalous, "--json")
-    assert loaded == ["soundfile"]
-    assert (json.loads(said)["normal"], json.loads(said)["anomalous"]) == (6, 9)
-
-
-def test_no_cache_means_none(run, clips: list[Clip], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    model, folder = tmp_path / "model.asd", clips[0].path.parent
-    components = ("--frontend", "mel-stack", "--extractor", "identity", "--segment", "0.5")
-    run("fit", folder, "-o", model, *components, "--no-cache")
-    run("score", model, folder, "--no-cache")
-    run("evaluate", model, "--normal", clips[0].path, "--anomalous", clips[1].path, "--no-cache")
-    assert not (tmp_path / "own").exists()
-    run("score", model, folder)
-    assert (tmp_path / "own" / "embeddings-2.sqlite").exists()
-
-
-@pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "own"))
-    return tmp_path / "own" / "embeddings-2.sqlite"
-
-
-OPTIONS = {"frontend": "mel-stack", "extractor": "identity", "segment": 0.5}
-
-
-def test_the_python_interface_keeps_and_takes_unless_asked_not_to(clips: list[Clip], own_cache: Path) -> None:
-    folder = clips[0].path.parent
-    model = asd.fit(folder, cache=False, **OPTIONS)
-    list(asd.score(model, folder))  # the model has no cache
-    list(asd.score(model, folder, cache=False))
-    assert not own_cache.exists()
-
-    kept = asd.fit(folder, detector="mahalanobis", **OPTIONS)
-    assert EmbeddingCache(own_cache).usage()[0].clips == 8
-    new = folder.parent / "new.wav"
-    soundfile.write(new, np.random.default_rng(7).normal(0, 0.1, 16000), 16000)
-    expected = [verdict.score for verdict in asd.score(kept, new, cache=False)]  # type: ignore[union-attr]
-    assert EmbeddingCache(own_cache).usage()[0].clips == 8
-    assert [verdict.score for verdict in asd.score(kept, new)] == expected  # type: ignore[union-attr]
-    assert EmbeddingCache(own_cache).usage()[0].clips == 10
-    assert [verdict.score for verdict in asd.score(kept, new)] == expected  # type: ignore[union-attr]
-
-
-def test_a_known_pipeline_that_meets_a_new_clip_loads_its_network(
-    clips: list[Clip], cache: EmbeddingCache, tmp_path: Path
-) -> None:
-    plain = Pipeline(CONFIG).embed(clips[3])
-    list(Pipeline(CONFIG, cache=cache).embed_all(clips[:2], cache=cache))
-    known = Pipeline(CONFIG, cache=cache)
-    assert known.embedders[0]._components is None
-    assert known.sample_rate == 16000
-    assert known.parameters("frontend") == Pipeline(CONFIG).parameters("frontend")
-    assert known.weight_hashes() == {}
-    results = list(known.embed_all(clips, cache=cache, workers=3))
-    assert known.embedders[0]._components is not None
-    assert np.array_equal(results[3].values, plain.values)  # type: ignore[union-attr]
-    assert cache.usage()[0].clips == 4
-
-
-def test_a_mistake_in_a_parameter_is_said_although_the_cache_is_full(clips: list[Clip], cache: EmbeddingCache) -> None:
-    list(Pipeline(CONFIG, cache=cache).embed_all(clips, cache=cache))
-    wrong = Config(frontend=Choice("mel-stack", {"frame": 3}), extractor=Choice("identity"))
-    with pytest.raises(ConfigError, match="has no parameter 'frame'"):
-        Pipeline(wrong, cache=cache)
-
-
-def test_evaluate_reads_the_content_of_each_file_once(clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
-    from asd.detection.evaluation import evaluate
-
-    parts = [Clip(clip.path, start, 0.25) for clip in clips for start in (0, 0.25, 0.5, 0.75)]
-    read: list[Path] = []
-    digest_of = digest.digest_of
-    for module in (identity, digest):
-        monkeypatch.setattr(module, "digest_of", lambda path: (read.append(path), digest_of(path))[1])
-    monkeypatch.setattr(identity, "_SETTLED", 0.0)  # the recordings are new
-    model = Model.fit(parts[:8], CONFIG, cache=False)
-    result = evaluate(model, parts[4:12], parts[12:], cache=False)
-    assert sorted(read) == [clip.path for clip in clips]
-    assert (result.normal, result.anomalous, result.training_clips) == (8, 4, 4)
-
-
 def test_a_file_beside_a_plugin_file_belongs_to_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from asd_registry import Registry
 
@@ -902,104 +477,9 @@ def test_a_network_counts_as_known_only_if_what_the_user_gave_pins_its_weights(
         object.__setattr__(found.spec, "weights", ())
 
 
-def test_the_command_shows_and_prunes(
-    clips: list[Clip], own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from asd.cli.main import cli
-
-    cli.main(["cache", "show"], standalone_mode=False)
-    assert "No embeddings are kept." in capsys.readouterr().out
-    list(embed_all(Pipeline(CONFIG), clips, EmbeddingCache()))
-    cli.main(["cache", "show"], standalone_mode=False)
-    shown = capsys.readouterr()
-    assert {"mel-stack", "identity", "4"} <= set(shown.out.split())
-    assert shown.err == f"asd: the embedding cache is {own_cache} and takes at most 2000 MB\n"
-    cli.main(["cache", "show", "--json"], standalone_mode=False)
-    described = json.loads(capsys.readouterr().out)
-    assert described["pipelines"][0]["clips"] == 4
-    assert described["limit"] == 2 * 10**9
-    monkeypatch.setenv("ASD_CACHE_SIZE", "0")
-    cli.main(["cache", "show"], standalone_mode=False)
-    assert capsys.readouterr().err.endswith("is off (ASD_CACHE_SIZE is 0)\n")
-    cli.main(["cache", "prune", "--all"], standalone_mode=False)
-    assert capsys.readouterr().out == "Removed the embeddings of 4 clips.\n"
-    with pytest.raises(Exception, match="say what to remove: --unused-days DAYS, --max-size MB or --all"):
-        cli.main(["cache", "prune"], standalone_mode=False)
-
-
 def test_a_clip_that_two_names_share_is_computed_once_for_each_process(
     clips: list[Clip], cache: EmbeddingCache, tmp_path: Path
 ) -> None:
     shutil.copy(clips[0].path, tmp_path / "twin.wav")
     list(Pipeline(CONFIG).embed_all([*clips, Clip(tmp_path / "twin.wav")], cache=cache))
     assert cache.usage()[0].clips == 4
-
-
-# Digests of recordings, kept between runs
-
-
-@pytest.fixture
-def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recording that is old enough to be trusted, with a cache of its own."""
-    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 3 * 48000), 48000)
-    monkeypatch.setattr(identity, "_SETTLED", -1.0)
-    identity._content.cache_clear()
-    return path
-
-
-def unread(path: Path, *_: str) -> str:
-    raise AssertionError(f"{path} is read again")
-
-
-def again(path: Path) -> str:
-    """Return the digest as another process would."""
-    identity._content.cache_clear()
-    return identity.content_of(path)
-
-
-def test_a_recording_that_has_not_changed_is_not_read_by_the_next_run(
-    recording: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = identity.content_of(recording)
-    assert first == hashlib.sha256(recording.read_bytes()).hexdigest()
-    monkeypatch.setattr(digest, "digest_of", unread)
-    assert again(recording) == first
-
-
-@pytest.mark.parametrize("place", [0, 0.5, 1], ids=["beginning", "middle", "end"])
-def test_another_recording_of_the_same_name_size_and_times_is_another_one(
-    recording: Path, monkeypatch: pytest.MonkeyPatch, place: float
-) -> None:
-    """A card from a recorder without a clock: every file is of the first of January 1980."""
-    monkeypatch.setattr(identity, "stamp_of", lambda path: (1, 2, path.stat().st_size, 0, 0))
-    first = identity.content_of(recording)
-    content = bytearray(recording.read_bytes())
-    content[min(int(place * len(content)), len(content) - 1)] ^= 1
-    recording.write_bytes(content)
-    assert again(recording) == hashlib.sha256(content).hexdigest() != first
-
-
-def test_the_digest_of_a_recording_that_changes_while_it_is_read_is_not_kept(
-    recording: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stamps = iter(range(100))
-    monkeypatch.setattr(identity, "stamp_of", lambda path: (next(stamps), path.stat().st_size, 0, 0))
-    kept: list[str] = []
-    monkeypatch.setattr(known, "remember", lambda key, *_: kept.append(key))
-    identity.content_of(recording)
-    assert not kept
-
-
-@pytest.mark.parametrize("off", [{"ASD_CACHE_SIZE": "0"}, {}], ids=["no cache", "small file"])
-def test_a_digest_is_not_kept_where_that_is_not_wanted_or_saves_nothing(
-    recording: Path, monkeypatch: pytest.MonkeyPatch, off: dict[str, str]
-) -> None:
-    for name, value in off.items():
-        monkeypatch.setenv(name, value)
-    if not off:
-        recording.write_bytes(b"small")
-    first = identity.content_of(recording)
-    assert again(recording) == first == hashlib.sha256(recording.read_bytes()).hexdigest()
-    assert not list((recording.parent / "cache").glob("known*"))

@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from waiting import PATIENCE, until
 
 ASD = Path(os.environ["ASD_COMMAND"])
 INSTALLED = Path(sys.executable).with_name("asd")
@@ -115,7 +116,7 @@ def test_a_parameter_of_a_front_end_is_that_of_the_chosen_extractors_own(sounds:
 
 def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     normal = asd("score", model, sounds / "train" / "00.wav", code=0).stdout
-    assert "1 clips: 0 anomalous, 1 normal." in normal
+    assert "1 clip: 0 anomalous, 1 normal." in normal
     faulty = asd("score", model, sounds / "faulty", code=1).stdout
     assert faulty.count("ANOMALOUS") == 4
     assert "4 clips: 4 anomalous, 0 normal." in faulty
@@ -154,7 +155,7 @@ def test_the_alarm_rate_can_be_changed_without_fitting(model: Path, sounds: Path
         asd("score", model, sounds / "train", "--json", "--false-alarms-per-hour", "1000", code=1).stdout
     )
     assert lenient["decision"]["level"] == pytest.approx(7 / 13)  # floor(1000 * 2 / 3600 * 13) of 13
-    assert "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s" in error(
+    assert "1 false alarm an hour cannot be promised from 12 held-out clips of 2 s" in error(
         "score", model, sounds / "normal", "--false-alarms-per-hour", "1"
     )
 
@@ -231,7 +232,26 @@ def test_bad_clips_are_left_out_and_counted_and_strict_stops(model: Path, sounds
     assert not (tmp_path / "strict.asd").exists()
     assert "silent.wav: digital silence" in error("fit", tmp_path, "-o", tmp_path / "s.asd", "--strict", *QUICK)
     assert not (tmp_path / "s.asd").exists()
-    assert "none of the 1 clips could be read" in asd("score", model, tmp_path / "text.wav", code=2).stderr
+    assert "no clip could be read" in asd("score", model, tmp_path / "text.wav", code=2).stderr
+
+
+def test_strict_says_one_thing_when_embeddings_came_from_the_cache(model: Path, tmp_path: Path) -> None:
+    """Python closes the cache at the end of a process before the results that nobody asked for any more."""
+    hum(tmp_path / "a.wav", seed=0)
+    (tmp_path / "b.wav").write_text("hello")
+    cached = {"ASD_CACHE": str(tmp_path / "cache"), "ASD_CACHE_SIZE": "1GB"}
+    for _ in range(2):
+        stderr = asd("score", model, tmp_path, "--strict", code=2, env=cached).stderr
+        assert stderr.startswith("asd: error: ")
+        assert stderr.count("\n") == 1
+
+
+def test_a_pipe_or_a_device_is_not_read_to_its_end(model: Path, tmp_path: Path) -> None:
+    """A device may have no end, and opening a pipe waits for a writer."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    cached = {"ASD_CACHE": str(tmp_path / "cache"), "ASD_CACHE_SIZE": "1GB"}
+    assert "pipe.wav: a pipe can be read only once" in asd("score", model, tmp_path, code=2, env=cached).stderr
+    assert "/dev/zero: a device, not a recording" in asd("score", model, "/dev/zero", code=2, env=cached).stderr
 
 
 def test_short_long_and_mixed(model: Path, sounds: Path, tmp_path: Path) -> None:
@@ -307,12 +327,23 @@ MISTAKES = [
     ("fit {train} -o {new} --detector.n_components", "--detector.n_components needs a value"),
     (
         "fit {train} -o {new} --false-alarms-per-hour 1 {quick}",
-        "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
+        "1 false alarm an hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
     ),
     ("fit {train} -o {new} --batch-size 0", "--batch-size takes a whole number from 1, or auto, got '0'"),
-    ("fit -o {new}", "Missing argument 'DATA...'"),
-    ("fitt", "No such command 'fitt'"),
+    ("fit -o {new}", "Missing argument 'DATA...'. Usage: asd fit [OPTIONS] DATA..."),
+    ("fit {train}", "Missing option '-o' / '--output'. Model file to write (*.asd)"),
+    ("cache prune all", "Got unexpected extra argument (all). Usage: asd cache prune [OPTIONS]"),
+    ("monitor {tmp}/a.state", "no such monitor; start one with 'asd score MODEL DATA --monitor {tmp}/a.state'"),
+    ("fitt", "unknown command 'fitt'; did you mean fit?"),
+    ("qqqq", "unknown command 'qqqq'; known: demo, fit, score, "),
     ("score {tmp}/absent.asd {train}", "no such model file; make one with 'asd fit"),
+    ("score {model}d {train}", "no such model file; did you mean {model}?"),
+    ("score {train}/00.wav {model}", "a recording, not a model file; name the model before the recordings"),
+    ("score {train} {model}", "this folder has no index of models (machines.json); name a model file before any"),
+    ("explain {train} {model}", "{train}: a folder; name a model file that 'asd fit' wrote, before any recordings"),
+    ("score {model} {train}/0.wav", "no such file or folder; did you mean {train}/00.wav or "),
+    ("score {model} {train}s/00.wav", "no such file or folder; did you mean {train}/00.wav?"),
+    ("score {model} -", "not read from standard input, since they are read more than once; save them to a file, or"),
     ("score {model} {train} --json --csv", "--json and --csv exclude each other"),
     ("score {model} {train} --segment -1", "segment takes seconds, at least 0.01, got -1.0"),
 ]
@@ -351,11 +382,10 @@ def test_ctrl_c_leaves_nothing_behind(sounds: Path, tmp_path: Path, tmp_path_fac
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     try:
-        while not [*cache.rglob("*.checkpoint")]:  # it is in the middle of a training that takes far longer
-            assert process.poll() is None
-            time.sleep(0.05)
+        # It is in the middle of a training that takes far longer.
+        until(lambda: [*cache.rglob("*.checkpoint")], "a checkpoint", by=process)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 2

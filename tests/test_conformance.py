@@ -49,5 +49,9 @@ def test_the_specs_of_the_others_are_true(name: str) -> None:
 
 
 def test_no_plugin_of_ours_is_broken() -> None:
-    assert {plugin.distribution for plugin in registry().plugins if plugin.error or plugin.remarks} & OWN == set()
+    said = {
+        plugin.distribution: [plugin.error, *(text for text in plugin.remarks if not text.startswith("takes "))]
+        for plugin in registry().plugins  # how long an import takes is the machine's
+    }
+    assert {name for name, texts in said.items() if any(texts)} & OWN == set()
     assert len(COMPONENTS) > 40

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from asd.detection.fleet_index import INDEX, Index, read_index
 from asd.detection.fleet_store import opened
 from asd.errors import ModelFileError
 from fleet_sound import INSTALLED, OPTIONS, PIPELINE, hum, plant, times
+from waiting import until
 
 
 class TestAgain:
@@ -97,11 +97,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [INSTALLED, "fit", tmp_path / "plant", "--by", "folder", "-o", tmp_path / "m", *OPTIONS]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
-        while len(list((tmp_path / "m").glob("*.asd"))) < 2:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: len(list((tmp_path / "m").glob("*.asd"))) >= 2, "two models", by=process)
         yield process
     finally:
         process.kill()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 INSTALLED = Path(sysconfig.get_path("scripts"), "asd")
 CLIPS = Path(__file__).resolve().parent.parent / "examples" / "data"
 Lay = Callable[..., None]
@@ -60,8 +62,8 @@ def run(tmp_path: Path) -> Run:
         path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         encoding = environment.get("PYTHONIOENCODING", "utf-8")
         done = subprocess.run(
-            [INSTALLED, *arguments], capture_output=True, encoding=encoding, check=False, cwd=tmp_path, timeout=60,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            [INSTALLED, *arguments], capture_output=True, encoding=encoding, check=False, cwd=tmp_path,
+            timeout=PATIENCE, env={**os.environ, "PYTHONPATH": path, **environment},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -119,15 +121,15 @@ BROKEN = {
         r"raise RuntimeError('\x1b]0;owned\x07\x9b31m')",
         r"\u001b]0;owned\u0007\u009b",
     ),
-    "never ends": ("while True: pass", "PluginTimeoutError: not done after 1 s, and stopped"),
-    "waits for ever": ("import threading; threading.Event().wait()", "PluginTimeoutError: not done after 1 s"),
+    "never ends": ("while True: pass", "PluginTimeoutError: not done after 4 s, and stopped"),
+    "waits for ever": ("import threading; threading.Event().wait()", "PluginTimeoutError: not done after 4 s"),
     "catches every Exception": (
         "import time\nwhile True:\n    try: time.sleep(9)\n    except Exception: pass",
-        "PluginTimeoutError: not done after 1 s",
+        "PluginTimeoutError: not done after 4 s",
     ),
     "catches everything once": (
         "import time\ntry: time.sleep(9)\nexcept BaseException: time.sleep(9)",
-        "PluginTimeoutError: not done after 1 s",
+        "PluginTimeoutError: not done after 4 s",
     ),
     "offers 20,000": (
         f"{USUAL}\n@hookimpl\ndef asd_components(): return [spec(name=f'n{{i}}') for i in range(20_000)]",
@@ -139,7 +141,7 @@ BROKEN = {
     ),
     "has a hook that never ends": (
         f"{USUAL}\n@hookimpl\ndef asd_commands():\n    while True: pass",
-        "not done after 1 s, and stopped (ASD_PLUGIN_SECONDS sets another limit) (hook asd_commands at bad_plugin.py",
+        "not done after 4 s, and stopped (ASD_PLUGIN_SECONDS sets another limit) (hook asd_commands at bad_plugin.py",
     ),
     "offers what cannot be shown": (
         f"{USUAL}\nclass Mute:\n    def __repr__(self): raise SystemExit\n"
@@ -158,7 +160,7 @@ BROKEN = {
 def test_what_a_plugin_raises_is_its_row(lay: Lay, run: Run, case: str) -> None:
     source, reason = BROKEN[case]
     lay(source)
-    (broken,) = (row for row in rows(run, ASD_PLUGIN_SECONDS="1") if row["kind"] is None)
+    (broken,) = (row for row in rows(run, ASD_PLUGIN_SECONDS="4") if row["kind"] is None)
     assert broken["distribution"] == "bad"
     assert reason in broken["state"]
 
@@ -210,7 +212,7 @@ def test_what_a_plugin_changes_for_all_is_put_back_and_remarked(lay: Lay, tmp_pa
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
         for code in (setting + STATE, setting + load + STATE)
     )
-    assert loaded.startswith(remark)
+    assert remark in loaded.partition("\n")[0]  # perhaps after that it takes long to import
     expected = plain.replace("']", "', '/elsewhere']") if change == "sys.path" else plain
     assert loaded.partition("\n")[2] == expected
 

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import soundfile
 from asd.detection import output
 from asd.detection.output import reserve
 from asd.errors import ModelFileError
+from waiting import PATIENCE
 
 ASD = Path(sys.executable).with_name("asd")  # stopped and killed below
 QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "--detector", "mahalanobis")
@@ -253,7 +253,7 @@ def test_processes_that_start_at_once_do_not_share_a_file(tmp_path: Path) -> Non
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for number in range(4)
     ]
-    said = [process.communicate(timeout=60) for process in processes]
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [errors for _, errors in said] == [""] * 4
     assert sum(int(written) for written, _ in said) > 0
     assert len(set((tmp_path / "m.asd").read_text().split())) == 1
@@ -288,20 +288,30 @@ def test_fit_gives_its_reservation_back_when_it_fails(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+STOPPING = """
+import os, signal
+from asd.command import main
+from asd.detection.output import OutputFile
+write = OutputFile.write_by
+def stop_first(*arguments):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    write(*arguments)
+OutputFile.write_by = stop_first
+main()
+"""
+
+
 @pytest.fixture
 def waiting(sounds: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a fit that writes ``m.asd``, stopped in its work."""
+    """Start a fit that writes ``m.asd``, stopped when it has reserved it and before it writes."""
     process = subprocess.Popen(
-        [ASD, "fit", sounds, "-o", tmp_path / "m.asd", *QUICK],
+        [sys.executable, "-c", STOPPING, "fit", sounds, "-o", tmp_path / "m.asd", *QUICK],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 30
-    while not (tmp_path / ".m.asd.part").exists() and time.monotonic() < until:
-        time.sleep(0.001)
-    time.sleep(0.05)  # it locks the part as soon as it has made it
-    process.send_signal(signal.SIGSTOP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
     yield process
     process.kill()
     process.communicate()
@@ -312,7 +322,7 @@ def test_the_second_of_two_fits_is_refused(waiting: subprocess.Popen[str], sound
     assert second.returncode == 2
     assert "m.asd: another process is writing it" in second.stderr
     waiting.send_signal(signal.SIGCONT)
-    _, errors = waiting.communicate(timeout=60)
+    _, errors = waiting.communicate(timeout=PATIENCE)
     assert waiting.returncode == 0, errors
     assert names(tmp_path) == ["m.asd"]
 
@@ -320,7 +330,7 @@ def test_the_second_of_two_fits_is_refused(waiting: subprocess.Popen[str], sound
 def test_a_fit_does_not_overwrite_what_appeared(waiting: subprocess.Popen[str], tmp_path: Path) -> None:
     (tmp_path / "m.asd").write_text("mine")
     waiting.send_signal(signal.SIGCONT)
-    _, errors = waiting.communicate(timeout=60)
+    _, errors = waiting.communicate(timeout=PATIENCE)
     assert waiting.returncode == 2
     assert "m.asd: exists already" in errors
     assert (tmp_path / "m.asd").read_text() == "mine"

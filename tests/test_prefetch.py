@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from waiting import PATIENCE
+
 
 def test_a_program_that_dies_with_a_half_read_generator_ends() -> None:
     """The traceback of an error holds the generator until the end of the program, and threads must not wait for it."""
@@ -14,6 +16,8 @@ def test_a_program_that_dies_with_a_half_read_generator_ends() -> None:
         "print(next(next(lanes)))\n"
         "raise RuntimeError('a mistake of the user')\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (ended.returncode, ended.stdout) == (1, "0\n")
     assert ended.stderr.endswith("RuntimeError: a mistake of the user\n")

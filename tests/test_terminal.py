@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from asd.cli.table import Cell, laid_out, wrapped
+from waiting import PATIENCE
 
 ASD = os.environ["ASD_COMMAND"]
 WIDTHS = (40, 80, 120)
@@ -253,7 +254,7 @@ def in_terminal(arguments: Sequence[str], *, stdout: Path | None) -> str:
         )  # fmt: skip
         os.close(theirs)
         said = b""
-        while select.select([ours], [], [], 30)[0]:
+        while select.select([ours], [], [], PATIENCE)[0]:
             try:
                 said += os.read(ours, 4096)
             except OSError:  # the other end is closed

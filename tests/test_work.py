@@ -28,7 +28,8 @@ from asd.errors import AudioError, ConfigError, EngineError, PluginError, Worker
 from asd.experiment import Clip, Failure, Shared, current_engine, each, over_clips, using_engine
 from asd.files.store import place_of
 from asd_registry import WeightFile
-from work_pieces import odd, once_only, square, stems, touched, variable, warning
+from waiting import PATIENCE, until
+from work_pieces import awaited, odd, once_only, square, stems, touched, variable, warning
 
 ASD = Path(os.environ["ASD_COMMAND"])
 QUICK = {"extractor": "mel-statistics", "detector": "mahalanobis"}
@@ -145,9 +146,12 @@ def test_an_item_whose_process_dies_each_time() -> None:
 
 
 @pytest.mark.usefixtures("_engine")
-def test_results_as_they_are_done(engine: LocalEngine) -> None:
+def test_results_as_they_are_done(engine: LocalEngine, tmp_path: Path) -> None:
     engine.everywhere(os.getpid)  # both have started
-    assert list(each(square, 1, [5, 1, 2], in_order=False))[-1] == 25
+    results = each(awaited, tmp_path / "go", [5, 1, 2], in_order=False)
+    assert sorted([next(results), next(results)]) == [1, 2]
+    (tmp_path / "go").touch()
+    assert list(results) == [5]
 
 
 def test_an_error_comes_at_its_place(engine: LocalEngine) -> None:
@@ -430,13 +434,11 @@ def test_commands_say_the_same_with_processes(machine: Path, tmp_path: Path) -> 
 
 
 def is_gone(group: int) -> bool:
-    """Return whether nobody of a process group is left, after five seconds at most."""
-    for _ in range(50):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
+    """Return whether nobody of a process group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
     return False
 
 
@@ -444,18 +446,19 @@ def test_ctrl_c_keeps_the_rows_and_leaves_no_process(machine: Path, tmp_path: Pa
     asd.fit(machine / "normal", cache=False, **QUICK).save(tmp_path / "m.asd")
     many = tmp_path / "many"
     many.mkdir()
-    for n in range(4000):
+    for n in range(4000):  # far more than the pipe holds, from which only ten are read
         os.link(machine / "other" / "0.wav", many / f"{n:04}.wav")
     command = [sys.executable, "-m", "asd", "score", tmp_path / "m.asd", many, "--csv", "--engine", "local:2"]
-    with (tmp_path / "rows.csv").open("w+") as rows:
-        process = subprocess.Popen(command, stdout=rows, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        while len((tmp_path / "rows.csv").read_text().splitlines()) < 10:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    written = len((tmp_path / "rows.csv").read_text().splitlines()) - 1
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+    )
+    assert process.stdout is not None
+    first = [process.stdout.readline() for _ in range(10)]
+    os.killpg(process.pid, signal.SIGINT)
+    rest, errors = (text.decode() for text in process.communicate(timeout=PATIENCE))
+    written = len([*first, *rest.splitlines()]) - 1
     assert process.returncode == 2
     told = re.search(r"asd: error: interrupted; the rows of (\d+) clips were written", errors.splitlines()[-1])
     assert told is not None
     assert written - 1 <= int(told[1]) <= written < 4000  # Ctrl-C may come between a row and its count
-    assert is_gone(process.pid)
+    until(lambda: is_gone(process.pid), "all its processes end")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from asd.contract.interfaces import Runtime
 from asd.contract.processes import start_python
 from asd.errors import AsdError, ConfigError, PluginError
 from asd.records import Audio
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests send signals and look into /proc")
 
@@ -82,7 +82,7 @@ COMPONENTS = """
                 os.kill(os.getpid(), signal.SIGSEGV)
         def _sleep(self):
             Path(self.file).write_text(str(os.getpid()))
-            time.sleep(60)
+            time.sleep(3600)
         def _sleep_once(self):
             if not Path(self.file).exists():
                 self._sleep()
@@ -161,19 +161,12 @@ def is_running(process_id: int) -> bool:
         return False
 
 
-def ends(process_id: int, within: float = 5.0) -> bool:
-    until = time.monotonic() + within
-    while is_running(process_id) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not is_running(process_id)
+def until_ended(process_id: int) -> None:
+    until(lambda: not is_running(process_id), "the worker ends")
 
 
 def wait_for(file: Path) -> int:
-    until = time.monotonic() + 20
-    while not (file.exists() and file.read_text()):
-        assert time.monotonic() < until, "the worker did not start"
-        time.sleep(0.05)
-    return int(file.read_text())
+    return int(until(lambda: file.exists() and file.read_text(), "the worker starts"))
 
 
 def test_a_worker_gives_what_the_component_gives(levels: Callable[..., Any]) -> None:
@@ -387,7 +380,7 @@ def test_a_worker_ends_with_its_wrapper(levels: Callable[..., Any], end: str) ->
     else:
         del extractor
         gc.collect()
-    assert ends(process_id, within=1.0)
+    until_ended(process_id)
 
 
 def test_a_closed_worker_starts_again(levels: Callable[..., Any]) -> None:
@@ -418,7 +411,7 @@ def test_an_interrupted_batch_leaves_no_answer_behind(levels: Callable[..., Any]
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         extractor.embed(WINDOWS)
-    assert ends(int(file.read_text()))
+    until_ended(int(file.read_text()))
     assert extractor.embed(WINDOWS[:2]).shape == (2, 4)
 
 
@@ -447,7 +440,7 @@ def script(site: Path, folder: Path, *arguments: str, text: str = SCRIPT) -> sub
 
 
 def test_a_plain_script_is_not_run_twice(site: Path, tmp_path: Path) -> None:
-    out, errors = script(site, tmp_path, "work", "").communicate(timeout=30)
+    out, errors = script(site, tmp_path, "work", "").communicate(timeout=PATIENCE)
     assert (out, errors) == ("(2, 4)\n", "")
 
 
@@ -456,15 +449,15 @@ def test_a_busy_worker_dies_with_its_parent(site: Path, tmp_path: Path, kind: si
     with script(site, tmp_path, "sleep", str(tmp_path / "pid")) as parent:
         process_id = wait_for(tmp_path / "pid")
         parent.send_signal(kind)
-        assert ends(process_id)
+        until_ended(process_id)
 
 
 def test_ctrl_c_ends_both(site: Path, tmp_path: Path) -> None:
     with script(site, tmp_path, "sleep", str(tmp_path / "pid")) as parent:
         process_id = wait_for(tmp_path / "pid")
         os.killpg(parent.pid, signal.SIGINT)
-        _, errors = parent.communicate(timeout=10)
-        assert ends(process_id)
+        _, errors = parent.communicate(timeout=PATIENCE)
+        until_ended(process_id)
     assert errors.count("KeyboardInterrupt") == 1  # the script's own, none of the worker
 
 
@@ -484,7 +477,7 @@ FORKED = """
 
 
 def test_a_forked_copy_leaves_the_worker_alone_and_starts_its_own(site: Path, tmp_path: Path) -> None:
-    out, errors = script(site, tmp_path, text=FORKED).communicate(timeout=30)
+    out, errors = script(site, tmp_path, text=FORKED).communicate(timeout=PATIENCE)
     assert (out, errors) == ("7 True\n", "")
 
 
@@ -501,7 +494,7 @@ def hostile(tmp_path: Path) -> Path:
 def test_a_worker_imports_nothing_from_the_current_folder(site: Path, tmp_path: Path, hostile: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(hostile)
-        out, errors = script(site, tmp_path, "work", "").communicate(timeout=30)
+        out, errors = script(site, tmp_path, "work", "").communicate(timeout=PATIENCE)
     assert (out, errors) == ("(2, 4)\n", "")
     assert list(hostile.glob("*.ran")) == []
 
@@ -511,7 +504,7 @@ def test_relative_folders_are_left_out_of_the_import_path(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "path", ["", ".", hostile.name, "..", *sys.path])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", hostile.name, str(hostile / "elsewhere")]))
     code = "import json, numpy, struct, signal, os; print(sys.argv[1:], os.environ['PYTHONPATH'], *sys.path, sep='\\n')"
-    out, _ = start_python(code, "x", "y", stdout=subprocess.PIPE, text=True).communicate(timeout=30)
+    out, _ = start_python(code, "x", "y", stdout=subprocess.PIPE, text=True).communicate(timeout=PATIENCE)
     arguments, searched, *path = out.splitlines()
     assert (arguments, searched) == ("['x', 'y']", str(hostile / "elsewhere"))
     assert path == [entry for entry in sys.path if Path(entry).is_absolute()]
@@ -539,7 +532,7 @@ def test_a_component_of_the_current_folder_is_told_how_to_be_found(
 def test_checks_import_nothing_from_the_current_folder(site: Path, hostile: Path) -> None:
     command = [Path(sys.executable).with_name("asd"), "check", "levels", "--json"]
     settings = {**environment(site), "ASD_PLUGINS": "worker-components,asd-testing,asd-frontends"}
-    done = subprocess.run(command, cwd=hostile, env=settings, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=hostile, env=settings, capture_output=True, text=True, timeout=PATIENCE)
     (report,) = json.loads(done.stdout)
     results = {result["check"]: result for result in report["results"]}
     for check in ("plugin-module-is-quiet", "results-are-well-formed", "constructor-touches-nothing", "memory-stays"):
@@ -568,16 +561,16 @@ def test_a_model_and_a_pipeline_end_their_workers(recordings: Path) -> None:
     with asd.fit(recordings, **config) as model:
         started = processes(model.pipeline)
         assert all(map(is_running, started))
-    assert all(ends(process_id, within=1.0) for process_id in started)
+    until(lambda: not any(map(is_running, started)), "all workers end")
     assert processes(model.pipeline) == [None, None]
     assert len(list(asd.score(model, recordings))) == 6  # a closed model goes on
     started = processes(model.pipeline)
     model.close()
-    assert all(ends(process_id, within=1.0) for process_id in started)
+    until(lambda: not any(map(is_running, started)), "all workers end")
     with model.pipeline as pipeline:
         pipeline.embed(asd.Clip(recordings / "0.wav"))
         started = processes(pipeline)
-    assert all(ends(process_id, within=1.0) for process_id in started)
+    until(lambda: not any(map(is_running, started)), "all workers end")
 
 
 @pytest.mark.slow
@@ -586,7 +579,7 @@ def test_the_command_runs_components_in_workers(site: Path, recordings: Path, ho
     command = [str(Path(sys.executable).parent / "asd")]
     settings: Any = {"cwd": hostile, "env": {**environment(site), "ASD_CACHE": str(tmp_path / "cache")}}
     fit = [*command, "fit", str(recordings), "--extractor", "levels", "--detector", "mahalanobis", "-o", str(model)]
-    done = subprocess.run(fit, capture_output=True, text=True, timeout=60, **settings)
+    done = subprocess.run(fit, capture_output=True, text=True, timeout=PATIENCE, **settings)
     assert done.returncode == 0, done.stderr
     scored = subprocess.run([*command, "score", str(model), str(tmp_path)], capture_output=True, text=True, **settings)
     assert scored.returncode in (0, 1), scored.stderr

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd.experiment import Clip, track
+from waiting import until
 
 
 def stems(prefix: str, clips: Sequence[Clip]) -> Iterator[str]:
@@ -41,12 +42,17 @@ def warning(text: str, clips: Sequence[Clip]) -> Iterator[int]:
 
 
 def square(factor: int, item: int) -> int:
-    """Return the square of an item; 5 takes long, 7 ends the process."""
-    if item == 5:
-        time.sleep(1)
+    """Return the square of an item; 7 ends the process."""
     if item == 7:
         os._exit(3)
     return factor * item * item
+
+
+def awaited(file: Path, item: int) -> int:
+    """Return an item; 5 only when there is a file."""
+    if item == 5:
+        until(file.exists)
+    return item
 
 
 def touched(folder: Path, item: int) -> int:

@@ -4,9 +4,10 @@
     python tests/benchmarks/bench_serve.py distinct --requests 100000 --processes 2 --connections 8
     python tests/benchmarks/bench_serve.py restarts --times 5
 
-``throughput`` sends recordings to a model that was fitted on some of them, first one after the other by one client,
-then by many. ``distinct`` sends short clips that all differ, and compares every score with that of ``asd.score``: none
-may be lost, none may get another's. The server is a process of its own, started by its command.
+``throughput`` sends recordings to a model that was fitted on some of them, in turns one by one (a single client)
+and by many clients, which are one lean process (`load.py`), and tells what each side computes. ``distinct`` sends short
+clips that all differ, and compares every score with that of ``asd.score``: none may be lost, none may get another's.
+The server is a process of its own, started by its command.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -22,15 +22,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+from load import Answered, Target, sent_by_others
 
 import asd
 
@@ -51,20 +53,38 @@ LIMITS = "rate = 1e6\nburst = 1000000\nat_once = 250\nconnections_each = 512\n"
 
 
 @dataclass(frozen=True)
-class Address:
+class Address(Target):
     """Where a server is, the key for it, and its process."""
 
-    host: str
-    port: int
-    key: str
-    process: int
+    process: int = 0
 
-    def computed(self) -> float:
-        """Return how many seconds all its threads have computed: what a request costs, whatever else runs here."""
-        if not Path("/proc/self/stat").exists():
-            return float("nan")
-        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def computed(self) -> tuple[float, float]:
+        """Return how many seconds all its threads have computed, and the processes that decode for it."""
+        children = Path(f"/proc/{self.process}/task/{self.process}/children")
+        if not children.exists():
+            return float("nan"), float("nan")
+        own = [each for task in Path(f"/proc/{self.process}/task").iterdir() for each in _children(task)]
+        return _computed(self.process), sum(_computed(each) for each in own)
+
+    def passes(self) -> tuple[float, float]:
+        """Return how many passes its networks have made, and of how many clips."""
+        connection = http.client.HTTPConnection(self.host, self.port)
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self.key}"})
+        text = connection.getresponse().read().decode()
+        connection.close()
+        count, clips = (re.search(rf"^asd_serve_pass_clips_{name} (\S+)", text, re.M) for name in ("count", "sum"))
+        assert count is not None
+        assert clips is not None
+        return float(count[1]), float(clips[1])
+
+
+def _children(task: Path) -> list[int]:
+    return [int(each) for each in (task / "children").read_text().split()]
+
+
+def _computed(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -111,52 +131,6 @@ def wait_until_ready(address: Address) -> None:
     sys.exit(f"not ready: {text!r}")
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A request: what was sent, what came, and how long it took."""
-
-    number: int
-    status: int
-    seconds: float
-    answer: Any
-
-
-def send(
-    address: Address,
-    model: str,
-    numbers: Sequence[int],
-    body: Callable[[int], bytes],
-    kind: str,
-    clients: int,
-) -> list[Sent]:
-    """Send requests by so many clients, each with a connection of its own that it keeps."""
-    waiting = iter(numbers)
-    lock = threading.Lock()
-    found: list[Sent] = []
-
-    def client() -> None:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=120)
-        headers = {"Authorization": f"Bearer {address.key}", "Content-Type": kind}
-        while True:
-            with lock:
-                number = next(waiting, None)
-            if number is None:
-                return
-            data = body(number)
-            began = time.perf_counter()
-            connection.request("POST", f"/api/models/{model}/score?name={number}", data, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-            found.append(Sent(number, answer.status, time.perf_counter() - began, json.loads(text)))
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    return found
-
-
 def table(rows: Sequence[Sequence[Any]]) -> None:
     """Print rows; the first has the titles."""
     texts = [[str(cell) for cell in row] for row in rows]
@@ -165,41 +139,58 @@ def table(rows: Sequence[Sequence[Any]]) -> None:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 
 
-def line(name: str, sent: Sequence[Sent], seconds: float, computed: float) -> tuple[str, ...]:
-    """Return a row of the table of throughput."""
-    times = np.array([each.seconds for each in sent]) * 1000
-    shown = [f"{value:.0f} ms" for value in (*np.percentile(times, (50, 99)), times.max())]
-    return name, str(len(sent)), f"{len(sent) / seconds:.1f}", *shown, f"{1000 * computed / len(sent):.1f} ms"
+def recordings(target: Target, files: Sequence[Path], count: int) -> list[tuple[int, bytes]]:
+    """Return requests that send so many recordings, one file after the other and again from the first."""
+    whole = [target.request("/api/models/machine/score", path.read_bytes(), "audio/wav") for path in files]
+    return [(number, whole[number % len(whole)]) for number in range(count)]
+
+
+def measured(address: Address, files: Sequence[Path], clients: int, count: int) -> tuple[float, tuple[str, ...]]:
+    """Let so many clients send, and return how many requests were answered a second, and a row of the table."""
+    passes, before = address.passes(), address.computed()
+    load = sent_by_others([(address, partial(recordings, address, files, count), clients)])[0]
+    computed, after = address.computed(), address.passes()
+    wrong = [each for each in load.answers if each.status != 200]
+    assert len(load.answers) == count and not wrong, wrong[:1]  # noqa: PT018
+    times = np.array([each.seconds for each in load.answers]) * 1000
+    parts = (computed[0] - before[0], computed[1] - before[1], load.computed)
+    together = (after[1] - passes[1]) / (after[0] - passes[0])
+    return count / load.seconds, (
+        str(clients),
+        str(count),
+        f"{count / load.seconds:.1f}",
+        *(f"{value:.0f} ms" for value in (*np.percentile(times, (50, 99)), times.max())),
+        *(f"{1000 * each / count:.1f} ms" for each in parts),
+        f"{sum(parts) / load.seconds:.2f}",
+        f"{together:.1f}",
+    )
+
+
+TITLES = ("clients", "requests", "a second", "p50", "p99", "longest", "server", "decoders", "client", "cores", "a pass")
 
 
 def throughput(options: argparse.Namespace) -> None:
     """Compare many clients with one."""
     files = sorted(path for path in options.data.rglob("*") if path.suffix in (".wav", ".flac"))
-    bodies = [path.read_bytes() for path in files]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = folder / "machine.asd"
         with asd.fit(files[: options.fit], cache=False, **PIPELINES[options.pipeline]) as model:
             model.save(path)
         with serving(path, folder / "server") as address:
-
-            def measured(clients: int, count: int) -> tuple[list[Sent], float, float]:
-                before, began = address.computed(), time.perf_counter()
-                found = send(address, "machine", range(count), lambda i: bodies[i % len(bodies)], "audio/wav", clients)
-                assert all(each.status == 200 for each in found), next(each for each in found if each.status != 200)
-                return found, time.perf_counter() - began, address.computed() - before
-
-            measured(4, 16)
-            rows = [("clients", "requests", "a second", "p50", "p99", "longest", "computed for each")]
-            best: dict[int, float] = {}
+            measured(address, files, options.clients, 2 * options.clients)
+            rows: list[tuple[str, ...]] = [TITLES]
+            rates: dict[int, list[float]] = {1: [], options.clients: []}
             for clients in (1, options.clients) * options.rounds:  # in turns: a drift of the machine meets both
                 count = options.requests if clients > 1 else max(20, options.requests // 3)
-                sent, seconds, computed = measured(clients, count)
-                rows.append(line(str(clients), sent, seconds, computed))
-                best[clients] = max(best.get(clients, 0.0), len(sent) / seconds)
-            print(f"{options.pipeline}: recordings of {files[0].parent}, {len(bodies[0]):,} bytes each")
-            table(rows)
-            print(f"{options.clients} clients: {best[options.clients] / best[1]:.2f} times the throughput of one")
+                rate, row = measured(address, files, clients, count)
+                rates[clients].append(rate)
+                rows.append(row)
+    print(f"{options.pipeline}: recordings of {files[0].parent}, {files[0].stat().st_size:,} bytes each")
+    table(rows)
+    ratios = [many / one for one, many in zip(rates[1], rates[options.clients], strict=True)]
+    shown = ", ".join(f"{each:.2f}" for each in ratios)
+    print(f"{options.clients} clients: {median(ratios):.2f} times the throughput of one (rounds {shown})")
 
 
 # ------------------------------------------------------------------------------------------------------------ distinct
@@ -213,26 +204,29 @@ def clip(number: int) -> np.ndarray[Any, Any]:
     return np.asarray(np.clip(samples + tone, -32768, 32767), np.int16)
 
 
-def checked_part(job: tuple[Address, str, int, int, int]) -> tuple[int, int, int, list[str], list[float]]:
-    """Send the clips of a process, compare each score, and return: answered, right, distinct, troubles, seconds."""
-    address, path, first, count, connections = job
-    kind = f"audio/pcm;rate={RATE};channels=1;format=s16le"
-    sent = send(
-        address, "machine", range(first, first + count), lambda i: clip(i).astype("<i2").tobytes(), kind, connections
-    )
-    troubles: list[str] = []
-    right, scores = 0, set()
+KIND = f"audio/pcm;rate={RATE};channels=1;format=s16le"
+
+
+def clips(target: Target, numbers: range) -> Iterator[tuple[int, bytes]]:
+    """Yield a request for each clip."""
+    for number in numbers:
+        body = clip(number).astype("<i2").tobytes()
+        yield number, target.request(f"/api/models/machine/score?name={number}", body, KIND)
+
+
+def troubles(path: Path, answers: Sequence[Answered]) -> tuple[list[str], set[float]]:
+    """Return what is wrong with answers, each of which must have its clip's name and score; and all scores."""
+    scores, found = set(), []
     with asd.load(path, cache=False) as model:
-        sent.sort(key=lambda each: each.number)
-        expected = asd.score(model, [(clip(each.number), RATE) for each in sent], cache=False, segment=None)
-        for each, verdict in zip(sent, expected, strict=True):
-            row = each.answer["clips"][0] if each.status == 200 else {}
-            scores.add(row.get("score"))
-            if row.get("clip") != str(each.number) or row.get("score") != verdict.score:
-                troubles.append(f"{each.number}: {each.status} {str(each.answer)[:200]}, expected {verdict.score!r}")
-            else:
-                right += 1
-    return len(sent), right, len(scores), troubles, [each.seconds for each in sent]
+        for first in range(0, len(answers), 10_000):
+            part = answers[first : first + 10_000]
+            expected = asd.score(model, [(clip(each.number), RATE) for each in part], cache=False, segment=None)
+            for each, verdict in zip(part, expected, strict=True):
+                row = json.loads(each.body)["clips"][0] if each.status == 200 else {}
+                scores.add(row.get("score"))
+                if row.get("clip") != str(each.number) or row.get("score") != verdict.score:
+                    found.append(f"{each.number}: {each.status} {each.body[:200]!r}, expected {verdict.score!r}")
+    return found, scores
 
 
 def distinct(options: argparse.Namespace) -> None:
@@ -245,32 +239,34 @@ def distinct(options: argparse.Namespace) -> None:
         with asd.fit([(clip(-1 - number & 0xFFFFFFFF), RATE) for number in range(40)], **pipeline) as model:
             model.save(path)
         share = options.requests // options.processes
+        parts = [range(number * share, (number + 1) * share) for number in range(options.processes)]
         with serving(path, folder / "server") as address:
-            began = time.perf_counter()
-            jobs = [
-                (address, str(path), number * share, share, options.connections) for number in range(options.processes)
-            ]
-            with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-                results = pool.map(checked_part, jobs, chunksize=1)
-            seconds = time.perf_counter() - began
-        times = np.array([each for result in results for each in result[4]]) * 1000
-        answered, right, different = (sum(result[i] for result in results) for i in range(3))
-        table(
-            [
-                ("requests", "answered", "right", "distinct scores", "p50", "p99", "longest", "in all"),
-                (
-                    share * options.processes,
-                    answered,
-                    right,
-                    different,
-                    *(f"{value:.0f} ms" for value in (*np.percentile(times, (50, 99)), times.max())),
-                    f"{seconds:.0f} s",
-                ),
-            ]
-        )
-        for trouble in [each for result in results for each in result[3]][:5]:
-            print("wrong:", trouble)
-        sys.exit(answered != right or answered != share * options.processes)
+            passes, before = address.passes(), address.computed()
+            loads = sent_by_others([(address, partial(clips, address, part), options.connections) for part in parts])
+            computed, after = address.computed(), address.passes()
+        answers = sorted((each for load in loads for each in load.answers), key=lambda each: each.number)
+        count, seconds = share * options.processes, max(load.seconds for load in loads)
+        wrong, scores = troubles(path, answers)
+    is_whole = [each.number for each in answers] == list(range(count))
+    times = np.array([each.seconds for each in answers]) * 1000
+    spent = (computed[0] - before[0], computed[1] - before[1], sum(load.computed for load in loads))
+    table(
+        [
+            ("requests", "answered", "wrong", "distinct scores", *TITLES[2:]),
+            (
+                *(str(each) for each in (count, len(answers), len(wrong), len(scores))),
+                f"{count / seconds:.1f}",
+                *(f"{value:.0f} ms" for value in (*np.percentile(times, (50, 99)), times.max())),
+                *(f"{1000 * each / count:.2f} ms" for each in spent),
+                f"{sum(spent) / seconds:.2f}",
+                f"{(after[1] - passes[1]) / (after[0] - passes[0]):.1f}",
+            ),
+        ]
+    )
+    print(f"every request has one answer: {is_whole}; {seconds:.0f} s of sending")
+    for trouble in wrong[:5]:
+        print("wrong:", trouble)
+    sys.exit(bool(wrong) or not is_whole)
 
 
 # ------------------------------------------------------------------------------------------------------------ restarts
@@ -337,7 +333,7 @@ def main() -> None:
     one.add_argument("data", type=Path, help="folder of recordings of a machine")
     one.add_argument("--clients", type=int, default=32)
     one.add_argument("--requests", type=int, default=300)
-    one.add_argument("--rounds", type=int, default=2)
+    one.add_argument("--rounds", type=int, default=3)
     one.add_argument("--fit", type=int, default=16, help="recordings that the model learns from")
     one.set_defaults(run=throughput)
     two = commands.add_parser("distinct")

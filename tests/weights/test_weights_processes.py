@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asd.files import weights
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
@@ -33,16 +33,13 @@ def files_in(store: Path) -> set[str]:
     return {path.name for path in store.iterdir() if path.is_file()}
 
 
-def wait_for(part: Path, size: int) -> None:
-    deadline = time.monotonic() + 30
-    while not part.exists() or part.stat().st_size < size:
-        assert time.monotonic() < deadline, f"{part} did not grow to {size} bytes"
-        time.sleep(0.01)
+def wait_for(part: Path, size: int, by: subprocess.Popen[str]) -> None:
+    until(lambda: part.exists() and part.stat().st_size >= size, f"{part} of {size} bytes", by=by)
 
 
 def test_one_of_two_processes_fetches_and_both_get_the_file(server: Any, store: Path) -> None:
     both = [start(server.weight("slow")) for _ in range(2)]
-    results = [process.communicate(timeout=60) for process in both]
+    results = [process.communicate(timeout=PATIENCE) for process in both]
     assert [out.strip() for out, _ in results] == [str(store / "net.pth")] * 2, results
     assert (store / "net.pth").read_bytes() == server.content
     assert server.requests == [("slow", None)]
@@ -51,7 +48,7 @@ def test_one_of_two_processes_fetches_and_both_get_the_file(server: Any, store: 
 
 def test_a_killed_download_leaves_its_part_and_goes_on_from_there(server: Any, store: Path) -> None:
     process = start(server.weight("slow"))
-    wait_for(store / "net.pth.part", 500_000)
+    wait_for(store / "net.pth.part", 500_000, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert files_in(store) == {"net.pth.part"}
@@ -63,14 +60,14 @@ def test_a_killed_download_leaves_its_part_and_goes_on_from_there(server: Any, s
 
 def test_a_process_that_waits_says_so_and_takes_over_from_one_that_is_killed(server: Any, store: Path) -> None:
     first = start(server.weight("very-slow"))
-    wait_for(store / "net.pth.part", 100_000)
+    wait_for(store / "net.pth.part", 100_000, first)
     second = start(server.weight("whole"), first="import logging; logging.basicConfig(level=logging.INFO)\n")
     assert second.stderr is not None
     line = f"INFO:asd.files:another process is fetching net.pth into {store}; waiting for it\n"
     assert second.stderr.readline() == line
     first.kill()
     first.communicate()
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=PATIENCE)
     assert out.strip() == str(store / "net.pth"), err
     assert server.requests[0] == ("very-slow", None)
     assert server.requests[1][1] is not None
@@ -84,7 +81,7 @@ def test_a_full_disk_leaves_old_files_whole_and_takes_no_space(server: Any, stor
     # A limit on the size of files stands in for a full disk: writing fails in the middle in the same way.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     process = start(server.weight("whole"), first=limit)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     mend = "free some, or set ASD_CACHE to a folder on another disk"
     assert f"WeightError: no space left for net.pth in {store} (File too large); {mend}\n" in err
@@ -101,7 +98,7 @@ def test_a_store_that_may_not_be_written_is_named(server: Any, monkeypatch: pyte
         Path(cache).chmod(0o555)
         monkeypatch.setenv("ASD_CACHE", cache)
         process = start(server.weight("whole"), first=_NOBODY)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     mend = "set ASD_CACHE to a folder that you may write to"
     assert f"WeightError: net.pth cannot be kept in {cache}/weights (Permission denied); {mend}\n" in err
@@ -117,6 +114,6 @@ def test_a_file_that_may_not_be_read_is_named(server: Any, monkeypatch: pytest.M
         file.chmod(0o000)
         monkeypatch.setenv("ASD_CACHE", cache)
         process = start(server.weight("whole"), first=_NOBODY)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert f"WeightError: {file}: cannot read it (Permission denied); check its permissions and its drive\n" in err
     assert server.requests == []

@@ -20,15 +20,17 @@ _FAR = 32503680000.0
 """The year 3000."""
 
 
-@click.group()
+@click.group(invoke_without_command=True, no_args_is_help=True)
 @click.argument("state", type=LocalPath("a monitor", MONITOR_IS_HERE), metavar="STATE")
 @click.pass_context
 def monitor(ctx: click.Context, state: Path) -> None:
     """Show what a monitor has seen, and tell it what was normal.
 
-    STATE is the file that 'asd score MODEL DATA --monitor STATE' keeps.
+    STATE is the file that 'asd score MODEL DATA --monitor STATE' keeps. Without a command, it is shown.
     """
     ctx.obj = state
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
 
 
 @monitor.command()
@@ -147,9 +149,10 @@ def described(watching: Any) -> Iterator[str]:
         f"{facts['evidence']:.1f}, alarm at {facts['threshold']:.1f} (decimal logarithms)."
     )
     if facts["needed"]:
-        minutes = facts["needed"] * facts["clip_seconds"] / 60
+        seconds = facts["needed"] * facts["clip_seconds"]
+        sound = f"{seconds:.3g} seconds" if seconds < 90 else f"{seconds / 60:.3g} minutes"
         yield (
-            f"Still learning: after {facts['needed']} more clips ({minutes:.3g} minutes of sound) a fault can raise "
+            f"Still learning: after {facts['needed']} more clips ({sound} of sound) a fault can raise "
             "the alarm. A fault that is there already will be taken for healthy."
         )
     lacking = {} if facts["needed"] else {k: n for k, n in facts.get("needed_by_state", {}).items() if n}

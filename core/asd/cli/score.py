@@ -29,6 +29,7 @@ from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
 from asd.files.address import shared_folder
+from asd_registry.text import counted
 
 STATE_FIELDS = ("state", "state_p_value")
 
@@ -119,7 +120,7 @@ def score(
     elif not as_csv:
         _write_table(written, watch, judge)
     if written and all(row["error"] for row in written):
-        raise DataError(f"none of the {len(written)} clips could be {judge.verb}: {written[0]['error']}")
+        raise DataError(f"no clip could be {judge.verb}: {written[0]['error']}")
     if watch.alarm if watch else any(row["anomalous"] for row in written):
         ctx.exit(1)
 
@@ -174,7 +175,7 @@ def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[
             sys.stdout.flush()
             kept.append({"anomalous": row["anomalous"], "error": row["error"]})
     except KeyboardInterrupt:
-        raise AsdError(f"interrupted; the rows of {len(kept)} clips were written") from None
+        raise AsdError(f"interrupted; the rows of {counted(len(kept), 'clip')} were written") from None
     return kept
 
 
@@ -201,8 +202,9 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, judge: Judge) 
         )
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
-    machines = f" of {len({row.get('machine') for row in rows} - {None})} machines" if judge.machines else ""
-    say(f"{counts['clips']} clips{machines}: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+    named = {row.get("machine") for row in rows} - {None}
+    clips = counted(counts["clips"], "clip") + (f" of {counted(len(named), 'machine')}" if judge.machines else "")
+    say(f"{clips}: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
     for line in (watch.sentences() if watch else ()) or (_of_machines(rows) if judge.machines else ()):
         say(line)
 

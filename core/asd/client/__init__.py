@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -214,7 +216,7 @@ class Client:
 
     def machine(self, name: str) -> Record:
         """Return what the server says of one machine."""
-        return self._get(f"/api/machines/{_part(name)}")
+        return self._get(f"/api/machines/{_machine(name)}")
 
     def series(
         self, machine: str, *, since: float | None = None, until: float | None = None, points: int | None = None
@@ -231,7 +233,7 @@ class Client:
             How many at most; default: the server's.
         """
         query = {"since": since, "until": until, "points": points}
-        return self._get(f"/api/machines/{_part(machine)}/series", query)
+        return self._get(f"/api/machines/{_machine(machine)}/series", query)
 
     def events(
         self,
@@ -360,6 +362,18 @@ def _part(name: str) -> str:
     """Return a name as one part of a path."""
     if name in ("", ".", ".."):
         raise ConfigError(f"{name!r} is no name of anything")
+    return quote(name, safe="")
+
+
+_STEP = re.compile(r"(^|[\\/])\.\.?($|[\\/])|^base64=")
+
+
+def _machine(name: str) -> str:
+    """Return a machine's name as one part of a path, in which neither clients nor proxies see a step such as ``..``."""
+    if not name:
+        raise ConfigError("the name of the machine is empty; Client.machines() lists them")
+    if _STEP.search(name):
+        return "base64%3D" + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
     return quote(name, safe="")
 
 

@@ -7,6 +7,7 @@ these name, versions of all libraries involved, sources of what is installed in 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import importlib.metadata
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import re
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -276,13 +278,16 @@ def stamp_of(path: Path) -> tuple[Any, ...]:
     Raises
     ------
     OSError
-        If the file is not there, or its server does not tell one version from another.
+        If the file is not there, is a pipe or a device, which has no content to go by and may never end, or its server
+        does not tell one version from another.
     """
     if held(path):
         return ()
     if isinstance(path, RemotePath):
         return _sure_facts(path)
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

@@ -35,10 +35,10 @@ Needs = Mapping[str, float]
 
 _PIECE_SECONDS = 1.0
 """Seconds that a piece should take: long against the way to a worker and back, short against a run."""
-_GROWTH = 4
+_GROWTH = 8
 """Times that a piece may be larger than the one before: the first ones measure."""
-_SMALLEST = 10
-"""Part of a piece that is still worth the way."""
+_SMALLEST = 5
+"""Part of a piece that is still worth the way: no smaller one at the end."""
 _LARGEST = 1000
 _QUEUED = 2
 """Pieces for each slot that run or wait at a worker, so that none idles until we hear of its last."""
@@ -233,6 +233,7 @@ class _Pieces:
         self._terms = Terms()
         self._pieces: deque[_Piece] = deque()
         self._size = 1
+        self._measured = False
         self._told: set[str] = set()
         self._counts: dict[str, tuple[int, ...]] = {}
         self._deadly = 0
@@ -269,7 +270,8 @@ class _Pieces:
     def _begin(self, source: Iterator[Any], left: int | None) -> None:
         """Submit pieces until enough are under way."""
         slots = max(1, self._engine.slots)
-        while len(self._pieces) < _AHEAD * slots and len(self._running()) < _QUEUED * slots:
+        queued = 1 if self._of_clips and not self._measured else _QUEUED  # the first ones are too small to wait for
+        while len(self._pieces) < _AHEAD * slots and len(self._running()) < queued * slots:
             size = self._size
             if left is not None:  # near the end, small ones: nobody waits long for the last
                 rest = left - sum(len(each.items) for each in self._pieces)
@@ -320,6 +322,7 @@ class _Pieces:
         if self._of_clips and piece.outcome.results:
             fitting = int(_PIECE_SECONDS * len(piece.outcome.results) / max(piece.outcome.seconds, 1e-6))
             self._size = min(max(1, fitting), _GROWTH * len(piece.items), _LARGEST)
+            self._measured = True
 
     def _again(self, piece: _Piece, loss: WorkerLost) -> None:
         """Do a piece once more whose worker died: its items one by one, to find the one that is to blame."""

@@ -303,18 +303,20 @@ def _restored(url: str, sealed: bool, kind: str) -> RemotePath:
 
 
 def as_path(name: Any) -> Path:
-    """Return the path that a user named: of a file here, or of an address.
+    """Return the path that a user named: of a file here (``~/`` is the user's folder), or of an address.
 
     Raises
     ------
     DataError
-        If an address lacks something.
+        If the name is empty, or an address lacks something.
     """
     if isinstance(name, Path):
         return name
     text = os.fsdecode(name)
+    if not text.strip():
+        raise DataError("an empty name was given; is a variable of the shell unset?")
     if not is_url(text):
-        return Path(text)
+        return Path(text).expanduser() if text.startswith("~/") else Path(text)
     return local_path(text) or RemotePath.of(text)
 
 

@@ -20,6 +20,7 @@ from asd.errors import ConfigError
 from asd.experiment import rendered_by
 from asd.plugin import create
 from asd_autoencoder import checkpoint
+from waiting import PATIENCE
 
 Patches = Callable[..., npt.NDArray[np.float32]]
 EPOCHS = 6
@@ -90,7 +91,7 @@ def test_a_killed_training_ends_bit_for_bit_like_an_undisturbed_one(
     undisturbed = detector(name).fit(patches(96)).get_state()
     np.save(tmp_path / "features.npy", patches(96))
     process = fit_elsewhere(cache, tmp_path / "features.npy", tmp_path / "result.npz", name, kill_at=4)
-    process.communicate(timeout=240)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert len(list(cache.iterdir())) == 1
     caplog.set_level("INFO", "asd")
@@ -105,7 +106,7 @@ def test_two_processes_may_run_the_same_training_at_once(patches: Patches, cache
     results = [tmp_path / "first.npz", tmp_path / "second.npz"]
     processes = [fit_elsewhere(cache, tmp_path / "features.npy", result, "dense-ae") for result in results]
     for process in processes:
-        _, error = process.communicate(timeout=240)
+        _, error = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, error.decode()
     assert_same(np.load(results[0]), np.load(results[1]))
     assert_same(np.load(results[0]), detector("dense-ae").fit(patches(96)).get_state())

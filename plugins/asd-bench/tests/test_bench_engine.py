@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from asd_bench.compute import TrialRunner
 from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
 from asd_bench.trial import TrialResult
+from waiting import PATIENCE, until
 
 RECIPE = """
 dataset = "folder"
@@ -55,7 +55,7 @@ class Deadly(asd.Detector):
 
 class Slow(Deadly):
     def score(self, features):
-        time.sleep(60)
+        time.sleep(3600)
 
 @hookimpl
 def asd_components():
@@ -218,11 +218,9 @@ def test_a_trial_that_kills_its_process_twice_is_a_failed_row_and_the_others_are
 
 def test_ctrl_c_keeps_what_is_finished(site: Path, data: Path, tmp_path: Path) -> None:
     with started(site, DIFFICULT_RECIPE, data, tmp_path / "out") as process:
-        while not (kept := rows_kept(tmp_path / "out")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+        kept = until(lambda: rows_kept(tmp_path / "out"), "a row", by=process)
         process.send_signal(signal.SIGINT)
-        printed, errors = process.communicate(timeout=20)  # the slow detector would take a minute
+        printed, errors = process.communicate(timeout=PATIENCE)  # the slow detector would take an hour
     assert process.returncode == 2
     assert "interrupted; what is finished is kept in" in errors
     assert "Traceback" not in errors

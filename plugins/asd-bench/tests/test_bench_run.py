@@ -27,6 +27,7 @@ from asd_bench import recipe as recipes
 from asd_bench.compute import TrialRunner
 from asd_bench.runner import Run, read_data
 from asd_bench.store import Store
+from waiting import PATIENCE, until
 
 RECIPE = """
 summary = "A quick grid"
@@ -281,10 +282,9 @@ def test_an_interruption_says_that_the_run_goes_on(light_recipe: Path, data: Pat
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
-    while not (tmp_path / "out" / "results.sqlite").exists():
-        time.sleep(0.01)
+    until((tmp_path / "out" / "results.sqlite").exists, "results", by=process)
     process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert log.splitlines()[-1] == (
         f"asd: error: interrupted; what is finished is kept in {tmp_path / 'out'}, and the same command goes on"
@@ -297,7 +297,7 @@ def test_two_runs_at_once_share_cache_and_results(light_recipe: Path, data: Path
         subprocess.Popen(command(light_recipe, data, tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    answers = [process.communicate(timeout=120) for process in running]
+    answers = [process.communicate(timeout=PATIENCE) for process in running]
     assert [process.returncode for process in running] == [0, 0], answers
     first, second = (json.loads(out) for out, _ in answers)
     assert first == second

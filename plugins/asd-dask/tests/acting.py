@@ -65,11 +65,12 @@ def act(*, poisoned: bool) -> None:
     wanted = Path(file).read_text() if file and Path(file).exists() else ""
     if wanted:
         with Path(f"{file}-log").open("a") as log:
-            log.write("read\n")
+            log.write(f"{os.getpid()} {os.environ.get('ASD_TEST_WORKER', '')}\n")
     if wanted == "die of poison" and poisoned:
         os.kill(os.getpid(), signal.SIGKILL)
-    if wanted == "be slow":
-        time.sleep(0.1)
+    if wanted == "stop at the tenth" and len(Path(f"{file}-log").read_text().splitlines()) >= 10:
+        while not Path(f"{file}-go").exists():
+            time.sleep(0.02)
     if wanted == "one is slow":
         time.sleep(0.5 if os.environ.get("ASD_TEST_WORKER") == "second" else 0.01)
 

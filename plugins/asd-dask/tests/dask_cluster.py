@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -81,14 +80,6 @@ class Cluster:
     def close(self) -> None:
         for process in self.processes:
             self.kill(process)
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for a condition; the test fails if it does not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
-        time.sleep(0.05)
 
 
 def scheduler_file(folder: Path, address: str) -> Path:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 _running = 0
 
@@ -42,6 +43,19 @@ def note_and_wait(folder: str, name: str, seconds: float) -> str:
     return name
 
 
+def note_and_hold(folder: str, name: str) -> str:
+    """Leave a file when it begins, and end when there is a file ``go``."""
+    (Path(folder) / f"{name}-{os.getpid()}").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.02)
+    return name
+
+
+def some_wait(dask_scheduler: Any) -> bool:
+    """Return whether the scheduler still has pieces that are not done."""
+    return any(task.state not in ("memory", "erred") for task in dask_scheduler.tasks.values())
+
+
 def fail(text: str) -> None:
     raise ValueError(text)
 
@@ -59,6 +73,12 @@ def alone(seconds: float) -> bool:
     was_alone = was_alone and _running == 1
     _running -= 1
     return was_alone and threading.active_count() > 1
+
+
+def kept_by(dask_scheduler: Any) -> tuple[int, int]:
+    """Return how many marks and values the scheduler keeps for pieces."""
+    plugin = dask_scheduler.plugins["asd"]
+    return len(plugin._begun), len(plugin._values)
 
 
 def clock() -> float:

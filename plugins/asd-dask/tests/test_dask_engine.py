@@ -12,11 +12,12 @@ from typing import Any
 
 import dask_pieces
 import pytest
-from dask_cluster import Cluster, scheduler_file, until
+from dask_cluster import Cluster, scheduler_file
 from distributed import Client
 
 from asd.errors import EngineError, PluginError, WorkerLost
 from asd_dask.engine import DaskEngine
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 DAY = 86_400
@@ -33,14 +34,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     started = Cluster(folder)
     started.worker(environment={"ASD_TEST_WORKER": "first"})
     started.worker("--resources", "GPU=1", path=(folder / "tomorrow",), environment={"ASD_TEST_WORKER": "second"})
-    with _of_two(DaskEngine(scheduler=started.address)):
+    with _of_two(DaskEngine(scheduler=started.address, patience=PATIENCE)):
         yield started
     started.close()
 
 
 @pytest.fixture
 def engine(cluster: Cluster) -> Iterator[DaskEngine]:
-    with _of_two(DaskEngine(scheduler=cluster.address)) as started:
+    with _of_two(DaskEngine(scheduler=cluster.address, patience=PATIENCE)) as started:
         yield started
 
 
@@ -93,6 +94,21 @@ def test_a_shared_value_is_fetched_once_by_each_process(engine: DaskEngine) -> N
     assert len(engine._shared) == 1  # the former is forgotten
 
 
+def test_the_scheduler_keeps_little_and_nothing_of_a_client_that_is_gone(cluster: Cluster, engine: DaskEngine) -> None:
+    assert engine._client is not None
+    _, before = engine._client.run_on_scheduler(dask_pieces.kept_by)
+    gone = DaskEngine(scheduler=cluster.address)
+    gone.start()
+    handle = gone.scatter([1])
+    assert results_of(gone, [gone.submit(dask_pieces.first_of, handle) for _ in range(20)]) == [1] * 20
+    marks, values = engine._client.run_on_scheduler(dask_pieces.kept_by)
+    assert marks <= 2  # the last of each worker, whose end the next one tells
+    assert values == before + 1
+    assert gone._client is not None
+    gone._client.close()  # as when its process dies: the engine says no farewell
+    until(lambda: engine._client.run_on_scheduler(dask_pieces.kept_by)[1] == before)
+
+
 def test_relative_paths_mean_the_same_in_workers(
     engine: DaskEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +129,7 @@ def test_a_killed_process_loses_the_piece_that_it_ran_and_no_other(engine: DaskE
     tasks = [engine.submit(dask_pieces.note_and_wait, str(tmp_path), name, 0.3) for name in names]
     tasks.insert(5, engine.submit(dask_pieces.die))
     assert results_of(engine, tasks) == [*names[:5], "WorkerLost", *names[5:]]
-    tasks = [engine.submit(dask_pieces.note_and_wait, str(tmp_path), "long", 30)]
+    tasks = [engine.submit(dask_pieces.note_and_wait, str(tmp_path), "long", 3600)]
     until(
         lambda: (
             (begun := list(tmp_path.glob("long-*")))
@@ -125,12 +141,14 @@ def test_a_killed_process_loses_the_piece_that_it_ran_and_no_other(engine: DaskE
 
 
 def test_cancelled_pieces_do_not_begin(engine: DaskEngine, tmp_path: Path) -> None:
-    tasks = [engine.submit(dask_pieces.note_and_wait, str(tmp_path), f"piece{number}", 0.3) for number in range(20)]
+    tasks = [engine.submit(dask_pieces.note_and_hold, str(tmp_path), f"piece{number}") for number in range(20)]
     until(lambda: len(list(tmp_path.iterdir())) == 2)
     engine.cancel(tasks)
+    until(lambda: not engine._connected.run_on_scheduler(dask_pieces.some_wait))
+    (tmp_path / "go").touch()
     assert engine.result(engine.submit(dask_pieces.double, 1)) == 2
     time.sleep(0.5)
-    assert len(list(tmp_path.iterdir())) <= 5  # what ran, and what a worker had before it
+    assert len(list(tmp_path.glob("piece*"))) <= 5  # what ran, and what a worker had before it
 
 
 def test_a_piece_for_a_gpu_runs_where_one_is_declared(engine: DaskEngine) -> None:
@@ -174,7 +192,7 @@ def test_a_scheduler_file_is_read(cluster: Cluster, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
         starting = pool.submit(engine.start)  # before it is there
         scheduler_file(tmp_path, cluster.address)
-        starting.result(timeout=30)
+        starting.result(timeout=PATIENCE)
     assert engine.result(engine.submit(dask_pieces.double, 4)) == 8
     engine.close()
 
@@ -182,7 +200,7 @@ def test_a_scheduler_file_is_read(cluster: Cluster, tmp_path: Path) -> None:
 def test_the_address_of_a_worker_is_told_from_a_schedulers(engine: DaskEngine) -> None:
     worker = next(iter(engine.everywhere(dask_pieces.process)))
     with pytest.raises(EngineError, match=r"a Worker of Dask answers there; give the address of its scheduler$"):
-        DaskEngine(scheduler=worker, patience=5).start()
+        DaskEngine(scheduler=worker, patience=PATIENCE).start()
 
 
 def test_a_worker_that_lacks_the_plugin_is_named(cluster: Cluster, engine: DaskEngine, tmp_path: Path) -> None:
@@ -196,14 +214,15 @@ def test_a_worker_that_lacks_the_plugin_is_named(cluster: Cluster, engine: DaskE
     with pytest.raises(PluginError, match=expected):
         engine.everywhere(dask_pieces.process)
     with pytest.raises(PluginError, match=expected):
-        DaskEngine(scheduler=cluster.address).start()
+        DaskEngine(scheduler=cluster.address, patience=PATIENCE).start()
     cluster.kill(started)
     until(lambda: engine._look() or len(engine._workers) == 2)
 
 
 def test_a_frozen_scheduler_is_told_after_the_patience(cluster: Cluster) -> None:
-    engine = DaskEngine(scheduler=cluster.address, patience=2)
+    engine = DaskEngine(scheduler=cluster.address, patience=PATIENCE)
     engine.start()
+    engine.patience = 2
     task = engine.submit(dask_pieces.note_and_wait, str(cluster.folder), "frozen", 60)
     cluster.scheduler.send_signal(signal.SIGSTOP)
     try:
@@ -219,7 +238,7 @@ def test_a_frozen_scheduler_is_told_after_the_patience(cluster: Cluster) -> None
 
 
 def test_a_scheduler_that_comes_back_in_time_gets_the_pieces_again(cluster: Cluster, tmp_path: Path) -> None:
-    engine = DaskEngine(scheduler=cluster.address, patience=20)
+    engine = DaskEngine(scheduler=cluster.address, patience=PATIENCE)
     engine.start()
     handle = engine.scatter([5])
     tasks = [engine.submit(dask_pieces.note_and_wait, str(tmp_path), f"piece{number}", 0.3) for number in range(8)]
@@ -231,7 +250,7 @@ def test_a_scheduler_that_comes_back_in_time_gets_the_pieces_again(cluster: Clus
         again = Cluster(tmp_path / "again", cluster.port)
         again.worker(count=1)
         try:
-            assert waiting.result(timeout=60) == [*(f"piece{number}" for number in range(8)), 5]
+            assert waiting.result(timeout=PATIENCE) == [*(f"piece{number}" for number in range(8)), 5]
             for process in again.processes[1:]:
                 again.kill(process)
             engine.patience = 2

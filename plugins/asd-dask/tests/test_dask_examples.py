@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples" / "cluster"
 MANIFESTS = sorted((EXAMPLES / "kubernetes").glob("*.yaml"))
@@ -39,7 +41,7 @@ def test_the_slurm_script_scores_with_its_own_cluster(tmp_path: Path) -> None:
     }  # fmt: skip
     command = ["bash", EXAMPLES / "asd.sbatch", "score", "a.asd", data / "test", "--json"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode in (0, 1), done.stderr + (tmp_path / "asd-workers-7.log").read_text()
     alone = subprocess.run(

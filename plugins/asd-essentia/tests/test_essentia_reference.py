@@ -21,6 +21,7 @@ from asd.experiment import Config, Pipeline
 from asd.plugin import Audio, Clip, Runtime, create
 from asd_essentia.frontend import MusicnnWaveform
 from asd_essentia.plugin import GRAPHS
+from waiting import PATIENCE
 
 CLIP = Clip(next((Path(__file__).resolve().parents[3] / "examples" / "data").rglob("*.flac")))
 
@@ -104,7 +105,7 @@ def kill_next_worker(times: int) -> threading.Thread:
 
     def kill() -> None:
         killed: set[int] = set()
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while len(killed) < times and time.monotonic() < until:
             for process_id in children() - before - killed:
                 if "worker_process" in Path(f"/proc/{process_id}/cmdline").read_text():

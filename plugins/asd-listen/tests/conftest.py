@@ -7,19 +7,19 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from listening import Heard, Script, fitted, until
+from listening import Heard, Script, fitted
 
 from asd import Clip, Status, Verdict
 from asd.errors import SinkError
 from asd.plugin import Event, Sink
 from asd_listen import feed
+from waiting import PATIENCE, until
 
 NOON = 1_800_000_000.0
 """A time in January 2027."""
@@ -60,10 +60,6 @@ class Said:
     def event(self, number: int = 0, severity: str = "alarm", machine: str = "pump", **changes: Any) -> Event:
         facts: dict[str, Any] = {"kind": "alarm", "text": f"event {number}", "data": {}, **changes}
         return Event(f"{number:016x}", NOON + number, machine, severity=severity, **facts)  # type: ignore[arg-type]
-
-    def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait until something holds."""
-        until(holds, seconds)
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +109,14 @@ def free_port() -> int:
         return port
 
 
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
     """Return a function that starts mosquitto with such lines of configuration, and returns its port."""
@@ -132,20 +136,14 @@ def broker(tmp_path: Path) -> Iterator[Callable[..., int]]:
         log = (tmp_path / f"mosquitto{port}.log").open("ab")
         running.append(subprocess.Popen([program, "-c", str(settings)], stdout=log, stderr=log))
         log.close()
-        end = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return port
-            except OSError:
-                assert time.monotonic() < end, (tmp_path / f"mosquitto{port}.log").read_text()
-                time.sleep(0.02)
+        until(lambda: answers(port), (tmp_path / f"mosquitto{port}.log").read_text, by=running[-1])
+        return port
 
     def stop() -> None:
         while running:
             process = running.pop()
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
 
     start.stop = stop  # type: ignore[attr-defined]
     yield start

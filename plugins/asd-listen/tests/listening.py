@@ -21,6 +21,7 @@ from asd_listen import listener as listener_module
 from asd_listen.alerts import AlertSettings
 from asd_listen.listener import Listener
 from asd_listen.settings import Settings, settings_from
+from waiting import PATIENCE
 
 RATE = 16000
 CLIP = 1.0
@@ -74,7 +75,7 @@ def fitted(folder: Path) -> Path:
 def command(*arguments: object, code: int = 0, cwd: Path, stdin: Any = None) -> subprocess.CompletedProcess[str]:
     """Run ``asd`` as a user does."""
     words = [os.environ["ASD_COMMAND"], *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd, stdin=stdin, timeout=240)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd, stdin=stdin, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -96,14 +97,6 @@ def refuse(error: Exception) -> Callable[..., None]:
         raise error
 
     return write
-
-
-def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until something holds; the limit is for machines under load."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
 
 
 class Script(Source):
@@ -140,6 +133,10 @@ class Heard:
 
     def _say(self, text: str, severity: str) -> None:
         self.said.append((severity, text))
+
+    def told(self, part: str) -> bool:
+        """Return whether something was said that has a text."""
+        return any(part in text for _, text in list(self.said))
 
     def run(self) -> list[str]:
         with self.listener as listener:

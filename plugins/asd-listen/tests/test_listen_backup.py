@@ -27,6 +27,7 @@ from asd_listen.history import History
 from asd_listen.keeping import Keeper
 from asd_listen.reader import Reader
 from asd_listen.restore import restore as put_back
+from waiting import until
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_a_listener_writes_meanwhile(folder: Path, tmp_path: Path, said: Any) ->
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        said.until(lambda: written[0] > 3)
+        until(lambda: written[0] > 3)
         for number in range(3):
             back_up_all(folder, tmp_path / f"{number}.zip")
     finally:

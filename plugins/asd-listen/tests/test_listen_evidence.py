@@ -16,6 +16,7 @@ from asd_listen.evidence import Evidence, EvidenceSettings
 from asd_listen.history import History
 from asd_listen.keeping import Keeper, safe_name
 from asd_listen.reader import Reader
+from waiting import until
 
 RATE = 1000
 PLENTY = EvidenceSettings(healthy_per_day=0, keep_free_mb=0)
@@ -79,7 +80,7 @@ def test_what_was_before_is_kept_at_once(tmp_path: Path, history: History, said:
     evidence = Evidence(tmp_path / "evidence", PLENTY, history)
     listen(evidence, said.noon, 0, 20)
     evidence.event(said.event(19))
-    said.until(lambda: kept(history))
+    until(lambda: kept(history))
     (row,) = kept(history)
     assert row["seconds"] == 16
     evidence.close()
@@ -195,7 +196,7 @@ def test_a_disk_without_any_evidence_is_told_and_nobody_stops(
             noise = np.random.default_rng(begin).uniform(-1, 1, (200_000, 1)).astype(np.float32)
             evidence.sound("pump", Block(noise, 100_000, said.noon + begin))
         evidence.event(said.event(59))
-        said.until(lambda: evidence.trouble)
+        until(lambda: evidence.trouble)
         evidence.close()
         assert "evidence cannot be kept (No space left on device); free space" in (evidence.trouble or "")
         assert list((disk / "evidence").rglob("*.part")) == list((disk / "evidence").rglob(".*.part")) == []

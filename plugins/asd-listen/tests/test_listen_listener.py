@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from listening import NOW, START, Heard, blocks_of, command, faulty, healthy, refuse, until, write
+from listening import NOW, START, Heard, blocks_of, command, faulty, healthy, refuse, write
 
 import asd
 from asd.errors import MonitorError
@@ -22,6 +22,7 @@ from asd_listen import view
 from asd_listen.reader import Reader
 from asd_listen.remarks import remark
 from asd_listen.schema import HistoryFullError
+from waiting import PATIENCE, until
 
 
 def test_healthy_fault_alarm_feedback_quiet_again(model: Path, tmp_path: Path) -> None:
@@ -111,11 +112,10 @@ def test_a_signal_drains_saves_and_ends_well(number: signal.Signals, model: Path
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
     )  # fmt: skip
     assert listening.stdout is not None
-    while "listening" not in listening.stdout.readline():
-        pass
-    until(lambda: judged(tmp_path / "L") >= 5)
+    assert any("listening" in line for line in listening.stdout)
+    until(lambda: judged(tmp_path / "L") >= 5, by=listening)
     listening.send_signal(number)
-    out, err = listening.communicate(timeout=120)
+    out, err = listening.communicate(timeout=PATIENCE)
     assert listening.returncode == 0, err
     assert "clips judged; history and evidence are in L" in out
     with Reader(tmp_path / "L") as history:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import NOW, Heard, blocks_of, healthy, refuse, until
+from listening import NOW, Heard, blocks_of, healthy, refuse
 
 from asd.errors import MonitorError
 from asd.plugin import Block
@@ -15,6 +15,7 @@ from asd_listen import listener as listener_module
 from asd_listen.history import History
 from asd_listen.own import OwnConditions
 from asd_listen.schema import HistoryFullError
+from waiting import until
 
 
 def deliveries(history: History) -> list[tuple[str, str]]:

@@ -35,6 +35,8 @@ cool_down = 60
 def test_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "plant.toml").write_text(GOOD)
     settings = read_settings(tmp_path / "plant.toml")
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_settings(tmp_path / "windows.toml") == settings
     assert [each.name for each in settings.source] == ["file-1", "fan"]
     assert settings.source[1].parameters == {"path": "new"}
     assert (settings.source[1].false_alarms, settings.source[1].hop, settings.hop) == ("1/week", 2.0, 1.0)
@@ -44,8 +46,8 @@ def test_what_is_read(tmp_path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
-    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; do you mean 'model'?"),
-    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; do you mean 'cool_down'?"),
+    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; did you mean model?"),
+    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; did you mean cool_down?"),
     "a source's parameter": (
         'path = "new"',
         'pth = "new"',
@@ -56,6 +58,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a type": ("cool_down = 60", 'cool_down = "60"', "line 18: alerts.cool_down: expected `float`, got `str`"),
     "a value": ("cool_down = 60", "cool_down = -1", "line 18: alerts: cool_down must be a number of seconds from 0"),
     "a hop": ("hop = 2.0", "hop = -2.0", "line 11: hop: expected seconds above 0, got -2"),
+    "a name of spaces": (
+        'name = "fan"',
+        'name = "  "',
+        "line 7: the name '  ' cannot be seen; give the machine a name",
+    ),
+    "a long name": ('name = "fan"', f'name = "{"x" * 201}"', "line 7: a name of 201 characters, expected at most 200"),
     "two of one name": ('name = "fan"', 'name = "file-1"', "line 7: two machines are called 'file-1'"),
     "no source": (GOOD[GOOD.index("[[source]]") : GOOD.index("[[sink]]")], "", "no source; add a table"),
     "a sink's severity": ('"warning"', '"loud"', "line 15: sink .*at_least must be info, warning or alarm, got 'loud'"),

@@ -21,10 +21,12 @@ import pytest
 from sending import NASTY, made, tls
 
 from asd.errors import ConfigError, SinkError
+from asd.plugin import Event
 from asd_listen.history import History
 from asd_listen.keeping import safe_name
 from asd_listen.outbox import Outbox, OutboxLimits, Route
 from asd_listen.sinks.webhook import Webhook
+from waiting import PATIENCE, until
 
 # ---------------------------------------------------------------------------------------------------------- jsonl
 
@@ -91,6 +93,7 @@ class Web(http.server.ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answers: list[Any] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.ends = threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
@@ -105,12 +108,12 @@ class Answers(http.server.BaseHTTPRequestHandler):
     server: Web
 
     def do_POST(self) -> None:
-        """Answer the next thing: a status, or bytes in place of an answer, or a number of seconds of silence."""
+        """Answer the next thing: a status, or bytes in place of an answer, or silence."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         answer = self.server.answers.pop(0) if self.server.answers else 200
-        if isinstance(answer, float):
-            time.sleep(answer)
-            answer = 200
+        if answer == "silence":
+            self.server.ends.wait(PATIENCE)
+            return
         if isinstance(answer, bytes):
             self.wfile.write(answer)
             self.close_connection = True
@@ -129,6 +132,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def web() -> Iterator[Web]:
     server = Web()
     yield server
+    server.ends.set()
     server.shutdown()
     server.server_close()
 
@@ -141,7 +145,7 @@ def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.
     assert json.loads(body)["machine"] == NASTY
     assert headers["Idempotency-Key"] == f"{7:016x}"
     moment, signature = (part.partition("=")[2] for part in headers["X-Asd-Signature"].split(","))
-    assert abs(int(moment) - time.time()) < 5
+    assert abs(int(moment) - time.time()) < PATIENCE
     assert signature == hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     assert "s3cret" not in repr(sink)
     assert "very-secret" not in repr(sink)
@@ -156,28 +160,28 @@ def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.
         (422, "answered 422", True),
         (302, "answered 302; name the address to which it redirects", False),
         (b"\x00\xffthis is no HTTP\r\n\r\n", r"cannot be reached \(ConnectionError\)", False),
-        (0.5, "no answer within 0.2 s", False),
+        ("silence", "no answer within 0.2 s", False),
     ],
 )
 def test_what_a_web_server_may_do(web: Web, said: Any, answer: Any, expected: str, permanent: bool) -> None:
     web.answers.append(answer)
     with pytest.raises(SinkError, match=expected) as raised:
-        made("webhook", url=web.url, timeout=0.2).send(said.event())
+        made("webhook", url=web.url, timeout=0.2 if answer == "silence" else PATIENCE).send(said.event())
     assert raised.value.permanent is permanent
     assert "very-secret" not in str(raised.value)
     assert str(raised.value).startswith("http://127.0.0.1: ")
 
 
 def test_a_web_server_that_is_down_for_a_while(web: Web, tmp_path: Path, said: Any) -> None:
-    """Refused, 500, slow and garbage, then well again: each event arrives once, in order."""
-    web.answers += [500, 503, b"garbage", 0.5]
+    """Refused, 500, silent and garbage, then well again: each event arrives once, in order."""
+    web.answers += [500, 503, b"garbage", "silence"]
     with History.open(tmp_path) as history:
-        outbox = Outbox(history, [Route("hook", Webhook(url=web.url, timeout=0.2))], OutboxLimits(first_pause=0.01))
+        outbox = Outbox(history, [Route("hook", Webhook(url=web.url, timeout=2))], OutboxLimits(first_pause=0.01))
         outbox.start()
         for number in range(5):
             history.event(said.event(number))
         history.commit()
-        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
         outbox.close()
         content = (tmp_path / "history.sqlite").read_bytes() + (tmp_path / "history.sqlite-wal").read_bytes()
     assert b"very-secret" not in content
@@ -236,7 +240,7 @@ class Listener:
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#", qos=1)
         self.client.loop_start()
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
 
     def _keep(self, _: object, __: object, found: Any) -> None:
         text = found.payload.decode()
@@ -296,7 +300,7 @@ def test_home_assistant_finds_machines_and_their_state(
     standing = {"phase": "alarm", "conditions": [], "acknowledged": False, "evidence": 5.4, "threshold": 5.0}
     sink.send(said.event(1, data=standing))
     late = listening(port)  # what is retained is there for who comes later
-    said.until(lambda: "asd/listener.status" in late.got and len(late.got) == 5)
+    until(lambda: "asd/listener.status" in late.got and len(late.got) == 5)
     assert late.got["asd/listener.status"] == [("online", True)]
     ((state, retained),) = late.got["asd/pump/state"]
     assert (state["alarm"], state["phase"], state["machine"], retained) == (True, "alarm", "pump", True)
@@ -313,12 +317,12 @@ def test_home_assistant_finds_machines_and_their_state(
     assert (alarm["state_topic"], alarm["availability_topic"]) == ("asd/pump/state", "asd/listener.status")
     assert alarm["unique_id"] == "asd_pump_alarm"
     sink.send(said.event(2, "info", kind="cleared", data={**standing, "phase": "cleared"}))
-    said.until(lambda: len(late.got["asd/pump/state"]) == 2 and "asd/pump/event" in late.got)
+    until(lambda: len(late.got["asd/pump/state"]) == 2 and "asd/pump/event" in late.got)
     assert late.got["asd/pump/state"][1][0]["alarm"] is False
     (event,) = late.got["asd/pump/event"]  # the first one was before the listener, and is not retained
     assert (event[0]["kind"], event[1]) == ("cleared", False)
     sink.close()
-    said.until(lambda: late.got["asd/listener.status"][-1][0] == "offline")
+    until(lambda: late.got["asd/listener.status"][-1][0] == "offline")
 
 
 def test_a_killed_listener_is_offline(
@@ -329,30 +333,44 @@ def test_a_killed_listener_is_offline(
     sink.send(said.event(1))
     late = listening(port)
     sink._client.socket().shutdown(socket.SHUT_RDWR)  # as a kill does
-    said.until(lambda: late.got.get("asd/listener.status", [("", True)])[-1][0] == "offline")
+    until(lambda: late.got.get("asd/listener.status", [("", True)])[-1][0] == "offline")
 
 
 def test_a_broker_that_goes_and_comes(
-    broker: Any, listening: Callable[[int], Listener], said: Any, tmp_path: Path
+    broker: Any, listening: Callable[[int], Listener], said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = broker()
-    sink = made("mqtt", host="127.0.0.1", port=port, timeout=2)
+    sink = made("mqtt", host="127.0.0.1", port=port, timeout=20)
+    may_send, waits = threading.Event(), threading.Event()
+    may_send.set()
+    send = sink.send
+
+    def send_if_it_may(event: Event) -> None:
+        if not may_send.is_set():
+            waits.set()
+            may_send.wait(PATIENCE)
+        send(event)
+
+    monkeypatch.setattr(sink, "send", send_if_it_may)
     with History.open(tmp_path) as history:
         outbox = Outbox(history, [Route("broker", sink)], OutboxLimits(first_pause=0.05, longest_pause=0.2))
         outbox.start()
         history.event(said.event(0))
         history.commit()
-        said.until(lambda: [row["state"] for row in history.rows("deliveries")] == ["delivered"])
+        until(lambda: [row["state"] for row in history.rows("deliveries")] == ["delivered"])
         broker.stop()
         for number in (1, 2):
             history.event(said.event(number))
         history.commit()
-        said.until(lambda: outbox.states()[0].error)
-        assert outbox.states()[0].error == f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
+        refused = f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
+        until(lambda: outbox.states()[0].error == refused, lambda: outbox.states()[0].error)
+        may_send.clear()
+        assert waits.wait(PATIENCE)
         broker(port=port)
-        late = listening(port)
-        said.until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
-        said.until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
+        late = listening(port)  # before anything is sent, which is not retained
+        may_send.set()
+        until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
+        until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
         outbox.close()
     assert [event["text"] for event, _ in late.got["asd/pump/event"]] == ["event 1", "event 2"]
 
@@ -374,7 +392,7 @@ def test_login_and_encryption(
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("s3cret\n")
     wrong.write_text("guessed\n")
-    common: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "ann", "timeout": 3}
+    common: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "ann", "timeout": PATIENCE}
     sink = made("mqtt", **common, password_file=right, ca_file=certificate[0])
     sink.send(said.event())
     assert "s3cret" not in repr(sink)
@@ -406,7 +424,7 @@ def test_a_name_has_no_way_into_a_topic(
     late = listening(port)
     sink = made("mqtt", host="127.0.0.1", port=port, discovery="")
     sink.send(said.event(1, machine=NASTY))
-    said.until(lambda: len(late.got) == 2)
+    until(lambda: len(late.got) == 2)
     topic = f"asd/{safe_name(NASTY)}/event"
     assert late.got[topic][0][0]["machine"] == NASTY
     sink.close()

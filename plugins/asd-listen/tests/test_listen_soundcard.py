@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 import soundfile
-from listening import RATE, healthy, until, write
+from listening import RATE, healthy, write
+
+from waiting import PATIENCE, until
 
 _PLUGIN = "/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so"
 
@@ -80,7 +82,7 @@ def card(tmp_path: Path) -> Iterator[Card]:
     yield made
     made.silence()
     made.process.terminate()
-    made.process.wait(10)
+    made.process.wait(PATIENCE)
 
 
 def asd(card: Card, *words: object, **more: Any) -> subprocess.Popen[str]:
@@ -96,7 +98,7 @@ STANDING = "SELECT count(*) FROM conditions WHERE name = 'disconnected' AND over
 def count(history: Path, question: str) -> int:
     if not history.exists():
         return 0
-    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=10)) as connection:
+    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
         try:
             return int(connection.execute(question).fetchone()[0])
         except sqlite3.OperationalError:  # it is being made
@@ -105,12 +107,12 @@ def count(history: Path, question: str) -> int:
 
 @pytest.mark.slow
 def test_a_machine_is_heard_by_a_microphone(card: Card, model: Path, tmp_path: Path) -> None:
-    listed, _ = asd(card, "listen", "--devices").communicate(timeout=60)
+    listed, _ = asd(card, "listen", "--devices").communicate(timeout=PATIENCE)
     assert re.search(r"^ +\d+  machine, \d+ ch\., \d+ Hz", listed, re.MULTILINE)
     microphone = f"--source microphone --source.device machine --source.sample_rate {RATE} --source.channels 1".split()
     card.play(write(tmp_path / "healthy.wav", healthy(120.0)))
     recorder = asd(card, "listen", "--record-healthy", "3s", "-o", tmp_path / "h", "--clip", "1", *microphone)
-    said, errors = recorder.communicate(timeout=90)
+    said, errors = recorder.communicate(timeout=PATIENCE)
     assert recorder.returncode == 0, said + errors
     recorded = [soundfile.read(each) for each in sorted((tmp_path / "h").rglob("*.flac"))]
     assert [(rate, len(sound)) for sound, rate in recorded] == [(RATE, RATE)] * 3
@@ -130,6 +132,6 @@ def test_a_machine_is_heard_by_a_microphone(card: Card, model: Path, tmp_path: P
         until(lambda: count(history, "SELECT count(*) FROM verdicts") >= heard + 2)
     finally:
         listener.send_signal(signal.SIGTERM)
-        said, errors = listener.communicate(timeout=60)
+        said, errors = listener.communicate(timeout=PATIENCE)
     assert listener.returncode == 0, said + errors
     assert "the device has stopped; is it plugged in?" in said

@@ -30,6 +30,7 @@ from asd_serve.keys import Role
 from asd_serve.limits import Limits
 from asd_serve.server import Server, configured, listen_at
 from asd_serve.state import State
+from waiting import PATIENCE
 
 
 def key_of(state: State, role: Role) -> str:
@@ -37,7 +38,15 @@ def key_of(state: State, role: Role) -> str:
     return state.keys.create(f"{role} {time.monotonic_ns()}", role)[1]
 
 
-def trial_routes() -> APIRouter:
+class Held:
+    """Requests that wait until they may go on."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = threading.Event()
+
+
+def trial_routes(held: Held) -> APIRouter:
     """Return paths that do what the tests of the gate need: repeat, wait, fail, send much."""
     router = APIRouter(prefix="/api/trial", include_in_schema=False)
 
@@ -61,6 +70,12 @@ def trial_routes() -> APIRouter:
     async def slow(caller: Looking, seconds: float = 1.0) -> dict[str, float]:
         await asyncio.sleep(seconds)
         return {"slept": seconds}
+
+    @router.get("/held")
+    async def holds(caller: Looking) -> None:
+        held.begun += 1
+        while not held.go.is_set():
+            await asyncio.sleep(0.01)
 
     @router.get("/fails")
     def fails(caller: Looking) -> None:
@@ -109,7 +124,7 @@ def client(state: State) -> Iterator[Callable[..., Any]]:
         def connect(role: Role | None = "look", base_url: str = "http://127.0.0.1:8787") -> Any:
             if not app:
                 app.append(stack.enter_context(opened(state)))
-                app[0].include_router(trial_routes())
+                app[0].include_router(trial_routes(Held()))
                 stack.enter_context(TestClient(app[0]))  # its lifespan begins and ends with the first
             made = TestClient(app[0], base_url=base_url)
             if role is not None:
@@ -130,13 +145,15 @@ class Running:
         Its address, without a slash at the end.
     port : int
         Its port.
+    held : Held
+        Requests of ``/api/trial/held``.
     """
 
     def __init__(self, state: State, tls: Any, proxies: tuple[str, ...], host: str) -> None:
-        self.state = state
+        self.state, self.held = state, Held()
         self._stack = contextlib.ExitStack()
         app = self._stack.enter_context(opened(state))
-        app.include_router(trial_routes())
+        app.include_router(trial_routes(self.held))
         sockets = listen_at(host, 0)
         self.port = int(sockets[0].getsockname()[1])
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}{state.root_path}"
@@ -144,7 +161,7 @@ class Running:
         self.server = Server(configured(app, state.limits, tls, proxies), answering.set)
         self._thread = threading.Thread(target=self.server.serve_on, args=(sockets,))
         self._thread.start()
-        assert answering.wait(20), "the server did not begin to answer"
+        assert answering.wait(PATIENCE), "the server did not begin to answer"
 
     def key(self, role: Role = "look") -> str:
         """Return a new key with a role."""
@@ -153,14 +170,14 @@ class Running:
     def client(self, role: Role | None = "look", **more: Any) -> httpx.Client:
         """Return a client with a key of a role; close it. None: without a key."""
         headers = {"Authorization": f"Bearer {self.key(role)}"} if role else {}
-        made = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, **more)
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False, **more)
         self._stack.callback(made.close)
         return made
 
     def stop(self) -> None:
         """End it as SIGTERM does; it may have ended already."""
         self.server.should_exit = True
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the server did not end"
         self._stack.close()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +52,6 @@ def listened_briefly(plant: Path) -> None:
     with Listener(read_settings(plant / "plant.toml"), load, lambda text, severity: None) as listener:
         listener.stop()
         listener.run()
-
-
-def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until something holds, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
-    return found
 
 
 def answered(answer: Any, code: int = 200) -> Any:

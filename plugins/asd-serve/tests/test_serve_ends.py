@@ -18,6 +18,8 @@ import looking
 import numpy as np
 from websockets.asyncio.client import connect
 
+from waiting import PATIENCE, until
+
 RATE = 16000
 CLIENTS = 6
 COMMAND = [sys.executable, "-c", "from asd.cli.main import main; main()"]
@@ -32,7 +34,7 @@ def test_sigterm_while_many_are_judged_answers_each_that_was_sent(plant_folder: 
     def ask(place: str, key: str, first: int) -> None:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": f"audio/pcm;rate={RATE};channels=1;format=s16le"}
         for number in range(first, first + 100_000):
-            connection = http.client.HTTPConnection(place, timeout=60)
+            connection = http.client.HTTPConnection(place, timeout=PATIENCE)
             try:
                 connection.request("POST", f"/api/models/fan/score?name={number}", body, headers)
                 sent[number] = time.monotonic()
@@ -51,11 +53,11 @@ def test_sigterm_while_many_are_judged_answers_each_that_was_sent(plant_folder: 
         ]
         for each in threads:
             each.start()
-        looking.until(lambda: len([1 for status, _ in answered.values() if status == 200]) > 2 * CLIENTS)
+        until(lambda: len([1 for status, _ in answered.values() if status == 200]) > 2 * CLIENTS)
         before_end = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         for each in threads:
-            each.join(60)
+            each.join(PATIENCE)
         assert server.end() == 0
     waited = [number for number, moment in sent.items() if moment < before_end]
     assert set(waited) <= set(answered), "a request that was taken was not answered"
@@ -72,7 +74,7 @@ def test_no_event_is_lost_by_a_kill_and_restarts(plant_settings: Path, plant_his
         """Follow events until so many machines have begun to be heard."""
         key = {"Authorization": f"Bearer {server.keys['look']}"}
         address = f"{server.url.replace('http', 'ws', 1)}api/live?since={since}"
-        async with asyncio.timeout(60), connect(address, additional_headers=key) as socket:
+        async with asyncio.timeout(PATIENCE), connect(address, additional_headers=key) as socket:
             while list(told.values()).count("started") < starts:
                 for each in map(json.loads, str(await socket.recv()).split("\n")):
                     if each["type"] == "event":

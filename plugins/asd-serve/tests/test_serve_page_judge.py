@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from looking import Look, Server, until
+from looking import Look, Server
+
+from waiting import until
 
 RATE = 16_000
 Open = Callable[..., Look]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import soundfile
-from looking import Look, Server, until
+from looking import Look, Server
 
 from asd.client import Client
+from waiting import until
 
 Open = Callable[..., Look]
 KEPT = "ASD_PICTURES" in os.environ

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from looking import Look, Server, until
+from looking import Look, Server
 
 from asd.client import Client
+from waiting import until
 
 Open = Callable[..., Look]
 
@@ -22,14 +23,14 @@ def test_from_the_microphone_to_a_model_that_judges(look: Open, plant_server: Se
     meter = page.get_by_role("meter")
     until(lambda: int(meter.get_attribute("aria-valuenow")) > -40)
     assert opened.axe() == []
-    until(lambda: re.search(r"1[2-9] clips recorded", page.locator("main").inner_text()), 120)
+    until(lambda: re.search(r"1[2-9] clips recorded", page.locator("main").inner_text()))
     page.get_by_role("button", name="Stop and go on").click()
     name = page.get_by_label("Name of the model")
     name.wait_for()
     assert name.input_value() == "pump from the page"
     assert opened.axe() == []
     page.get_by_role("button", name="Fit the model").click()
-    page.get_by_text("Model pump from the page is ready").wait_for(timeout=120_000)
+    page.get_by_text("Model pump from the page is ready").wait_for()
     assert re.search(r"false alarms?", page.locator(".verdict").inner_text())
     page.get_by_role("link", name="Judge a file with it").click()
     page.locator("#model").wait_for()

@@ -10,8 +10,9 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asd_serve.limits import Limits
+from waiting import PATIENCE, until
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "serve"
 NAME = "hall.example.org"
@@ -66,13 +68,13 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
         home = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
         running.append(subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **home}))
         log.close()
-        wait_for(port, tmp_path / "proxy.log")
+        until(lambda: answers(port), (tmp_path / "proxy.log").read_text)
         return port
 
     yield start
     for each in running:
         each.terminate()
-        each.wait(10)
+        each.wait(PATIENCE)
 
 
 def certificate(folder: Path) -> None:
@@ -101,18 +103,15 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
-def wait_for(port: int, log: Path) -> None:
-    """Wait until the proxy answers by TLS."""
-    end = time.monotonic() + 30
-    while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), timeout=2) as plain,
-            unchecked().wrap_socket(plain, server_hostname=NAME),
-        ):
-            return
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
+def answers(port: int) -> bool:
+    """Return whether the proxy answers by TLS."""
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
+        unchecked().wrap_socket(plain, server_hostname=NAME),
+    ):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["nginx", "caddy"])
@@ -125,7 +124,7 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
     place = f"{NAME}:{port}"
     named = {"Host": place}
     with httpx.Client(
-        base_url=f"https://127.0.0.1:{port}", verify=unchecked(), headers=named, trust_env=False, timeout=30
+        base_url=f"https://127.0.0.1:{port}", verify=unchecked(), headers=named, trust_env=False, timeout=PATIENCE
     ) as page:
         sni = {"sni_hostname": NAME}
 
@@ -158,9 +157,14 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
         echoed = ask("POST", "/machines/api/trial/echo", content=bytes(size), headers={**kept, **token})
         assert echoed.json() == {"bytes": size}
         assert len(ask("GET", "/machines/api/trial/large?size=3000000", headers=kept).content) > 2_900_000
-        for name in ("pump <1>", 'a/b%2f "c"\n/clips'):
-            found = ask("GET", f"/machines/api/machines/{quote(name, safe='')}", headers=kept)
-            assert name in (found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:]))
+        plain = ("pump <1>", 'a/b%2f "c"\n/clips', "/", "%2F", " ", "\U0001f642ü" * 100)
+        steps = (".", "..", "../../../etc/passwd", "base64=Li4")
+        encoded = [f"base64={urlsafe_b64encode(name.encode()).decode().rstrip('=')}" for name in steps]
+        for name, part in zip(plain + steps, [*map(partial(quote, safe=""), plain), *encoded], strict=True):
+            found = ask("GET", f"/machines/api/machines/{part}", headers=kept)
+            assert name[:80] in (
+                found.json().get("name") or ast.literal_eval(found.json()["error"].split(" was ")[0][11:])
+            )
         described = ask("GET", "/machines/api/openapi.json").json()
         assert described["servers"] == [{"url": "/machines"}]
     with connect(

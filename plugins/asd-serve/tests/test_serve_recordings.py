@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from teaching_plant import answered, copied, until
+from teaching_plant import answered, copied
 
 import asd
 from asd_serve.state import State
 from asd_serve.teaching import recording
 from asd_serve.teaching.fitting import safe_name
 from asd_serve.teaching.recording import Recordings
+from waiting import until
 
 RATE = 16_000
 
@@ -183,7 +184,7 @@ def recorded(client: Any, seconds: float = 24.0) -> str:
 def finished(client: Any, job: str) -> Any:
     """Wait for a job, and return what is said of it."""
     path = f"/api/jobs/{job}"
-    until(lambda: answered(client.get(path))["state"] not in ("waiting", "running"), 120)
+    until(lambda: answered(client.get(path))["state"] not in ("waiting", "running"))
     return answered(client.get(path))
 
 
@@ -289,7 +290,7 @@ def test_a_machine_that_is_listened_to_is_recorded(
     own = running.client("administer")
     body = {"name": "pump, healthy", "machine": "pump 1", "seconds": 3}
     number = answered(own.post("/api/recordings", json=body), 201)["id"]
-    until(lambda: answered(own.get(f"/api/recordings/{number}"))["done"], 30)
+    until(lambda: answered(own.get(f"/api/recordings/{number}"))["done"])
     found = answered(own.get(f"/api/recordings/{number}"))
     assert (found["clips"], found["clip_seconds"], found["why"]) == (3, 1.0, "as long as was wanted")
     (clip, *_) = sorted((running.state.folder / "recordings" / number).glob("*.flac"))

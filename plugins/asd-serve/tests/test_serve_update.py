@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from teaching_plant import alarm_of, answered, copied, monitor_of, until
+from teaching_plant import alarm_of, answered, copied, monitor_of
 
 import asd
 from asd.experiment import copy_of_monitor
 from asd_listen import judge
 from asd_serve.state import State
+from waiting import until
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def plant(plant_folder: Path, tmp_path: Path) -> Path:
 def finished(client: Any, job: str) -> Any:
     """Wait for a job, and return what is said of it."""
     path = f"/api/jobs/{job}"
-    until(lambda: answered(client.get(path))["state"] not in ("waiting", "running"), 120)
+    until(lambda: answered(client.get(path))["state"] not in ("waiting", "running"))
     return answered(client.get(path))
 
 

@@ -20,7 +20,7 @@ from asd.errors import ConfigError, EngineError, PluginError, WorkerLost
 from asd.plugin import WorkEngine, number
 
 if TYPE_CHECKING:
-    from distributed import Client, Event, Future
+    from distributed import Client, Future
     from distributed.deploy.cluster import Cluster
 
     from asd_dask.pieces import Shared
@@ -118,6 +118,7 @@ class DaskEngine(WorkEngine):
                 time.sleep(0.1)
                 self._look()
             self._check_imports()
+            self._introduce()
         except BaseException:
             self.close()
             raise
@@ -127,10 +128,10 @@ class DaskEngine(WorkEngine):
         client, opened = self._client, self._opened
         self._client = self._opened = None
         if client is not None and client.status == "running":
-            from distributed import Variable
+            from asd_dask.scheduler import ask
 
-            for name in self._shared:
-                Variable(name, client).delete()
+            with suppress(OSError):
+                ask(client, "forget", names=list(self._shared))
         self._shared.clear()
         self._unused.clear()
         if opened is not None:
@@ -224,6 +225,12 @@ class DaskEngine(WorkEngine):
                     "the same versions: pip install them there"
                 )
 
+    def _introduce(self) -> None:
+        """Let the scheduler know the operations that pieces need."""
+        from asd_dask.scheduler import AtScheduler
+
+        self._reaching(self._connected.register_plugin, AtScheduler())
+
     def _offered(self, needs: Mapping[str, float]) -> bool:
         """Return whether one worker has all that is needed."""
         return any(all(own.get(name, 0) >= need for name, need in needs.items()) for own in self._workers.values())
@@ -244,14 +251,13 @@ class DaskEngine(WorkEngine):
 
     def _share(self, *names: str) -> None:
         """Leave values with the scheduler, and let it forget those that nobody will ask for."""
-        from distributed import Variable
-
         client = self._connected
         while self._unused:
-            Variable(name := self._unused.popleft(), client).delete()
+            name = self._unused.popleft()
             self._shared.pop(name, None)
+            self._ask("forget", names=[name])
         for name in names:
-            self._reaching(Variable(name, client).set, self._shared[name])
+            self._ask("share", name=name, value=self._shared[name], owner=client.id)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, needs: Mapping[str, float] | None = None) -> Task:
         """Have a worker call ``function(*args)``; of `needs` counts what any worker declares."""
@@ -276,6 +282,7 @@ class DaskEngine(WorkEngine):
 
         client = self._connected
         if client.scheduler_comm is not self._connection:  # maybe another scheduler, which knows nothing of us
+            self._introduce()
             self._share()
             self._share(*self._shared)
             self._connection = client.scheduler_comm
@@ -292,18 +299,19 @@ class DaskEngine(WorkEngine):
             fifo_timeout="0 ms",
         )
 
-    def _reaching(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Ask the scheduler, again when the connection broke off and was made again."""
+    def _ask(self, operation: str, **values: Any) -> Any:
+        """Let the scheduler do one of the operations of `asd_dask.scheduler.AtScheduler`."""
+        from asd_dask.scheduler import ask
+
+        return self._reaching(ask, self._connected, operation, **values)
+
+    def _reaching(self, function: Callable[..., Any], *args: Any, **values: Any) -> Any:
+        """Call what talks with the scheduler, again when the connection broke off and was made again."""
         while True:
             try:
-                return function(*args)
+                return function(*args, **values)
             except OSError:
                 self._look()
-
-    def _mark(self, task: Task) -> Event:
-        from distributed import Event
-
-        return Event(task.token, self._connected)
 
     def wait(self, tasks: Collection[Task]) -> None:
         """Return when at least one of the tasks is done."""
@@ -324,24 +332,23 @@ class DaskEngine(WorkEngine):
     def result(self, task: Task) -> Any:
         """Return what the function returned, or raise what it raised."""
         from distributed import KilledWorker
+        from distributed.protocol.pickle import loads
 
         while True:
             self.wait([task])
             try:
-                return task.future.result(timeout=PULSE)
+                content = task.future.result(timeout=PULSE)
+                break
             except KilledWorker:  # Dask's own limit, which counts the pieces that only waited, too
-                if self._reaching(self._mark(task).is_set):
-                    self._reaching(self._mark(task).clear)
+                if self._ask("was_begun", token=task.token):
                     raise WorkerLost(f"scheduler {self._name}: the process that ran a piece of work died") from None
                 self._attempt(task)
-            except WorkerLost:
-                self._reaching(self._mark(task).clear)
-                raise
             except CancelledError:
                 continue
             except OSError:
                 if task.future.status == "error":  # the function's own
                     raise
+        return loads(content)
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Give up tasks: those that wait are forgotten, what runs ends unheard."""

@@ -1,8 +1,8 @@
 """What runs on a worker: a piece of work, at most once begun, with the state that it shares with others.
 
 Dask begins a task again when the worker that ran it died, up to three times on others. A recording that kills whoever
-reads it would thus kill four workers. A piece therefore leaves a mark with the scheduler while it runs; who finds the
-mark does not begin it, but says that its process died. Pieces that only waited on that worker have no mark.
+reads it would thus kill four workers. A piece therefore leaves a mark with the scheduler before it begins; who finds
+the mark does not begin it, but says that its process died. Pieces that only waited on that worker have no mark.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Event, Variable, get_worker
+from distributed import get_worker
+from distributed.protocol.pickle import dumps
 from distributed.protocol.serialize import deserialize_bytes
+from distributed.utils import sync
 
 from asd.errors import EngineError, WorkerLost
 
@@ -25,6 +27,8 @@ MOST_HELD = 8
 
 _one_at_a_time = threading.Lock()
 _held: OrderedDict[str, Any] = OrderedDict()
+_ended: list[str] = []
+"""Pieces whose marks the scheduler has still."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +38,10 @@ class Shared:
     name: str
 
 
-def run(token: str, folder: str, call: bytes) -> Any:
-    """Call what `call` holds, a function with its arguments; see `asd_dask.engine.DaskEngine.submit`.
+def run(token: str, folder: str, call: bytes) -> bytes:
+    """Call what `call` holds, a function with its arguments, and return the result in one piece of bytes.
+
+    Dask would send each array of it apart, through worker, scheduler and client: there are hundreds, and small ones.
 
     Relative paths mean the same as where the piece comes from, if its working folder is here, too.
 
@@ -51,20 +57,27 @@ def run(token: str, folder: str, call: bytes) -> Any:
         with suppress(OSError):
             os.chdir(folder)
         function, args = deserialize_bytes(call)
-        return function(*args) if function is apply else function(*map(fetched, args))
+        return dumps(function(*args) if function is apply else function(*map(fetched, args)))
 
 
 @contextmanager
 def _marked(token: str) -> Iterator[None]:
-    """Leave a mark with the scheduler while the piece runs."""
-    mark = Event(token)
-    if mark.is_set():
-        raise WorkerLost(f"the process that ran a piece of work died; it is not begun again by {get_worker().address}")
-    mark.set()
+    """Leave a mark with the scheduler before the piece begins; it is taken off when this process begins the next."""
+    fresh = _asked("begin", token=token, ended=list(_ended))
+    _ended.clear()
     try:
+        if not fresh:
+            where = get_worker().address
+            raise WorkerLost(f"the process that ran a piece of work died; it is not begun again by {where}")
         yield
     finally:
-        mark.clear()
+        _ended.append(token)
+
+
+def _asked(operation: str, **values: Any) -> Any:
+    """Let the scheduler do one of the operations of `asd_dask.scheduler.AtScheduler`."""
+    worker = get_worker()
+    return sync(worker.loop, getattr(worker.scheduler, f"asd_{operation}"), **values)
 
 
 def apply(function: Callable[..., Any], arguments: Shared) -> Any:
@@ -85,10 +98,10 @@ def fetched(shared: Any) -> Any:
 
 
 def _content(shared: Shared) -> Any:
-    try:
-        return deserialize_bytes(Variable(shared.name).get(timeout=30))
-    except TimeoutError:
+    content = _asked("shared", name=shared.name)
+    if content is None:
         raise EngineError(
             f"worker {get_worker().address}: the scheduler has lost {shared.name}, what the pieces share, as one does "
             "that was restarted: repeat the command; what is done is kept"
-        ) from None
+        )
+    return deserialize_bytes(content)

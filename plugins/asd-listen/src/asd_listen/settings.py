@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
@@ -18,9 +17,12 @@ from asd_listen.alerts import AlertSettings
 from asd_listen.evidence import EvidenceSettings
 from asd_listen.history import HistorySettings
 from asd_listen.routes import Route
+from asd_registry import did_you_mean
 
 DEFAULT_FOLDER = "asd-listen"
 DEFAULT_HOP = 1.0
+_LONGEST_NAME = 200
+"""Characters: percent-encoded in an address, it still passes through a proxy."""
 _OF_SOURCE = ("name", "kind", "model", "false_alarms", "hop")
 _OF_SINK = ("name", "kind", "at_least", "quiet_hours", "quiet_alarms", "machines")
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -108,7 +110,7 @@ def read_settings(path: Path) -> Settings:
         If it cannot be read, or holds a mistake: the text names its line, and what may be meant.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: the settings cannot be read ({getattr(error, 'strerror', None) or error})"
@@ -190,7 +192,7 @@ def _explained(text: str) -> SettingError:
     unknown = _UNKNOWN.search(text)
     if unknown:
         key, table = unknown[1], (unknown[2] or "").lstrip(".")
-        return SettingError(f"unknown setting {key!r}{_close(key, _names_of(table))}", table, key)
+        return SettingError(f"unknown setting {key!r}; {did_you_mean(key, _names_of(table))}", table, key)
     match = _PLACE.match(text)
     place = (match[2] or "").lstrip(".") if match else ""
     table, _, key = place.rpartition(".")
@@ -204,11 +206,6 @@ def _explained(text: str) -> SettingError:
 def _names_of(table: str) -> Sequence[str]:
     owners: dict[str, Any] = {"alerts": AlertSettings, "evidence": EvidenceSettings, "history": HistorySettings}
     return tuple(owners.get(table, Settings).__struct_fields__)
-
-
-def _close(key: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, names, 1)
-    return f"; do you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
 
 
 def _check_rates(settings: Settings) -> None:
@@ -225,12 +222,17 @@ def _named(kind: str, tables: Sequence[Any]) -> list[Any]:
         for i, each in enumerate(tables)
     ]
     names = [each.name for each in found]
+    what = "machine" if kind == "source" else "sink"
     for index, name in enumerate(names):
+        mistake = None
         if name in names[:index]:
-            what = "machines" if kind == "source" else "sinks"
-            raise SettingError(
-                f"two {what} are called {name!r}; give each a name of its own", f"{kind}[{index}]", "name"
-            )
+            mistake = f"two {what}s are called {name!r}; give each a name of its own"
+        elif not name.strip():
+            mistake = f"the name {name!r} cannot be seen; give the {what} a name with letters or digits"
+        elif len(name) > _LONGEST_NAME:
+            mistake = f"a name of {len(name):,} characters, expected at most {_LONGEST_NAME}; shorten it"
+        if mistake is not None:
+            raise SettingError(mistake, f"{kind}[{index}]", "name")
     return found
 
 

@@ -4,6 +4,7 @@
 import { texts } from "./texts.js";
 
 let csrf = "";
+let ahead = 0; // milliseconds by which the server's clock is ahead of this computer's
 let signedOut = () => {};
 
 /**
@@ -30,7 +31,14 @@ export function url(path, query = {}) {
 export const socketUrl = (path, query) => url(path, query).replace(/^http/, "ws");
 
 /** Build a path from parts, each percent-encoded: `path("machines", name, "series")` is `api/machines/…/series`. */
-export const path = (...parts) => ["api", ...parts.map(encodeURIComponent)].join("/");
+export const path = (...parts) => ["api", ...parts.map(stepless).map(encodeURIComponent)].join("/");
+
+/** A name in which browsers and proxies would see a step of a path, such as `..`, in the way that the server knows. */
+function stepless(part) {
+  if (!/(^|[\\/])\.\.?($|[\\/])|^base64=/.test(part)) return part;
+  const bytes = String.fromCharCode(...new TextEncoder().encode(part));
+  return `base64=${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+}
 
 /**
  * Ask the server.
@@ -55,12 +63,17 @@ export async function ask(method, address, { query, body, type, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(texts.errors.connection, 0);
   }
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  if (date) ahead = date - Date.now();
   const text = await response.text();
   const answer = parsed(text);
   if (response.ok) return answer;
   if (response.status === 401 && address !== "api/session") signedOut();
   throw new ApiError(answer?.error ?? texts.errors.status(response.status), response.status, answer);
 }
+
+/** The time by the server's clock, in seconds since 1970. */
+export const now = () => (Date.now() + ahead) / 1000;
 
 export const get = (address, query, options = {}) => ask("GET", address, { query, ...options });
 export const post = (address, body, options = {}) => ask("POST", address, { body, ...options });

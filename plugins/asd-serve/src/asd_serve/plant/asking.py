@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
@@ -20,16 +22,28 @@ FAR = 1e11
 """Seconds since 1970 beyond which no time is taken."""
 
 
+_ENCODED = "base64="
+"""Begins a name, as base64url, in which clients and proxies would else see a step of the path, such as ``..``."""
+
+
 class _Name(Convertor[str]):
     """The name of a machine in a path: any text, with slashes and line breaks, which ``{name:path}`` does not take."""
 
     regex = r"[\s\S]+"
 
     def convert(self, value: str) -> str:
-        return value.replace(SLASH, "/")
+        name = value.replace(SLASH, "/")
+        return _decoded(name.removeprefix(_ENCODED)) or name if name.startswith(_ENCODED) else name
 
     def to_string(self, value: str) -> str:
         return value
+
+
+def _decoded(text: str) -> str | None:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
 
 
 register_url_convertor("machine", _Name())  # before the first path that says {name:machine}
