@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 from asd.contract.interfaces import Runtime
+from asd.detection.arguments import told_in_python
 from asd.detection.comparison import Comparison, compare
 from asd.detection.config import Config
 from asd.detection.cutting import Segment, clips_given, clips_to_calibrate, clips_to_judge, clips_to_learn
@@ -30,7 +31,6 @@ from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
 from asd.detection.work import of_call
 from asd.errors import ConfigError, DataError
-from asd.files.address import is_server
 from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
@@ -64,6 +64,7 @@ def fit(
     cache: bool = True,
     **options: Any,
 ) -> Models: ...
+@told_in_python
 def fit(
     data: Data,
     *,
@@ -138,6 +139,7 @@ def _fitted_each(
     return Models(memory, runtime=runtime, cache=cache)
 
 
+@told_in_python
 @of_call
 def score(
     model: Model | Models | str | Path,
@@ -176,8 +178,8 @@ def score(
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
-    if isinstance(model, str) and is_server(model):
-        from asd.client import Client, server_and_model  # brings HTTP and TLS along
+    if _is_server(model):
+        from asd.client import Client, server_and_model
 
         url, name = server_and_model(model)
         with Client(url) as server:
@@ -193,6 +195,15 @@ def score(
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
     yield from fitted.score(clips, workers=workers, cache=cache)
+
+
+@told_in_python
+def _is_server(model: object) -> TypeGuard[str]:
+    if not (isinstance(model, str) and "://" in model):
+        return False
+    from asd.client import is_address  # brings HTTP and TLS along
+
+    return is_address(model)
 
 
 def explain(
@@ -234,6 +245,7 @@ def explain(
     return explain_clip(fitted, most_unusual(fitted, clips), healthy=clips_to_learn(fitted, named) if named else ())
 
 
+@told_in_python
 def embed(
     data: Data,
     *,
@@ -278,6 +290,7 @@ def embed(
     return embed_found(entries_of(data, rate=rate), Config.from_mapping(options), branch=branch, windows=windows, **how)
 
 
+@told_in_python
 def fit_features(
     features: Any,
     *,
@@ -324,6 +337,7 @@ def fit_features(
     return model
 
 
+@told_in_python
 def score_features(model: Model | str | Path, features: Any, *, trust: bool = False) -> Iterator[Verdict | Failure]:
     """Yield a verdict for each clip of `features`, in order.
 
@@ -349,6 +363,7 @@ def score_features(model: Model | str | Path, features: Any, *, trust: bool = Fa
     return fitted.judge([[each] for each in taken.clips])
 
 
+@told_in_python
 def recalibrate(
     model: Model | str | Path,
     data: Data,
@@ -383,6 +398,7 @@ def recalibrate(
     )
 
 
+@told_in_python
 def update(
     model: Model | str | Path,
     data: Data,
@@ -418,6 +434,7 @@ def update(
     )
 
 
+@told_in_python
 def diff(
     old: Model | str | Path,
     new: Model | str | Path,
@@ -445,6 +462,7 @@ def diff(
     return compare(before, after, clips_to_judge(after, named) if named else (), workers=workers)
 
 
+@told_in_python
 def load(path: str | Path, *, runtime: Runtime | None = None, cache: bool = True, trust: bool = False) -> Model:
     """Read a model file; parameters and errors as for `asd.detection.model.Model.load`."""
     return Model.load(path, runtime=runtime, cache=cache, trust=trust)
