@@ -112,6 +112,8 @@ def bad(tmp_path: Path, case: str) -> Path:
         path.touch()
     elif case == "text":
         path.write_text("this is not sound\n" * 100)
+    elif case == "archive":
+        path.write_bytes(b"PK\x03\x04" + bytes(100))
     elif case == "zero samples":
         soundfile.write(path, np.zeros(0), 16000)
     elif case in ("nan", "inf"):
@@ -136,6 +138,7 @@ def bad(tmp_path: Path, case: str) -> Path:
         ("missing", r"a\.wav: no such file$"),
         ("empty", r"a\.wav: empty file \(0 bytes\); copy it again from its source$"),
         ("text", r"a\.wav: not a recording that libsndfile can read \(.*\); expected WAV, FLAC, OGG, MP3 or AIFF$"),
+        ("archive", r"a\.wav: an archive, not a recording; name what is in it: zip://::.*a\.wav$"),
         ("zero samples", r"a\.wav: holds no samples; record it again or leave it out$"),
         ("nan", r"a\.wav: holds NaN or infinite samples, the first at 0\.771563 s; export it again$"),
         ("inf", r"a\.wav: holds NaN or infinite samples, the first at 0\.771563 s; export it again$"),

@@ -116,7 +116,7 @@ def test_a_parameter_of_a_front_end_is_that_of_the_chosen_extractors_own(sounds:
 
 def test_score_exit_codes_and_table(model: Path, sounds: Path) -> None:
     normal = asd("score", model, sounds / "train" / "00.wav", code=0).stdout
-    assert "1 clips: 0 anomalous, 1 normal." in normal
+    assert "1 clip: 0 anomalous, 1 normal." in normal
     faulty = asd("score", model, sounds / "faulty", code=1).stdout
     assert faulty.count("ANOMALOUS") == 4
     assert "4 clips: 4 anomalous, 0 normal." in faulty
@@ -155,7 +155,7 @@ def test_the_alarm_rate_can_be_changed_without_fitting(model: Path, sounds: Path
         asd("score", model, sounds / "train", "--json", "--false-alarms-per-hour", "1000", code=1).stdout
     )
     assert lenient["decision"]["level"] == pytest.approx(7 / 13)  # floor(1000 * 2 / 3600 * 13) of 13
-    assert "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s" in error(
+    assert "1 false alarm an hour cannot be promised from 12 held-out clips of 2 s" in error(
         "score", model, sounds / "normal", "--false-alarms-per-hour", "1"
     )
 
@@ -232,7 +232,7 @@ def test_bad_clips_are_left_out_and_counted_and_strict_stops(model: Path, sounds
     assert not (tmp_path / "strict.asd").exists()
     assert "silent.wav: digital silence" in error("fit", tmp_path, "-o", tmp_path / "s.asd", "--strict", *QUICK)
     assert not (tmp_path / "s.asd").exists()
-    assert "none of the 1 clips could be read" in asd("score", model, tmp_path / "text.wav", code=2).stderr
+    assert "no clip could be read" in asd("score", model, tmp_path / "text.wav", code=2).stderr
 
 
 def test_strict_says_one_thing_when_embeddings_came_from_the_cache(model: Path, tmp_path: Path) -> None:
@@ -327,12 +327,23 @@ MISTAKES = [
     ("fit {train} -o {new} --detector.n_components", "--detector.n_components needs a value"),
     (
         "fit {train} -o {new} --false-alarms-per-hour 1 {quick}",
-        "1 false alarms per hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
+        "1 false alarm an hour cannot be promised from 12 held-out clips of 2 s: the lowest rate they support",
     ),
     ("fit {train} -o {new} --batch-size 0", "--batch-size takes a whole number from 1, or auto, got '0'"),
-    ("fit -o {new}", "Missing argument 'DATA...'"),
-    ("fitt", "No such command 'fitt'"),
+    ("fit -o {new}", "Missing argument 'DATA...'. Usage: asd fit [OPTIONS] DATA..."),
+    ("fit {train}", "Missing option '-o' / '--output'. Model file to write (*.asd)"),
+    ("cache prune all", "Got unexpected extra argument (all). Usage: asd cache prune [OPTIONS]"),
+    ("monitor {tmp}/a.state", "no such monitor; start one with 'asd score MODEL DATA --monitor {tmp}/a.state'"),
+    ("fitt", "unknown command 'fitt'; did you mean fit?"),
+    ("qqqq", "unknown command 'qqqq'; known: demo, fit, score, "),
     ("score {tmp}/absent.asd {train}", "no such model file; make one with 'asd fit"),
+    ("score {model}d {train}", "no such model file; did you mean {model}?"),
+    ("score {train}/00.wav {model}", "a recording, not a model file; name the model before the recordings"),
+    ("score {train} {model}", "this folder has no index of models (machines.json); name a model file before any"),
+    ("explain {train} {model}", "{train}: a folder; name a model file that 'asd fit' wrote, before any recordings"),
+    ("score {model} {train}/0.wav", "{train}/0.wav: no such file or folder; did you mean {train}/"),
+    ("score {model} {train}s/00.wav", "no such file or folder; did you mean {train}/00.wav?"),
+    ("score {model} -", "not read from standard input, since they are read more than once; save them to a file, or"),
     ("score {model} {train} --json --csv", "--json and --csv exclude each other"),
     ("score {model} {train} --segment -1", "segment takes seconds, at least 0.01, got -1.0"),
 ]

@@ -597,4 +597,4 @@ def test_strict_stops_at_a_refused_recording(server: Server, files: list[Path]) 
     assert f"{files[0]}: no sound" in done.stderr
     done = run(f"{server.url}/pump", *files)
     assert done.returncode == 2
-    assert f"none of the 12 clips could be read: {files[0]}: no sound" in done.stderr
+    assert f"no clip could be read: {files[0]}: no sound" in done.stderr

@@ -24,6 +24,12 @@ n_mels = 32
 """
 
 
+def test_toml_of_an_editor_on_windows(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(TOML)
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf" + TOML.replace("\n", "\r\n").encode())
+    assert read_toml(tmp_path / "windows.toml") == read_toml(tmp_path / "p.toml")
+
+
 def test_toml_and_round_trip(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(TOML)
     config = Config.from_mapping(read_toml(tmp_path / "p.toml"))

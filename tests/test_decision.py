@@ -48,7 +48,7 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
     calibrated = calibration(20)
     with pytest.raises(
         CalibrationError,
-        match=r"^1 false alarms per hour cannot be promised from 20 held-out clips of 10 s: the lowest rate "
+        match=r"^1 false alarm an hour cannot be promised from 20 held-out clips of 10 s: the lowest rate "
         r"they support is 17\.15; fit on 359 clips or more, raise it, or let a monitor add up the evidence of many "
         r"clips \(asd score --monitor STATE\)$",
     ):
@@ -59,7 +59,7 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
 
 @pytest.mark.parametrize("rate", [1e-320, 5e-324, 1e-12])
 def test_a_rate_that_no_number_of_clips_supports_is_refused_without_one(rate: float) -> None:
-    text = "the lowest rate they support is 17.15; raise it or let a monitor add up the evidence of many clips"
+    text = "the lowest rate they support is 17.15 an hour; raise it or let a monitor add up the evidence of many clips"
     with pytest.raises(CalibrationError, match=re.escape(text)):
         calibration().decide(rate)
 
@@ -69,7 +69,7 @@ def test_a_rate_that_alarms_always_is_refused() -> None:
         CalibrationError, match=r"would be an alarm on every clip of 10 s; lower --false-alarms-per-hour"
     ):
         calibration().decide(400.0)
-    with pytest.raises(CalibrationError, match=r"^1e\+308 false alarms per hour would be an alarm on every clip"):
+    with pytest.raises(CalibrationError, match=r"^1e\+308 false alarms an hour would be an alarm on every clip"):
         calibration().decide(1e308)
 
 

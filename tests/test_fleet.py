@@ -72,10 +72,10 @@ def test_a_machine_that_cannot_be_learned_is_a_row(manifest: Path, tmp_path: Pat
     }  # fmt: skip
     assert "0 of 6 clips can be used" in said["machines"]["silent"]["error"]
     assert "digital silence" in said["machines"]["silent"]["error"]
-    assert said["machines"]["few"]["error"].startswith("1 clips: at least 5 clips of the healthy machine are needed")
+    assert said["machines"]["few"]["error"].startswith("1 clip: at least 5 clips of the healthy machine are needed")
     assert said["machines"]["fan 1"]["model"]["clips"] == 6
     assert said["machines"]["fan 1"]["model"]["promise"] == "calibrated"
-    assert "1 recordings are of no machine, left out: the column 'machine' of" in done.stderr
+    assert "left out 1 recording of no machine: the column 'machine' of" in done.stderr
     index = json.loads((tmp_path / "m" / INDEX).read_text())
     assert index["format"] == 1
     assert index["machines"]["silent"]["model"] is None
@@ -96,7 +96,7 @@ def test_when_no_machine_can_be_learned_it_is_an_error(manifest: Path, tmp_path:
     other = manifest.with_name("bad.csv")
     other.write_text("\n".join(",".join(row) for row in rows))
     text = error("fit", other, "--by", "machine", "-o", tmp_path / "m", *OPTIONS)
-    assert text.startswith("none of the 2 machines could be fitted: silent: 0 of 6 clips can be used")
+    assert text.startswith("no machine could be fitted: silent: 0 of 6 clips can be used")
 
 
 def test_strict_ends_at_the_first_machine_and_keeps_what_is_done(manifest: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_clip_without_a_model_is_a_failed_row_with_the_reason(manifest: Path, 
     text = error("score", fitted, other, "--strict")
     assert "no model of a machine 'fan 7'" in text
     other.write_text("path,machine\n0-1.wav,fan 7\n")
-    assert error("score", fitted, other).startswith("none of the 1 clips could be judged: ")
+    assert error("score", fitted, other).startswith("no clip could be judged: ")
 
 
 def test_python_gives_verdicts_that_name_their_machine(manifest: Path, fitted: Path) -> None:
@@ -202,7 +202,7 @@ class TestFolders:
         shutil.copytree(halls, tmp_path / "plant")
         hum(tmp_path / "plant" / "stray.wav", 100, 0)
         done = run("fit", tmp_path / "plant", "--by", "folder", "-o", tmp_path / "m", *OPTIONS)
-        assert "1 recordings are of no machine, left out: it lies in" in done.stderr
+        assert "left out 1 recording of no machine: it lies in" in done.stderr
         assert set(asd.Models.load(tmp_path / "m")) == {"north", "south"}
 
     @pytest.mark.parametrize("data", ["today/north", "today", "today/north/0.wav", "today/*/0.wav"])
@@ -383,7 +383,7 @@ def test_another_rate_of_false_alarms(manifest: Path, fitted: Path) -> None:
     done = run("score", fitted, manifest, "--json", "--false-alarms-per-hour", "1200", code=1)
     assert json.loads(done.stdout)["decisions"]["fan 1"]["false_alarms_per_hour"] == 1200
     text = error("score", fitted, manifest, "--false-alarms-per-hour", "1")
-    assert "1 false alarms per hour cannot be promised from 6 held-out clips" in text
+    assert "1 false alarm an hour cannot be promised from 6 held-out clips" in text
 
 
 def test_another_rate_is_for_one_call(manifest: Path, fitted: Path) -> None:

@@ -103,7 +103,7 @@ def test_an_evaluation_says_what_it_is(models: dict[str, asd.Model], place: Path
     found = evaluate(models["one"], *clips)
     assert repr(found).startswith("<Evaluation of 4 healthy and 4 faulty clips: AUC 1.000 (1.000 – 1.000)")
     html = found._repr_html_()
-    assert "1 clips could not be read" in html
+    assert "1 clip could not be read" in html
     (picture,) = pictures(html)
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}circle"))) == 2
 

@@ -197,7 +197,7 @@ def test_the_rate_is_that_of_the_configuration_or_another_one(sounds: Path, tmp_
     other = asd.recalibrate(model, sounds / "moved", false_alarms_per_hour=900)
     assert other.decision.level == pytest.approx(4 / 16)
     assert (other.config.false_alarms_per_hour, model.config.false_alarms_per_hour) == (900, 300)
-    with pytest.raises(AsdError, match=r"10 false alarms per hour cannot be promised from 15 held-out clips of 1 s"):
+    with pytest.raises(AsdError, match=r"10 false alarms an hour cannot be promised from 15 held-out clips of 1 s"):
         asd.recalibrate(model, sounds / "moved", false_alarms_per_hour=10)
 
 

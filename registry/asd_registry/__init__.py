@@ -32,6 +32,7 @@ from asd_registry.specs import (
     TrackerSpec,
     WeightFile,
 )
+from asd_registry.text import did_you_mean
 
 __all__ = [
     "API_VERSION",
@@ -50,6 +51,7 @@ __all__ = [
     "RenamedWarning",
     "TrackerSpec",
     "WeightFile",
+    "did_you_mean",
     "hookimpl",
     "hookspec",
 ]

@@ -22,7 +22,7 @@ from asd_registry.files import make_importable, remedy, version_of
 from asd_registry.known import KNOWN_DISTRIBUTIONS, distribution_of
 from asd_registry.renamed import warn_renamed
 from asd_registry.specs import API_VERSION, KINDS, CommandSpec, ComponentSpec, Kind, TrackerSpec
-from asd_registry.text import describe, printable, shown, text_of
+from asd_registry.text import describe, did_you_mean, printable, shown, text_of
 from asd_registry.watch import Watch
 
 S = TypeVar("S")
@@ -343,26 +343,32 @@ class Registry:
         ]
         return found or [component for component in of_kind if component.has_moved_from(name)]
 
+    def unknown_command(self, name: str, known: Iterable[str]) -> str:
+        """Return the error about a command that is not among those `known`: what brings it, or one like it."""
+        obstacle = self._obstacle(f"command {name!r}", distribution_of(name, "command") or "")
+        return obstacle or f"unknown command {name!r}; {did_you_mean(name, known)}"
+
     def _unknown(self, kind: Kind | None, name: str) -> str:
         what = kind or "component"
         distribution, _, short = name.rpartition(":")
         distribution = distribution or distribution_of(short, kind) or ""
         others = [c.qualified_name for c in self.of_kind(kind) if c.answers_to(short)]
         others_hint = f"; another one of this name is {' or '.join(others)}" if others else ""
-        installed = {plugin.distribution: plugin for plugin in self.plugins}
-        if distribution in installed and (broken := installed[distribution].error):
-            return f"{what} {name!r} is not available: plugin {distribution} is broken: {broken}{others_hint}"
-        if distribution and distribution not in installed:
-            return f"{what} {name!r} is not installed: {remedy(distribution)}{others_hint}"
+        if obstacle := self._obstacle(f"{what} {name!r}", distribution):
+            return f"{obstacle}{others_hint}"
         if others:
             return f"unknown {what} {name!r}{others_hint}"
-        import difflib  # only for this message, and every command would wait for it
-
         names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
-        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(short, names, n=3))
-        known = ", ".join(dict.fromkeys(names.values())) or "none"
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {known}"
-        return f"unknown {what} {name!r}; {hint} ('asd plugins' lists all)"
+        return f"unknown {what} {name!r}; {did_you_mean(short, names)} ('asd plugins' lists all)"
+
+    def _obstacle(self, what: str, distribution: str) -> str:
+        """Return why what a distribution brings is not there, and what to do; nothing if it is not by its absence."""
+        installed = {plugin.distribution: plugin for plugin in self.plugins}
+        if distribution in installed and (broken := installed[distribution].error):
+            return f"{what} is not available: plugin {distribution} is broken: {broken}"
+        return (
+            f"{what} is not installed: {remedy(distribution)}" if distribution and distribution not in installed else ""
+        )
 
 
 def load_target(component: Component) -> Any:

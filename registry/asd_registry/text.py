@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, marks that change the direction of writing, and lone surrogates."""
@@ -26,6 +27,36 @@ def is_line(text: object) -> bool:
     if not (isinstance(text, str) and text.strip() and len(text) <= _LONGEST):
         return False
     return "\n" not in text and printable(text) == text
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and what is counted, in the singular for one: ``1 clip``, ``2 clips``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def did_you_mean(given: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:
+    """Return the end of a message about a name that is not known.
+
+    Parameters
+    ----------
+    given : str
+        What was written.
+    names : iterable or mapping of str
+        The names that are known; of a mapping, its values, which may be written like its keys, too.
+    otherwise : str, optional
+        What is said if no name is close. Default: all that are known.
+
+    Returns
+    -------
+    str
+        Such as ``did you mean gmm or knn?``, with at most three names, the closest first.
+    """
+    import difflib  # only for this message, and every command would wait for it
+
+    known = names if isinstance(names, Mapping) else {name: name for name in names}
+    if close := dict.fromkeys(known[name] for name in difflib.get_close_matches(given, known)):
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(dict.fromkeys(known.values())) or 'none'}" if otherwise is None else otherwise
 
 
 def shown(value: object, longest: int = 80) -> str:

@@ -13,6 +13,7 @@ from asd.cli.flags import json_option, verbose_option
 from asd.cli.output import print_json, print_table, reporting
 from asd.errors import ConfigError
 from asd.files.address import masked
+from asd_registry.text import counted
 
 _MEGABYTE = 10**6
 
@@ -77,7 +78,7 @@ def prune(unused_days: float | None, max_size: float | None, everything: bool, a
     if as_json:
         print_json({"path": masked(str(kept.path)), "removed": removed})
     else:
-        click.echo(f"Removed the embeddings of {removed} clips.")
+        click.echo(f"Removed the embeddings of {counted(removed, 'clip')}.")
 
 
 def _row(usage: Any) -> tuple[str, ...]:

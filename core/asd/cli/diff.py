@@ -166,5 +166,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         return ", ".join(map(_shown, value))
     if isinstance(value, list | tuple):
-        return "–".join(_shown(each) for each in dict.fromkeys(value))
+        return " to ".join(_shown(each) for each in dict.fromkeys(value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

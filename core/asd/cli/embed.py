@@ -14,6 +14,7 @@ from asd.cli.flags import PathOrUrl, cache_option, json_option, strict_option, v
 from asd.cli.options import config_from, pipeline_options, runtime_from, runtime_options
 from asd.cli.output import print_json, reporting, together
 from asd.errors import AsdError
+from asd_registry.text import counted
 
 _TAKEN = ("frontend", "extractor", "quality", "group", "channel", "segment", "short", "tail", "seed")
 """The fields of a configuration that embeddings depend on; the pooling is described otherwise than for a fit."""
@@ -120,12 +121,13 @@ def describe(embeddings: Any, summary: dict[str, Any]) -> list[str]:
     rows = (
         "one for each window" if embeddings.windows else f"one for each clip ({provenance['pooling']} of its windows)"
     )
+    clips = counted(summary["clips"], "clip")
     lines = [
-        f"Embedded {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {summary['output']}.",
-        f"{summary['vectors']} vectors of {summary['dimension']} values, {rows}: {frontend} → {extractor}.",
+        f"Embedded {clips} ({summary['seconds']:.0f} s of sound), written to {summary['output']}.",
+        f"{counted(summary['vectors'], 'vector')} of {summary['dimension']} values, {rows}: {frontend} → {extractor}.",
     ]
     if summary["left_out"]:
-        lines.append(f"Left out {summary['left_out']} clips that could not be used (see above).")
+        lines.append(f"Left out {counted(summary['left_out'], 'clip')} that could not be used (see above).")
     if noted := len(summary["notes"]):
         lines.append(f"{noted} clips have notes, such as: {summary['notes'][0]['notes'][0]}.")
     return [*lines, f"Next, in Python: asd.Embeddings.load({summary['output']!r}).vectors"]

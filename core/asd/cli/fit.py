@@ -18,6 +18,7 @@ from asd.detection.dependence import SerialDependence
 from asd.detection.output import reserve
 from asd.detection.rate import Rate
 from asd.errors import AsdError, DataError
+from asd_registry.text import counted
 
 _STATES_SHOWN = 5
 _TOLD = 0.9
@@ -116,7 +117,7 @@ def _tell(model: Any, summary: dict[str, Any], dependence: SerialDependence | No
 
     say(f"Learned from {summary['clips']} clips ({summary['seconds']:.0f} s of sound), written to {summary['model']}.")
     if summary["left_out"]:
-        say(f"Left out {summary['left_out']} clips that could not be used (see above).")
+        say(f"Left out {counted(summary['left_out'], 'clip')} that could not be used (see above).")
     if model.duplicates:
         say(f"{len(model.duplicates)} clips repeat others and do not count in the calibration (see above).")
     for line in describe_pipeline(model.config):

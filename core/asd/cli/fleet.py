@@ -13,6 +13,7 @@ import msgspec
 from asd.cli.output import emphasised, print_json, print_table, say
 from asd.detection.rate import Rate
 from asd.errors import AsdError, CalibrationError, DataError
+from asd_registry.text import counted
 
 if TYPE_CHECKING:
     from asd.detection.config import Config
@@ -56,7 +57,7 @@ def fit_by_machine(
     found = machine_data(data, by, label="normal", split="train", group=column_of(config.group))
     if found.nobody:
         click.echo(
-            f"asd: warning: {len(found.nobody)} recordings are of no machine, left out: {found.why} "
+            f"asd: warning: left out {counted(len(found.nobody), 'recording')} of no machine: {found.why} "
             f"({found.nobody[0]})",
             err=True,
         )
@@ -68,9 +69,7 @@ def fit_by_machine(
         _say(done, config, output, data)
     if not any(done.machines[name].model for name in (*done.fitted, *done.unchanged, *done.failed)):
         first = done.failed[0]
-        raise CalibrationError(
-            f"none of the {len(done.failed)} machines could be fitted: {first}: {done.machines[first].error}"
-        )
+        raise CalibrationError(f"no machine could be fitted: {first}: {done.machines[first].error}")
 
 
 def _summary(done: FleetFit, by: str, output: Path) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def _say(done: FleetFit, config: Config, output: Path, data: tuple[str, ...]) ->
     parts = [f"{len(done.fitted)} fitted"]
     parts += [f"{len(done.unchanged)} unchanged, not fitted again"] if done.unchanged else []
     parts += [f"{len(done.failed)} failed (the same command tries them again)"] if done.failed else []
-    say(f"{len(told)} machines: {'; '.join(parts)}. The models are in {output}.")
+    say(f"{counted(len(told), 'machine')}: {'; '.join(parts)}. The models are in {output}.")
     if others := len(done.machines) - len(told):
         say(f"{others} more machines that are there were not among these recordings, and stay as they are.")
     if remarked := [name for name in done.fitted if (model := done.machines[name].model) and model.remarks]:
@@ -148,7 +147,7 @@ def evaluate_by_machine(
         _print_evaluations(found, measured)
     if not measured:
         name, error = next(iter(found.items()))
-        raise DataError(f"none of the {len(found)} machines could be measured: {name}: {error}")
+        raise DataError(f"no machine could be measured: {name}: {error}")
 
 
 def _measures(each: Evaluation | AsdError) -> dict[str, Any]:
@@ -178,7 +177,7 @@ def _print_evaluations(found: Mapping[str, Evaluation | AsdError], measured: Map
     columns = ("machine", "AUC", "95 % interval", "pAUC", "false alarms", "faults found", "notes")
     print_table(columns, rows)
     unmeasured = f"; {len(found) - len(measured)} could not be measured" if len(measured) < len(found) else ""
-    say(f"{len(measured)} machines measured{unmeasured}. Each counts the same in the mean.")
+    say(f"{counted(len(measured), 'machine')} measured{unmeasured}. Each counts the same in the mean.")
 
 
 def _evaluation_row(name: str, each: Evaluation | AsdError) -> tuple[Any, ...]:

@@ -83,6 +83,13 @@ class LazyGroup(click.Group):
             return _checked(import_target(spec.target, f"{plugin.distribution}:{cmd_name}"), cmd_name)
         return None
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Find the command that the arguments begin with, or say what brings it, or one like it."""
+        commands = self._summaries()
+        if args[0] not in commands and not args[0].startswith("-"):
+            raise click.UsageError(registry().unknown_command(args[0], commands.keys()), ctx)
+        return super().resolve_command(ctx, args)
+
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
         """Parse the arguments, and show the help where they ask for it."""
         with _readers_errors():
@@ -188,7 +195,7 @@ def _run(arguments: list[str], *, verbose: bool) -> int:
         click.echo(error.format_message())
         return 0
     except click.ClickException as error:
-        return _fail(error.format_message(), verbose)
+        return _fail(_told(error), verbose)
     except AsdError as error:
         return _fail(text_of(error), verbose)
     except ReaderGoneError:  # whoever read our output has gone (`asd … | head`)
@@ -199,6 +206,17 @@ def _run(arguments: list[str], *, verbose: bool) -> int:
         if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
             return _fail(f"cannot write the output: {error.strerror}", verbose)
         return _fail(blame(error), verbose)
+
+
+def _told(error: click.ClickException) -> str:
+    """Return what is wrong with the words of a command, and what it takes."""
+    text, ctx = error.format_message(), getattr(error, "ctx", None)
+    if ctx is None or not text.startswith(("Missing ", "Got unexpected ")):
+        return text
+    option = getattr(error, "param", None)
+    if isinstance(option, click.Option):
+        return f"{text} {option.help or ''}"
+    return f"{text.removesuffix('.')}. {ctx.get_usage()}"
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

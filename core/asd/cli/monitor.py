@@ -20,15 +20,17 @@ _FAR = 32503680000.0
 """The year 3000."""
 
 
-@click.group()
+@click.group(invoke_without_command=True, no_args_is_help=True)
 @click.argument("state", type=LocalPath("a monitor", MONITOR_IS_HERE), metavar="STATE")
 @click.pass_context
 def monitor(ctx: click.Context, state: Path) -> None:
     """Show what a monitor has seen, and tell it what was normal.
 
-    STATE is the file that 'asd score MODEL DATA --monitor STATE' keeps.
+    STATE is the file that 'asd score MODEL DATA --monitor STATE' keeps. Without a command, it is shown.
     """
     ctx.obj = state
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
 
 
 @monitor.command()

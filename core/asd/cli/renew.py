@@ -27,6 +27,7 @@ from asd.detection.calibration import describe_decision
 from asd.detection.output import OutputFile, reserve
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, ModelFileError
+from asd_registry.text import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -185,9 +186,10 @@ def _report(old: Any, new: Any, path: Path, as_json: bool) -> None:
         return
     done = new.history[-1]
     verb = {"recalibrated": "Recalibrated by", "updated": "Learned from"}.get(done["action"], "Calibration extended by")
-    say(f"{verb} {done['clips']} new clips of {done['recordings']} recordings, written to {path}.")
+    clips, recordings = counted(done["clips"], "new clip"), counted(done["recordings"], "recording")
+    say(f"{verb} {clips} of {recordings}, written to {path}.")
     if new.failures:
-        say(f"Left out {len(new.failures)} clips that could not be used (see above).")
+        say(f"Left out {counted(len(new.failures), 'clip')} that could not be used (see above).")
     if new.duplicates:
         say(f"{len(new.duplicates)} clips repeat others and do not count in the calibration (see above).")
     for line in sentences(comparison):

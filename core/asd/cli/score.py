@@ -18,6 +18,7 @@ from asd.cli.flags import (
     by_option,
     cache_option,
     json_option,
+    named_path,
     strict_option,
     trust_option,
     verbose_option,
@@ -29,6 +30,7 @@ from asd.cli.watch import FIELDS, Watch
 from asd.detection.rate import Rate
 from asd.errors import AsdError, ConfigError, DataError
 from asd.files.address import shared_folder
+from asd_registry.text import counted
 
 STATE_FIELDS = ("state", "state_p_value")
 
@@ -102,14 +104,13 @@ def score(
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
         from asd.detection.cutting import segment_from
         from asd.files.address import is_server
-        from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
         if is_server(model):
             judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
             loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}
-            judging = _judged(as_path(model), by, watch, workers, loading, given)
+            judging = _judged(named_path(model), by, watch, workers, loading, given)
         with judging as judge:
             fields = _fields(judge, watch)
             rows = (_row(result, strict, watch, fields) for result in judge.results)
@@ -119,7 +120,7 @@ def score(
     elif not as_csv:
         _write_table(written, watch, judge)
     if written and all(row["error"] for row in written):
-        raise DataError(f"none of the {len(written)} clips could be {judge.verb}: {written[0]['error']}")
+        raise DataError(f"no clip could be {judge.verb}: {written[0]['error']}")
     if watch.alarm if watch else any(row["anomalous"] for row in written):
         ctx.exit(1)
 
@@ -174,7 +175,7 @@ def _write_csv(rows: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> list[
             sys.stdout.flush()
             kept.append({"anomalous": row["anomalous"], "error": row["error"]})
     except KeyboardInterrupt:
-        raise AsdError(f"interrupted; the rows of {len(kept)} clips were written") from None
+        raise AsdError(f"interrupted; the rows of {counted(len(kept), 'clip')} were written") from None
     return kept
 
 
@@ -201,8 +202,9 @@ def _write_table(rows: list[dict[str, Any]], watch: Watch | None, judge: Judge) 
         )
     counts = _counts(rows)
     left_out = f", {counts['left_out']} left out" if counts["left_out"] else ""
-    machines = f" of {len({row.get('machine') for row in rows} - {None})} machines" if judge.machines else ""
-    say(f"{counts['clips']} clips{machines}: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
+    named = {row.get("machine") for row in rows} - {None}
+    clips = counted(counts["clips"], "clip") + (f" of {counted(len(named), 'machine')}" if judge.machines else "")
+    say(f"{clips}: {counts['anomalous']} anomalous, {counts['normal']} normal{left_out}.")
     for line in (watch.sentences() if watch else ()) or (_of_machines(rows) if judge.machines else ()):
         say(line)
 

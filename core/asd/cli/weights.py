@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from asd.errors import WeightError
 from asd.files.fetch import MEGABYTE
 from asd.files.store import store_folder
 from asd.files.weights import Entry, State, catalogue, import_file, locate
-from asd_registry import WeightFile
+from asd_registry import WeightFile, did_you_mean
 
 _COLOURS: dict[State, str] = {"embedded": "green", "present": "green", "absent": "yellow", "damaged": "red"}
 
@@ -126,9 +125,7 @@ def _named(name: str) -> list[Entry]:
         return found
     names = [entry.weight.name for entry in entries]
     names += sorted({component.spec.name for entry in entries for component in entry.components})
-    close = difflib.get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
-    raise WeightError(f"unknown weights {name!r}; {hint} ('asd weights list' lists all)")
+    raise WeightError(f"unknown weights {name!r}; {did_you_mean(name, names)} ('asd weights list' lists all)")
 
 
 def _one_named(name: str) -> WeightFile:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from asd.errors import ConfigError
+from asd_registry import did_you_mean
 from asd_registry.renamed import warn_renamed
 
 T = TypeVar("T")
@@ -66,12 +67,8 @@ def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, An
     converted = {}
     for name, value in present_names(cls, owner, given).items():
         if name not in known:
-            import difflib  # only for this message
-
             names = {**_renamed(cls), **{present: present for present in known}}
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {names[close[0]]}?" if close else f"known: {', '.join(known) or 'none'}"
-            raise ConfigError(f"{owner} has no parameter {name!r}; {hint}")
+            raise ConfigError(f"{owner} has no parameter {name!r}; {did_you_mean(name, names)}")
         annotation = known[name].annotation
         try:
             converted[name] = convert(value, annotation)

@@ -140,7 +140,7 @@ def embed_clips(
             _log.warning("left out: %s", result.error)
             failures.append(result)
         if not features:
-            raise DataError(f"none of the {len(clips)} clips could be read: {failures[0].error}")
+            raise DataError(f"no clip could be read: {failures[0].error}")
         provenance = _provenance(name, part, pipeline.embedder(0), features[0])
     contents = {path: content_of(path) for path in dict.fromkeys(each.clip.path for each in features)}
     return Embeddings(features, contents, windows=windows, provenance=provenance, failures=failures)

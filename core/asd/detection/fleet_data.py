@@ -21,7 +21,7 @@ from asd.sound.data import Entry, Table
 from asd.sound.finding import find_clips
 from asd.sound.manifest import MANIFEST_SUFFIXES, Row, read_manifest
 from asd.sound.memory import held
-from asd_registry.text import printable
+from asd_registry.text import counted, printable
 
 LONGEST_NAME = 300
 """Characters in the name of a machine."""
@@ -225,4 +225,4 @@ def _machine(name: str, owner: str) -> str:
 def describe_machines(machines: Collection[str]) -> str:
     """Return how many machines there are, with the names of the first ones."""
     named = ", ".join(list(machines)[:_NAMED]) + (", …" if len(machines) > _NAMED else "")
-    return f"{len(machines)} machine{'' if len(machines) == 1 else 's'}: {named}"
+    return f"{counted(len(machines), 'machine')}: {named}"

@@ -149,8 +149,8 @@ def read_index(folder: Path) -> Index:
         text = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelFileError(
-            f"{folder}: this folder has no index of models ({INDEX}); name a model file, or make a folder of models "
-            f"with 'asd fit DATA --by COLUMN|folder -o {folder}'"
+            f"{folder}: this folder has no index of models ({INDEX}); name a model file before any recordings, or "
+            f"make a folder of models with 'asd fit DATA --by COLUMN|folder -o {folder}'"
         ) from error
     except OSError as error:
         raise ModelFileError(f"{path}: this index cannot be read ({error.strerror})") from error

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from asd.detection.output import OutputFile, reserve
 from asd.errors import ModelFileError, RemoteError
+from asd.files.folders import like
 from asd.files.remote import RemotePath, as_path
 
 FORMAT = 3
@@ -41,6 +42,8 @@ _TYPES = {
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
+_OF_RECORDINGS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"ID3")
+"""What recordings begin with: read as the length of a header, more than any has."""
 _METADATA = "__metadata__"
 _EMPTY_LIMIT = 1 << 24
 """Product of the other dimensions of an array without elements, which the file's size does not limit."""
@@ -101,13 +104,15 @@ def read(path: Path) -> tuple[dict[str, Any], Arrays]:
     try:
         # Opening a pipe would wait.
         if not isinstance(path, RemotePath) and not stat.S_ISREG(path.stat().st_mode):
-            raise ModelFileError(f"{path}: not a regular file; name a model file that 'asd fit' wrote")
+            what = "a folder" if path.is_dir() else "not a regular file"
+            raise ModelFileError(f"{path}: {what}; name a model file that 'asd fit' wrote, before any recordings")
         with path.open("rb") as file:
             text, sha256, arrays = _parts(path, file)
     except RemoteError as error:
         raise ModelFileError(str(error)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelFileError(f"{path}: no such model file; make one with 'asd fit DATA -o {path}'") from error
+        otherwise = f"; make one with 'asd fit DATA -o {path}'"
+        raise ModelFileError(f"{path}: no such model file{like(path, otherwise)}") from error
     except OSError as error:
         raise ModelFileError(f"{path}: this model file cannot be read ({error.strerror})") from error
     if sha256 != _digest(text, arrays):
@@ -132,7 +137,10 @@ def _parts(path: Path, file: BinaryIO) -> tuple[str, str | None, Arrays]:
     """Return the manifest's text, the digest and the arrays, not verified."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
+    begin = file.read(8)
+    if begin.startswith(_OF_RECORDINGS):
+        raise ModelFileError(f"{path}: a recording, not a model file; name the model before the recordings")
+    length = int.from_bytes(begin, "little")
     if not 0 < length <= min(size - 8, HEADER_LIMIT):
         limit = f"at most {HEADER_LIMIT:,} are allowed" if length > HEADER_LIMIT else f"the file has {size:,}"
         raise _damaged(path, f"its header claims {length:,} bytes, {limit}")

@@ -48,6 +48,7 @@ from asd.files.trusted import is_trusted
 from asd.progress import track
 from asd.records import Clip
 from asd.sound.data import Data, entries_of
+from asd_registry.text import counted
 
 _log = logging.getLogger("asd")
 
@@ -261,7 +262,7 @@ class Models(Mapping[str, Model]):
         for clip in found.nobody:
             yield Failure(clip, AudioError(f"{clip}: of no known machine: {found.why}"))
         for text, count in remarks.items():
-            _log.warning("%s (of %d machine%s)", text, count, "" if count == 1 else "s")
+            _log.warning("%s (of %s)", text, counted(count, "machine"))
 
     def _here(self, found: MachineData, how: ScoreOptions) -> Iterator[tuple[Iterable[Verdict | Failure], Said]]:
         for name, clips in track(found.clips.items(), "scoring machines", len(found.clips)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asd_registry.text import printable
+from asd_registry.text import counted, printable
 
 if TYPE_CHECKING:
     from asd.detection.evaluation import Evaluation
@@ -99,7 +99,7 @@ def evaluation_html(found: Evaluation) -> str:
                 f"healthy clips ({found.false_alarm_rate:.1%}; promised {found.promised_false_alarm_rate:.1%})",
             ]
         ),
-        _lines([f"{len(found.failures)} clips could not be read"] if found.failures else []),
+        _lines([f"{counted(len(found.failures), 'clip')} could not be read"] if found.failures else []),
         _lines([f"{found.training_clips} clips were in the training set"] if found.training_clips else []),
         _intervals(
             [

@@ -27,6 +27,7 @@ from asd.detection.work import over_clips
 from asd.errors import AudioError, CalibrationError
 from asd.progress import track
 from asd.records import Clip, Float32, Float64, Int64
+from asd_registry.text import counted
 
 MINIMUM_CLIPS = 5
 """Fewer normal clips than this calibrate nothing: even the best alarm would be false once in five clips."""
@@ -364,8 +365,9 @@ def check_count(usable: int, given: int, failures: Sequence[Failure] = (), which
     if usable >= MINIMUM_CLIPS:
         return
     if failures and not usable:  # more recordings would not help
-        raise CalibrationError(f"0 of {given} clips can be used (the first that cannot: {failures[0].error})")
-    found = f"{given} clips" if usable == given else f"{usable} of {given} clips {which}"
+        first = failures[0].error
+        raise CalibrationError(f"0 of {counted(given, 'clip')} can be used (the first that cannot: {first})")
+    found = counted(given, "clip") if usable == given else f"{usable} of {counted(given, 'clip')} {which}"
     raise CalibrationError(
         f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "
         f"make {MINIMUM_RECORDINGS} recordings or more, on several days (pieces of one long recording are too alike)"
@@ -380,4 +382,4 @@ def _log_rates(file_rates: list[int], most: int) -> None:
         listed = ", ".join(f"{count} at {rate} Hz" for rate, count in zip(rates, counts, strict=True))
         _log.warning("mixed sample rates (%s): all are resampled, but a low rate lacks the high band", listed)
     elif rates[0] < most:
-        _log.info("recorded at %d Hz: they contain nothing above %d Hz", rates[0], rates[0] // 2)
+        _log.info("the clips are recorded at %d Hz: they contain nothing above %d Hz", rates[0], rates[0] // 2)

@@ -73,7 +73,10 @@ class Address:
         if scheme in ARCHIVES:
             path, archive = (*_BETWEEN.split(rest, maxsplit=1), "")[:2]
             if not archive:
-                raise DataError(f"{masked(url)}: name the archive, too: {scheme}://FOLDER_OR_FILE::ARCHIVE")
+                raise DataError(
+                    f"{masked(url)}: name the archive, too: {scheme}://FOLDER_OR_FILE::ARCHIVE, or "
+                    f"{scheme}://::ARCHIVE for all that is in it"
+                )
             return cls(before, scheme, path.strip("/"), "", archive)
         path, mark, query = rest.partition("?") if scheme in _WEB else (rest, "", "")
         return cls(before, scheme, path, mark + query)

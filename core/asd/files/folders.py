@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 from pathlib import Path
 
 from asd.errors import ConfigError
 from asd.files.address import is_url
+from asd_registry import did_you_mean
+
+_COMPARED = 1000
+"""Names of a folder that are compared with one that is not there: an error must not wait for a folder of a million."""
 
 
 def cache_folder() -> Path:
@@ -29,6 +35,28 @@ def settings_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("asd", appauthor=False)
+
+
+def like(path: Path, otherwise: str = "") -> str:
+    """Return the end of an error about a path that is not there: ``; did you mean …?``, or `otherwise`.
+
+    Parameters
+    ----------
+    path : Path
+        It; its name, or that of the outermost folder of it that is not there, is compared with those that are.
+    otherwise : str
+        What else is said.
+    """
+    missing = path
+    while missing.parent != missing and not missing.parent.exists():
+        missing = missing.parent
+    with contextlib.suppress(OSError):
+        rest = path.relative_to(missing)
+        there = itertools.islice(missing.parent.iterdir(), _COMPARED)
+        names = (each.name for each in there if each.name != missing.name)  # a link that leads nowhere has this name
+        if found := did_you_mean(missing.name, {name: str(missing.with_name(name) / rest) for name in names}, ""):
+            return f"; {found}"
+    return otherwise
 
 
 def size_of(text: str) -> int | None:

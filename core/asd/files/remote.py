@@ -303,7 +303,7 @@ def _restored(url: str, sealed: bool, kind: str) -> RemotePath:
 
 
 def as_path(name: Any) -> Path:
-    """Return the path that a user named: of a file here, or of an address.
+    """Return the path that a user named: of a file here (``~/`` is the user's folder), or of an address.
 
     Raises
     ------
@@ -314,7 +314,7 @@ def as_path(name: Any) -> Path:
         return name
     text = os.fsdecode(name)
     if not is_url(text):
-        return Path(text)
+        return Path(text).expanduser() if text.startswith("~/") else Path(text)
     return local_path(text) or RemotePath.of(text)
 
 

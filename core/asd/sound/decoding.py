@@ -216,6 +216,8 @@ def _examined(path: Path, file: BinaryIO, size: int) -> Layout:
             layout = ogg(file, begin, size)
         elif begin or magic[:1] == b"\xff" or path.suffix.lower() in _MPEG_SUFFIXES:
             layout = mpeg(file, 0, size)
+        elif magic == b"PK\x03\x04":
+            raise AudioError(f"an archive, not a recording; name what is in it: zip://::{path}")
         else:
             layout = chunked(file, 0, size)
     except AudioError as error:

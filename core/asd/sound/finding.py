@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asd.errors import AudioError, ConfigError, DataError, RemoteError
 from asd.files.address import is_url
+from asd.files.folders import like
 from asd.files.remote import RemotePath, as_path, check_page, has_magic, matching, url_of
 from asd.records import Clip
 from asd.sound.data import Entry, Table
@@ -19,6 +20,7 @@ from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
 from asd.sound.manifest import ANOMALOUS_LABELS, MANIFEST_SUFFIXES, NORMAL_LABELS, Row, read_manifest
 from asd.sound.memory import ArrayPath, held
 from asd.sound.reading import duration_of
+from asd_registry.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +160,12 @@ def _matching_elsewhere(pattern: RemotePath, label: str | None) -> list[Path]:
 def _named(entry: str, label: str | None, split: str | None, group: str | None) -> list[Clip]:
     if not entry.strip():
         raise DataError("an empty name was given for recordings; is a variable of the shell unset?")
-    path = Path(entry)
+    if entry == "-":
+        raise DataError(
+            "-: recordings are not read from standard input, since they are read more than once; save them to a file, "
+            "or listen: asd listen MODEL --source pcm"
+        )
+    path = as_path(entry)
     try:
         if path.is_dir():
             return [Clip(found) for found in _in_folder(path, label)]
@@ -176,7 +183,7 @@ def _named(entry: str, label: str | None, split: str | None, group: str | None) 
         raise DataError(f"{entry}: cannot be opened ({error.strerror})") from error
     if glob.has_magic(entry):
         return [Clip(found) for found in _matching(entry, label)]
-    raise DataError(f"{entry}: no such file or folder")
+    raise DataError(f"{entry}: no such file or folder{like(path)}")
 
 
 def _matching(pattern: str, label: str | None) -> list[Path]:
@@ -203,7 +210,7 @@ def _in_folder(folder: Path, label: str | None) -> list[Path]:
     if left_out:
         types = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
         mend = INSTALL if left_out.keys() & FALLBACK_SUFFIXES else "convert them to WAV or FLAC"
-        unread_note = f"{left_out.total()} files of types that are not read ({types}): {mend}"
+        unread_note = f"{counted(left_out.total(), 'file')} of types that are not read ({types}): {mend}"
     if not found:
         types = ", ".join(sorted(AUDIO_SUFFIXES))
         raise DataError(f"{folder}: this folder holds no recordings ({types})" + (unread_note and f"; {unread_note}"))

@@ -35,6 +35,8 @@ cool_down = 60
 def test_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "plant.toml").write_text(GOOD)
     settings = read_settings(tmp_path / "plant.toml")
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_settings(tmp_path / "windows.toml") == settings
     assert [each.name for each in settings.source] == ["file-1", "fan"]
     assert settings.source[1].parameters == {"path": "new"}
     assert (settings.source[1].false_alarms, settings.source[1].hop, settings.hop) == ("1/week", 2.0, 1.0)
@@ -44,8 +46,8 @@ def test_what_is_read(tmp_path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
-    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; do you mean 'model'?"),
-    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; do you mean 'cool_down'?"),
+    "a top-level typo": ('model = "pump', 'modle = "pump', "line 2: unknown setting 'modle'; did you mean model?"),
+    "a typo in a table": ("cool_down", "cooldown", "line 18: unknown setting 'cooldown'; did you mean cool_down?"),
     "a source's parameter": (
         'path = "new"',
         'pth = "new"',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,10 +72,8 @@ class serving:  # noqa: N801 - used as a function
         headers = {"Authorization": f"Bearer {key}"}
         self._client = TestClient(app, base_url="http://127.0.0.1", headers=headers, raise_server_exceptions=False)
         self._client.__enter__()
-        end = time.monotonic() + 60
-        while self.ready and self._client.get("/readyz").status_code != 200:
-            assert time.monotonic() < end, self._client.get("/readyz").json()
-            time.sleep(0.02)
+        if self.ready:
+            until(lambda: self._client.get("/readyz").status_code == 200, lambda: self._client.get("/readyz").json())
         return self._client
 
     def __exit__(self, *error: object) -> None:
@@ -315,10 +312,7 @@ def test_models_become_ready_in_the_background(files: dict[str, Path], tmp_path:
 
     models = {"broken": broken, "pump": files["pump"], "late": files["states"]}
     with serving(State(tmp_path / "server", models, load=load), ready=False) as client:
-        end = time.monotonic() + 20
-        while client.get("/readyz").json()["models"]["pump"] != "ready":
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: client.get("/readyz").json()["models"]["pump"] == "ready")
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["models"]["late"] == "loading"

@@ -109,7 +109,7 @@ def test_sinks_are_added_and_removed(plant: Path, running: Any) -> None:
 
 WRONG: dict[str, tuple[Any, int, str, str, str]] = {
     "unknown table": ({"alarms": {}}, 422, "unknown setting 'alarms'; known: false_alarms, hop, alerts", "", ""),
-    "unknown key": ({"alerts": {"cooldown": 3}}, 422, "unknown setting 'cooldown'; do you mean 'cool_down'?", "alerts", ""),  # noqa: E501
+    "unknown key": ({"alerts": {"cooldown": 3}}, 422, "unknown setting 'cooldown'; did you mean cool_down?", "alerts", ""),  # noqa: E501
     "number": ({"alerts": {"cool_down": -1}}, 422, "cool_down must be a number of seconds from 0, got -1", "alerts", ""),  # noqa: E501
     "type": ({"alerts": {"cool_down": "x"}}, 422, "expected `float`, got `str`", "", ""),
     "no table": ({"alerts": 3}, 422, "alerts: expected a table, got int", "alerts", ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from asd_audioset import mobilenet
 from asd_audioset.layers import GlobalMean, TimeMean
 from asd_audioset.pretrained import Network, PretrainedExtractor
 from asd_audioset.published import EFFICIENTAT_MODELS, EfficientATModel
-from asd_registry import WeightFile
+from asd_registry import WeightFile, did_you_mean
 
 Pool = Literal["global", "time"]
 
@@ -131,9 +130,7 @@ class EfficientAT(PretrainedExtractor):
 
 def _check_model(model: str, weights: str, sha256: str | None) -> None:
     if model not in EFFICIENTAT_MODELS:
-        close = difflib.get_close_matches(model, EFFICIENTAT_MODELS, n=2)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ConfigError(f"unknown EfficientAT model {model!r}; {hint}There are {', '.join(EFFICIENTAT_MODELS)}")
+        raise ConfigError(f"unknown EfficientAT model {model!r}; {did_you_mean(model, EFFICIENTAT_MODELS.keys())}")
     published = EFFICIENTAT_MODELS[model]
     if published.weight is None and weights == "default" and sha256 is None:
         raise ConfigError(

@@ -23,10 +23,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -39,7 +38,7 @@ from asd.experiment import Choice, Config
 from asd.plugin import registry
 from asd_bench.measures import METRICS, Metric
 from asd_bench.published import published_tables
-from asd_registry import Kind
+from asd_registry import Kind, did_you_mean
 
 _KEYS = ("summary", "dataset", "split", "units", "seeds", "metric", "published", "pipeline", "grid")
 _BY_OTHER_KEYS = (
@@ -178,9 +177,9 @@ def find(name: str) -> RecipeFile:
     if not path.is_file():
         if path.suffix == ".toml":
             raise ConfigError(f"{name}: no such recipe file")
-        raise ConfigError(f"unknown recipe {name!r}; {_hint(name, known, 2)} (or the path of a TOML file)")
+        raise ConfigError(f"unknown recipe {name!r}; {did_you_mean(name, known)} (or the path of a TOML file)")
     try:
-        return RecipeFile(path.stem, str(path), path.read_text(encoding="utf-8"))
+        return RecipeFile(path.stem, str(path), path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -290,19 +289,14 @@ class _Reader:
 
     def _one_of(self, key: str, given: Any, known: Sequence[str]) -> Any:
         if given not in known:
-            raise ConfigError(f"{self._file.at(str(given))}unknown {key} {given!r}; {_hint(given, known)}")
+            raise ConfigError(f"{self._file.at(str(given))}unknown {key} {given!r}; {did_you_mean(str(given), known)}")
         return given
 
     def _check_keys(self, given: Any, known: Sequence[str], where: str) -> None:
         if not isinstance(given, dict):
             raise ConfigError(f"{self._file.source}: {where} must be a table, got {given!r}")
         for key in given.keys() - set(known):
-            raise ConfigError(f"{self._file.at(key)}{where} has no key {key!r}; {_hint(key, known)}")
-
-
-def _hint(given: Any, known: Collection[str], count: int = 1) -> str:
-    close = difflib.get_close_matches(str(given), known, n=count)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+            raise ConfigError(f"{self._file.at(key)}{where} has no key {key!r}; {did_you_mean(str(key), known)}")
 
 
 def _holds(text: str, word: str) -> bool:

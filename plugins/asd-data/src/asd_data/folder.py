@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from asd.errors import ConfigError, DataError
 from asd.plugin import ANOMALOUS_LABELS, AUDIO_SUFFIXES, NORMAL_LABELS, Dataset, Recording
 from asd_data.example import touch_files
+from asd_registry import did_you_mean
 
 Split = Literal["train", "test"]
 SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
@@ -75,9 +75,7 @@ def check_machines(dataset: str, machines: Iterable[str], known: Collection[str]
     """Raise a ConfigError for a machine that the data set does not have."""
     for machine in machines:
         if machine not in known:
-            close = difflib.get_close_matches(machine, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            raise ConfigError(f"{dataset} has no machine {machine!r}; {hint}")
+            raise ConfigError(f"{dataset} has no machine {machine!r}; {did_you_mean(machine, known)}")
 
 
 def check_both_labels(dataset: str, folder: Path, found: Iterable[Recording], words: Mapping[bool, str]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
 from asd.errors import AsdError, WeightError
+from asd_registry import did_you_mean
 
 # What reads constants, or belongs to training or control flow, has no activations to give.
 _NO_LAYERS = frozenset(
@@ -59,11 +59,10 @@ def check_node(path: Path, name: str) -> None:
         for node, operation in found.items()
         if operation not in _NO_LAYERS and not node.endswith("/read") and not any(part in node for part in _INSIDE)
     ]
-    close = difflib.get_close_matches(name, fitting, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
     more = len(fitting) - _SHOWN
-    listed = ", ".join(fitting[-_SHOWN:]) + (f" and {more} before them" if more > 0 else "")
-    raise AsdError(f"{path.name} has no node {name!r}; {hint}the last that fit: {listed}")
+    listed = "the last that fit: " + ", ".join(fitting[-_SHOWN:]) + (f" and {more} before them" if more > 0 else "")
+    hint = did_you_mean(name, fitting, otherwise=listed)
+    raise AsdError(f"{path.name} has no node {name!r}; {hint}")
 
 
 def _node(content: bytes) -> tuple[str, str]:

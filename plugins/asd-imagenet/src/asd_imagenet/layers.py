@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from torch import fx, nn
 from torchvision.models import feature_extraction
 
 from asd.errors import ConfigError
+from asd_registry import did_you_mean
 
 _IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
 _LISTED = 12
@@ -75,12 +75,11 @@ def _without_the_rest(traced: fx.GraphModule) -> fx.GraphModule:
 
 def _no_such_layer(model: str, layer: str, names: Sequence[str]) -> str:
     every = {".".join(parts[:depth]): None for parts in map(_split, names) for depth in range(1, len(parts) + 1)}
-    close = difflib.get_close_matches(layer, every, n=3)
     main = [name for name in every if name.count(".") <= 1 and name != "x"]
     main = [name for name in main if "." in name or not any(other.startswith(f"{name}.") for other in main)]
     shown = ", ".join(main[:_LISTED]) + (f" … {main[-1]}" if len(main) > _LISTED else "")
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{model} has no layer {layer!r}; {hint}It has {shown} ({len(every)} with all parts)"
+    hint = did_you_mean(layer, every.keys(), otherwise="")
+    return f"{model} has no layer {layer!r}; {hint}{' ' if hint else ''}It has {shown} ({len(every)} with all parts)"
 
 
 def _split(name: str) -> list[str]:

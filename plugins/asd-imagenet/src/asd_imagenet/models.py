@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -13,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 from asd.errors import ConfigError
+from asd_registry import did_you_mean
 from asd_registry.entries import entry_points
 
 ENTRY_POINT_GROUP = "asd_imagenet.models"
@@ -39,9 +39,7 @@ def known_models() -> list[str]:
 def check_model(name: str) -> None:
     """Raise a ConfigError with close matches if there is no classifier `name`."""
     if name not in _torchvisions() and name not in _given_by_users():
-        close = difflib.get_close_matches(name, known_models(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known_models())}"
-        raise ConfigError(f"unknown model {name!r}; {hint}")
+        raise ConfigError(f"unknown model {name!r}; {did_you_mean(name, known_models())}")
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
@@ -18,6 +17,7 @@ from asd_listen.alerts import AlertSettings
 from asd_listen.evidence import EvidenceSettings
 from asd_listen.history import HistorySettings
 from asd_listen.routes import Route
+from asd_registry import did_you_mean
 
 DEFAULT_FOLDER = "asd-listen"
 DEFAULT_HOP = 1.0
@@ -110,7 +110,7 @@ def read_settings(path: Path) -> Settings:
         If it cannot be read, or holds a mistake: the text names its line, and what may be meant.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: the settings cannot be read ({getattr(error, 'strerror', None) or error})"
@@ -192,7 +192,7 @@ def _explained(text: str) -> SettingError:
     unknown = _UNKNOWN.search(text)
     if unknown:
         key, table = unknown[1], (unknown[2] or "").lstrip(".")
-        return SettingError(f"unknown setting {key!r}{_close(key, _names_of(table))}", table, key)
+        return SettingError(f"unknown setting {key!r}; {did_you_mean(key, _names_of(table))}", table, key)
     match = _PLACE.match(text)
     place = (match[2] or "").lstrip(".") if match else ""
     table, _, key = place.rpartition(".")
@@ -206,11 +206,6 @@ def _explained(text: str) -> SettingError:
 def _names_of(table: str) -> Sequence[str]:
     owners: dict[str, Any] = {"alerts": AlertSettings, "evidence": EvidenceSettings, "history": HistorySettings}
     return tuple(owners.get(table, Settings).__struct_fields__)
-
-
-def _close(key: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, names, 1)
-    return f"; do you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
 
 
 def _check_rates(settings: Settings) -> None:

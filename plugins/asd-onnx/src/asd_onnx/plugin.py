@@ -35,6 +35,6 @@ def asd_commands() -> Iterator[CommandSpec]:
     """Yield ``asd export``."""
     yield CommandSpec(
         name="export",
-        summary="Write a model as one ONNX graph, with a script that runs it without asd",
+        summary="Write a model as one ONNX graph, with a script that runs it without asd.",
         target="asd_onnx.export.command:export",
     )

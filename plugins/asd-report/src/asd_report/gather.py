@@ -169,7 +169,7 @@ def gather(model: asd.Model, model_name: str, wish: Wish) -> Report:
         else:
             row.verdict = result
     if not report.judged:
-        raise DataError(f"none of the {len(rows)} clips could be read: {rows[0].error}")
+        raise DataError(f"no clip could be read: {rows[0].error}")
     report.monitor = _watch(model, rows, monitor, report.notes)
     report.evaluation = _evaluation(model, rows)
     _draw(rows, model)

@@ -100,7 +100,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             If it is no TOML, or has a name or a value that does not fit.
         """
         try:
-            return msgspec.convert(tomllib.loads(path.read_text("utf-8")), cls)
+            return msgspec.convert(tomllib.loads(path.read_text("utf-8-sig")), cls)
         except FileNotFoundError:
             return cls()
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -99,7 +99,7 @@ def _pipeline(name: str) -> tuple[str, Config]:
     if path.suffix != ".toml":
         raise ConfigError(f"unknown pipeline {name!r}; expected {', '.join(_QUALITIES)}, or a TOML file for asd fit")
     try:
-        return path.stem, Config.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        return path.stem, Config.from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this configuration ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ async def change(state: Serving, _: Administering, body: Wanted) -> Any:
 def _change(state: State, path: Path, body: Wanted) -> dict[str, Any]:
     if body.digest is not None and body.digest != options.digest_of(path):
         raise RequestError(409, f"{path} was changed meanwhile; look at it again, and make your change anew")
-    before = path.read_text(encoding="utf-8")
+    before = path.read_text(encoding="utf-8-sig")
     text, settings = options.changed(path, body.settings, state.models)
     if settings == settings_from(tomllib.loads(before)):
         return {"text": "Nothing was changed.", "restarted": False, "backup": None}

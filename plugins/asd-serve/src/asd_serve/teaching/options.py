@@ -129,7 +129,7 @@ def changed(path: Path, wanted: Mapping[str, Any], models: Mapping[str, Path]) -
     RequestError
         If it may not be changed here.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     before = plain(settings_from(tomllib.loads(text)))
     document = tomlkit.parse(text)
     unknown = [name for name in wanted if name not in (*_PLAIN, *_TABLES, *_KINDS, *_FIXED)]

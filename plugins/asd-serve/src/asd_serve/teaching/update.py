@@ -248,7 +248,7 @@ def take_back(teaching: Teaching, machine: str) -> str:
 def _use(state: State, machine: str, path: Path) -> None:
     """Let the settings name another model for a machine, and the listener go on with it."""
     assert state.listen is not None
-    before = state.listen.read_text(encoding="utf-8")
+    before = state.listen.read_text(encoding="utf-8-sig")
     options.write(state.listen, options.with_model(before, machine, str(path)))
     try:
         state.plant.restart(read_settings(state.listen))
