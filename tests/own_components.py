@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,41 @@ class Holding(Distance):
     def fit(self, features: Any) -> Holding:
         self.helper_ = object()
         return super().fit(features)  # type: ignore[return-value]
+
+
+class Silent(Distance):
+    """Its fit does not return it."""
+
+    def fit(self, features: Any) -> Any:
+        super().fit(features)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(asd.Detector):
+    """Its attributes cannot be set."""
+
+    power: float = 2.0
+
+    def fit(self, features: Any) -> Frozen:
+        return self
+
+    def score(self, features: Any) -> Any:
+        return features[:, 0]
+
+
+class Evasive(Distance):
+    """Raises for attributes that it does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name.endswith("_"):
+            raise AttributeError(name)
+        raise RuntimeError(name)
+
+
+class Unreadable(Distance):
+    """Its parameter cannot be read."""
+
+    power = property(lambda self: 1 / 0, lambda self, value: None)  # type: ignore[assignment]
 
 
 class Failing(Distance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import logging
 import pickle
 from pathlib import Path
@@ -73,11 +74,45 @@ def test_integers_have_the_full_scale_of_their_type_which_is_said(
     assert caplog.messages[0].startswith(f"2 arrays of {dtype}: divided by {full_scale}, the full scale of their type")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["i2", "f4"])
+def test_the_order_of_bytes_changes_nothing(order: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    full_scale = 2**15 if kind == "i2" else 1
+    clip = the_clip(np.full(400, 0.5 * full_scale).astype(f"{order}{kind}"))
+    assert read(clip).samples.tolist() == [[0.5] * 400]
+    said = "1 array of int16: divided by 32768, the full scale of its type"
+    assert caplog.messages == ([said] if kind == "i2" else [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        memoryview(machine(1)),
+        [memoryview(machine(1))],
+        array.array("f", machine(1)),
+        np.asfortranarray(machine(1)[:, None]),
+        np.repeat(machine(1), 2)[::2],
+        np.ma.array(machine(1)),
+        np.frombuffer(machine(1).tobytes(), np.float32),  # read-only
+        pd.Series([machine(1)]),
+        np.array([machine(1), None], object)[:1],
+    ],
+    ids=["memoryview", "list", "array", "Fortran", "strided", "unmasked", "read-only", "Series of arrays", "objects"],
+)
+def test_whatever_holds_the_samples_they_are_the_same(given: Any) -> None:
+    (clip,) = find_clips(entries_of(given, rate=RATE))
+    assert np.array_equal(read(clip).samples[0], machine(1))
+
+
 def test_integers_far_below_their_full_scale_are_said(caplog: pytest.LogCaptureFixture) -> None:
     the_clip(np.full(400, 1000, np.int32))
+    the_clip(np.full(400, 1_000_000, np.int32))
+    the_clip(np.full(400, 1_000_000 << 8, np.int32))
+    said = "1 array of int32: divided by 2147483648, the full scale of its type"
     assert caplog.messages == [
-        "1 arrays of int32: divided by 2147483648, the full scale of their type; they stay below 16 bits of it: if "
-        "they are 16-bit samples, give array.astype('int16')"
+        f"{said}; samples stay below 16 bits of it: if they are 16-bit, give array.astype('int16')",
+        f"{said}; samples stay below 24 bits of it: if they are 24-bit, give array / 2**23",
+        said,
     ]
 
 
@@ -248,12 +283,35 @@ TONE = np.zeros(400, np.float32)
         (np.array(0.5), RATE, "array 1: has the shape (), expected (n,)"),
         (np.zeros(400, complex), RATE, "array 1: holds values of type complex128, expected floats or integers; conv"),
         (np.zeros(400, bool), RATE, "array 1: holds values of type bool, expected floats or integers; convert it"),
-        (np.array([TONE, None], object), RATE, "array 1: holds values of type object, expected floats or integers; gi"),
+        (np.array([TONE, None], object), RATE, "element 2 of the data is NoneType None; expected a path, an array, a"),
+        (pd.Series(["a.wav", float("nan")]), None, "element 2 of the data is float nan; expected a path, an array, a"),
+        (TONE.astype(object), RATE, "element 1 of the data is float 0.0: samples are given as arrays, numpy.array(sa"),
+        (TONE.tolist(), RATE, "element 1 of the data is float 0.0: samples are given as arrays, numpy.array(samples)"),
+        ([TONE.tolist()], RATE, "element 1 of the data is list [0.0, 0.0"),
+        (np.ma.array(TONE, mask=TONE == 0), RATE, "array 1: 400 of 400 samples are masked; fill them, or cut the arr"),
+        (
+            pd.DataFrame({0: TONE, 1: TONE}),
+            RATE,
+            "the frame: it needs a column 'path' and at least one row; found '0'"
+            ", '1'; sound is given as an array: frame.to_numpy()",
+        ),
+        (
+            pd.DataFrame([["a.wav", 1]], columns=pd.MultiIndex.from_tuples([("path", ""), ("x", "y")])),
+            None,
+            "the frame: it needs a column 'path' and at least one row; found \"('path', '')\"",
+        ),
+        (
+            pd.DataFrame({"x": [1]}, index=pd.Index(["a.wav"], name="path")),
+            None,
+            "the frame: it needs a column 'path'"
+            " and at least one row; found 'x'; the paths are its index: give frame.reset_index()",
+        ),
+        (pl.LazyFrame({"path": ["a.wav"]}), None, "the data is LazyFrame"),
         (np.zeros(400, np.int64), RATE, "array 1: int64 has no full scale of sound: convert it to the type that it w"),
         (
             [0.1, 0.2],
             RATE,
-            "element 1 of the data is float 0.1; expected a path, an array, a pair (samples, rate) or a",
+            "element 1 of the data is float 0.1: samples are given as arrays, numpy.array(samples)",
         ),
         ([[TONE]], RATE, "element 1 of the data is list [array("),
         ({"a": TONE}, RATE, "the data is dict {'a': array("),

@@ -318,6 +318,40 @@ def test_pruning_keeps_what_was_used_last(clips: list[Clip], cache: EmbeddingCac
     assert cache.path.stat().st_size < size / 2
 
 
+def test_entries_of_the_same_half_second_are_written_together(
+    cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = EmbeddingCache(cache.path)
+    moments = iter([0.0, 0.0, 0.1, 0.2, 0.7, 0.7, 0.8, 0.8])
+    monkeypatch.setattr(embeddings.time, "monotonic", lambda: next(moments))
+    values, start = np.ones((3, 2), np.float32), np.arange(3.0)
+    there = []
+    for key in "abcd":
+        cache.store(key, "{}", values, start, {"of": key})
+        kept = cache.load(key)
+        assert kept is not None  # also while it waits to be written
+        assert kept[2] == {"of": key}
+        there.append([each for each in "abcd" if other.load(each)])
+    assert there == [["a"], ["a"], ["a"], ["a", "b", "c", "d"]]
+    cache.store("e", "{}", values, start, {})
+    assert other.load("e") is None
+    cache.flush()
+    assert other.load("e") is not None
+
+
+def test_what_was_used_within_the_hour_is_not_written_again(
+    clips: list[Clip], cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(CONFIG)
+    assert computed(pipeline, clips, cache) == 4
+    changes = cache._connection.total_changes
+    assert computed(pipeline, clips, cache) == 0
+    assert cache._connection.total_changes == changes
+    monkeypatch.setattr(embeddings, "_FRESH", 0.0)
+    assert computed(pipeline, clips, cache) == 0
+    assert cache._connection.total_changes == changes + 4
+
+
 def clip_of(number: int) -> tuple[str, np.ndarray, np.ndarray]:
     return f"{number:064}", np.full((20, 384), number, np.float32), np.arange(20.0)
 

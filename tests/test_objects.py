@@ -261,6 +261,10 @@ REFUSED = [
     ({"detector": 5}, "detector takes a name, a table with 'name' and parameters, a class or an object of asd.Detec"),
     ({"extractor": object}, "extractor takes a name, a table with 'name' and parameters, a class or an object of asd."),
     ({"frontend": StandardScaler()}, "frontend takes a name, a table with 'name' and parameters, a class or an objec"),
+    ({"detector": own.Silent}, "detector Silent (given in Python, of own_components): fit returned NoneType, expected "
+     "the fitted detector; end it with 'return self'"),
+    ({"detector": own.Frozen}, "detector Frozen (given in Python, of own_components): its attributes cannot be set ("),
+    ({"detector": own.Unreadable()}, "Unreadable: its parameters cannot be read (ZeroDivisionError: division by zero)"),
     ({"detector": {"name": own.Distance(), "power": 3}}, "detector is given as an object, Distance, and with 'power'"),
     ({"detector": {"name": own.Distance, "powr": 3}}, "detector 'own_components:Distance' has no parameter 'powr'; d"),
     ({"detector": {"name": own.Distance, "power": "x"}}, "detector 'own_components:Distance': parameter 'power' takes"),
@@ -273,6 +277,19 @@ def test_what_is_no_component_is_refused_in_one_line(chosen: Any, text: str, hea
         fit(healthy, **chosen)
     assert str(refusal.value).startswith(text)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_class_may_raise_for_attributes_that_it_has_not(healthy: list[Any], tmp_path: Path) -> None:
+    model = fit(healthy, detector=own.Evasive())
+    model.save(tmp_path / "m.asd")
+    assert asd.load(tmp_path / "m.asd", trust=True).full_config() == model.full_config()
+
+
+def test_a_component_as_a_parameter_is_said_to_be_unsaveable(healthy: list[Any]) -> None:
+    model = fit(healthy, detector={"name": own.Distance, "power": own.Distance()})
+    assert (
+        model.unsaveable == "detector Distance: its parameter 'power' holds a Distance, which a model file cannot keep"
+    )
 
 
 def test_a_library_whose_scores_have_the_other_sign_is_refused(healthy: list[Any]) -> None:

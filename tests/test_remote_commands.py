@@ -102,8 +102,12 @@ detectors = ["kde", "deviation"]
 """
 
 
-def test_bench_keeps_its_results_in_s3_and_goes_on_from_them(s3: Store, run: Run, tmp_path: Path) -> None:
+def test_bench_keeps_its_results_in_s3_and_goes_on_from_them(
+    s3: Store, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("asd_bench")
+    monkeypatch.setattr("asd_pages.charts.bundle", lambda: "")  # seconds to put together, and tested elsewhere
+    monkeypatch.setattr("asd_pages.charts.svg", lambda *_: "<svg></svg>")
     (tmp_path / "grid.toml").write_text(GRID)
     for label, count in (("train/normal", 6), ("test/normal", 3), ("test/abnormal", 3)):
         for number in range(count):

@@ -25,7 +25,7 @@ DISTRIBUTIONS = {
 
 EXAMPLES = [
     ("plugin-module-is-light", "of-heavy", "importing broken_heavy imports numpy, which every listing would wait for"),
-    ("plugin-module-is-light", "of-slow", "importing broken_slow takes 1."),
+    ("plugin-module-is-light", "of-slow", "importing broken_slow takes "),
     ("plugin-module-is-quiet", "of-noisy", "importing broken_noisy prints 'hello from a plugin'"),
     ("plugin-module-is-quiet", "of-threaded", "importing broken_threaded leaves a thread behind: left-behind"),
     ("name-is-free", "asd-broken:sounddetector", "the name 'sounddetector' is taken by asd-copycat:sounddetector"),

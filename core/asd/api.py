@@ -197,7 +197,6 @@ def score(
     yield from fitted.score(clips, workers=workers, cache=cache)
 
 
-@told_in_python
 def _is_server(model: object) -> TypeGuard[str]:
     if not (isinstance(model, str) and "://" in model):
         return False
@@ -206,6 +205,7 @@ def _is_server(model: object) -> TypeGuard[str]:
     return is_address(model)
 
 
+@told_in_python
 def explain(
     model: Model | str | Path,
     clip: Data,

@@ -13,6 +13,7 @@ from asd.contract.processes import end_process, start_python
 from asd.detection.apart import Decoders
 from asd.detection.calibration import Calibration
 from asd.detection.config import DEFAULT_DETECTOR, Branch, Choice, Config, ResolvedConfig
+from asd.detection.cutters import Cutters
 from asd.detection.cutting import clips_to_judge
 from asd.detection.describe import describe_pipeline
 from asd.detection.embeddings import EmbeddingCache
@@ -67,6 +68,7 @@ __all__ = [
     "Config",
     "Cost",
     "CutClip",
+    "Cutters",
     "Decoders",
     "EmbeddingCache",
     "Evaluation",

@@ -33,6 +33,7 @@ import soundfile
 
 import asd
 from asd.detection.engines import engine_from
+from asd.plugin import WorkEngine
 from asd.sound.machines import write_recordings
 
 _LINKS = 30_000
@@ -54,7 +55,14 @@ def cost_of(call: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, processor() - before
 
 
-def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
+def give_cores(engine: WorkEngine) -> None:
+    """Let each worker have one core for its single thread, decoding and all."""
+    for core, process in enumerate(engine.everywhere(os.getpid).values()):
+        for thread in psutil.Process(process).threads():
+            os.sched_setaffinity(thread.id, [core % (os.cpu_count() or 1)])
+
+
+def pair(folder: Path, clips: int, rounds: int, engines: list[str], wanted: list[str]) -> None:
     """Compare engines of one worker and of two, all of them open, in turns: computers change their speed meanwhile.
 
     Each worker gets a core, as a cluster gives one to a worker of one thread: else a lone one would decode on another.
@@ -68,14 +76,13 @@ def pair(folder: Path, clips: int, rounds: int, engines: list[str]) -> None:
         "score": lambda clips: list(asd.score(path, clips, cache=False)),
         "embed": lambda clips: asd.embed(clips, cache=False),
     }
+    works = {name: works[name] for name in wanted}
     opened = {name: engine_from(name) for name in engines}
     costs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     try:
         for each in opened.values():
             each.start()
-            for core, process in enumerate(each.everywhere(os.getpid).values()):  # a single thread, decoding and all
-                for thread in psutil.Process(process).threads():
-                    os.sched_setaffinity(thread.id, [core % (os.cpu_count() or 1)])
+            give_cores(each)
         for turn in range(-1, rounds):
             for name, work in works.items():
                 for engine in engines if turn % 2 else reversed(engines):
@@ -182,11 +189,12 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", nargs="+", default=["local:1", "local:2", "dask:local:1", "dask:local:2"])
+    parser.add_argument("--works", nargs="+", default=["score", "embed"], choices=["score", "embed"])
     arguments = parser.parse_args()
     os.environ.update(dict.fromkeys(THREADS, "1"))
     with tempfile.TemporaryDirectory() as folder:
         if arguments.only in (None, "pair"):
-            pair(Path(folder), arguments.clips, arguments.rounds, arguments.engines)
+            pair(Path(folder), arguments.clips, arguments.rounds, arguments.engines, arguments.works)
         if arguments.only in (None, "short"):
             short(Path(folder), [1000, arguments.short])
     if arguments.only in (None, "grid"):

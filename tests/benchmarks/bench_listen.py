@@ -3,14 +3,16 @@
 ``python tests/benchmarks/bench_listen.py --quality fast --machines 64 --seconds 30`` plays generated sound of 48 kHz in
 real time, with a clip a second of each machine. It prints the processor time that a second of all machines takes (that
 of the thread that judges must stay below one second), whether sound waits at the end, and the time from the arrival
-of a clip's last sound to its verdict. ``--days 3 --hop 10`` plays one machine of 8 kHz as fast as it is judged, by its
-level alone: two minutes of a quiet processor for each day; it prints the memory each few hours, and its ratio to that
-after the first minute. Processor time depends little on what else the computer does; the delay does.
+of a clip's last sound to its verdict. ``--days 3 --hop 10`` plays one machine of 8 kHz, the first minute in real time,
+so that all that a listener does each second has happened, then as fast as it is judged, by its level alone: two
+minutes of a quiet processor for each day; it prints the memory each few hours, and its ratio to that after the first
+minute. Processor time depends little on what else the computer does; the delay does.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import tempfile
 import threading
@@ -26,6 +28,8 @@ from asd_listen.listener import Listener
 from asd_listen.settings import settings_from
 
 CLIP = 10.0
+FIRST = 62.0
+"""Seconds that are played in real time before days are."""
 
 
 def write_recordings(folder: Path, rate: int, count: int = 24) -> None:
@@ -101,11 +105,15 @@ def in_real_time(model: Path, sounds: Path, machines: int, seconds: float, hop: 
 def for_days(model: Path, sounds: Path, days: float, hop: float) -> None:
     """Listen to one machine for simulated days, and print the memory each three hours."""
     count = round(days * 86400 / (24 * CLIP))
-    source = {"kind": "file", "path": str(sounds), "repeat": count, "speed": 0, "name": "m"}
+    began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    source = {"kind": "file", "path": str(sounds), "repeat": count, "start": began.isoformat(), "name": "m"}
     with listener_to(model, sounds.parent / "listen", [source], hop) as listener:
         listener.keeps_delays = False
         thread = threading.Thread(target=listener.run)
         thread.start()
+        time.sleep(FIRST)
+        feed: Any = listener.machines[0].feed
+        feed.source.speed, feed.paced = 0.0, False
         first, after, hour = 0.0, [], 0
         while thread.is_alive():
             time.sleep(0.05)

@@ -31,7 +31,7 @@ from asd.sound import frames
 from asd.sound.finding import find_clips
 from asd.sound.reading import ClipReader
 
-SECONDS_ALLOWED = 5
+SECONDS_ALLOWED = 30
 MEMORY_ALLOWED = 1 << 30
 RATE = 8000
 frames._ENTRY_BYTES = 1000  # short streams of Vorbis have entries then

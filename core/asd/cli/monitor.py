@@ -149,9 +149,10 @@ def described(watching: Any) -> Iterator[str]:
         f"{facts['evidence']:.1f}, alarm at {facts['threshold']:.1f} (decimal logarithms)."
     )
     if facts["needed"]:
-        minutes = facts["needed"] * facts["clip_seconds"] / 60
+        seconds = facts["needed"] * facts["clip_seconds"]
+        sound = f"{seconds:.3g} seconds" if seconds < 90 else f"{seconds / 60:.3g} minutes"
         yield (
-            f"Still learning: after {facts['needed']} more clips ({minutes:.3g} minutes of sound) a fault can raise "
+            f"Still learning: after {facts['needed']} more clips ({sound} of sound) a fault can raise "
             "the alarm. A fault that is there already will be taken for healthy."
         )
     lacking = {} if facts["needed"] else {k: n for k, n in facts.get("needed_by_state", {}).items() if n}

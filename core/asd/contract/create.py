@@ -146,7 +146,7 @@ def adopted(component: interfaces.Component, registered: Registered) -> interfac
     Raises
     ------
     PluginError
-        If it is a front end without a sample rate.
+        If it is a front end without a sample rate, or its attributes cannot be set.
     """
     if registered.spec.kind == "frontend":
         rate = getattr(component, "sample_rate", None)
@@ -155,7 +155,13 @@ def adopted(component: interfaces.Component, registered: Registered) -> interfac
                 f"{registered.qualified_name}: a front end needs an attribute sample_rate in Hz, a whole number above "
                 f"0, got {shown(rate)}"
             )
-    component.origin = _origin(registered)
+    try:
+        component.origin = _origin(registered)
+    except AttributeError as error:  # a frozen dataclass
+        raise PluginError(
+            f"{_origin(registered)}: its attributes cannot be set ({describe(error)}), so it can learn nothing; "
+            "let the class be changed (frozen=False)"
+        ) from error
     return component
 
 

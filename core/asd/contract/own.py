@@ -107,7 +107,10 @@ def given_component(kind: Kind, given: Any) -> Chosen | None:
 
 
 def _text(given: Any, attribute: str) -> str | None:
-    value = getattr(given, attribute, None)
+    try:
+        value = getattr(given, attribute, None)
+    except Exception:  # whatever the class does about attributes that it does not have
+        return None
     return value if isinstance(value, str) else None
 
 
@@ -126,8 +129,8 @@ def parameters_given(component: interfaces.Component) -> dict[str, Any]:
             f"{type(component).__name__} does not keep its parameter {error.name!r}: its constructor must store each "
             "parameter under its name"
         ) from None
-    except (NameError, TypeError, ValueError) as error:
-        raise ConfigError(f"{type(component).__name__}: its constructor cannot be read ({describe(error)})") from error
+    except Exception as error:  # annotations that mean nothing, or a property that raises
+        raise ConfigError(f"{type(component).__name__}: its parameters cannot be read ({describe(error)})") from error
 
 
 def set_parameters(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,11 @@ def to_plain(value: Any) -> Any:
         cls = type(value)
         if cls.__module__ == "__main__" or getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls:
             raise UnplainError(f"holds a {cls.__name__}, whose class cannot be imported: put it at the top of a module")
-        parameters = {name: to_plain(item) for name, item in value.get_params(deep=False).items()}
+        try:
+            given = value.get_params(deep=False)
+        except TypeError:  # a component of ours, or an estimator of another library
+            raise UnplainError(f"holds a {cls.__name__}, which a model file cannot keep") from None
+        parameters = {name: to_plain(item) for name, item in given.items()}
         return {"estimator": f"{cls.__module__}:{cls.__qualname__}", "parameters": parameters}
     if hasattr(value, "state_dict"):
         raise UnplainError(

@@ -1,8 +1,9 @@
 """The embedding cache: what a front end and an extractor made of a clip, computed once.
 
 It is one SQLite file below the cache folder; where that is a network drive or an object store, it is a file for each
-clip (`asd.detection.shared_cache`). Several processes may use it at once, each clip is committed by itself, and a kill
-leaves whole entries only. Each entry carries a checksum. Where the file would grow beyond its limit, what
+clip (`asd.detection.shared_cache`). Several processes may use it at once. Clips that take long are committed one by
+one, others together, twice a second, so that a kill leaves whole entries and costs half a second's. Each entry carries
+a checksum. Where the file would grow beyond its limit, what
 was not used for longest goes first. A cache that cannot be used costs time, never a result: that is logged once, and
 the run goes on.
 """
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -45,6 +47,17 @@ _PAGES = 2**15
 """Bytes that an entry may take beside its content."""
 _LARGEST = 10**9
 """SQLite keeps nothing larger in a row."""
+
+_COMMIT_SECONDS = 0.5
+_COMMIT_BYTES = 2**24
+"""Entries are committed once it is so long ago that others were, or they have so many bytes: each commit writes the
+index anew, which takes longer than a short clip's embeddings do."""
+
+_FRESH = 3600.0
+"""Seconds in which a further use is written down only if something else is, or is about to be removed: the disk is
+waited for, or else reading the cache takes half as long again."""
+_SIZE = 3
+"""Where a row of the table has the bytes of its embeddings."""
 
 _SHRINK = "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
 """As a script: a single statement would give one page back."""
@@ -115,6 +128,10 @@ class EmbeddingCache:
         self._lock = threading.RLock()
         self._used: set[str] = set()
         self._closing: weakref.finalize[..., EmbeddingCache] | None = None
+        self._stale = False
+        self._waiting: dict[str, tuple[Any, ...]] = {}
+        self._described: dict[str, str] = {}
+        self._committed = -math.inf
         self._broken = False
         self._damage_reported = False
 
@@ -159,9 +176,9 @@ class EmbeddingCache:
         self._try(lambda: self._remember(request, described))
 
     def flush(self) -> None:
-        """Write down what was used, so that it stays longest."""
-        if self._used:
-            self._try(lambda: self._in_transaction(lambda _: None))
+        """Write down what was stored since the last commit, and what was used, so that it stays longest."""
+        if self._waiting or self._stale:
+            self._try(self._commit)
 
     def usage(self) -> list[Usage]:
         """Return what is held of each pipeline, the largest first; of what several computers share, of all together.
@@ -177,6 +194,7 @@ class EmbeddingCache:
         """
         if self._shared:
             return self._explained(self._shared_usage)
+        self.flush()
         return self._explained(lambda: [Usage(json.loads(row[0]), *row[1:]) for row in self._connection.execute(query)])
 
     def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> int:
@@ -200,6 +218,7 @@ class EmbeddingCache:
         """Close the file; the next use opens it again."""
         with self._lock:
             self.flush()
+            self._committed = -math.inf
             if "_connection" in vars(self):
                 self._connection.close()
                 del self._connection
@@ -224,15 +243,20 @@ class EmbeddingCache:
     def _load(self, key: str) -> tuple[Float32, Float64, dict[str, Any]] | None:
         if self._shared:
             return self._shared.load(key, self._report_damage)
-        query = "SELECT facts, start, embedding, checksum FROM embeddings WHERE key = ?"
-        row = self._connection.execute(query, (key,)).fetchone()
+        if key in self._waiting:
+            _, _, used, _, facts, checksum, start, embedding = self._waiting[key]
+            row = facts, start, embedding, checksum, used
+        else:
+            query = "SELECT facts, start, embedding, checksum, used FROM embeddings WHERE key = ?"
+            row = self._connection.execute(query, (key,)).fetchone()
         if row is None:
             return None
-        *parts, checksum = row
+        *parts, checksum, used = row
         if checksum != _checksum(key, *parts):
             self._report_damage()
             return None
         self._used.add(key)
+        self._stale = self._stale or not 0 <= time.time() - used < _FRESH
         facts, start, embedding = parts
         starts = np.frombuffer(start, np.float64).copy()
         return np.frombuffer(embedding, np.float32).reshape(len(starts), -1).copy(), starts, json.loads(facts)
@@ -250,14 +274,29 @@ class EmbeddingCache:
         size = values.nbytes + start.nbytes
         if size > min(self.limit // 10, _LARGEST):  # it would push out too much else
             return
-        entry = (key, _digest(described), time.time(), size, facts, _checksum(key, *parts), *parts[1:])
+        pipeline = _digest(described)
+        self._described[pipeline] = described
+        self._waiting[key] = (key, pipeline, time.time(), size, facts, _checksum(key, *parts), *parts[1:])
+        together = sum(entry[_SIZE] for entry in self._waiting.values())
+        late = time.monotonic() - self._committed >= _COMMIT_SECONDS
+        if late or together >= min(_COMMIT_BYTES, self.limit // 10):
+            self._commit()
+
+    def _commit(self) -> None:
+        """Write what waits to be written; nothing if that is nothing."""
+        if not (self._waiting or self._used):
+            return
+        entries, described = list(self._waiting.values()), list(self._described.items())
+        self._waiting, self._described = {}, {}
 
         def insert(connection: sqlite3.Connection) -> None:
-            self._make_room(connection, size + _PAGES)
-            connection.execute("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", (_digest(described), described))
-            connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+            if entries:
+                self._make_room(connection, sum(entry[_SIZE] + _PAGES for entry in entries))
+            connection.executemany("INSERT OR IGNORE INTO pipelines VALUES (?, ?)", described)
+            connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries)
 
         self._in_transaction(insert)
+        self._committed = time.monotonic()
         assert isinstance(self.path, Path)
         if self.path.stat().st_size > self.limit:  # the limit was lowered
             self._connection.executescript(_SHRINK)
@@ -286,6 +325,7 @@ class EmbeddingCache:
             now = time.time()
             connection.executemany("UPDATE embeddings SET used = ? WHERE key = ?", [(now, key) for key in self._used])
             self._used.clear()
+            self._stale = False
             action(connection)
 
     def _make_room(self, connection: sqlite3.Connection, size: int) -> None:
@@ -301,6 +341,7 @@ class EmbeddingCache:
     def _prune(self, unused_days: float | None, max_bytes: int | None) -> int:
         if self._shared:
             return self._shared.prune(unused_days, max_bytes)
+        self._commit()
         connection, removed = self._connection, 0
         if unused_days is not None:
             limit = time.time() - unused_days * _DAY

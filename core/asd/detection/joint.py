@@ -20,10 +20,11 @@ from asd.detection.features import ClipFeatures, Failure
 from asd.detection.results import clip_errors, embeddings_of
 from asd.errors import AudioError
 from asd.records import Clip, Float32, Float64
-from asd.sound.reading import ClipReader, read_together
+from asd.sound.reading import read_together
 
 if TYPE_CHECKING:
     from asd.detection.model import Model
+    from asd.detection.pipeline import Pipeline
     from asd.detection.verdict import Verdict
 
 _BATCH = 64
@@ -66,10 +67,10 @@ class WaitingClip(CutWindows, Protocol):
 
 @dataclass
 class CutClip:
-    """A clip of a recording, its windows cut. Made by `cut_clip`."""
+    """A clip of a recording, its windows cut. Made by `cut_clip` or `asd.detection.cutters.Cutters`."""
 
     clip: Clip
-    readers: list[ClipReader] = field(repr=False)
+    readers: Sequence[Facts] = field(repr=False)
     windows: list[Cut] = field(repr=False)
 
     def facts(self, embedder: int) -> Facts:
@@ -89,9 +90,14 @@ def cut_clip(model: Model, clip: Clip) -> CutClip:
     clip : Clip
         What to read; that it cannot be read is what `judge_together` returns of it.
     """
-    embedders = model.pipeline.embedders
+    return cut_windows(model.pipeline, clip)
+
+
+def cut_windows(pipeline: Pipeline, clip: Clip) -> CutClip:
+    """Read a clip and cut its windows for a pipeline; see `cut_clip`."""
+    embedders = pipeline.embedders
     rates = [each.sample_rate for each in embedders]
-    readers = read_together(clip, rates, channel=model.config.channel)
+    readers = read_together(clip, rates, channel=pipeline.config.channel)
     found: list[list[tuple[Slot, Float64]]] = [[] for _ in embedders]
     errors: dict[int, AudioError] = {}
     waiting = {index: embedder.windows(readers[index]) for index, embedder in enumerate(embedders)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from pathlib import Path
 
@@ -16,8 +15,10 @@ def peak_memory() -> int:
     Worker processes of isolated components are not counted.
     """
     with contextlib.suppress(OSError):
-        if found := re.search(r"^VmHWM:\s+(\d+) kB", (_PROC / "status").read_text(), re.MULTILINE):
-            return int(found[1]) * 1024
+        with (_PROC / "status").open("rb", buffering=0) as file:  # it is asked for at every clip
+            _, _, rest = file.read(2**16).partition(b"\nVmHWM:")
+        if rest:
+            return int(rest.split(None, 1)[0]) * 1024
     try:
         import resource
     except ImportError:  # Windows

@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -225,9 +226,9 @@ class StateFile:
         head, _, rest = content[: len(_MAGIC) + _FORMAT_DIGITS + 1].partition(b"\n")
         if not (head.startswith(_MAGIC) and head[len(_MAGIC) :].isdigit()):
             raise MonitorError(f"{self.path}: not the state of a monitor; name a file that '--monitor' has written")
-        if int(head[len(_MAGIC) :]) > FORMAT:
+        if not 1 <= int(head[len(_MAGIC) :]) <= FORMAT:
             raise MonitorError(
-                f"{self.path}: written in format {int(head[len(_MAGIC) :])}, this asd reads up to {FORMAT}: "
+                f"{self.path}: written in format {int(head[len(_MAGIC) :])}, this asd reads 1 to {FORMAT}: "
                 "pip install --upgrade asd-framework"
             )
         rest = content[len(head) + 1 :]
@@ -267,14 +268,17 @@ class StateFile:
                 file.write(_MAGIC + b"%d\n" % FORMAT + hashlib.sha256(packed).digest() + packed)
                 file.flush()
                 os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):  # who may read it stays as it was
+                part.chmod(stat.S_IMODE(self._target.stat().st_mode))
             part.replace(self._target)
             _sync_folder(self._target.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
             raise MonitorError(
-                f"{self.path}: the monitor's state cannot be saved here ({error.strerror}); the last clip is not in "
-                f"it; free {len(packed) / 1e6:.1f} MB or choose another folder, and score the clip again"
+                f"{self.path}: the monitor's state cannot be saved here ({error.strerror}); the last clip, or what was "
+                f"said last, is not in it; free {max(len(packed) / 1e6, 0.1):.1f} MB or choose another folder, and do "
+                "that again"
             ) from error
 
 
@@ -305,7 +309,7 @@ def hold(path: Path) -> Iterator[StateFile]:
     Raises
     ------
     MonitorError
-        If another process has it, or it cannot be locked there.
+        If another process has it, it must not be written to, or it cannot be locked there.
     """
     import filelock
 
@@ -314,6 +318,8 @@ def hold(path: Path) -> Iterator[StateFile]:
         raise MonitorError(f"{path}: is a folder; name a file, such as {path / 'machine.monitor'}")
     if not target.parent.is_dir():
         raise MonitorError(f"{target.parent}: no such folder to keep the monitor in; make it first")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise MonitorError(f"{path}: must not be written to; let it be (chmod u+w), or name another file")
     lock = filelock.FileLock(
         target.with_name(f".{target.name}.lock"), timeout=0, thread_local=False
     )  # any thread may release it
@@ -324,7 +330,10 @@ def hold(path: Path) -> Iterator[StateFile]:
             f"{path}: another process is using this monitor; wait for it, or give each machine a monitor of its own"
         ) from error
     except OSError as error:
-        raise MonitorError(f"{path}: the monitor's state cannot be saved here ({error.strerror})") from error
+        raise MonitorError(
+            f"{path}: the monitor's state cannot be saved here ({error.strerror}); let its folder be written to, or "
+            "name a file in another one"
+        ) from error
     try:
         yield StateFile(path)
     finally:

@@ -109,7 +109,7 @@ class OutputFile:
         except OSError as error:
             raise self.content.error(
                 f"{self.path}: {self.content.name} cannot be saved here ({error.strerror}); nothing was overwritten; "
-                f"free {size / 1e6:.1f} MB or choose another folder"
+                f"free {max(size / 1e6, 0.1):.1f} MB or choose another folder"
             ) from error
 
     def _publish(self) -> None:

@@ -226,7 +226,7 @@ class Pipeline:
                     kept += all(each.features is not None for each in found)
                     yield [results[index] for index in self._embedder_of]
         finally:
-            if cache and kept:
+            if cache:
                 cache.flush()
         if kept and gain == 1:
             _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))

@@ -13,7 +13,7 @@ Unit = Literal["hour", "day", "week", "month", "year"]
 SECONDS: dict[Unit, float] = {"hour": 3600, "day": 86400, "week": 604800, "month": 30 * 86400, "year": 365 * 86400}
 """Seconds in each unit; a month has 30 days, a year 365."""
 
-_TEXT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*/\s*([a-z]+)\s*")
+_TEXT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*/\s*([a-z]+)\s*")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Rate:
         """
         if isinstance(given, Rate):
             return given
-        match = _TEXT.fullmatch(given) if isinstance(given, str) else None
+        match = _TEXT.fullmatch(given.lower()) if isinstance(given, str) else None
         if match is None or match[2] not in get_args(Unit):
             raise _unfit(given)
         return cls(float(match[1]), match[2])  # type: ignore[arg-type]  # compared with the units above

@@ -112,11 +112,11 @@ class Reference:
                 continue
             if spectra is not None and len(spectra.levels) >= scan.WIDTH:
                 found[clip] = spectra
-        if len(found) < LEAST_CLIPS:
-            return None
-        reference = cls._of(found, contents)
-        if cache and len(found) == len(chosen):
-            cache.store(key, DESCRIBED, *_packed(reference.arrays()))
+        reference = cls._of(found, contents) if len(found) >= LEAST_CLIPS else None
+        if cache:
+            if reference and len(found) == len(chosen):
+                cache.store(key, DESCRIBED, *_packed(reference.arrays()))
+            cache.flush()
         return reference
 
     @classmethod

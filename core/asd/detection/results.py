@@ -112,7 +112,14 @@ def embeddings_of(extractor: Extractor, windows: Any) -> Float32:
 def fitted(detector: Detector, features: Float32, rows: Rows | None = None) -> Detector:
     """Return the detector, fitted to features and, if it takes them, to `rows`; errors as for `component_call`."""
     with component_call(detector):
-        return fit_rows(detector, features, rows)
+        found = fit_rows(detector, features, rows)
+    if not isinstance(found, Detector):
+        mend = "end it with 'return self'" if is_own(detector) else "report it to the plugin's author"
+        raise PluginError(
+            f"{detector.origin or name_of(detector)}: fit returned {type(found).__name__}, expected the fitted "
+            f"detector; {mend}"
+        )
+    return found
 
 
 def scores_of(detector: Detector, features: Float32) -> Float64:

@@ -364,6 +364,9 @@ def check_count(usable: int, given: int, failures: Sequence[Failure] = (), which
     """
     if usable >= MINIMUM_CLIPS:
         return
+    if failures and not usable:  # more recordings would not help
+        first = failures[0].error
+        raise CalibrationError(f"0 of {counted(given, 'clip')} can be used (the first that cannot: {first})")
     found = counted(given, "clip") if usable == given else f"{usable} of {counted(given, 'clip')} {which}"
     raise CalibrationError(
         f"{found}: at least {MINIMUM_CLIPS} clips of the healthy machine are needed, more are better; "

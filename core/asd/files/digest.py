@@ -58,7 +58,8 @@ def digest_once(path: Path, stamp: tuple[Any, ...], stamp_of: Callable[[Path], t
         key = seen.hexdigest()
         if found := known.known(key, "sha256"):
             return str(found)
-    digest = digest_of(path)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if stamp_of(path) == stamp:  # else it changed while it was read
         known.remember(key, "sha256", digest)
     return digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import logging
 import os
 from collections import Counter
@@ -21,8 +22,8 @@ from asd.sound.memory import ArrayPath, sound_of
 
 _log = logging.getLogger("asd")
 
-_QUIET = 2.0**-15
-"""Integers of 32 bits that stay below this are probably 16-bit samples in a wider type."""
+_NARROW = (16, 24)
+"""Bits of samples that are often held in integers of 32; sound in full use of these comes above their range."""
 
 Data = Any
 """Files, folders, globs and CSV manifests (`str` or `Path`); arrays with a rate, pairs (samples, rate); lists of these;
@@ -94,6 +95,9 @@ class _Reader:
     def entries(self, data: Data) -> list[Entry]:
         if paths := _paths(data):
             return paths
+        if isinstance(data, memoryview | array.array):
+            data = np.asarray(data)
+        data = _objects(data) or data
         if isinstance(data, str | os.PathLike | Clip) or _is_frame(data) or _is_array(data) or _is_pair(data):
             return [self._entry(data, 1)]
         return [self._entry(each, number) for number, each in enumerate(_listed(data), start=1)]
@@ -114,6 +118,13 @@ class _Reader:
         if _is_array(given):
             self._needed = True
             return self._array(given, self._rate, name)
+        if isinstance(given, memoryview | array.array):
+            return self._entry(np.asarray(given), number)
+        first = given[0] if isinstance(given, list) and given else given
+        if _is_number(first) and not _is_missing(first):
+            raise DataError(
+                f"element {number} of the data is {_shown(given)}: samples are given as arrays, numpy.array(samples)"
+            )
         raise DataError(
             f"element {number} of the data is {_shown(given)}; expected a path, an array, a pair "
             "(samples, rate) or a frame with a column 'path'"
@@ -136,11 +147,14 @@ class _Reader:
             )
         for kind, count in self._integers.items():
             bits = int("".join(filter(str.isdigit, kind)))
-            text = f"{count} arrays of {kind}: divided by {2 ** (bits - 1)}, the full scale of their type"
+            arrays, their = ("array", "its") if count == 1 else ("arrays", "their")
+            text = f"{count} {arrays} of {kind}: divided by {2 ** (bits - 1)}, the full scale of {their} type"
             if kind.startswith("u"):
                 text += f", after {2 ** (bits - 1)} was subtracted"
-            if bits == 32 and 0 < self._peak[kind] < _QUIET:
-                text += "; they stay below 16 bits of it: if they are 16-bit samples, give array.astype('int16')"
+            narrow = [each for each in _NARROW if 0 < self._peak[kind] <= 2.0 ** (each - 32)]
+            if bits == 32 and narrow:
+                mend = "array.astype('int16')" if narrow[0] == 16 else "array / 2**23"
+                text += f"; samples stay below {narrow[0]} bits of it: if they are {narrow[0]}-bit, give {mend}"
             _log.warning("%s", text)
 
 
@@ -172,7 +186,8 @@ def _is_pair(value: Any) -> bool:
 
 
 def _is_frame(value: Any) -> bool:
-    return hasattr(value, "columns") and hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    # Asked of the type: a lazy frame would compute its columns.
+    return all(hasattr(type(value), name) for name in ("columns", "__getitem__", "__len__"))
 
 
 def _paths(value: Any) -> list[Entry]:
@@ -180,25 +195,39 @@ def _paths(value: Any) -> list[Entry]:
     if not _is_array(value) or _is_frame(value):
         return []
     try:
-        array = np.asarray(value)
+        given = np.asarray(value)
     except Exception:  # reading it as sound says what is wrong
         return []
-    found = array.ravel().tolist() if array.dtype.kind in _TEXT else []
+    found = given.ravel().tolist() if given.dtype.kind in _TEXT else []
     return found if all(isinstance(each, str | os.PathLike) for each in found) else []
+
+
+def _objects(value: Any) -> list[Any]:
+    """Return what a column of objects holds, such as an array for each clip; none: it is no such column."""
+    if not _is_array(value) or _is_frame(value):
+        return []
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return list(value) if kind == "O" and getattr(value, "ndim", 0) == 1 else []
 
 
 def _table(frame: Any) -> Table:
     """Return the rows of a frame of pandas, Polars or PyArrow."""
-    names = [str(name) for name in getattr(frame, "column_names", None) or list(frame.columns)]
+    given = getattr(frame, "column_names", None) or list(frame.columns)
+    names = [str(name) for name in given]
     if len(set(names)) < len(names):
         raise DataError(f"the frame has columns of one name ({', '.join(names)}); rename them")
-    columns = [frame[name] for name in names]
+    columns = [frame[name] for name in given]
     cells = zip(*(column.to_pylist() if hasattr(column, "to_pylist") else column for column in columns), strict=True)
     rows = [(number, [_text(cell) for cell in row]) for number, row in enumerate(cells)]
     try:
         found = rows_of("the frame", [(-1, names), *rows], Path(), place="row")
     except DataError as error:
-        raise DataError(str(error).replace("a manifest needs a header line with", "it needs")) from None
+        mend = ""
+        if getattr(getattr(frame, "index", None), "name", None) == "path":
+            mend = "; the paths are its index: give frame.reset_index()"
+        elif names and all(getattr(getattr(column, "dtype", None), "kind", "O") in "fiu" for column in columns):
+            mend = "; sound is given as an array: frame.to_numpy()"
+        raise DataError(str(error).replace("a manifest needs a header line with", "it needs") + mend) from None
     return Table("the frame", found)
 
 

@@ -143,15 +143,18 @@ def sound_of(samples: Any, rate: Any, name: str) -> ArraySound:
     given = _as_array(samples, name)
     hertz = _rate(rate, name)
     values, notes = _full_scale(_time_first(given, name), name)
-    return ArraySound(values, hertz, notes, str(given.dtype))
+    return ArraySound(values, hertz, notes, given.dtype.name)
 
 
 def _as_array(samples: Any, name: str) -> npt.NDArray[Any]:
+    if isinstance(samples, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(samples).sum())):
+        raise DataError(f"{name}: {masked} of {samples.size} samples are masked; fill them, or cut the array there")
     try:
         array = np.asarray(samples)
     except Exception as error:  # a tensor with a gradient, or of another device, raises what it likes
         reason = " ".join(str(error).split()).partition(". ")[0]
-        raise DataError(f"{name}: NumPy cannot read this {type(samples).__name__} ({reason}); convert it") from error
+        mend = "give .detach().cpu().float() of it" if hasattr(samples, "detach") else "convert it"
+        raise DataError(f"{name}: NumPy cannot read this {type(samples).__name__} ({reason}); {mend}") from error
     if array.dtype.kind not in "fiu":
         hint = "give its parts by themselves, as a list of arrays" if array.dtype.kind == "O" else "convert it"
         raise DataError(f"{name}: holds values of type {array.dtype}, expected floats or integers; {hint}")

@@ -19,6 +19,9 @@ _STAMP = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)[T_ .-]?(\d\d)([-_:.h]?)(\d\d)\6(\d\d)(?:[.,](\d{1,6}))?(Z)?(?!\d)"
 )
 """A date and a time of day with seconds, such as 20261126_201500, 2026-11-26T20-15-00Z or 2026.11.26 20.15.00."""
+_SECONDS = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
+_DAY = re.compile(r"(19|20)[0-9]{6}")
+"""A day such as 20261126, rather than so many seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,12 @@ def time_from(text: str) -> float:
     ValueError
         If it states none.
     """
-    try:
-        return datetime.datetime.fromisoformat(text.strip()).timestamp()
-    except (ValueError, OverflowError):
+    text = text.strip()
+    if _SECONDS.fullmatch(text) and not _DAY.fullmatch(text):  # fromisoformat takes some of them for dates
         seconds = float(text)
         datetime.datetime.fromtimestamp(seconds)  # refuses what is beyond all calendars
         return seconds
+    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def _from_manifests(data: Iterable[str | Path]) -> dict[tuple[str, float], tuple[str, Path]]:
@@ -104,8 +107,14 @@ def _from_manifests(data: Iterable[str | Path]) -> dict[tuple[str, float], tuple
     for manifest in map(as_path, data):
         if manifest.suffix.lower() in MANIFEST_SUFFIXES and manifest.is_file():
             for row in read_manifest(manifest):
-                if row.time is not None:
-                    found[_place(row.path), row.start] = (row.time, manifest)
+                place = _place(row.path), row.start
+                if row.time is None:
+                    continue
+                if found.setdefault(place, (row.time, manifest))[0] != row.time:
+                    raise DataError(
+                        f"{manifest}: {row.path.name} has two times, {found[place][0]!r} and {row.time!r}; give each "
+                        "clip once"
+                    )
     return found
 
 

@@ -134,6 +134,10 @@ class Heard:
     def _say(self, text: str, severity: str) -> None:
         self.said.append((severity, text))
 
+    def told(self, part: str) -> bool:
+        """Return whether something was said that has a text."""
+        return any(part in text for _, text in list(self.said))
+
     def run(self) -> list[str]:
         with self.listener as listener:
             listener.run()

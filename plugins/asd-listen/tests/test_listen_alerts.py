@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from asd_listen.alerts import Alerts, AlertSettings
 from asd_listen.history import History
 from asd_listen.remarks import acknowledge
 from asd_listen.schema import HistoryError
+from asd_listen.sinks.content import title
 
 
 @pytest.fixture
@@ -41,9 +44,32 @@ def test_an_alarm_is_told_at_once_and_when_it_is_over(history: History, said: An
             (event,) = events
             assert (event.severity, event.machine, event.time) == ("alarm", "pump", said.noon + 2)
             assert event.text.startswith("pump: the sound has changed")
-            assert event.text.endswith("5.3, alarm at 5.0")
+            assert event.text.endswith("evidence 5.3, alarm from 5.0")
             assert (event.data["phase"], event.data["conditions"], event.data["acknowledged"]) == ("alarm", [], False)
     assert told(history) == ["phase", "alarm", "cleared"]
+
+
+def test_an_alarm_is_read_at_night(history: History, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked telephone shows about sixty characters; a terminal of 80 columns, with time and mark, breaks after the
+    first part of the sentence."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    alerts = Alerts(AlertSettings(), history)
+    try:
+        alerts.judged("pump 1", said.verdict(), said.status(0, "watching"))
+        status = said.status(60, "alarm", evidence=7.61)
+        (event,) = alerts.judged("pump 1", said.verdict(), status, promise="1 false alarm a month")
+        at = f"{datetime.datetime.fromtimestamp(said.noon + 60):%Y-%m-%d %H:%M}"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    first = f"pump 1: the sound has changed since {at};"
+    assert event.text == (
+        f"{first} a healthy machine raises 1 false alarm a month at most; evidence 7.6, alarm from 5.0"
+    )
+    assert title(event).startswith("[alarm] pump 1: the sound has changed since")
+    assert title(event).index(";") <= 62
+    assert len(f"2026-11-27 12:44:56 ALARM: {first}") <= 80
 
 
 def test_sinks_know_the_phase_at_any_time(history: History, said: Any) -> None:

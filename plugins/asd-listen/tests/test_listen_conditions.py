@@ -68,6 +68,23 @@ def test_short_pauses_of_the_machine_are_no_condition() -> None:
         assert conditions.second(second(1000 + at, usual + pause + rng.normal(0, 1, COUNT))) == []
 
 
+def test_a_machine_that_stops_is_told_as_such_and_no_microphone_is_blamed() -> None:
+    """What is left is the room, with a spectrum of its own: less of everything, but not by the same as a lower gain."""
+    conditions, rng, usual = learned()
+    room = np.linspace(-76, -92, COUNT)
+    found: list[Change] = []
+    for at in range(240):
+        heard = room if 60 <= at < 90 or 150 <= at < 240 else usual
+        found += conditions.second(second(1000 + at, heard + rng.normal(0, 1, COUNT)))
+    assert [(each.name, each.over) for each in found] == [("quiet", False), ("quiet", True), ("quiet", False)]
+    began, over, again = (each.time for each in found)
+    assert 1066 <= began <= 1080  # by what it has heard of the pause
+    assert 1090 <= over <= 1095
+    assert 1156 <= again <= 1170
+    assert "quieter by 10 dB or more than ever: is the machine off, or the microphone dead" in found[0].text
+    assert conditions.spoiled  # nothing is judged while it is off
+
+
 def test_a_floor_is_kept() -> None:
     conditions, rng, usual = learned()
     assert conditions.floor is not None

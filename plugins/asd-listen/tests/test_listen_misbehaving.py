@@ -68,6 +68,13 @@ def test_a_wrong_path_ends_the_command_with_one_line(recorded: bool, model: Path
     assert line == "asd: error: file: none.wav: no such recording, nor a folder of recordings; check the path"
 
 
+def nothing(until: Callable[[], bool]) -> Iterator[Block]:
+    """Yield blocks without sound until something has come to pass."""
+    while not until():
+        time.sleep(0.05)
+        yield block(np.zeros((0, 1), np.float32), NOW)
+
+
 def test_a_recorder_that_drops_no_recordings_any_more_is_told(
     hear: Callable[..., Heard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,12 +83,11 @@ def test_a_recorder_that_drops_no_recordings_any_more_is_told(
 
     def give() -> Iterator[Block]:
         yield block(healthy(CLIP), NOW, name="1.wav")
-        for _ in range(20):
-            time.sleep(0.1)
-            yield block(np.zeros((0, 1), np.float32), NOW)
+        yield from nothing(lambda: heard.told("no sound has come"))
         yield block(healthy(CLIP, start=80), NOW + 60, name="2.wav")
 
-    said = hear(pump=give).run()
+    heard = hear(pump=give)
+    said = heard.run()
     told = [text for text in said if "no sound has come" in text]
     assert re.fullmatch(
         r"pump: no sound has come for .* s; 0\.5 s is the longest it may take: is the recorder running\?", told[0]
@@ -136,12 +142,11 @@ def test_a_source_that_stalls_is_told(hear: Callable[..., Heard], monkeypatch: p
 
     def give() -> Iterator[Block]:
         yield from blocks_of(healthy(5), NOW)
-        for _ in range(10):
-            time.sleep(0.2)
-            yield block(np.zeros((0, 1), np.float32), NOW)
+        yield from nothing(lambda: heard.told("no sound has come"))
         yield from blocks_of(healthy(5, start=100), NOW + 60)
 
-    said = hear(pump=give).run()
+    heard = hear(pump=give)
+    said = heard.run()
     assert any(text.startswith("pump: no sound has come for") for text in said)
     assert any(text.startswith("pump: over: no sound has come for") for text in said)
 
@@ -207,12 +212,16 @@ def test_a_machine_whose_every_clip_is_broken_off_is_told(
     monkeypatch.setattr(Script, "paced", True)
 
     def give() -> Iterator[Block]:
-        for i in range(18):  # a gap in each clip of a second: each gap is over at once, and nobody would be told
-            yield from blocks_of(healthy(0.8), NOW + 2 * i)
-            time.sleep(0.25)
-        yield from blocks_of(healthy(5, start=100), NOW + 60)
+        moment = NOW
+        while not heard.told("no clip could be judged"):
+            # A gap in each clip of a second: each gap is over at once, and nobody would be told.
+            yield from blocks_of(healthy(0.8), moment)
+            moment += 2
+            time.sleep(0.1)
+        yield from blocks_of(healthy(5, start=100), moment + 60)
 
-    said = hear(pump=give).run()
+    heard = hear(pump=give)
+    said = heard.run()
     assert any(text.startswith("pump: no clip could be judged for") for text in said)
     assert any(text.startswith("pump: over: no clip could be judged for") for text in said)
 
@@ -224,9 +233,9 @@ def test_a_source_that_ends_while_others_go_on_is_told(
     monkeypatch.setattr(Script, "paced", True)
 
     def slowly() -> Iterator[Block]:
-        for each in blocks_of(healthy(5), NOW):
-            yield each
-            time.sleep(0.1)
+        yield from blocks_of(healthy(5), NOW)
+        yield from nothing(lambda: heard.told("has ended"))
 
-    said = hear(short=lambda: blocks_of(healthy(2), NOW), long=slowly).run()
+    heard = hear(short=lambda: blocks_of(healthy(2), NOW), long=slowly)
+    said = heard.run()
     assert [text for text in said if "has ended" in text] == ["short: the source has ended: start the listener again"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -104,6 +105,46 @@ def test_compose_and_home_assistant_have_their_form() -> None:
     (automation,) = yaml.safe_load((EXAMPLES / "home-assistant.yaml").read_text())["automation"]
     assert automation["triggers"][0]["topic"] == "asd/+/event"
     assert yaml.safe_load((EXAMPLES / "grafana" / "datasource.yaml").read_text())["datasources"][0]["uid"] == "asd"
+
+
+def test_compose_takes_the_file() -> None:
+    """By Compose's own schema; it needs no daemon for that."""
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("docker-compose is not installed (apt-get install docker-compose)")
+    words = [program, "-f", str(EXAMPLES / "compose.yaml"), "config"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compose_and_settings_name_the_same_places() -> None:
+    yaml = pytest.importorskip("yaml")
+    services = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())["services"]
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= set(services)
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert source == "./data" or (EXAMPLES / source).is_file()
+    assert (EXAMPLES / services["listen"]["build"]["context"] / services["listen"]["build"]["dockerfile"]).is_file()
+    assert services["listen"]["command"] == ["listen", "plant.toml"]
+    assert (EXAMPLES / "plant.toml").is_file()
+
+
+def test_the_image_holds_what_is_named() -> None:
+    """As far as that can be told where no docker is: folders that are built, a user that is not root, the signal."""
+    text = (EXAMPLES / "Dockerfile").read_text()
+    root = EXAMPLES.parents[1]
+    folders = re.findall(r"/source(/\S+)?(?=[ \n\\])", text)
+    assert len(folders) >= 5
+    assert all((root / folder.strip("/") / "pyproject.toml").is_file() for folder in folders if folder)
+    instructions = re.findall(r"^([A-Z]+) (.+)$", text, re.MULTILINE)
+    known = {"FROM", "COPY", "RUN", "ENV", "WORKDIR", "USER", "STOPSIGNAL", "ENTRYPOINT", "CMD"}
+    assert {name for name, _ in instructions} <= known
+    last = dict(instructions)
+    assert json.loads(last["ENTRYPOINT"]) == ["asd"]
+    assert json.loads(last["CMD"]) == ["listen", "plant.toml"]
+    assert last["STOPSIGNAL"] == "SIGTERM"
+    assert not last["USER"].startswith(("0", "root"))
 
 
 def test_the_queries_of_the_dashboard_fit_a_history(tmp_path: Path) -> None:

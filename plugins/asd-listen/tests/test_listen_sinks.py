@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from sending import NASTY, made, tls
 
 from asd.errors import ConfigError, SinkError
+from asd.plugin import Event
 from asd_listen.history import History
 from asd_listen.keeping import safe_name
 from asd_listen.outbox import Outbox, OutboxLimits, Route
@@ -91,6 +93,7 @@ class Web(http.server.ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answers: list[Any] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.ends = threading.Event()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
@@ -105,12 +108,12 @@ class Answers(http.server.BaseHTTPRequestHandler):
     server: Web
 
     def do_POST(self) -> None:
-        """Answer the next thing: a status, or bytes in place of an answer, or a number of seconds of silence."""
+        """Answer the next thing: a status, or bytes in place of an answer, or silence."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         answer = self.server.answers.pop(0) if self.server.answers else 200
-        if isinstance(answer, float):
-            time.sleep(answer)
-            answer = 200
+        if answer == "silence":
+            self.server.ends.wait(PATIENCE)
+            return
         if isinstance(answer, bytes):
             self.wfile.write(answer)
             self.close_connection = True
@@ -129,6 +132,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def web() -> Iterator[Web]:
     server = Web()
     yield server
+    server.ends.set()
     server.shutdown()
     server.server_close()
 
@@ -141,7 +145,7 @@ def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.
     assert json.loads(body)["machine"] == NASTY
     assert headers["Idempotency-Key"] == f"{7:016x}"
     moment, signature = (part.partition("=")[2] for part in headers["X-Asd-Signature"].split(","))
-    assert abs(int(moment) - time.time()) < 5
+    assert abs(int(moment) - time.time()) < PATIENCE
     assert signature == hmac.new(b"s3cret", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     assert "s3cret" not in repr(sink)
     assert "very-secret" not in repr(sink)
@@ -156,23 +160,23 @@ def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.
         (422, "answered 422", True),
         (302, "answered 302; name the address to which it redirects", False),
         (b"\x00\xffthis is no HTTP\r\n\r\n", r"cannot be reached \(ConnectionError\)", False),
-        (0.5, "no answer within 0.2 s", False),
+        ("silence", "no answer within 0.2 s", False),
     ],
 )
 def test_what_a_web_server_may_do(web: Web, said: Any, answer: Any, expected: str, permanent: bool) -> None:
     web.answers.append(answer)
     with pytest.raises(SinkError, match=expected) as raised:
-        made("webhook", url=web.url, timeout=0.2).send(said.event())
+        made("webhook", url=web.url, timeout=0.2 if answer == "silence" else PATIENCE).send(said.event())
     assert raised.value.permanent is permanent
     assert "very-secret" not in str(raised.value)
     assert str(raised.value).startswith("http://127.0.0.1: ")
 
 
 def test_a_web_server_that_is_down_for_a_while(web: Web, tmp_path: Path, said: Any) -> None:
-    """Refused, 500, slow and garbage, then well again: each event arrives once, in order."""
-    web.answers += [500, 503, b"garbage", 0.5]
+    """Refused, 500, silent and garbage, then well again: each event arrives once, in order."""
+    web.answers += [500, 503, b"garbage", "silence"]
     with History.open(tmp_path) as history:
-        outbox = Outbox(history, [Route("hook", Webhook(url=web.url, timeout=0.2))], OutboxLimits(first_pause=0.01))
+        outbox = Outbox(history, [Route("hook", Webhook(url=web.url, timeout=2))], OutboxLimits(first_pause=0.01))
         outbox.start()
         for number in range(5):
             history.event(said.event(number))
@@ -260,6 +264,34 @@ def listening() -> Iterator[Callable[[int], Listener]]:
         each.close()
 
 
+HOME_ASSISTANT = {
+    *("name", "unique_id", "device", "device_class", "entity_category", "icon", "origin", "qos", "encoding"),
+    *("state_topic", "value_template", "expire_after", "force_update", "enabled_by_default", "json_attributes_topic"),
+    *("json_attributes_template", "availability", "availability_mode", "availability_topic", "availability_template"),
+    *("payload_available", "payload_not_available", "payload_on", "payload_off", "off_delay", "object_id"),
+}
+"""What an MQTT binary sensor may hold by the documentation of Home Assistant (a sensor has no payloads and delay)."""
+OF_DEVICE = {
+    *("identifiers", "connections", "name", "manufacturer", "model", "model_id", "serial_number", "sw_version"),
+    *("hw_version", "suggested_area", "configuration_url", "via_device"),
+}
+
+
+def takes(topic: str, config: dict[str, Any], state: dict[str, Any]) -> None:
+    """Check an announcement as Home Assistant does: topic, keys, values, and what the template makes of a state."""
+    discovered = re.fullmatch(r"homeassistant/(binary_sensor|sensor)/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/config", topic)
+    assert discovered, topic
+    assert config.keys() <= HOME_ASSISTANT
+    assert config["device"].keys() <= OF_DEVICE
+    assert config["device"]["identifiers"]
+    assert config["unique_id"]
+    assert config.get("device_class", "problem") == "problem"
+    assert config.get("entity_category", "diagnostic") in ("config", "diagnostic")
+    jinja2 = pytest.importorskip("jinja2")
+    shown = jinja2.Template(config["value_template"], undefined=jinja2.StrictUndefined).render(value_json=state)
+    assert shown in (("ON", "OFF") if discovered[1] == "binary_sensor" else {state["phase"]})
+
+
 def test_home_assistant_finds_machines_and_their_state(
     broker: Callable[..., int], listening: Callable[[int], Listener], said: Any
 ) -> None:
@@ -278,6 +310,8 @@ def test_home_assistant_finds_machines_and_their_state(
         "homeassistant/binary_sensor/asd_pump/recording/config",
         "homeassistant/sensor/asd_pump/phase/config",
     }
+    for topic, config in configs.items():
+        takes(topic, config, state)
     alarm = configs["homeassistant/binary_sensor/asd_pump/alarm/config"]
     assert alarm["device"]["name"] == "pump"
     assert (alarm["state_topic"], alarm["availability_topic"]) == ("asd/pump/state", "asd/listener.status")
@@ -303,10 +337,21 @@ def test_a_killed_listener_is_offline(
 
 
 def test_a_broker_that_goes_and_comes(
-    broker: Any, listening: Callable[[int], Listener], said: Any, tmp_path: Path
+    broker: Any, listening: Callable[[int], Listener], said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = broker()
-    sink = made("mqtt", host="127.0.0.1", port=port, timeout=2)
+    sink = made("mqtt", host="127.0.0.1", port=port, timeout=20)
+    may_send, waits = threading.Event(), threading.Event()
+    may_send.set()
+    send = sink.send
+
+    def send_if_it_may(event: Event) -> None:
+        if not may_send.is_set():
+            waits.set()
+            may_send.wait(PATIENCE)
+        send(event)
+
+    monkeypatch.setattr(sink, "send", send_if_it_may)
     with History.open(tmp_path) as history:
         outbox = Outbox(history, [Route("broker", sink)], OutboxLimits(first_pause=0.05, longest_pause=0.2))
         outbox.start()
@@ -317,10 +362,13 @@ def test_a_broker_that_goes_and_comes(
         for number in (1, 2):
             history.event(said.event(number))
         history.commit()
-        until(lambda: outbox.states()[0].error)
-        assert outbox.states()[0].error == f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
+        refused = f"MQTT broker 127.0.0.1:{port}: cannot be reached (Connection refused)"
+        until(lambda: outbox.states()[0].error == refused, lambda: outbox.states()[0].error)
+        may_send.clear()
+        assert waits.wait(PATIENCE)
         broker(port=port)
-        late = listening(port)
+        late = listening(port)  # before anything is sent, which is not retained
+        may_send.set()
         until(lambda: {row["state"] for row in history.rows("deliveries")} == {"delivered"})
         until(lambda: len(late.got.get("asd/pump/event", [])) >= 2)
         outbox.close()
@@ -344,7 +392,7 @@ def test_login_and_encryption(
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("s3cret\n")
     wrong.write_text("guessed\n")
-    common: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "ann", "timeout": 3}
+    common: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "ann", "timeout": PATIENCE}
     sink = made("mqtt", **common, password_file=right, ca_file=certificate[0])
     sink.send(said.event())
     assert "s3cret" not in repr(sink)

@@ -98,7 +98,7 @@ STANDING = "SELECT count(*) FROM conditions WHERE name = 'disconnected' AND over
 def count(history: Path, question: str) -> int:
     if not history.exists():
         return 0
-    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=10)) as connection:
+    with closing(sqlite3.connect(f"file:{history}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
         try:
             return int(connection.execute(question).fetchone()[0])
         except sqlite3.OperationalError:  # it is being made

@@ -38,7 +38,15 @@ def key_of(state: State, role: Role) -> str:
     return state.keys.create(f"{role} {time.monotonic_ns()}", role)[1]
 
 
-def trial_routes() -> APIRouter:
+class Held:
+    """Requests that wait until they may go on."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = threading.Event()
+
+
+def trial_routes(held: Held) -> APIRouter:
     """Return paths that do what the tests of the gate need: repeat, wait, fail, send much."""
     router = APIRouter(prefix="/api/trial", include_in_schema=False)
 
@@ -62,6 +70,12 @@ def trial_routes() -> APIRouter:
     async def slow(caller: Looking, seconds: float = 1.0) -> dict[str, float]:
         await asyncio.sleep(seconds)
         return {"slept": seconds}
+
+    @router.get("/held")
+    async def holds(caller: Looking) -> None:
+        held.begun += 1
+        while not held.go.is_set():
+            await asyncio.sleep(0.01)
 
     @router.get("/fails")
     def fails(caller: Looking) -> None:
@@ -110,7 +124,7 @@ def client(state: State) -> Iterator[Callable[..., Any]]:
         def connect(role: Role | None = "look", base_url: str = "http://127.0.0.1:8787") -> Any:
             if not app:
                 app.append(stack.enter_context(opened(state)))
-                app[0].include_router(trial_routes())
+                app[0].include_router(trial_routes(Held()))
                 stack.enter_context(TestClient(app[0]))  # its lifespan begins and ends with the first
             made = TestClient(app[0], base_url=base_url)
             if role is not None:
@@ -131,13 +145,15 @@ class Running:
         Its address, without a slash at the end.
     port : int
         Its port.
+    held : Held
+        Requests of ``/api/trial/held``.
     """
 
     def __init__(self, state: State, tls: Any, proxies: tuple[str, ...], host: str) -> None:
-        self.state = state
+        self.state, self.held = state, Held()
         self._stack = contextlib.ExitStack()
         app = self._stack.enter_context(opened(state))
-        app.include_router(trial_routes())
+        app.include_router(trial_routes(self.held))
         sockets = listen_at(host, 0)
         self.port = int(sockets[0].getsockname()[1])
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}{state.root_path}"

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from asd_serve.server import check_tls
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-c", "from asd.cli.main import main; main()"]
 """The installed command: the one for tests forks from a process that has imported everything, and takes no signals."""
@@ -106,9 +106,7 @@ def test_the_first_start_shows_a_link_with_a_key_and_later_ones_do_not(serving: 
         one.text,
     )
     with httpx.Client(base_url=one.url, trust_env=False) as page:
-        began = time.monotonic()
         assert page.get("/").status_code == 200
-        assert time.monotonic() - began < 1.0
         assert page.post("/api/session", json={"key": one.key}).json()["role"] == "administer"
     code, output, errors = one.end()
     assert (code, output, errors) == (0, "Ended; what was under way was answered.\n", "")
@@ -290,9 +288,7 @@ def test_a_locked_database_stops_no_reader(server: Any) -> None:
     with running.client() as user, contextlib.closing(sqlite3.connect(database.path)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert user.get("/api/session").status_code == 200, "reading goes on"
-        began = time.monotonic()
         locked = user.post("/api/session", json={"key": user.headers["authorization"][7:]})
-        assert time.monotonic() - began < 3
         assert locked.status_code == 503
         assert locked.headers["retry-after"] == "5"
         assert "serve.sqlite: locked by another program; try again when that has ended" in locked.json()["error"]
@@ -303,23 +299,46 @@ def test_a_locked_database_stops_no_reader(server: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------- the end
 
 
+def is_refused(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # it is just ending
+        return False
+    return False
+
+
+def test_a_request_that_came_while_the_server_was_busy_is_answered_although_it_ends(server: Any) -> None:
+    running = server()
+    free = threading.Event()
+    running.server.servers[0].get_loop().call_soon_threadsafe(free.wait, PATIENCE)
+    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        running.server.should_exit = True
+        time.sleep(0.3)  # so that the server looks at that first
+        free.set()
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_the_end_waits_for_what_is_under_way_and_takes_nothing_new(serving: Any, tmp_path: Path) -> None:
     """Uploads that were half sent when SIGTERM came are answered, each with its own."""
     one = serving("--port", "0")
     host, port = "127.0.0.1", int(one.url.rpartition(":")[2])
     answers: list[bytes] = []
-    halfway = threading.Barrier(9)
+    halfway, go_on = threading.Barrier(9), threading.Event()
 
     def upload(number: int) -> None:
         with socket.create_connection((host, port)) as connection:
             body = f'{{"key": "{number:060d}"}}'.encode()
             connection.sendall(
                 f"POST /api/session HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
             )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 100")  # it is under way
             connection.sendall(body[:20])
-            halfway.wait()
-            time.sleep(1.0)
+            halfway.wait(PATIENCE)
+            go_on.wait(PATIENCE)
             connection.sendall(body[20:])
             got = b""
             while part := connection.recv(65536):
@@ -329,12 +348,10 @@ def test_the_end_waits_for_what_is_under_way_and_takes_nothing_new(serving: Any,
     threads = [threading.Thread(target=upload, args=(at,)) for at in range(8)]
     for each in threads:
         each.start()
-    halfway.wait()
-    time.sleep(0.3)
+    halfway.wait(PATIENCE)
     one.process.send_signal(signal.SIGTERM)
-    time.sleep(0.4)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, port), timeout=2).close()
+    until(lambda: is_refused(host, port), "nothing new is taken")
+    go_on.set()
     for each in threads:
         each.join()
     code, output, _ = one.end()

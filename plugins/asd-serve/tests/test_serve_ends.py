@@ -74,7 +74,7 @@ def test_no_event_is_lost_by_a_kill_and_restarts(plant_settings: Path, plant_his
         """Follow events until so many machines have begun to be heard."""
         key = {"Authorization": f"Bearer {server.keys['look']}"}
         address = f"{server.url.replace('http', 'ws', 1)}api/live?since={since}"
-        async with asyncio.timeout(60), connect(address, additional_headers=key) as socket:
+        async with asyncio.timeout(PATIENCE), connect(address, additional_headers=key) as socket:
             while list(told.values()).count("started") < starts:
                 for each in map(json.loads, str(await socket.recv()).split("\n")):
                     if each["type"] == "event":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,7 @@ import asd
 from asd.experiment import Model
 from asd_serve.app import opened
 from asd_serve.state import State
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 RATE = 16000
 BANDS: dict[str, Any] = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
@@ -73,10 +72,8 @@ class serving:  # noqa: N801 - used as a function
         headers = {"Authorization": f"Bearer {key}"}
         self._client = TestClient(app, base_url="http://127.0.0.1", headers=headers, raise_server_exceptions=False)
         self._client.__enter__()
-        end = time.monotonic() + 60
-        while self.ready and self._client.get("/readyz").status_code != 200:
-            assert time.monotonic() < end, self._client.get("/readyz").json()
-            time.sleep(0.02)
+        if self.ready:
+            until(lambda: self._client.get("/readyz").status_code == 200, lambda: self._client.get("/readyz").json())
         return self._client
 
     def __exit__(self, *error: object) -> None:
@@ -241,6 +238,31 @@ def test_nobody_gets_the_answer_of_another(client: TestClient, files: dict[str, 
     assert clips > 1.5 * passes  # they were judged together
 
 
+def test_clips_of_several_callers_are_cut_by_processes_and_are_the_same(
+    client: TestClient, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cutters = client.app.state.serve.judging.batcher._cutters  # type: ignore[attr-defined]
+    bodies = [wav(sound(seed, 0.5 + seed % 5 * 0.4)) for seed in range(24)]
+    cut: list[bool] = []
+    own = cutters.cut
+    monkeypatch.setattr(cutters, "cut", lambda *given: cut.append((found := own(*given)) is not None) or found)
+    with ThreadPoolExecutor(8) as pool:
+
+        def all_scored() -> list[Any]:
+            rows = [answer["clips"][0] for answer in pool.map(lambda body: score(client, body), bodies)]
+            return [{name: row[name] for name in ("score", "p_value", "notes")} for row in rows]
+
+        first = all_scored()
+        until(lambda: all_scored() and True in cut[-8:])
+        assert all_scored() == first
+    with ThreadPoolExecutor(1) as alone:
+        cut.clear()
+        assert [alone.submit(score, client, body).result()["clips"][0]["score"] for body in bodies] == [
+            row["score"] for row in first
+        ]
+    assert cut == [], "who is alone waits for no other process"
+
+
 def test_a_clip_that_fails_does_not_harm_the_others(client: TestClient) -> None:
     good, bad = wav(sound(1)), wav(np.full(RATE, np.nan), subtype="FLOAT")
     expected = score(client, good)["clips"][0]["score"]
@@ -290,10 +312,7 @@ def test_models_become_ready_in_the_background(files: dict[str, Path], tmp_path:
 
     models = {"broken": broken, "pump": files["pump"], "late": files["states"]}
     with serving(State(tmp_path / "server", models, load=load), ready=False) as client:
-        end = time.monotonic() + 20
-        while client.get("/readyz").json()["models"]["pump"] != "ready":
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: client.get("/readyz").json()["models"]["pump"] == "ready")
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["models"]["late"] == "loading"

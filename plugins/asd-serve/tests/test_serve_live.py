@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,33 +21,32 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from asd.plugin import Block
+from asd.plugin import Block, Event
 from asd_listen import HistoryError, Reader
 from asd_listen.history import History
 from asd_serve.plant import hub as hub_module
 from asd_serve.plant import routes
 from asd_serve.plant.hub import Viewer
 from asd_serve.plant.spectrum import BANDS, LastMinute, LiveSpectrum
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 Message = dict[str, Any]
 
 
-async def looked(running: Any, path: str, enough: Callable[[list[Message]], Any], seconds: float = 20) -> list[Message]:
-    """Return what a viewer is told until it is enough."""
-    found: list[Message] = []
+async def looked(
+    running: Any, path: str, enough: Callable[[list[Message]], Any], found: list[Message] | None = None
+) -> list[Message]:
+    """Return what a viewer is told until it is enough; `found` takes it as it comes."""
+    found = [] if found is None else found
     key = {"Authorization": f"Bearer {running.key()}"}
     address = running.url.replace("http", "ws", 1)
     async with connect(f"{address}/api/{path}", additional_headers=key) as socket:
-        end = time.monotonic() + seconds
-        while not enough(found):
-            left = end - time.monotonic()
-            assert left > 0, f"not enough: {[each['type'] for each in found]}"
-            try:
-                message = await asyncio.wait_for(socket.recv(), left)
-                found += [json.loads(line) for line in str(message).split("\n")]
-            except TimeoutError:
-                continue
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not enough(found):
+                    found += [json.loads(line) for line in str(await socket.recv()).split("\n")]
+        except TimeoutError:
+            raise AssertionError(f"not enough: {[each['type'] for each in found]}") from None
     return found
 
 
@@ -69,14 +69,14 @@ def test_a_machine_as_it_sounds_now(server: Any, plant_settings: Path) -> None:
         length = len(base64.b64decode(before["data"])) / BANDS * before["step"]
         assert before["time"] + length == pytest.approx(after["time"], abs=0.051)
     mean = columns.mean(axis=0)
-    assert abs(of(found, "spectrum")[-1]["time"] - time.time()) < 5
+    assert abs(of(found, "spectrum")[-1]["time"] - time.time()) < PATIENCE
     assert mean[:12].max() > mean[40:].max() + 40  # a hum at 97 Hz and its multiples, in noise
 
 
 def test_who_comes_is_told_the_sound_of_the_last_minute(server: Any, plant_settings: Path) -> None:
     running = server(listen=plant_settings)
-    asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "spectrum")) >= 8))
-    time.sleep(3)  # nobody looks
+    first = asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "spectrum")) >= 8))
+    until(lambda: time.time() > of(first, "spectrum")[0]["time"] + 5)  # nobody looks
     came = time.time()
     found = of(asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "spectrum")) >= 4)), "spectrum")
     columns = [len(base64.b64decode(each["data"])) // BANDS for each in found]
@@ -88,8 +88,9 @@ def test_who_comes_is_told_the_sound_of_the_last_minute(server: Any, plant_setti
 def test_who_comes_back_is_told_what_was_missed(server: Any, plant_settings: Path, plant_history: Path) -> None:
     running = server(listen=plant_settings)
     first = of(asyncio.run(looked(running, "machines/fan/live", lambda f: len(of(f, "verdict")) >= 2)), "verdict")
-    time.sleep(3)
     since = first[-1]["time"]
+    with Reader(plant_history) as reader:
+        until(lambda: len(list(reader.rows("verdicts", "fan", since + 1e-3))) >= 5)
     again = asyncio.run(looked(running, f"machines/fan/live?since={since}", lambda f: len(of(f, "verdict")) >= 5))
     seen = [each["time"] for each in of(again, "verdict")]
     with Reader(plant_history) as reader:
@@ -117,7 +118,7 @@ def test_a_listener_in_another_process_is_followed_too(server: Any, plant_settin
     words = [sys.executable, "-c", "from asd.command import main; main()", "listen", str(plant_settings)]
     listening = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ})
     try:
-        found = asyncio.run(looked(running, "machines/mill/live", lambda f: len(of(f, "verdict")) >= 2, 60))
+        found = asyncio.run(looked(running, "machines/mill/live", lambda f: len(of(f, "verdict")) >= 2))
         assert of(found, "spectrum") == []
         assert [each["text"] for each in of(found, "no_sound")] == [
             "the listener runs in another process: live sound is shown by 'asd serve --listen'"
@@ -139,22 +140,24 @@ def test_events_and_conditions_are_told_as_they_are_written(server: Any, plant_h
     async def follow() -> tuple[list[Message], list[Message], list[Message]]:
         kinds = ("event", "condition", "condition")
         wait = lambda f: [e["type"] for e in f if e["type"] in kinds].count("condition") >= 2 and of(f, "event")  # noqa: E731
-        own = asyncio.create_task(looked(running, "machines/fan/live", wait))
-        every = asyncio.create_task(looked(running, "live", wait))
-        other = asyncio.create_task(looked(running, "machines/mill/live", lambda f: len(f) >= 2))
-        await asyncio.sleep(1)
-        await asyncio.to_thread(write)
-        return await own, await every, await other
+        found: tuple[list[Message], list[Message], list[Message]] = ([], [], [])
+        viewers = [
+            asyncio.create_task(looked(running, "machines/fan/live", wait, found[0])),
+            asyncio.create_task(looked(running, "live", wait, found[1])),
+            asyncio.create_task(looked(running, "machines/mill/live", lambda f: len(f) >= 2, found[2])),
+        ]
+        await asyncio.to_thread(until, lambda: all(found))
+        await asyncio.to_thread(write, found)
+        await asyncio.gather(*viewers)
+        return found
 
-    def write() -> None:
-        from asd.plugin import Event
-
+    def write(found: tuple[list[Message], list[Message], list[Message]]) -> None:
         with History.open(plant_history) as history:
             now = time.time()
             history.event(Event("abc", now, "fan", "alarm", "alarm", "fan: <b>loud</b>", {}))
             history.condition("fan", "silence", now, None, "no sound")
             history.commit()
-            time.sleep(1)
+            until(lambda: of(found[0], "condition") and of(found[1], "condition"))
             history.condition("fan", "silence", now, now + 1, "no sound")
             history.commit()
 
@@ -165,6 +168,39 @@ def test_events_and_conditions_are_told_as_they_are_written(server: Any, plant_h
         assert (began["name"], began["machine"], began["over"]) == ("silence", "fan", None)
         assert over["over"] == pytest.approx(began["began"] + 1)
     assert {each["type"] for each in other} <= {"machine", "no_sound"}
+
+
+@pytest.mark.parametrize("path", ["live", "machines/fan/live"])
+def test_nothing_is_lost_between_the_answer_to_a_viewer_and_the_first_look_at_the_history(
+    server: Any, plant_history: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A page is let in, asks for what there is, and is told all that comes after, however late that look is."""
+    may_look = threading.Event()
+    tell = hub_module.Hub._tell
+
+    async def tell_late(hub: Any) -> None:
+        await asyncio.to_thread(may_look.wait, PATIENCE)
+        await tell(hub)
+
+    monkeypatch.setattr(hub_module.Hub, "_tell", tell_late)
+    running = server(history=plant_history)
+    client = running.client()
+
+    async def follow() -> list[str]:
+        key = {"Authorization": f"Bearer {running.key()}"}
+        async with connect(f"{running.url.replace('http', 'ws', 1)}/api/{path}", additional_headers=key) as socket:
+            listed = client.get("/api/events").json()["events"]
+            assert "abc" not in [each["id"] for each in listed]
+            with History.open(plant_history) as history:
+                history.event(Event("abc", time.time(), "fan", "alarm", "alarm", "fan: loud", {}))
+            may_look.set()
+            told: list[str] = []
+            async with asyncio.timeout(PATIENCE):
+                while "abc" not in told:
+                    told += [json.loads(line).get("id", "") for line in str(await socket.recv()).split("\n")]
+            return told
+
+    asyncio.run(follow())
 
 
 def test_a_machine_that_is_none_and_a_key_that_is_none(server: Any, plant_history: Path) -> None:
@@ -198,7 +234,7 @@ def test_a_viewer_who_does_not_read_is_sent_away_and_others_are_served(
         async with connect(address, additional_headers=key) as socket:
             try:
                 while True:
-                    await asyncio.wait_for(socket.recv(), 10)
+                    await asyncio.wait_for(socket.recv(), PATIENCE)
             except ConnectionClosed as error:
                 return error.rcvd
 
@@ -231,24 +267,26 @@ def test_more_viewers_than_there_is_room_for(server: Any, plant_history: Path, m
     assert b"viewers look already; try again later" in caught.value.response.body
 
 
-def test_viewers_go_on_after_the_history_was_put_back(server: Any, plant_history: Path, tmp_path: Path) -> None:
+def test_viewers_go_on_after_the_history_was_put_back(
+    server: Any, plant_history: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     running = server(history=plant_history)
 
     async def follow() -> list[Message]:
-        viewer = asyncio.create_task(looked(running, "live", lambda f: of(f, "event")))
-        await asyncio.sleep(1)
+        found: list[Message] = []
+        viewer = asyncio.create_task(looked(running, "live", lambda f: of(f, "event"), found))
+        await asyncio.to_thread(until, lambda: of(found, "machine"))
         for each in plant_history.glob("history.sqlite*"):
             each.rename(tmp_path / each.name)
-        await asyncio.sleep(1.5)
+        await asyncio.to_thread(until, lambda: "cannot be shown" in caplog.text)
+        known = len(of(found, "machine"))
         for each in tmp_path.glob("history.sqlite*"):
             (plant_history / each.name).write_bytes(each.read_bytes())
-        await asyncio.sleep(1)
+        await asyncio.to_thread(until, lambda: len(of(found, "machine")) > known)  # told anew of the other history
         await asyncio.to_thread(write)
         return await viewer
 
     def write() -> None:
-        from asd.plugin import Event
-
         try:
             history = History.open(plant_history)
         except HistoryError as error:  # pragma: no cover - says why
@@ -269,11 +307,10 @@ def test_viewers_are_told_that_the_server_ends(server: Any, plant_settings: Path
             await connect(f"{address}/api/{path}", additional_headers=key)
             for path in ("live", "machines/fan/live", "machines/mill/live")
         ]
-        await asyncio.sleep(1)
         running.server.should_exit = True
         codes = []
         for socket in sockets:
-            await asyncio.wait_for(socket.wait_closed(), 20)
+            await asyncio.wait_for(socket.wait_closed(), PATIENCE)
             codes.append(socket.close_code)
         return codes
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import looking
 import pytest
+
+from waiting import PATIENCE, until
 
 SCROLLED = looking.at_most(0.1)
 """Seconds that a task may take while events are scrolled."""
@@ -37,6 +40,7 @@ def test_the_key_of_the_link_signs_in_and_leaves_the_address(look: Callable[...,
 
 def test_a_form_takes_the_key(chromium: Any, plant_server: looking.Server) -> None:
     context = chromium.new_context()
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     page.goto(plant_server.url)
     page.get_by_role("heading", name="Sign in").wait_for()
@@ -86,7 +90,7 @@ def test_machines_at_a_glance(look: Callable[..., looking.Look], plant_server: l
 def test_the_most_urgent_machine_stands_first(look: Callable[..., looking.Look]) -> None:
     page = look("look").page
     # The fan whines half of its two minutes: wait for its alarm.
-    page.locator(".machine.alarm").wait_for(timeout=150_000)
+    page.locator(".machine.alarm").wait_for()
     assert page.locator(".machine").first.locator(".title").text_content() == "fan"
     assert page.locator(".machine").first.locator(".state").text_content() == "Alarm"
 
@@ -127,17 +131,69 @@ def test_a_machine_is_seen_live(look: Callable[..., looking.Look], plant_server:
     first = page.locator("tbody td").first
     before = first.inner_text()
     looking.wait(page, lambda: first.inner_text() != before)
-    told = page.locator("tbody tr").first.inner_text()
-    page.reload()
-    row = page.locator("tbody tr").filter(has_text=told.split("\t")[0])
-    row.wait_for()
-    assert row.inner_text() == told  # live and from the history
+    for live, kept in until(lambda: _live_and_kept(page)):
+        assert live == kept
+    canvas = page.locator(".spectrogram canvas")
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(200)
-    still = page.locator(".spectrogram canvas").screenshot()
+    looking.wait(page, lambda: canvas.screenshot() == canvas.screenshot())
+    still = canvas.screenshot()
     page.wait_for_timeout(1500)
-    assert page.locator(".spectrogram canvas").screenshot() == still
+    assert canvas.screenshot() == still
     page.get_by_role("button", name="Go on").click()
+
+
+def _live_and_kept(page: Any) -> list[tuple[str, str]]:
+    """Return how clips were shown as they were judged, and after the page was loaded again: only the last are shown."""
+
+    def rows() -> dict[str, str]:
+        page.locator("tbody tr").first.wait_for()
+        return {text.split("\t")[0]: text for text in page.locator("tbody tr").all_inner_texts()}
+
+    before = rows()
+    page.reload()
+    after = rows()
+    return [(before[moment], after[moment]) for moment in before.keys() & after.keys()]
+
+
+@pytest.mark.parametrize("view", ["events", "machines/pump%201"])
+def test_what_happens_while_a_page_is_loading_is_told_when_it_is_connected(
+    look: Callable[..., looking.Look], view: str
+) -> None:
+    opened = look()
+    sockets: list[str] = []
+    opened.page.on("websocket", lambda socket: sockets.append(socket.url))
+    opened.go(view)
+    looking.wait(opened.page, lambda: any("since=" in each for each in sockets))
+    since = float(re.findall(r"since=([\d.]+)", " ".join(sockets))[-1])
+    assert 0 < time.time() - since - 60 + 1 < PATIENCE  # a minute again: clips and events are written after their time
+
+
+def test_an_event_that_is_told_while_the_list_is_fetched_stays(look: Callable[..., looking.Look]) -> None:
+    found = look().page.evaluate(
+        """async () => {
+            const base = document.querySelector('script[type=module]').src;
+            const { eventList } = await import(new URL('eventlist.js', base));
+            const fetched = window.fetch;
+            let answer;
+            window.fetch = () => new Promise(resolve => { answer = resolve; });
+            const rest = { kind: 'condition', severity: 'warning', machine: 'fan' };
+            const event = (id, time) => ({ id, time, text: id, ...rest });
+            const list = eventList({}, { toast: error => { throw error; } });
+            list.element.style.height = '600px';
+            document.body.append(list.element);
+            const loaded = list.load();
+            list.add(event('told', 2000));
+            answer(new Response(JSON.stringify({ events: [event('listed', 1000)], next: null })));
+            await loaded;
+            window.fetch = fetched;
+            await new Promise(resolve => setTimeout(resolve, 500));
+            const texts = [...list.element.querySelectorAll('li')].map(each => each.innerText);
+            list.end();
+            list.element.remove();
+            return texts;
+        }"""
+    )
+    assert [re.search("told|listed", text.lower())[0] for text in found] == ["told", "listed"]  # type: ignore[index]
 
 
 def test_a_name_that_is_markup_is_a_name(look: Callable[..., looking.Look]) -> None:
@@ -218,6 +274,25 @@ def _scroll_down(page: Any) -> None:
         now = page.evaluate("document.querySelector('.events').scrollTop")
         still = still + 1 if now == last else 0
         last = now
+
+
+def test_an_event_appears_by_itself_where_it_belongs(look: Callable[..., looking.Look]) -> None:
+    page = look().go("events")
+    first = page.locator(".events li").first
+    first.wait_for()
+    acknowledged = page.evaluate(
+        """async () => {
+            const base = document.querySelector('script[type=module]').src;
+            const { get, path, post } = await import(new URL('api.js', base));
+            const { events } = await get('api/events', { severity: 'warning' });
+            const event = events.find((each) => !each.acknowledged);
+            await post(path('events', event.id, 'acknowledge'));
+            return event.text;
+        }"""
+    )
+    looking.wait(page, lambda: first.locator("strong").inner_text().startswith("Acknowledged"))
+    assert acknowledged
+    assert page.locator(".events").evaluate("list => list.scrollTop") == 0
 
 
 def test_events_are_sifted(look: Callable[..., looking.Look]) -> None:

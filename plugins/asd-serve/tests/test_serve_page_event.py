@@ -132,7 +132,7 @@ def test_a_fault_is_said_seen_by_others_and_taken_back(look: Open, place: str) -
 
 
 def test_normal_shows_what_it_changes_and_asks_first(look: Open, place: str) -> None:
-    opened = look("feedback")
+    opened = look("feedback", width=400)
     page = opened.go(place)
     ask = page.get_by_role("button", name="That was normal…")
     ask.click()
@@ -142,6 +142,9 @@ def test_normal_shows_what_it_changes_and_asks_first(look: Open, place: str) -> 
     until(yes.is_enabled)
     assert re.search(r"\d+ clips?", question.inner_text())
     assert question.get_by_role("row").count() > 1
+    hidden = question.locator(".scroller").evaluate("table => table.scrollWidth - table.clientWidth")
+    assert hidden == 0, "what will be stands in the last column"
+    assert "+00:00" not in question.inner_text()
     assert opened.axe() == []
     page.keyboard.press("Escape")
     assert page.get_by_role("dialog").count() == 0

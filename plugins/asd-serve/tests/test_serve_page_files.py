@@ -48,6 +48,13 @@ def test_every_import_leads_to_a_file() -> None:
             assert (module.parent / name).is_file(), f"{module.name} imports {name}"
 
 
+@pytest.mark.parametrize("module", _modules(), ids=lambda path: path.stem)
+def test_no_function_takes_the_place_of_another(module: Path) -> None:
+    """Two declarations of a name are no error of JavaScript: the later one counts."""
+    names = re.findall(r"^ *(?:export )?(?:default )?(?:async )?function\*? (\w+)", module.read_text(), re.M)
+    assert sorted(names) == sorted(set(names))
+
+
 def test_files_are_kept_for_good_and_the_document_is_asked_for_again(client: TestClient) -> None:
     name = f"/page/{served.version()}/style.css"
     first = client.get(name)

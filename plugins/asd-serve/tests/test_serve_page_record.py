@@ -30,7 +30,7 @@ def test_from_the_microphone_to_a_model_that_judges(look: Open, plant_server: Se
     assert name.input_value() == "pump from the page"
     assert opened.axe() == []
     page.get_by_role("button", name="Fit the model").click()
-    page.get_by_text("Model pump from the page is ready").wait_for(timeout=120_000)
+    page.get_by_text("Model pump from the page is ready").wait_for()
     assert re.search(r"false alarms?", page.locator(".verdict").inner_text())
     page.get_by_role("link", name="Judge a file with it").click()
     page.locator("#model").wait_for()

@@ -47,10 +47,10 @@ def test_a_model_is_taught_and_that_is_taken_back(look: Open, plant: Path, plant
         card.get_by_role("button", name="Teach the model").click()
         question.get_by_role("button", name="Teach the model").click()
         back = card.get_by_role("button", name="Take back the last teaching")
-        back.wait_for(timeout=120_000)
+        back.wait_for()
         assert plant.read_text() != former
         back.click()
-        back.wait_for(state="hidden", timeout=60_000)
+        back.wait_for(state="hidden")
         assert plant.read_text() == former
     finally:
         client.judge(alarm, None)

@@ -10,7 +10,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +22,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asd_serve.limits import Limits
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "serve"
 NAME = "hall.example.org"
@@ -69,7 +68,7 @@ def proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
         home = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
         running.append(subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **home}))
         log.close()
-        wait_for(port, tmp_path / "proxy.log")
+        until(lambda: answers(port), (tmp_path / "proxy.log").read_text)
         return port
 
     yield start
@@ -104,18 +103,15 @@ def unchecked() -> ssl.SSLContext:
     return context
 
 
-def wait_for(port: int, log: Path) -> None:
-    """Wait until the proxy answers by TLS."""
-    end = time.monotonic() + 30
-    while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), timeout=2) as plain,
-            unchecked().wrap_socket(plain, server_hostname=NAME),
-        ):
-            return
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
+def answers(port: int) -> bool:
+    """Return whether the proxy answers by TLS."""
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
+        unchecked().wrap_socket(plain, server_hostname=NAME),
+    ):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["nginx", "caddy"])
@@ -128,7 +124,7 @@ def test_the_page_and_the_interface_behind_a_proxy_under_a_path(
     place = f"{NAME}:{port}"
     named = {"Host": place}
     with httpx.Client(
-        base_url=f"https://127.0.0.1:{port}", verify=unchecked(), headers=named, trust_env=False, timeout=30
+        base_url=f"https://127.0.0.1:{port}", verify=unchecked(), headers=named, trust_env=False, timeout=PATIENCE
     ) as page:
         sni = {"sni_hostname": NAME}
 

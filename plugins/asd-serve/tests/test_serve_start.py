@@ -13,8 +13,9 @@ from typing import Any
 
 import looking
 import pytest
+import teaching_plant
 
-from waiting import until
+from waiting import PATIENCE, until
 
 MANUAL = looking.ROOT / "docs" / "how-to" / "serve.md"
 SOON = 60.0
@@ -28,12 +29,17 @@ def typed(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_commands_lead_to_a_live_curve(chromium: Any, tmp_path: Path, record_property: Any) -> None:
-    """`ASD_MEASURE=1` holds it to the goal as well; a computer that is busy elsewhere need not reach it."""
+def test_two_commands_lead_to_a_live_curve(
+    chromium: Any, plant_folder: Path, tmp_path: Path, record_property: Any
+) -> None:
+    """`ASD_MEASURE=1` types the first command too, and holds both to the goal, on a computer without other load."""
     first, second = re.findall(r"^\$ ((?:python \S*demo_plant|asd serve --listen demo/).*)$", MANUAL.read_text(), re.M)
     (tmp_path / "examples").symlink_to(looking.ROOT / "examples")
     began = time.monotonic()
-    subprocess.run(typed(first), check=True, cwd=tmp_path, timeout=900)
+    if "ASD_MEASURE" in os.environ:
+        subprocess.run(typed(first), check=True, cwd=tmp_path)
+    else:
+        teaching_plant.copied(plant_folder, tmp_path / "demo")  # what the command makes, in ten seconds
     made = time.monotonic() - began
     server = looking.Server.begin([*typed(second), "--port", "0"], {}, tmp_path)
     try:
@@ -41,7 +47,7 @@ def test_two_commands_lead_to_a_live_curve(chromium: Any, tmp_path: Path, record
         link = re.search(r"http\S+#key=\S+", "".join(server.said))
         assert link is not None
         page = chromium.new_context().new_page()
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(link[0])
         page.get_by_role("link", name="fan", exact=True).click()
         looking.wait(page, lambda: "evidence" in page.locator(".reading").inner_text())

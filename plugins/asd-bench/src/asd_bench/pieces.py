@@ -22,6 +22,8 @@ from asd_bench.trial import Trial, TrialResult, failed
 
 _PATIENCE = 30.0
 """Seconds after which a worker gives back what it has: so much is lost by Ctrl-C."""
+_LAST_PATIENCE = 1.0
+"""The same for the last piece of each worker: soon others are idle, and take a part."""
 _AGAINST_EMBEDDING = 2.0
 """Times that a piece goes on for as long as its first trial took, which embeds: others may have to embed again."""
 
@@ -94,7 +96,8 @@ class _Pieces(Iterator[_Piece]):
             raise StopIteration
         trials, again = self._waiting.popleft()
         self._numbers += 1
-        piece = _Piece(self._numbers, trials, _PATIENCE if current_engine() else 0.0, again)
+        patience = _PATIENCE if len(self._waiting) >= _slots() else _LAST_PATIENCE
+        piece = _Piece(self._numbers, trials, patience if current_engine() else 0.0, again)
         self._given[piece.number] = piece
         return piece
 

@@ -332,11 +332,13 @@ class DaskEngine(WorkEngine):
     def result(self, task: Task) -> Any:
         """Return what the function returned, or raise what it raised."""
         from distributed import KilledWorker
+        from distributed.protocol.pickle import loads
 
         while True:
             self.wait([task])
             try:
-                return task.future.result(timeout=PULSE)
+                content = task.future.result(timeout=PULSE)
+                break
             except KilledWorker:  # Dask's own limit, which counts the pieces that only waited, too
                 if self._ask("was_begun", token=task.token):
                     raise WorkerLost(f"scheduler {self._name}: the process that ran a piece of work died") from None
@@ -346,6 +348,7 @@ class DaskEngine(WorkEngine):
             except OSError:
                 if task.future.status == "error":  # the function's own
                     raise
+        return loads(content)
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Give up tasks: those that wait are forgotten, what runs ends unheard."""

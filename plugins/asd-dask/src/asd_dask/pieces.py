@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distributed import get_worker
+from distributed.protocol.pickle import dumps
 from distributed.protocol.serialize import deserialize_bytes
 from distributed.utils import sync
 
@@ -37,8 +38,10 @@ class Shared:
     name: str
 
 
-def run(token: str, folder: str, call: bytes) -> Any:
-    """Call what `call` holds, a function with its arguments; see `asd_dask.engine.DaskEngine.submit`.
+def run(token: str, folder: str, call: bytes) -> bytes:
+    """Call what `call` holds, a function with its arguments, and return the result in one piece of bytes.
+
+    Dask would send each array of it apart, through worker, scheduler and client: there are hundreds, and small ones.
 
     Relative paths mean the same as where the piece comes from, if its working folder is here, too.
 
@@ -54,7 +57,7 @@ def run(token: str, folder: str, call: bytes) -> Any:
         with suppress(OSError):
             os.chdir(folder)
         function, args = deserialize_bytes(call)
-        return function(*args) if function is apply else function(*map(fetched, args))
+        return dumps(function(*args) if function is apply else function(*map(fetched, args)))
 
 
 @contextmanager

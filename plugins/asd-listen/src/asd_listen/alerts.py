@@ -13,7 +13,7 @@ import msgspec
 from asd.plugin import Event, Severity
 from asd_listen.history import History
 from asd_listen.schema import HistoryError
-from asd_listen.times import local
+from asd_listen.times import local, minute
 
 _WORDS = {
     "learning": "learning what is healthy: no alarm is possible for now",
@@ -107,7 +107,14 @@ class Alerts:
             self._machines[name] = known
 
     def judged(
-        self, machine: str, verdict: Any, status: Any, time: float | None = None, *, drifting: bool = False
+        self,
+        machine: str,
+        verdict: Any,
+        status: Any,
+        time: float | None = None,
+        *,
+        drifting: bool = False,
+        promise: str = "",
     ) -> list[Event]:
         """Take what the monitor says after a clip, and return the events that follow.
 
@@ -123,6 +130,8 @@ class Alerts:
             Present time by which confirmation and cool-down count; None: the clip's.
         drifting : bool
             Whether the monitor has found a slow change.
+        promise : str
+            What the monitor promises, such as ``1 false alarm a month``: an alarm says it.
         """
         known, moment = self._of(machine), status.time if time is None else time
         facts = {
@@ -142,7 +151,7 @@ class Alerts:
                 words = f"{machine}: {_WORDS[status.phase]}"
                 events.append(self._make(machine, known, "phase", "info", words, moment, facts, tell=True))
             if status.phase == "alarm":
-                events.append(self._alarm(machine, known, moment, facts))
+                events.append(self._alarm(machine, known, facts, promise))
             elif status.phase == "unlike":
                 events.append(self._unlike(machine, known, moment, facts))
         first = self._first_judged.setdefault(machine, moment)
@@ -222,10 +231,11 @@ class Alerts:
     def _of(self, machine: str) -> _Machine:
         return self._machines.setdefault(machine, _Machine())
 
-    def _alarm(self, machine: str, known: _Machine, moment: float, facts: dict[str, Any]) -> Event:
-        words = (
-            f"{machine}: the sound has changed, says the evidence of {local(known.since)}: "
-            f"{facts['evidence']:.1f}, alarm at {facts['threshold']:.1f}"
+    def _alarm(self, machine: str, known: _Machine, facts: dict[str, Any], promise: str) -> Event:
+        sure = f"a healthy machine raises {promise} at most; " if promise else ""
+        words = (  # what somebody sees of it on a telephone that is locked comes first
+            f"{machine}: the sound has changed since {minute(known.since)}; {sure}evidence {facts['evidence']:.1f}, "
+            f"alarm from {facts['threshold']:.1f}"
         )
         event = self._make(machine, known, "alarm", "alarm", words, known.since, facts, tell=False)
         known.alarm, known.told, known.acknowledged, known.reminders = event, False, False, 0

@@ -33,7 +33,7 @@ _QUIET = 20.0
 """dB below the quietest healthy clip from which no machine is heard: it is off, or the microphone is dead."""
 _PIECE = 0.1
 """Seconds to which it is known since when the level is so low."""
-_OFF = "is the machine off, or the microphone dead?"
+_OFF = "is the machine off, or the microphone dead, or another one?"
 _QUIET_SECONDS = 10
 _QUIET_AT_END = 3.0
 """Seconds of it that are enough where the sound ends: no more will come that decides."""
@@ -44,7 +44,11 @@ _LEARN_EVERY = 5
 _GAIN = 6.0
 """dB by which all bands of the noise floor move together if a gain was changed, …"""
 _TOGETHER = {LONGEST: 3.0, 20: 2.0, 10: 2.0}
-"""… with at most so many dB between the quarters of the bands: a fault of a machine is not the same in all of them."""
+"""… with at most so many dB between the quarters of the bands, …"""
+_NEARLY_ALL = 0.9
+_BESIDE = 1.5
+"""… and such a share of all within so many dB of the middle, beyond what each band did before: a fault, noise from
+elsewhere, or a pause adds or takes away sound with a spectrum of its own."""
 _OTHER = 10.0
 """dB by which most bands of the noise floor differ from before if the microphone is another one."""
 _MOST = 0.8
@@ -237,7 +241,8 @@ class Conditions:
         """Look at the levels of a second; return what changes."""
         clipped, self._clipped_second = self._clipped_second, False
         changes = [*self._silence(second), *self._clipping(second, clipped), *self._quietness(second)]
-        if not self.standing.keys() & {"silence", "clipping", "quiet", "garbage", "format"}:
+        low = self.standing.keys() & {"quiet"} - self._begun_by.keys()  # by its level, which tells no bands
+        if not (low or self.standing.keys() & {"silence", "clipping", "garbage", "format"}):
             changes += self._noise_floor(second)
         return changes
 
@@ -258,7 +263,7 @@ class Conditions:
         return [] if count else self.end("clipping", second.time)
 
     def _quietness(self, second: Second) -> list[Change]:
-        if self.levels is None:
+        if self.levels is None or "quiet" in self._begun_by:
             return []
         quiet = second.level < self.levels[0] - _QUIET
         self._quiet.append(quiet)
@@ -286,11 +291,11 @@ class Conditions:
             usual = self.floor.windows.get(size)
             if usual is not None:
                 moved, beyond = usual.shift(low, high)[usable], usual.apart[usable]
-                changes += self._gain(moved, usual.together, size, second.time)
-                changes += self._other(moved, beyond, size, second.time)
+                changes += self._gain(moved, beyond, usual.together, size, second.time)
+                changes += self._other(moved, beyond if size != LONGEST else 0.0 * beyond, size, second.time)
             elif size == LONGEST:
                 moved = (low - self.floor.bands)[usable]
-                changes += self._gain(moved, 0.0, size, second.time)
+                changes += self._gain(moved, np.full(len(moved), np.inf), 0.0, size, second.time)  # not known
                 changes += self._other(moved, np.zeros(len(moved)), size, second.time)
             if any(change.over for change in changes):  # longer windows still have it
                 break
@@ -304,10 +309,11 @@ class Conditions:
         if self._learned >= LEARNING - LONGEST:
             self.floor, self._learner = self._learner.floor(sample_rate), FloorLearner()
 
-    def _gain(self, moved: Float64, usual: float, size: int, time: float) -> list[Change]:
+    def _gain(self, moved: Float64, apart: Float64, usual: float, size: int, time: float) -> list[Change]:
         middle = float(np.median(moved))
         together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER[size]
-        if abs(middle) >= _GAIN + usual and together:
+        alike = float(np.mean(np.abs(moved - middle) <= _BESIDE + apart)) >= _NEARLY_ALL
+        if abs(middle) >= _GAIN + usual and together and alike:
             text = (
                 f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
                 "the gain changed, or the microphone moved?"
@@ -316,14 +322,20 @@ class Conditions:
         return self._end_by(size, "gain", time) if abs(middle) < _GAIN - 2 else []
 
     def _other(self, moved: Float64, usual: Float64, size: int, time: float) -> list[Change]:
-        share = float(np.mean(np.abs(moved) >= _OTHER + usual))
-        if share >= _MOST and "gain" not in self.standing:
+        """Tell sound that is another one in most bands: less in nearly all of them is what a pause sounds like, too."""
+        far = np.abs(moved) >= _OTHER + usual
+        share, fallen = float(np.mean(far)), float(np.mean(far & (moved < 0)))
+        if fallen >= _MOST and not self.standing.keys() & {"gain", "microphone"}:
+            text = f"{fallen:.0%} of the bands are quieter by {_OTHER:.0f} dB or more than ever: {_OFF}"
+            return self._begin_by(size, "quiet", time, text)
+        if share >= _MOST > fallen and not self.standing.keys() & {"gain", "quiet"}:
             text = (
                 f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "
                 "microphone, or a dead one?"
             )
             return self._begin_by(size, "microphone", time, text)
-        return self._end_by(size, "microphone", time) if share < _MOST - 0.2 else []
+        changes = self._end_by(size, "quiet", time) if fallen < _MOST - 0.2 else []
+        return [*changes, *(self._end_by(size, "microphone", time) if share < _MOST - 0.2 else [])]
 
     def _begin_by(self, size: int, name: str, time: float, text: str) -> list[Change]:
         if name not in self.standing:
@@ -332,10 +344,11 @@ class Conditions:
 
     def _end_by(self, size: int, name: str, time: float) -> list[Change]:
         """End a condition by a window of the size that began it: a longer one still holds, or does not hold yet, it."""
-        if name not in self.standing or self._begun_by.get(name, size) != size:
+        if name not in self.standing or self._begun_by.get(name) != size:
             return []
         for _ in range(len(self._seconds) - size):  # what a longer window has of the condition would begin it again
             self._seconds.popleft()
+        del self._begun_by[name]
         return self.end(name, time)
 
 

@@ -19,13 +19,15 @@ import numpy as np
 
 from asd.plugin import Block, Event, Float32
 from asd_listen.history import History
-from asd_listen.keeping import Keeper
+from asd_listen.keeping import Keeper, encoded
+from asd_listen.memory import give_back
 from asd_listen.ring import Ring
 
 _log = logging.getLogger("asd")
 _SPARE = 15.0
 """Seconds that are held beyond those before an alarm: the clip that raised it began so long ago."""
 _DAY = 86400.0
+_RATE = 16000
 Explain = Callable[[str, Path, Path], Mapping[str, Any]]
 """Explains a recording: called with the machine, the recording, and where a picture (PNG) may be written."""
 
@@ -76,7 +78,7 @@ class _Take:
 
     def samples(self) -> Float32:
         """Return its sound so far."""
-        return np.concatenate(self.parts)
+        return np.concatenate(self.parts) if len(self.parts) > 1 else self.parts[0]
 
 
 class Evidence:
@@ -114,7 +116,7 @@ class Evidence:
         self._healthy: dict[str, float] = self._keeper.last_healthy()
         self._disturbed: set[str] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evidence")
-        self._worker.submit(self._guarded, self._keeper.tidy)
+        self._worker.submit(self._guarded, self._begin)
 
     @property
     def lack(self) -> str | None:
@@ -169,6 +171,11 @@ class Evidence:
             self._finish(machine, list(takes))
         self._worker.shutdown()
 
+    def _begin(self) -> None:
+        """Try what the first alarm will need, rather than find out at night that it is not there."""
+        self._keeper.tidy()
+        encoded(np.zeros((_RATE, 1), np.float32), _RATE)
+
     def _finish(self, machine: str, takes: list[_Take]) -> None:
         for take in takes:
             self._takes[machine].remove(take)
@@ -178,6 +185,7 @@ class Evidence:
         samples = take.samples()
         if len(samples):
             self._worker.submit(self._guarded, self._keep, take, samples, final)
+            self._worker.submit(give_back)  # after the sound, which the work before holds to its end
 
     def _keep(self, take: _Take, samples: Float32, final: bool) -> None:
         recording = self._keeper.keep(take.event, samples, take.sample_rate, take.began)

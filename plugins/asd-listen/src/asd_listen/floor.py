@@ -119,10 +119,10 @@ class FloorLearner:
         for seconds, own in self._ends.items():
             low, high = (np.array([each[i] for each in own]) for i in (0, 1))
             usual = Usual(np.median(low, axis=0), np.median(high, axis=0), 0.0, np.zeros(low.shape[1]))
+            moved = np.abs(np.concatenate([low - usual.low, high - usual.high]))
+            usual.apart = moved.max(axis=0)
             if seconds != LONGEST:  # a minute has seen what a machine does
-                moved = np.abs(np.concatenate([low - usual.low, high - usual.high]))
                 usual.together = float(np.median(moved, axis=1).max())
-                usual.apart = moved.max(axis=0)
             windows[seconds] = usual
         return Floor(sample_rate, windows[LONGEST].low, windows)
 

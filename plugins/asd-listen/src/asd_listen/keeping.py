@@ -81,14 +81,9 @@ class Keeper:
         OSError
             If it cannot be written, although all other evidence may have gone.
         """
-        import soundfile
-
         place = self.folder / safe_name(event.machine)
         path = place / f"{utc(began)}_{event.kind}_{event.id[:16]}.flac"
-        content = io.BytesIO()
-        sound = np.clip(np.nan_to_num(samples[:, :_MOST_CHANNELS], posinf=1.0, neginf=-1.0), -1.0, 1.0)
-        soundfile.write(content, sound, sample_rate, format="FLAC", subtype="PCM_24")
-        self._write(path, content.getvalue())
+        self._write(path, encoded(samples, sample_rate))
         return path
 
     def describe(self, path: Path, event: Event, began: float, seconds: float, facts: Mapping[str, Any]) -> None:
@@ -224,6 +219,19 @@ class Keeper:
             if recording.is_file() and str(recording.relative_to(self.folder)) not in rows:
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a file of somebody else
                     self._history.write([self._row(recording, json.loads(note.read_text()))])
+
+
+def encoded(samples: Float32, sample_rate: int) -> bytes:
+    """Return sound, float32[n, channels], as FLAC; errors of soundfile if it cannot be.
+
+    What is not finite becomes silence, what is beyond full scale is clipped.
+    """
+    import soundfile
+
+    content = io.BytesIO()
+    sound = np.clip(np.nan_to_num(samples[:, :_MOST_CHANNELS], posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    soundfile.write(content, sound, sample_rate, format="FLAC", subtype="PCM_24")
+    return content.getvalue()
 
 
 def safe_name(machine: str) -> str:

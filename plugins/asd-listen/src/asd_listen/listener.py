@@ -32,6 +32,7 @@ from asd_listen.feed import Arrived, Feed
 from asd_listen.feedback import apply
 from asd_listen.history import History
 from asd_listen.machine import Machine
+from asd_listen.memory import give_back
 from asd_listen.outbox import Outbox
 from asd_listen.own import CONDITIONS, OwnConditions
 from asd_listen.settings import Settings, route_of, source_of
@@ -288,6 +289,7 @@ class Listener:
             except MonitorError as error:
                 self._unsaved = str(error)
                 self._warn(self._unsaved)
+        give_back()
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
@@ -404,7 +406,8 @@ class Listener:
         self._changed(machine, machine.conditions.end("clock", moment))
         self.history.verdict(machine.name, moment, verdict, status)
         drifting = monitor.state.evidence.drifting
-        self._told(self.alerts.judged(machine.name, verdict, status, drifting=drifting))
+        told = self.alerts.judged(machine.name, verdict, status, drifting=drifting, promise=monitor.promise)
+        self._told(told)
         self.evidence.judged(machine.name, verdict, status)
         if former is None or former.phase != status.phase:
             self.history.commit()

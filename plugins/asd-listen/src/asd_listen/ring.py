@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 
 import numpy as np
@@ -52,7 +53,9 @@ class Ring:
         """Return the sound from `begin` on, and when it begins: later, if older sound is not there."""
         if not self._blocks:
             return begin, np.zeros((0, 1), np.float32)
-        first = self._blocks[0][0]
-        samples = np.concatenate([samples for _, samples in self._blocks])
-        skipped = min(max(0, round((begin - first) * self.sample_rate)), len(samples))
-        return first + skipped / self.sample_rate, samples[skipped:]
+        held = list(self._blocks)
+        place = max(bisect.bisect_right(held, begin, key=lambda each: each[0]) - 1, 0)
+        first = held[place][0]
+        parts = [samples for _, samples in held[place:]]
+        skipped = min(max(0, round((begin - first) * self.sample_rate)), len(parts[0]))
+        return first + skipped / self.sample_rate, np.concatenate([parts[0][skipped:], *parts[1:]])

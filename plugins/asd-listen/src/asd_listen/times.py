@@ -16,6 +16,11 @@ def local(moment: float) -> str:
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).astimezone().isoformat(" ", "seconds")
 
 
+def minute(moment: float) -> str:
+    """Return a time as people say it, local and to the minute: ``2026-11-27 00:12``."""
+    return f"{datetime.datetime.fromtimestamp(moment):%Y-%m-%d %H:%M}"
+
+
 def utc(moment: float) -> str:
     """Return a time as UTC, fit for file names: ``20261127T001237Z``, which `asd score` reads as a time stamp."""
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -34,24 +34,46 @@ class Loop(asyncio.SelectorEventLoop):
         return await super().create_server(*arguments, **options)
 
 
+class _Counted:
+    """A transport that counts what is written to it: what waits tells nothing of what was read, as more is added."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    @property
+    def taken(self) -> int:
+        """How many bytes the network has taken."""
+        waiting: int = self._transport.get_write_buffer_size()
+        return self._written - waiting
+
+    def write(self, data: bytes) -> None:
+        """Write."""
+        self._written += len(data)
+        self._transport.write(data)
+
+
 class _Unread:
     """Ends a connection whose client does not read what waits for it, or so slowly that it blocks a place."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+    def __init__(self, transport: _Counted, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self._transport, self._loop, self._limits = transport, loop, limits
         self._timer: asyncio.TimerHandle | None = None
-        self._bytes = 0
+        self._taken = 0
 
     def watch(self) -> None:
-        """Look, from now on, whether what waits becomes less."""
-        if self._timer is None and (size := self._transport.get_write_buffer_size()):
-            self._bytes = size
+        """Look, from now on, whether what waits is read."""
+        if self._timer is None and self._transport.get_write_buffer_size():
+            self._taken = self._transport.taken
             self._timer = self._loop.call_later(self._limits.silent_seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        left = self._transport.get_write_buffer_size()
-        if left and self._bytes - left < self._limits.slowest * self._limits.silent_seconds:
+        taken = self._transport.taken - self._taken
+        if self._transport.get_write_buffer_size() and taken < self._limits.slowest * self._limits.silent_seconds:
             self._transport.abort()
         else:
             self.watch()
@@ -73,8 +95,9 @@ class HttpConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it."""
-        super().connection_made(transport)
-        self._unread = _Unread(transport, self.loop, self.limits)
+        counted: Any = _Counted(transport)
+        super().connection_made(counted)
+        self._unread = _Unread(counted, self.loop, self.limits)
         everybody: set[Any] = self.connections
         address = self.client[0] if self.client else ""
         own = sum(each.client is not None and each.client[0] == address for each in everybody)
@@ -157,7 +180,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     _pings: Buckets
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection over."""
+        """Take the connection over, with what counts its bytes."""
         super().connection_made(transport)
         self._unread = _Unread(transport, self.loop, self.limits)
         self._pings = Buckets(_PINGS, _PINGS)

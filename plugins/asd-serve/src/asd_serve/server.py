@@ -24,6 +24,8 @@ from asd_serve.limits import Limits
 from asd_serve.protocol import Loop, limited
 
 _BACKLOG = 256
+_PASSES = 10
+"""Passes of the event loop in which a connection is accepted, its request read and handed over."""
 
 
 class Server(uvicorn.Server):
@@ -45,6 +47,12 @@ class Server(uvicorn.Server):
         """Begin."""
         await super().startup(sockets=sockets)
         self._answering()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; first those requests are taken that had come before, but which a busy loop has not looked at yet."""
+        for _ in range(_PASSES):
+            await asyncio.sleep(0)
+        await super().shutdown(sockets=sockets)
 
     def serve_on(self, sockets: Sequence[socket.socket]) -> None:
         """Answer until SIGTERM, Ctrl-C, or `should_exit`; what is under way then is answered before this returns."""

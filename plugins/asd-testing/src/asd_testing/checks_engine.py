@@ -16,8 +16,8 @@ from asd_testing.under_test import ComponentUnderTest
 
 _TWO = "local:2"
 _CLIPS = 8
-_PIECES, _PAUSE = 12, 0.2
-"""Pieces of the check of cancelling, and what each takes in seconds."""
+_PIECES, _PAUSE = 12, 0.5
+"""Pieces of the check of cancelling, and the seconds in which the engine may give up those that wait."""
 _PATIENCE = 60.0
 """Seconds in which a piece must have been done."""
 
@@ -103,14 +103,15 @@ def a_dead_process_costs_its_own_piece(tested: ComponentUnderTest) -> None:
 def cancelled_pieces_do_not_begin(tested: ComponentUnderTest) -> None:
     """Pieces that are given up begin no more, and the engine works on."""
     engine, folder = _engine(tested), _folder(tested, "begun")
-    tasks = [engine.submit(pieces.mark, folder, number, _PAUSE) for number in range(_PIECES)]
+    tasks = [engine.submit(pieces.mark, folder, number, _PAUSE, _PATIENCE) for number in range(_PIECES)]
     engine.wait(tasks)
     engine.cancel(tasks)
+    (folder / "go").touch()
     after = engine.submit(pieces.add, 1, 1)
     _wait(engine, [after])
     require(engine.result(after) == 2, "after pieces were cancelled, the next one returns something else")
     time.sleep(2 * _PAUSE)
-    begun = len(list(folder.iterdir()))
+    begun = len(list(folder.glob("[0-9]*")))
     most = min(_PIECES - 1, 3 * engine.slots + 1)
     require(begun <= most, f"{begun} of {_PIECES} pieces began although all were cancelled when the first was done")
 

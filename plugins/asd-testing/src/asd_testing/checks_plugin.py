@@ -31,6 +31,8 @@ HEAVY = frozenset(
 )
 _UNKNOWN_LICENCES = {"unknown", "none", "todo", "tbd", "?", "-"}
 _TIMEOUT = 60
+_TRIES = 2
+"""Further imports that are tried where one takes long: the computer may be busy elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,13 @@ def _require_known(kind: Any, name: str) -> None:
 
 def _imported(tested: ComponentUnderTest) -> _Import:
     plugin = tested.owner.plugin
-    first = _in_another_process(plugin.distribution, plugin.name)
-    if first.seconds <= SLOW:
-        return first
-    return min(
-        first, _in_another_process.__wrapped__(plugin.distribution, plugin.name), key=lambda found: found.seconds
-    )
+    found = _in_another_process(plugin.distribution, plugin.name)
+    for _ in range(_TRIES):
+        if found.seconds <= SLOW:
+            break
+        again = _in_another_process.__wrapped__(plugin.distribution, plugin.name)
+        found = min(found, again, key=lambda each: each.seconds)
+    return found
 
 
 @cache

@@ -29,7 +29,7 @@ _LONGEST = 1.0
 """Seconds of sound in a block: the listener can stop a source between two blocks only."""
 _PATIENCE = 20.0
 """Seconds in which the example has to deliver, and an unreachable source has to give up."""
-_ENDING = 2.0
+_ENDING = 20.0
 """Seconds in which threads and processes may end after the iterator was closed."""
 
 

@@ -50,9 +50,14 @@ def refuse(path: str) -> None:
     raise DataError(f"{path}: refused")
 
 
-def mark(folder: Path, number: int, pause: float) -> None:
-    """Leave a file that says that this piece has begun."""
+def mark(folder: Path, number: int, pause: float, patience: float) -> None:
+    """Leave a file that says that this piece has begun; end, unless it is the first, a pause after there is ``go``."""
     (folder / str(number)).touch()
+    if number == 0:
+        return
+    end = time.monotonic() + patience
+    while not (folder / "go").exists() and time.monotonic() < end:
+        time.sleep(0.02)
     time.sleep(pause)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ def prepare(module: nn.Module, plan: Plan) -> nn.Module:
     torch.nn.Module
         Computes the same (within 1e-5 in float32); four-dimensional weights lie channels-last.
     """
-    module = fold_batch_norm(module.eval().requires_grad_(False))
+    with suppress(RuntimeError):  # a scripted module cannot; inference needs it not
+        module.requires_grad_(False)
+    module = fold_batch_norm(module.eval())
     module = module.to(plan.device, plan.dtype)
     return module.to(memory_format=torch.channels_last)
 

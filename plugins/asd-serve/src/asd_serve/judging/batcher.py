@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import asd
 from asd.errors import AudioError
-from asd.experiment import cut_clip, judge_together
+from asd.experiment import Cutters, cut_clip, judge_together
 from asd_serve.errors import RequestError
 
 _log = logging.getLogger("asd")
@@ -34,6 +34,8 @@ _ENOUGH = 8
 """Clips for which a pass is not put off: more at a time gain little (18, 10, 9 ms a clip of 1, 4, 24)."""
 _LINGER = 0.02
 """Seconds that a clip waits at most for each other one, of `_ENOUGH`, that is being cut."""
+_CUTTERS = 8
+"""Threads that cut, at most, and processes that do so for them: more than one thread that judges keeps up with."""
 _AHEAD = 4
 """Clips of one caller that are under way at a time."""
 
@@ -68,7 +70,8 @@ class Batcher:
     watcher : Watcher
         Who is told of passes.
     cutters : int, optional
-        Threads that read clips and cut windows. Default: one for each core.
+        Threads that have clips read and windows cut: of several at a time by processes of their own, as threads of one
+        interpreter hinder each other. Default: one for each core, and at most 8.
     callers : int
         Callers that may wait at the same time.
     """
@@ -77,7 +80,9 @@ class Batcher:
         self._watcher = watcher
         self._callers = callers
         self._present = 0
-        self._pool = ThreadPoolExecutor(cutters or len(os.sched_getaffinity(0)), thread_name_prefix="asd-serve-cut")
+        count = cutters or min(len(os.sched_getaffinity(0)), _CUTTERS)
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="asd-serve-cut")
+        self._cutters = Cutters(count)
         self._changed = threading.Condition()
         self._ready: deque[_Entry] = deque()
         self._cutting = 0
@@ -94,6 +99,7 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._cutters.close()
         if self._thread.ident is not None:
             self._thread.join(20)
 
@@ -148,7 +154,9 @@ class Batcher:
         """Read a clip and cut its windows, and put it into the queue, in which there may be no room for a while."""
         try:
             if entry.cut is None and entry.is_wanted:
-                entry.cut = cut_clip(entry.model, entry.clip)
+                in_company = self._cutting > 1
+                apart = self._cutters.cut(entry.model, entry.clip) if in_company else None
+                entry.cut = apart or cut_clip(entry.model, entry.clip)
         except Exception as error:
             _deliver([(entry, error)])
         with self._changed:

@@ -4,6 +4,7 @@
 import { texts } from "./texts.js";
 
 let csrf = "";
+let ahead = 0; // milliseconds by which the server's clock is ahead of this computer's
 let signedOut = () => {};
 
 /**
@@ -62,12 +63,17 @@ export async function ask(method, address, { query, body, type, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(texts.errors.connection, 0);
   }
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  if (date) ahead = date - Date.now();
   const text = await response.text();
   const answer = parsed(text);
   if (response.ok) return answer;
   if (response.status === 401 && address !== "api/session") signedOut();
   throw new ApiError(answer?.error ?? texts.errors.status(response.status), response.status, answer);
 }
+
+/** The time by the server's clock, in seconds since 1970. */
+export const now = () => (Date.now() + ahead) / 1000;
 
 export const get = (address, query, options = {}) => ask("GET", address, { query, ...options });
 export const post = (address, body, options = {}) => ask("POST", address, { body, ...options });

@@ -26,6 +26,7 @@ export function eventList(filter, { named = false, toast }) {
   let events = [];
   let next = null;
   let wanted = null; // the request that is on its way
+  let told = []; // what came meanwhile
   let drawing = 0;
   const observer = new ResizeObserver(soon);
   observer.observe(element);
@@ -40,7 +41,7 @@ export function eventList(filter, { named = false, toast }) {
 
   async function more(anew = false) {
     if (wanted || (!anew && next === null)) return;
-    wanted = new AbortController();
+    [wanted, told] = [new AbortController(), []];
     const { signal } = wanted;
     if (anew && !events.length) say(status, texts.loading);
     try {
@@ -50,6 +51,7 @@ export function eventList(filter, { named = false, toast }) {
       const known = new Set(events.map((each) => each.id));
       events.push(...found.events.filter((each) => !known.has(each.id)));
       next = found.next;
+      told.forEach(put);
     } catch (error) {
       if (signal.aborted) return;
       next = null;
@@ -61,6 +63,13 @@ export function eventList(filter, { named = false, toast }) {
   }
 
   function add(event) {
+    if (wanted) told.push(event); // the answer that is on its way may not have it
+    put(event);
+    forget();
+    soon();
+  }
+
+  function put(event) {
     const at = events.findIndex((each) => each.id === event.id);
     if (at >= 0) events[at] = { ...events[at], ...event };
     else {
@@ -68,8 +77,6 @@ export function eventList(filter, { named = false, toast }) {
       events.splice(before < 0 ? events.length : before, 0, event);
       if (element.scrollTop > 0 && before * ROW <= element.scrollTop) element.scrollTop += ROW; // what is read stays in place
     }
-    forget();
-    soon();
   }
 
   function forget() {
@@ -92,12 +99,12 @@ export function eventList(filter, { named = false, toast }) {
         made.delete(at);
       }
     }
-    for (let at = first; at < last; at++) if (!made.has(at)) insert(at);
+    for (let at = first; at < last; at++) if (!made.has(at)) make(at);
     if (last > events.length - 2 * SPARE) more();
   }
 
   /** Keep the order of the document that of the list: the tab key follows it. */
-  function insert(at) {
+  function make(at) {
     const each = row(events[at], at);
     let after = at + 1;
     while (after < events.length && after < at + 40 && !made.has(after)) after += 1;

@@ -6,6 +6,7 @@ const FIRST = 500;
 const LONGEST = 15000;
 const QUIET = 20000; // without a message for so long, ask whether the server is still there
 const ANSWER = 5000;
+const AGAIN = 60; // seconds: what is told is written some time after its own time
 
 const connections = new Set();
 const watchers = new Set();
@@ -26,8 +27,9 @@ const tell = () => watchers.forEach((action) => action(state()));
 /**
  * Keep a connection until the returned function is called.
  * @param {string} address  from `api.path(…)`
- * @param {{message: function(object), opened?: function(boolean), query?: function(): object}} handlers
- *   `opened(again)` follows each (re)connection: fetch there what was missed; `query()` gives parameters anew each time
+ * @param {{message: function(object), opened?: function(boolean), since?: number}} handlers
+ *   `opened(again)` follows each (re)connection: fetch there what was missed; `since`: when the page began to fetch what
+ *   it shows (`api.now()`): what happened from then until the connection was there is told first
  */
 export function open(address, handlers) {
   const connection = new Connection(address, handlers);
@@ -55,7 +57,7 @@ class Connection {
 
   connect() {
     clearTimeout(this.#timer);
-    const socket = new WebSocket(api.socketUrl(this.address, this.handlers.query?.()));
+    const socket = new WebSocket(api.socketUrl(this.address, this.#opened ? {} : this.#since()));
     this.#socket = socket;
     socket.onopen = () => {
       this.#tries = 0;
@@ -71,6 +73,11 @@ class Connection {
     socket.onclose = () => {
       if (this.#socket === socket) this.#again();
     };
+  }
+
+  #since() {
+    const { since } = this.handlers;
+    return since === undefined ? {} : { since: Math.max(0, since - AGAIN) };
   }
 
   /** Try now: the network is back, or somebody looks at the page again. */

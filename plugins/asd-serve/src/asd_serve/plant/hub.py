@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class Viewer:
         The machine that is looked at; None: all of them at a glance.
     seen : float or None
         Time of the last verdict that is known to the viewer; None: those from now on.
+    number : int or None
+        Number of the last event that is known to the viewer; None: it follows from `seen`.
     """
 
     machine: str | None
@@ -117,16 +119,15 @@ class Hub:
         return len(self._viewers)
 
     @contextlib.contextmanager
-    def looked_at(self, machine: str | None, since: float | None = None) -> Any:
-        """Give a viewer, who is told of what happens in the block."""
-        viewer = Viewer(machine, since)
+    def told(self, viewer: Viewer) -> Iterator[None]:
+        """Tell a viewer, whose place was found by `place`, what happened since then, until the end of the block."""
         self._viewers.add(viewer)
         self._attend()
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._task = loop.create_task(self._run())
         try:
-            yield viewer
+            yield
         finally:
             self._viewers.discard(viewer)
             self._attend()
@@ -253,7 +254,7 @@ class _News:
 
     def _events(self, reader: Reader, viewers: Sequence[Viewer]) -> Iterable[Batch]:
         for viewer in viewers:
-            if viewer.number is None:
+            if viewer.number is None:  # the history is another one
                 viewer.number = _place_among_events(reader, viewer.seen)
         for number in {viewer.number for viewer in viewers if viewer.number is not None}:
             rows, last = events_after(reader, number)
@@ -311,6 +312,17 @@ class _News:
             own = [texts[name] for name in chosen if viewer.machine in (None, name)]
             if own:
                 yield [viewer], own
+
+
+def place(reader: Reader, viewer: Viewer) -> None:
+    """Find up to where a viewer knows everything.
+
+    Done before it is let in: what is written between that and the first look at the history is new to it.
+    """
+    viewer.number = _place_among_events(reader, viewer.seen)
+    if viewer.machine is not None and viewer.seen is None:
+        rows, _ = _verdicts_after(reader, viewer.machine, None, 1)
+        viewer.seen = rows[-1]["time"] if rows else 0.0
 
 
 def _verdicts_after(reader: Reader, machine: str, seen: float | None, limit: int) -> tuple[list[dict[str, Any]], int]:

@@ -18,7 +18,7 @@ from asd_serve.plant import examples
 from asd_serve.plant.answers import answer, refused
 from asd_serve.plant.asking import FAR, Moment, Planted, asked, known
 from asd_serve.plant.event_routes import router as event_router
-from asd_serve.plant.hub import MOST_VIEWERS, Viewer
+from asd_serve.plant.hub import MOST_VIEWERS, Viewer, place
 from asd_serve.plant.plant import Plant
 from asd_serve.state import State
 
@@ -171,8 +171,10 @@ async def live_machine(websocket: WebSocket, plant: Planted, _: Looking, machine
 async def _tell(websocket: WebSocket, plant: Plant, machine: str | None, since: float | None) -> None:
     if plant.hub.viewers >= MOST_VIEWERS:
         raise refused(503, f"{MOST_VIEWERS} viewers look already; try again later")
+    viewer = Viewer(machine, since)
+    await asked(plant, place, viewer)
     await websocket.accept()
-    with plant.hub.looked_at(machine, since) as viewer:
+    with plant.hub.told(viewer):
         sending = asyncio.create_task(_send(websocket, viewer))
         leaving = asyncio.create_task(_until_gone(websocket))
         try:

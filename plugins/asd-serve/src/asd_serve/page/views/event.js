@@ -39,6 +39,7 @@ class EventView {
   }
 
   async load() {
+    const since = this.context.api.now();
     this.event = await this.#get();
     const { event, words } = this;
     document.title = `${event.machine} · ${words.title} · ${this.context.texts.name}`;
@@ -53,6 +54,7 @@ class EventView {
     this.#endings.push(shortcuts(this.#actions()));
     // What others say of it appears by itself.
     this.#endings.push(this.context.live.open("api/live", {
+      since,
       opened: (again) => again && this.refresh(),
       message: (data) => data.type === "event" && data.machine === event.machine && this.refresh(),
     }));

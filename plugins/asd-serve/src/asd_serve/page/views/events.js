@@ -18,6 +18,7 @@ export async function show(container, parameters, context) {
     h("div.head", {}, h("h1", {}, texts.pages.events), h("div.filters", {}, machine,
       h("div.segments", { role: "group", "aria-label": words.severity }, buttons))),
     h("div.card.whole", {}, list.element));
+  const began = api.now();
   try {
     await fillMachines();
   } catch (error) {
@@ -27,6 +28,7 @@ export async function show(container, parameters, context) {
   }
   await choose(filter.severity ?? "");
   const close = live.open(api.path("live"), {
+    since: began,
     opened: (again) => again && list.load(),
     message: ({ type, ...event }) => type === "event" && suits(event) && list.add(event),
   });

@@ -23,6 +23,7 @@ export async function show(container, parameters, context) {
   const lessons = teaching(name, context);
   document.title = `${name} · ${texts.name}`;
 
+  const began = api.now();
   let machine = await api.get(api.path("machines", name));
   top.update(machine);
   put(container,
@@ -42,7 +43,7 @@ export async function show(container, parameters, context) {
     machine = await api.get(api.path("machines", name));
     top.update(machine);
   };
-  fresh().catch(toast);
+  let loaded = fresh().catch(toast); // what is told meanwhile comes after it
   const take = {
     verdict(message) {
       machine = { ...machine, evidence: message.evidence, threshold: message.threshold ?? machine.threshold };
@@ -57,12 +58,12 @@ export async function show(container, parameters, context) {
       again().catch(toast);
     },
     condition: () => again().catch(toast),
-    spectrum: sound.take,
-    no_sound: ({ text }) => sound.refuse(text),
   };
+  const hear = { spectrum: sound.take, no_sound: ({ text }) => sound.refuse(text) };
   const close = live.open(api.path("machines", name, "live"), {
-    message: ({ type, ...message }) => take[type]?.(message),
-    opened: (anew) => anew && Promise.all([again(), fresh()]).catch(toast),
+    since: began,
+    message: ({ type, ...message }) => (type in hear ? hear[type](message) : loaded.then(() => take[type]?.(message))),
+    opened: (anew) => { if (anew) loaded = Promise.all([again(), fresh()]).catch(toast); },
   });
   const timer = setInterval(() => top.update(machine), 30000);
   return () => {

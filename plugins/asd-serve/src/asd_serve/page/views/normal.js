@@ -2,7 +2,7 @@
 
 import { ask, problem } from "../dialog.js";
 import { h, put } from "../dom.js";
-import { moment } from "../format.js";
+import { localised, moment } from "../format.js";
 import { texts } from "../texts.js";
 import { write } from "../write.js";
 
@@ -33,7 +33,7 @@ export function changes(found, words) {
         h("td.number", {}, plain(key, before[key])), h("td.number", {}, plain(key, after[key]))))))),
     spared.length > 0 && [h("p", {}, words.spared(spared.length)),
       h("ul.small", {}, spared.slice(0, 10).map((each) => h("li", {},
-        typeof each === "object" ? `${moment(each.time)} ${each.text ?? ""}` : `${each}`)))],
+        typeof each === "object" ? `${moment(each.time)} ${localised(each.text ?? "")}` : `${each}`)))],
   ];
 }
 
