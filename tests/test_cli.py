@@ -341,7 +341,7 @@ MISTAKES = [
     ("score {train}/00.wav {model}", "a recording, not a model file; name the model before the recordings"),
     ("score {train} {model}", "this folder has no index of models (machines.json); name a model file before any"),
     ("explain {train} {model}", "{train}: a folder; name a model file that 'asd fit' wrote, before any recordings"),
-    ("score {model} {train}/0.wav", "no such file or folder; did you mean {train}/00.wav or "),
+    ("score {model} {train}/0.wav", "{train}/0.wav: no such file or folder; did you mean {train}/"),
     ("score {model} {train}s/00.wav", "no such file or folder; did you mean {train}/00.wav?"),
     ("score {model} -", "not read from standard input, since they are read more than once; save them to a file, or"),
     ("score {model} {train} --json --csv", "--json and --csv exclude each other"),

@@ -219,7 +219,7 @@ def test_a_manifest_may_write_a_time_as_a_date_or_in_seconds(text: str, time: fl
 )
 def test_what_is_no_time_is_refused_and_never_guessed(text: str) -> None:
     """The first are milliseconds since 1970: `datetime.fromisoformat` takes them for the 16th of April 1762."""
-    with pytest.raises((ValueError, OverflowError)):  # noqa: PT011  # whatever text: the caller says what is expected
+    with pytest.raises((ValueError, OverflowError)):  # whatever text: the caller says what is expected
         time_from(text)
 
 

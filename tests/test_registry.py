@@ -18,6 +18,7 @@ from asd_registry.discovery import load_target
 from asd_registry.files import remedy
 from asd_registry.known import KNOWN_DISTRIBUTIONS, distribution_of
 from asd_registry.renamed import former_names_allowed
+from waiting import until
 
 Install = Callable[..., None]
 
@@ -321,7 +322,7 @@ def test_an_alarm_of_the_program_stays_and_threads_load_without_one(install: Ins
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         assert Registry().plugins[0].error is None
-        signal.pause()
+        until(lambda: rang, "the alarm")
     finally:
         signal.signal(signal.SIGALRM, before)
     assert rang == [1]

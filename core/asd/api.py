@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 from asd.contract.interfaces import Runtime
 from asd.detection.arguments import told_in_python
@@ -31,7 +31,6 @@ from asd.detection.vectors import Embeddings
 from asd.detection.verdict import Verdict
 from asd.detection.work import of_call
 from asd.errors import ConfigError, DataError
-from asd.files.address import is_server
 from asd.records import Clip
 from asd.sound.data import Data, entries_of, entries_of_each
 from asd.sound.finding import find_clips
@@ -179,8 +178,8 @@ def score(
     trust : bool
         As for `asd.detection.model.Model.load`.
     """
-    if isinstance(model, str) and is_server(model):
-        from asd.client import Client, server_and_model  # brings HTTP and TLS along
+    if _is_server(model):
+        from asd.client import Client, server_and_model
 
         url, name = server_and_model(model)
         with Client(url) as server:
@@ -196,6 +195,14 @@ def score(
     fitted = model if isinstance(model, Model) else Model.load(model, cache=cache, trust=trust)
     clips = clips_given(fitted, data, rate=rate, segment=segment, state=state)
     yield from fitted.score(clips, workers=workers, cache=cache)
+
+
+def _is_server(model: object) -> TypeGuard[str]:
+    if not (isinstance(model, str) and "://" in model):
+        return False
+    from asd.client import is_address  # brings HTTP and TLS along
+
+    return is_address(model)
 
 
 @told_in_python

@@ -24,7 +24,7 @@ class PathOrUrl(_ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path."""
-        return _named(value)
+        return named_path(value)
 
 
 MONITOR_IS_HERE = "it is locked while it is used, and replaced after every clip"
@@ -57,12 +57,23 @@ class LocalPath(_ParamType):
         """
         if is_url(value):
             raise ConfigError(f"{masked(value)}: {self.what} must be on this computer{self.reason}; name a local path")
-        return _named(value)
+        return named_path(value)
 
 
-def _named(value: Any) -> Path:
+def named_path(value: Any) -> Path:
+    """Return the path or address that stands in a command.
+
+    Raises
+    ------
+    ConfigError
+        If the name is empty.
+    DataError
+        If an address lacks something.
+    """
     from asd.files.remote import as_path  # not before there is a path: help and listings start fast
 
+    if not str(value).strip():  # would be the current folder
+        raise ConfigError("an empty name was given; is a variable of the shell unset?")
     return as_path(value)
 
 

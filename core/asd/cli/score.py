@@ -18,6 +18,7 @@ from asd.cli.flags import (
     by_option,
     cache_option,
     json_option,
+    named_path,
     strict_option,
     trust_option,
     verbose_option,
@@ -103,14 +104,13 @@ def score(
         rate = hourly(None if watch else false_alarms, false_alarms_per_hour)
         from asd.detection.cutting import segment_from
         from asd.files.address import is_server
-        from asd.files.remote import as_path
 
         given: Given = {"data": data, "segment": segment_from(segment), "state": state, "rate": rate}
         if is_server(model):
             judging: AbstractContextManager[Judge] = judged_there(ctx, model, **given)
         else:
             loading = {"runtime": runtime_from(device, precision, batch_size), "cache": cache, "trust": trust}
-            judging = _judged(as_path(model), by, watch, workers, loading, given)
+            judging = _judged(named_path(model), by, watch, workers, loading, given)
         with judging as judge:
             fields = _fields(judge, watch)
             rows = (_row(result, strict, watch, fields) for result in judge.results)

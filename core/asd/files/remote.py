@@ -308,13 +308,11 @@ def as_path(name: Any) -> Path:
     Raises
     ------
     DataError
-        If the name is empty, or an address lacks something.
+        If an address lacks something.
     """
     if isinstance(name, Path):
         return name
     text = os.fsdecode(name)
-    if not text.strip():
-        raise DataError("an empty name was given; is a variable of the shell unset?")
     if not is_url(text):
         return Path(text).expanduser() if text.startswith("~/") else Path(text)
     return local_path(text) or RemotePath.of(text)
