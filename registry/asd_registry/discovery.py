@@ -359,7 +359,7 @@ class Registry:
         if others:
             return f"unknown {what} {name!r}{others_hint}"
         names = {name: component.spec.name for component in self.of_kind(kind) for name in component.spec.names}
-        return f"unknown {what} {name!r}; {did_you_mean(short, names)} ('asd plugins' lists all)"
+        return f"unknown {what} {name!r}; {did_you_mean(short, names, shown_as=names)} ('asd plugins' lists all)"
 
     def _obstacle(self, what: str, distribution: str) -> str:
         """Return why what a distribution brings is not there, and what to do; nothing if it is not by its absence."""

@@ -34,17 +34,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def did_you_mean(given: str, names: Iterable[str] | Mapping[str, str], otherwise: str | None = None) -> str:
+def did_you_mean(
+    given: str, names: Iterable[str], otherwise: str | None = None, *, shown_as: Mapping[str, str] | None = None
+) -> str:
     """Return the end of a message about a name that is not known.
 
     Parameters
     ----------
     given : str
         What was written.
-    names : iterable or mapping of str
-        The names that are known; of a mapping, its values, which may be written like its keys, too.
+    names : iterable of str
+        The names that are known.
     otherwise : str, optional
         What is said if no name is close. Default: all that are known.
+    shown_as : mapping of str to str, optional
+        What is shown for a name, such as the present one for a former one. Default: the names.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def did_you_mean(given: str, names: Iterable[str] | Mapping[str, str], otherwise
     """
     import difflib  # only for this message, and every command would wait for it
 
-    known = names if isinstance(names, Mapping) else {name: name for name in names}
+    known = shown_as or {name: name for name in names}
     if close := dict.fromkeys(known[name] for name in difflib.get_close_matches(given, known)):
         return f"did you mean {' or '.join(close)}?"
     return f"known: {', '.join(dict.fromkeys(known.values())) or 'none'}" if otherwise is None else otherwise

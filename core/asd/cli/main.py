@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
         """Find the command that the arguments begin with, or say what brings it, or one like it."""
         commands = self._summaries()
         if args[0] not in commands and not args[0].startswith("-"):
-            raise click.UsageError(registry().unknown_command(args[0], commands.keys()), ctx)
+            raise click.UsageError(registry().unknown_command(args[0], commands), ctx)
         return super().resolve_command(ctx, args)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:

@@ -68,7 +68,7 @@ def convert_all(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, An
     for name, value in present_names(cls, owner, given).items():
         if name not in known:
             names = {**_renamed(cls), **{present: present for present in known}}
-            raise ConfigError(f"{owner} has no parameter {name!r}; {did_you_mean(name, names)}")
+            raise ConfigError(f"{owner} has no parameter {name!r}; {did_you_mean(name, names, shown_as=names)}")
         annotation = known[name].annotation
         try:
             converted[name] = convert(value, annotation)

@@ -181,8 +181,8 @@ class Calibration:
         # The rate itself may have come from the level: don't let rounding lose a clip.
         each = rate * self.clip_seconds / 3600
         rank = math.floor(min(each * (n + 1) * (1 + 1e-9), n + 1))
-        wanted = Rate.from_hourly(max(rate, 1e-300)).words  # a rate has a finite time between its alarms
         if rank < 1:
+            wanted = Rate.from_hourly(max(rate, 1e-300)).words  # a rate has a finite time between its alarms
             mend = f"fit on {math.ceil(1 / each) - 1} clips or more, raise it," if each > _LEAST_LEVEL else "raise it"
             raise CalibrationError(
                 f"{wanted} cannot be promised from {n} held-out clips of "
@@ -191,7 +191,7 @@ class Calibration:
             )
         if rank > n:
             raise CalibrationError(
-                f"{wanted} would be an alarm on every clip of "
+                f"{rate:g} false alarms an hour would be an alarm on every clip of "
                 f"{self.clip_seconds:.3g} s; lower --false-alarms-per-hour below {self._rate(1):.4g}"
             )
         return self.judged(Decision(rate, rank / (n + 1)))

@@ -54,7 +54,8 @@ def like(path: Path, otherwise: str = "") -> str:
         rest = path.relative_to(missing)
         there = itertools.islice(missing.parent.iterdir(), _COMPARED)
         names = (each.name for each in there if each.name != missing.name)  # a link that leads nowhere has this name
-        if found := did_you_mean(missing.name, {name: str(missing.with_name(name) / rest) for name in names}, ""):
+        paths = {name: str(missing.with_name(name) / rest) for name in names}
+        if found := did_you_mean(missing.name, paths, "", shown_as=paths):
             return f"; {found}"
     return otherwise
 

@@ -55,7 +55,7 @@ def test_the_papers_recipes_hold_the_papers_grids() -> None:
             '[[grid]]\nextractors = ["squeezenet1_1"]\ndetectors = ["knn"]',
             "line 5: unknown extractor 'squeezenet1_1'; did you mean squeezenet1_0",
         ),
-        ('[[grid]]\ndetector = ["knn"]', "line 5: [[grid]] has no key 'detector'; did you mean detectors?"),
+        ('[[grid]]\ndetector = ["knn"]', "line 5: [[grid]] has no key 'detector'; did you mean detectors"),
         ("[pipelines]\npca = 0.5", "line 4: a recipe has no key 'pipelines'; did you mean pipeline?"),
         ("[pipeline]\nstandardize = true\n", "line 5: [pipeline] has no key 'standardize'; did you mean standardise?"),
         ('[[grid]]\ndetectors = ["knn"]\npca = 2.0', "line 6: pca takes a fraction above 0, at most 1"),

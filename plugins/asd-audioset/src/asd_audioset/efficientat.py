@@ -130,7 +130,7 @@ class EfficientAT(PretrainedExtractor):
 
 def _check_model(model: str, weights: str, sha256: str | None) -> None:
     if model not in EFFICIENTAT_MODELS:
-        raise ConfigError(f"unknown EfficientAT model {model!r}; {did_you_mean(model, EFFICIENTAT_MODELS.keys())}")
+        raise ConfigError(f"unknown EfficientAT model {model!r}; {did_you_mean(model, EFFICIENTAT_MODELS)}")
     published = EFFICIENTAT_MODELS[model]
     if published.weight is None and weights == "default" and sha256 is None:
         raise ConfigError(

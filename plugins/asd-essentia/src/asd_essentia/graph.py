@@ -60,9 +60,9 @@ def check_node(path: Path, name: str) -> None:
         if operation not in _NO_LAYERS and not node.endswith("/read") and not any(part in node for part in _INSIDE)
     ]
     more = len(fitting) - _SHOWN
-    listed = "the last that fit: " + ", ".join(fitting[-_SHOWN:]) + (f" and {more} before them" if more > 0 else "")
-    hint = did_you_mean(name, fitting, otherwise=listed)
-    raise AsdError(f"{path.name} has no node {name!r}; {hint}")
+    listed = ", ".join(fitting[-_SHOWN:]) + (f" and {more} before them" if more > 0 else "")
+    hint = did_you_mean(name, fitting, otherwise="")
+    raise AsdError(f"{path.name} has no node {name!r}; {hint}{' ' if hint else ''}the last that fit: {listed}")
 
 
 def _node(content: bytes) -> tuple[str, str]:

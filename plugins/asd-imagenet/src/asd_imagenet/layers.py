@@ -78,7 +78,7 @@ def _no_such_layer(model: str, layer: str, names: Sequence[str]) -> str:
     main = [name for name in every if name.count(".") <= 1 and name != "x"]
     main = [name for name in main if "." in name or not any(other.startswith(f"{name}.") for other in main)]
     shown = ", ".join(main[:_LISTED]) + (f" … {main[-1]}" if len(main) > _LISTED else "")
-    hint = did_you_mean(layer, every.keys(), otherwise="")
+    hint = did_you_mean(layer, every, otherwise="")
     return f"{model} has no layer {layer!r}; {hint}{' ' if hint else ''}It has {shown} ({len(every)} with all parts)"
 
 
