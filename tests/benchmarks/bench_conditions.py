@@ -4,8 +4,8 @@
 and real (clips in random order), learns the noise floor of each from 11 minutes, and changes something: the gain, the
 microphone (a random frequency response and its own noise), the noise of the place, or the machine (faults, pauses,
 other speed). Printed are, for each change, how many were told, after how many seconds, and the conditions that are
-false: all but ``quiet`` in a pause, which is one, and of a less sensitive microphone, of which it asks. Levels are those
-of the recording; nothing is judged.
+false: all but ``quiet`` in a pause, which is one, and of a less sensitive microphone, of which it asks. Levels are
+those of the recording; nothing is judged.
 """
 
 from __future__ import annotations
