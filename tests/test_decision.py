@@ -49,8 +49,8 @@ def test_a_rate_too_low_for_the_clips_is_refused_with_the_lowest_that_is_not() -
     with pytest.raises(
         CalibrationError,
         match=r"^1 false alarm an hour cannot be promised from 20 held-out clips of 10 s: the lowest rate "
-        r"they support is 17\.15 an hour; fit on 359 clips or more, raise it, or let a monitor add up the evidence of many "
-        r"clips \(asd score --monitor STATE\)$",
+        r"they support is 17\.15 an hour; fit on 359 clips or more, raise it, or let a monitor add up the evidence of "
+        r"many clips \(asd score --monitor STATE\)$",
     ):
         calibrated.decide(1.0)
     assert calibrated.decide(17.15).level == 1 / 21
