@@ -40,6 +40,14 @@ class Holding(Distance):
         return super().fit(features)  # type: ignore[return-value]
 
 
+class Helped(Distance):
+    """Takes another component."""
+
+    def __init__(self, *, helper: Any = None) -> None:
+        super().__init__()
+        self.helper = helper
+
+
 class Silent(Distance):
     """Its fit does not return it."""
 

@@ -77,7 +77,14 @@ def alarmed(model: Any, healthy: int = 360, shift: float = 4.0) -> Monitor:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1/hour", 3600), ("2/day", 43200), ("1/week", 604800), ("1/month", 2592000), (" 0.5 / year ", 63072000)],
+    [
+        ("1/hour", 3600),
+        ("2/day", 43200),
+        ("1/week", 604800),
+        ("1/month", 2592000),
+        (" 0.5 / year ", 63072000),
+        ("1/Day", 86400),
+    ],
 )
 def test_a_rate_is_a_number_in_a_unit(text: str, seconds: float) -> None:
     rate = Rate.of(text)
@@ -103,6 +110,8 @@ def test_a_rate_is_a_number_in_a_unit(text: str, seconds: float) -> None:
         "",
         "1/",
         "day",
+        "1,5/day",
+        "\uff12/day",
     ],
 )
 def test_what_is_no_rate_is_refused(text: str) -> None:
@@ -591,6 +600,18 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
+def test_who_may_read_and_write_the_state_stays_as_it_was(model: Any, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.chmod(0o640)
+    with hold(path) as file:
+        file.write(file.read())
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.chmod(0o440)
+    if not os.access(path, os.W_OK):  # root may always
+        with pytest.raises(MonitorError, match=rf"^{path}: must not be written to; let it be \(chmod u\+w\), or name"):
+            hold(path).__enter__()
+
+
 def test_bad_state_files_are_refused_in_one_line(tmp_path: Path) -> None:
     path = written(tmp_path)
     good = path.read_bytes()
@@ -603,7 +624,8 @@ def test_bad_state_files_are_refused_in_one_line(tmp_path: Path) -> None:
         altered: "cut off or altered since it was saved",
         b"": "not the state of a monitor; name a file that '--monitor' has written",
         b"RIFF....WAVE": "not the state of a monitor; name a file that '--monitor' has written",
-        good.replace(b"asd-monitor 2", b"asd-monitor 7"): "written in format 7, this asd reads up to 2: pip install",
+        good.replace(b"asd-monitor 2", b"asd-monitor 7"): "written in format 7, this asd reads 1 to 2: pip install",
+        good.replace(b"asd-monitor 2", b"asd-monitor 0"): "written in format 0, this asd reads 1 to 2: pip install",
     }
     for content, text in expected.items():
         path.write_bytes(content)

@@ -20,7 +20,7 @@ from asd import fit
 from asd.cli.fit import _dependence, describe_dependence
 from asd.errors import DataError
 from asd.records import Clip
-from asd.sound.times import in_time_order, time_in_name
+from asd.sound.times import in_time_order, time_from, time_in_name
 from driven import asd, error
 
 QUICK = ("--frontend", "mel-stack", "--extractor", "identity", "--pca", "0.9", "--detector", "mahalanobis")
@@ -198,6 +198,31 @@ def test_names_without_a_time(name: str) -> None:
     assert time_in_name(name) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("1762041600", 1762041600.0),
+        (" 1762041602.5 ", 1762041602.5),
+        ("1970-01-01T00:01:00Z", 60.0),
+        ("1970-01-01T01:01:00+01:00", 60.0),
+        ("20261126", datetime.datetime(2026, 11, 26).timestamp()),
+        ("20261126T201500", datetime.datetime(2026, 11, 26, 20, 15).timestamp()),
+        ("2026-11-26 20:15", datetime.datetime(2026, 11, 26, 20, 15).timestamp()),
+    ],
+)
+def test_a_manifest_may_write_a_time_as_a_date_or_in_seconds(text: str, time: float) -> None:
+    assert time_from(text) == time
+
+
+@pytest.mark.parametrize(
+    "text", ["1762041600000", "26.11.2026 20:15", "noon", "nan", "1e99", "2026-11-26T25:00", "1_0"]
+)
+def test_what_is_no_time_is_refused_and_never_guessed(text: str) -> None:
+    """The first are milliseconds since 1970: `datetime.fromisoformat` takes them for the 16th of April 1762."""
+    with pytest.raises((ValueError, OverflowError)):  # whatever text: the caller says what is expected
+        time_from(text)
+
+
 def test_clips_are_ordered_by_manifest_name_or_modification(tmp_path: Path) -> None:
     files = [hum(tmp_path / name, seed=i) for i, name in enumerate((stamped(5), stamped(3), "plain.wav"))]
     for i, file in enumerate(files):
@@ -224,6 +249,12 @@ def test_clips_are_ordered_by_manifest_name_or_modification(tmp_path: Path) -> N
         DataError, match=rf"{manifest}: the time of .* is 'noon'; expected a date such as 2026-11-26T20:15"
     ):
         in_time_order([manifest], clips[:1])
+    manifest.write_text(f"path,time\n{stamped(5)},40\n{stamped(5)},50\n")
+    with pytest.raises(
+        DataError, match=rf"^{manifest}: {stamped(5)} has two times, '40' and '50'; give each clip once$"
+    ):
+        in_time_order([manifest], clips[:1])
+    manifest.write_text(f"path,time\n{stamped(5)},40\n")
     with pytest.raises(
         DataError, match=r"plain.wav: its time is not given, that of other clips is; fill the manifest's"
     ):

@@ -92,7 +92,7 @@ def test_a_model_that_imports_a_class_needs_consent_elsewhere(
         asd.load(tmp_path / "model.asd")
     assert str(refusal.value) == (
         f"{tmp_path}/model.asd: imports sklearn.neighbors:LocalOutlierFactor, which no plugin offers: if you trust "
-        "whoever made this file, add --trust (in Python: trust=True), which is remembered for its very content"
+        "whoever made this file, add trust=True, which is remembered for its very content"
     )
     assert asd.load(tmp_path / "model.asd", trust=True).clips == 20
     assert asd.load(tmp_path / "model.asd").clips == 20
@@ -263,7 +263,7 @@ REFUSED = [
     ({"frontend": StandardScaler()}, "frontend takes a name, a table with 'name' and parameters, a class or an objec"),
     ({"detector": own.Silent}, "detector Silent (given in Python, of own_components): fit returned NoneType, expected "
      "the fitted detector; end it with 'return self'"),
-    ({"detector": own.Frozen}, "detector Frozen (given in Python, of own_components): its attributes cannot be set ("),
+    ({"detector": own.Frozen}, "detector Frozen (given in Python, of own_components): its attributes cannot be set"),
     ({"detector": own.Unreadable()}, "Unreadable: its parameters cannot be read (ZeroDivisionError: division by zero)"),
     ({"detector": {"name": own.Distance(), "power": 3}}, "detector is given as an object, Distance, and with 'power'"),
     ({"detector": {"name": own.Distance, "powr": 3}}, "detector 'own_components:Distance' has no parameter 'powr'; d"),
@@ -286,9 +286,9 @@ def test_a_class_may_raise_for_attributes_that_it_has_not(healthy: list[Any], tm
 
 
 def test_a_component_as_a_parameter_is_said_to_be_unsaveable(healthy: list[Any]) -> None:
-    model = fit(healthy, detector={"name": own.Distance, "power": own.Distance()})
+    model = fit(healthy, detector={"name": own.Helped, "helper": own.Distance()})
     assert (
-        model.unsaveable == "detector Distance: its parameter 'power' holds a Distance, which a model file cannot keep"
+        model.unsaveable == "detector Helped: its parameter 'helper' holds a Distance, which a model file cannot keep"
     )
 
 

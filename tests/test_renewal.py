@@ -251,8 +251,8 @@ def test_what_the_cache_has_lost_is_taken_from_the_recordings(
     both = asd.fit([sounds / "before", sounds / "again"], **QUICK)
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "empty"))
     lost = (
-        r"^20 of 20 recordings that the model learned from are neither in the embedding cache nor named with --data "
-        r"\(\d\d\.wav, \d\d\.wav, \d\d\.wav, …\): name the folder that they are in with --data, or fit anew$"
+        r"^20 of 20 recordings that the model learned from are neither in the embedding cache nor named with old_data= "
+        r"\(\d\d\.wav, \d\d\.wav, \d\d\.wav, …\): name the folder that they are in with old_data=, or fit anew$"
     )
     with pytest.raises(AsdError, match=lost):
         asd.update(sounds / "m.asd", sounds / "again")
@@ -334,7 +334,7 @@ def test_clips_of_another_length_are_refused(sounds: Path, model: Model, tmp_pat
     write(tmp_path / "long", 6, 400, seconds=1.6)
     text = (
         r"^the new clips last 1\.6 s, those of the model 1 s: p-values hold for clips of one length, so that they "
-        r"cannot {} together; record clips of 1 s, or fit anew with --segment 1$"
+        r"cannot {} together; record clips of 1 s, or fit anew with segment=1$"
     )
     with pytest.raises(AsdError, match=text.format("be learned from")):
         asd.update(model, tmp_path / "long")

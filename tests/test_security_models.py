@@ -81,8 +81,7 @@ def test_a_model_file_may_not_choose(
     assert told.startswith(f"{path}: its extractor {registry().find('extractor', name).qualified_name} asks for ")
     assert told.endswith(
         "; for a model file nothing is fetched, opened or run but the weights that a plugin contains or publishes: "
-        "if you trust whoever made this file, add --trust (in Python: trust=True), which is remembered for its very "
-        "content"
+        "if you trust whoever made this file, add trust=True, which is remembered for its very content"
     )
 
 
@@ -246,7 +245,7 @@ def asking(tmp_path: Path) -> Path:
 
 def test_consent_is_for_the_content(asking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASD_SETTINGS", str(tmp_path / "settings"))
-    with pytest.raises(ModelFileError, match="add --trust"):
+    with pytest.raises(ModelFileError, match="add trust=True"):
         asd.load(asking)
     asd.load(asking, trust=True)
     assert next(asd.score(asking, CLIPS))
@@ -262,7 +261,7 @@ def test_consent_is_for_the_content(asking: Path, tmp_path: Path, monkeypatch: p
         manifest, arrays = modelfile.read(elsewhere)
         change(manifest, arrays)  # type: ignore[no-untyped-call]  # a table of small changes
         modelfile.write(tmp_path / "changed.asd", manifest, arrays)
-        with pytest.raises(ModelFileError, match="add --trust"):
+        with pytest.raises(ModelFileError, match="add trust=True"):
             asd.load(tmp_path / "changed.asd")
 
 
@@ -273,7 +272,7 @@ def test_consent_that_cannot_be_recorded_counts_once(
     monkeypatch.setenv("ASD_SETTINGS", str(tmp_path / "file" / "settings"))
     asd.load(asking, trust=True)
     assert "give --trust at every use, or set ASD_SETTINGS to a folder that you may write to" in caplog.text
-    with pytest.raises(ModelFileError, match="add --trust"):
+    with pytest.raises(ModelFileError, match="add trust=True"):
         asd.load(asking)
 
 
@@ -292,7 +291,7 @@ def test_what_was_fitted_here_needs_no_consent(tmp_path: Path, sounds: Path, mon
     asd.fit(sounds, extractor=extractor, false_alarms_per_hour=500.0).save(path)
     assert next(asd.score(path, CLIPS))
     monkeypatch.setenv("ASD_SETTINGS", str(tmp_path / "another machine"))
-    with pytest.raises(ModelFileError, match="add --trust"):
+    with pytest.raises(ModelFileError, match="add trust=True"):
         asd.load(path)
     asd.fit(sounds, frontend="mel-stack", extractor="identity", false_alarms_per_hour=500.0).save(path)
     assert not (tmp_path / "another machine").exists()  # nothing to consent to, nothing to record

@@ -74,8 +74,8 @@ class Address:
             path, archive = (*_BETWEEN.split(rest, maxsplit=1), "")[:2]
             if not archive:
                 raise DataError(
-                    f"{masked(url)}: name the archive, too: {scheme}://FOLDER_OR_FILE::ARCHIVE, or {scheme}://::ARCHIVE"
-                    " for all that is in it"
+                    f"{masked(url)}: name the archive, too: {scheme}://FOLDER_OR_FILE::ARCHIVE, or "
+                    f"{scheme}://::ARCHIVE for all that is in it"
                 )
             return cls(before, scheme, path.strip("/"), "", archive)
         path, mark, query = rest.partition("?") if scheme in _WEB else (rest, "", "")

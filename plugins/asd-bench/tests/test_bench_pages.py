@@ -60,6 +60,12 @@ def test_a_browser_shows_every_chart_and_complains_of_nothing(width: int, report
     drawn(browser, report, width)
     assert browser.errors == []
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    titles = browser.evaluate(
+        """[...document.querySelectorAll('.drawn svg .role-axis-title')].map((it) =>
+           [it.getBoundingClientRect().right, it.closest('svg').getBoundingClientRect().right])"""
+    )
+    assert len(titles) > 4
+    assert all(right <= edge for right, edge in titles)
     headings = browser.evaluate("[...document.querySelectorAll('h2')].map((it) => it.textContent)")
     assert headings[:8] == [
         "Conclusion", "All pipelines", "Ranking", "The grid", "Machine by machine", "Ranks over the machine sections",

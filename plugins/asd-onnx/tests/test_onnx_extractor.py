@@ -234,5 +234,5 @@ def test_a_model_file_of_others_opens_no_file(
     config = {"frontend": frontend, "extractor": {"name": "onnx", "model": str(path), "output": "mean"}}
     asd.fit(recordings, **config).save(tmp_path / "model.asd")
     monkeypatch.setenv("ASD_SETTINGS", str(tmp_path / "another user"))
-    with pytest.raises(ModelFileError, match=r"its extractor asd-onnx:onnx asks for model = .*add --trust"):
+    with pytest.raises(ModelFileError, match=r"its extractor asd-onnx:onnx asks for model = .*add trust=True"):
         asd.load(tmp_path / "model.asd")

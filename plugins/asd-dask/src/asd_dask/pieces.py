@@ -57,7 +57,8 @@ def run(token: str, folder: str, call: bytes) -> bytes:
         with suppress(OSError):
             os.chdir(folder)
         function, args = deserialize_bytes(call)
-        return dumps(function(*args) if function is apply else function(*map(fetched, args)))
+        content: bytes = dumps(function(*args) if function is apply else function(*map(fetched, args)))
+        return content
 
 
 @contextmanager

@@ -32,7 +32,6 @@ from asd_listen.feed import Arrived, Feed
 from asd_listen.feedback import apply
 from asd_listen.history import History
 from asd_listen.machine import Machine
-from asd_listen.memory import give_back
 from asd_listen.outbox import Outbox
 from asd_listen.own import CONDITIONS, OwnConditions
 from asd_listen.settings import Settings, route_of, source_of
@@ -289,7 +288,6 @@ class Listener:
             except MonitorError as error:
                 self._unsaved = str(error)
                 self._warn(self._unsaved)
-        give_back()
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()

@@ -81,7 +81,7 @@ class ModuleExtractor(CheckedExtractor):
         network, chosen = self._network()
 
         def computed(batch: torch.Tensor) -> torch.Tensor:
-            result = network(batch)
+            result: torch.Tensor = network(batch)
             self._check(batch, result)
             return result
 

@@ -55,6 +55,20 @@
     if (table.dataset.filter) filterField(table);
   }
 
+  // The titles of horizontal axes break into lines where they are wider than the plot.
+  const breakTitles = (node, most) => {
+    for (const [key, value] of Object.entries(node)) {
+      if (!value || typeof value !== "object" || key === "data") continue;
+      if (key === "x" && typeof value.title === "string" && value.title.length > most) {
+        value.title = value.title.split(" ").reduce((lines, word) => {
+          const last = lines.at(-1);
+          return last && `${last} ${word}`.length <= most ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
+        }, []);
+      }
+      breakTitles(value, most);
+    }
+  };
+
   // A chart is drawn when it is about to be seen; until then, and where scripts are off, its picture stands there.
   const fitted = (spec, width) => {
     const limit = Math.max(90, Math.round(width * 0.4));
@@ -69,6 +83,7 @@
       const short = `slice(datum.label, 0, ${half}) + '…' + slice(datum.label, ${half + 1 - most})`;
       rows.axis = { ...rows.axis, labelExpr: `length(datum.label) > ${most} ? ${short} : datum.label` };
     }
+    breakTitles(spec, Math.floor((width - limit) / 7.5));
     if (width < 640) spec.config.legend = { ...spec.config.legend, columns: 1 };
     if (spec.usermeta?.fixed) return spec;
     if (spec.facet && spec.columns) {
