@@ -11,7 +11,7 @@ _EVENT = {
     "time": _MOMENT,
     "kind": "alarm",
     "severity": "alarm",
-    "text": "fan: the sound has changed, says the evidence of 2026-11-27 04:07:11+00:00: 7.6, alarm at 7.6",
+    "text": "fan: the sound has changed since 2026-11-27 05:07; evidence 7.6, alarm from 7.6",
     "data": {"evidence": 7.6, "threshold": 7.56, "since": _MOMENT, "phase": "alarm", "conditions": []},
     "acknowledged": None,
     "acknowledged_by": None,
