@@ -307,7 +307,7 @@ class TestBadFolders:
     def test_a_folder_without_an_index(self, tmp_path: Path, manifest: Path) -> None:
         assert f"{tmp_path}: this folder has no index of models" in error("score", tmp_path, manifest)
         assert "this folder has no index" in error("evaluate", tmp_path, "--normal", "a", "--anomalous", "b")
-        with pytest.raises(ModelFileError, match="not a regular file"):
+        with pytest.raises(ModelFileError, match="a folder; name a model file"):
             asd.load(tmp_path)
 
     def test_a_folder_of_something_else_is_not_written_to(self, tmp_path: Path, manifest: Path) -> None:

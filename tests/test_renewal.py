@@ -450,7 +450,8 @@ def test_bad_input_is_one_line(sounds: Path, tmp_path: Path) -> None:
     (broken / "a.wav").write_bytes(b"RIFF")
     assert error("update", model, broken, *out).startswith("none of the 1 new clips can be used (the first: ")
     assert error("update", tmp_path / "no.asd", few, *out).startswith(f"{tmp_path / 'no.asd'}: no such model file")
-    assert error("diff", model, sounds / "before" / "00.wav").startswith(f"{sounds / 'before' / '00.wav'}: not a model")
+    recording = sounds / "before" / "00.wav"
+    assert error("diff", model, recording).startswith(f"{recording}: a recording, not a model file")
     assert not (tmp_path / "x.asd").exists()
 
 
