@@ -27,7 +27,7 @@ OPTION = re.compile(r"--[a-z]")
         ("lower --extractor.n_bands or raise --extractor.n_fft",
          "lower the extractor's parameter n_bands or raise the extractor's parameter n_fft"),
         ("name the folder with --data, or fit anew", "name the folder with old_data=, or fit anew"),
-        ("leave --engine out, or use --device cpu", "leave asd.Runtime(engine=) out, or use asd.Runtime(device='cpu')"),
+        ("leave --engine out, or --device cpu", "leave engine= of asd.Runtime out, or asd.Runtime(device='cpu')"),
         ("use --channel mix or 1–4", "use channel='mix' or 1–4"),
         ("fit it with --group COLUMN", "fit it with group=COLUMN"),
         ("use --segment none or --segment 2.5", "use segment=None or segment=2.5"),

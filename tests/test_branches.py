@@ -333,7 +333,7 @@ def test_it_is_left_out_where_the_policy_says_so(sounds: Path, short_clips: Path
     short, whole = asd.score(model, short_clips)
     assert isinstance(short, Failure)
     assert isinstance(whole, asd.Verdict)
-    assert str(short.error).endswith("(branch 'bands'; fit with --on-branch-error others lets the others judge it)")
+    assert str(short.error).endswith("(branch 'bands'; fit with on_branch_error='others' lets the others judge it)")
 
 
 def test_a_clip_that_one_branch_cannot_use_is_not_learned_from(

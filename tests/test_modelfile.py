@@ -190,9 +190,11 @@ def test_a_boolean_is_0_or_1(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.asd")
-    for path in (tmp_path, tmp_path / "pipe.asd", Path("/dev/zero")):
+    for path in (tmp_path / "pipe.asd", Path("/dev/zero")):
         with pytest.raises(ModelFileError, match="not a regular file; name a model file that 'asd fit' wrote"):
             modelfile.read(path)
+    with pytest.raises(ModelFileError, match="a folder; name a model file that 'asd fit' wrote, before any recordings"):
+        modelfile.read(tmp_path)
 
 
 def test_a_manifest_that_is_not_json(tmp_path: Path) -> None:

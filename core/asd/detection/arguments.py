@@ -49,7 +49,9 @@ def _spelled(found: re.Match[str]) -> str:
     if name not in _ARGUMENTS:
         return found[0]
     given = f"{_NAMES.get(name, name)}={_literal(value) if value else ''}"
-    return f"asd.Runtime({given})" if name in _RUNTIME else given
+    if name not in _RUNTIME:
+        return given
+    return f"asd.Runtime({given})" if value else f"{given} of asd.Runtime"
 
 
 def _literal(value: str) -> str:

@@ -178,7 +178,7 @@ def test_the_engine_torch_is_refused(tmp_path: Path, mean: Write, recordings: li
     config = {"frontend": "mel-patch", "extractor": {"name": "onnx", "model": str(mean(tmp_path / "a.onnx"))}}
     with pytest.raises(ConfigError) as caught:
         asd.fit(recordings, **config, runtime=Runtime(engine="torch"))
-    assert "extractor 'onnx' computes with onnx, asked for torch; leave --engine out" in str(caught.value)
+    assert "extractor 'onnx' computes with onnx, asked for torch; leave engine= of asd.Runtime out" in str(caught.value)
 
 
 @pytest.fixture
