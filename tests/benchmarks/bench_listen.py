@@ -4,9 +4,9 @@
 real time, with a clip a second of each machine. It prints the processor time that a second of all machines takes (that
 of the thread that judges must stay below one second), whether sound waits at the end, and the time from the arrival
 of a clip's last sound to its verdict. ``--days 3 --hop 10`` plays one machine of 8 kHz, the first minute in real time,
-so that all that a listener does each second has happened, then as fast as it is judged, by its level alone: two
-minutes of a quiet processor for each day; it prints the memory each few hours, and its ratio to that after the first
-minute. Processor time depends little on what else the computer does; the delay does.
+so that all that a listener does each second has happened, then as fast as it is judged, by its level alone or another
+``--quality``: by the level two minutes of a quiet processor for each day; it prints the memory each few hours, and its
+ratio to that after the first minute. Processor time depends little on what else the computer does; the delay does.
 """
 
 from __future__ import annotations
@@ -136,7 +136,10 @@ def for_days(model: Path, sounds: Path, days: float, hop: float) -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quality", default="fast", help="fast, default, best, or bands: a pipeline without a network")
+    parser.add_argument(
+        "--quality",
+        help="fast (for seconds), level (for days: the level alone), default, best, or bands: without a network",
+    )
     parser.add_argument("--machines", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--days", type=float, default=0)
@@ -147,15 +150,16 @@ def main() -> None:
         sounds = Path(name) / "sounds"
         sounds.mkdir()
         write_recordings(sounds, 8000 if options.days else options.rate)
-        bands = {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"}
-        chosen: dict[str, Any] = bands if options.quality == "bands" else {"quality": options.quality}
-        if options.days:
-            level = {"name": "sound-level", "sample_rate": 8000}
-            chosen = {
+        quality = options.quality or ("level" if options.days else "fast")
+        without: dict[str, dict[str, Any]] = {
+            "bands": {"extractor": "band-levels", "detector": "deviation", "embedding_pooling": "mean"},
+            "level": {
                 "frontend": {"name": "band-waveform", "sample_rate": 8000},
-                "extractor": level,
+                "extractor": {"name": "sound-level", "sample_rate": 8000},
                 "detector": "deviation",
-            }
+            },
+        }
+        chosen = without.get(quality, {"quality": quality})
         model = Path(name) / "machine.asd"
         asd.fit(sounds, cache=False, **chosen).save(model)
         if options.days:
