@@ -51,6 +51,24 @@ def test_events_arrive_once_and_in_order_after_an_outage(history: History, said:
     assert (name, over) == ("sink heap", 1)
 
 
+def test_a_day_of_outage_loses_nothing(history: History, said: Any) -> None:
+    """As many attempts as fit into a day at the longest pause, an event each hour."""
+    attempts = round(86_400 / OutboxLimits().longest_pause)
+    heap = said.heap(failures=10**9)
+    outbox = Outbox(history, [Route("heap", heap)], OutboxLimits(first_pause=0.001, longest_pause=0.001))
+    outbox.start()
+    for hour in range(24):
+        tell(history, said.event(hour))
+        until(lambda hour=hour: heap.tried > attempts * hour // 24)
+    until(lambda: heap.tried > attempts)
+    assert not heap.events
+    heap.failures = 0
+    until(lambda: len(heap.events) == 24)
+    outbox.close(PATIENCE)
+    assert [event.text for event in heap.events] == [f"event {hour}" for hour in range(24)]
+    assert states(history) == ["delivered"] * 24
+
+
 def test_a_restart_sends_what_waits_and_nothing_else(history: History, said: Any) -> None:
     heap = said.heap(failures=10**9)
     outbox = Outbox(history, [Route("heap", heap)], QUICK)
