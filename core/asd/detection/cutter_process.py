@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from asd.contract.interfaces import Runtime
 from asd.contract.messages import Array, as_array
 from asd.contract.worker_process import answer_requests
 from asd.detection.config import Config
+from asd.detection.cutters import ReadFacts
 from asd.detection.joint import CutClip, cut_windows
 from asd.detection.pipeline import Pipeline
 from asd.detection.sent import compute_as
@@ -17,7 +19,7 @@ from asd.errors import AudioError
 from asd.records import Clip
 from asd.sound.reading import recording_facts
 
-_FACTS = ("seconds", "file_rate", "channels", "level", "silent", "notes")
+_FACTS = [each.name for each in fields(ReadFacts) if each.name != "clip"]
 _LONGEST = 60.0
 """Seconds of a clip: longer ones are cut where they are judged, as their windows take memory here and there."""
 _DENSEST = 1_000_000

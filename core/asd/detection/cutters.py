@@ -43,7 +43,7 @@ _PAUSE = 10.0
 
 @dataclass
 class ReadFacts:
-    """What is known of a clip that another process read: attributes as of `asd.sound.reading.ClipReader`."""
+    """What is known of a clip that another process read: `asd.detection.embedder.Facts`; its fields are sent."""
 
     clip: Clip
     seconds: float
