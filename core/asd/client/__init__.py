@@ -373,8 +373,8 @@ def _machine(name: str) -> str:
     if not name:
         raise ConfigError("the name of the machine is empty; Client.machines() lists them")
     if _STEP.search(name):
-        return "base64%3D" + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
-    return quote(name, safe="")
+        name = f"base64={base64.urlsafe_b64encode(name.encode()).decode().rstrip('=')}"
+    return _part(name)
 
 
 def _is_clips(data: Any) -> bool:
