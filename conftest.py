@@ -129,6 +129,19 @@ def own_classes_forgotten_at_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    """Restore the variables that code under test set for its process: later tests' processes would inherit them."""
+    before = dict(os.environ)
+    yield
+    # pytest's own is set and taken away around this
+    for name in (os.environ.keys() | before) - {"PYTEST_CURRENT_TEST"}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
+
+
+@pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
     """Restore the level of asd's log, which each command sets for its process."""
     logger = logging.getLogger("asd")

@@ -92,7 +92,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    for name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "hf"
 
 
@@ -212,12 +213,17 @@ def test_what_the_hub_can_refuse(hub: Hub, own_copy: Copies, home: Path) -> None
     assert not any("safetensors" in path for path in hub.asked)
 
 
-def test_without_a_network_the_cache_serves(hub: Hub, own_copy: Copies, home: Path) -> None:
+def test_without_a_network_the_cache_serves(
+    hub: Hub, own_copy: Copies, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.models["tiny/wavlm"] = own_copy("wavlm")
     assert ask(("tiny/wavlm", None, False), endpoint=hub.address) == ["16000"]
     nowhere = "http://127.0.0.1:9"
     cached, unknown = ask(("tiny/wavlm", None, False), ("tiny/other", None, False), endpoint=nowhere)
-    assert cached == "16000"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the user's own switch, where there is a hub
+    kept, forbidden = ask(("tiny/wavlm", None, False), ("tiny/other", None, False), endpoint=hub.address)
+    assert cached == kept == "16000"
+    assert "and the network is forbidden (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE): fetch it" in forbidden
     assert unknown.startswith(
         f"tiny/other is no folder here and not in the cache {home / 'hub'}, and the hub cannot be reached: fetch it"
     )

@@ -16,7 +16,8 @@ from asd_transformers.switches import follow_offline
 @pytest.fixture(autouse=True)
 def _own_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("asd_transformers.switches._OWN", {"HF_HUB_OFFLINE": None, "TRANSFORMERS_OFFLINE": None})
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", False)
 

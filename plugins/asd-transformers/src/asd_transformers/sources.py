@@ -106,9 +106,15 @@ class Repository:
         return self.revision if self.path is None else self.path.name
 
     def _unreachable(self) -> str:
+        from huggingface_hub import is_offline_mode
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        reason = "the network is forbidden (ASD_OFFLINE or --offline)" if is_offline() else "the hub cannot be reached"
+        if is_offline():
+            reason = "the network is forbidden (ASD_OFFLINE or --offline)"
+        elif is_offline_mode():
+            reason = "the network is forbidden (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)"
+        else:
+            reason = "the hub cannot be reached"
         return (
             f"{self.name} is no folder here and not in the cache {HF_HUB_CACHE}, and {reason}: fetch it where there is "
             f"a network ('hf download {self.name} --local-dir FOLDER'), copy FOLDER here and give its path"
