@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import shutil
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         script.chmod(0o755)
         os.environ["ASD_COMMAND"] = str(script)
         os.environ["ASD_SETTINGS"] = str(folder / "settings")  # what tests trust, the user need not
+        (folder / "socket.environment").write_text(json.dumps(dict(os.environ)))
 
 
 def pytest_collection_finish() -> None:
