@@ -33,7 +33,7 @@ COLOURS = ("#2f81c7", "#e07b00", "#1a9e77", "#c2559d", "#8a6fd1", "#7a8a99")
 
 _VERSION = "6.4"
 _EXPORTED = "window.vegaEmbed = vegaEmbed;"
-_BUNDLES = {"1.9.0": "373b1f84072b31010f15ceb787be6b415c53936411aae267c8c2b2b6ccde46e7"}
+_BUNDLES = {"1.9.0.post1": "373b1f84072b31010f15ceb787be6b415c53936411aae267c8c2b2b6ccde46e7"}
 """SHA-256 of the script by version of vl-convert-python; that of another version is made for each report."""
 _TEXT, _LINE = "currentColor", "#80808050"
 _FONT = "system-ui, 'DejaVu Sans', Arial, sans-serif"
