@@ -35,7 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let tests start ``asd`` as ``ASD_COMMAND``, without the seconds of importing (see tests/command/server.py)."""
     gc.disable()  # until the tests are collected: all that this makes is kept
     if "ASD_COMMAND" not in os.environ or hasattr(config, "workerinput"):
-        folder = Path(tempfile.mkdtemp(prefix="asd-command-"))
+        long = len(tempfile.gettempdir()) > 70  # the address of a socket has 107 bytes at most
+        folder = Path(tempfile.mkdtemp(prefix="asd-command-", dir="/tmp" if long else None))
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         script = folder / "asd"
         server, place = str(_COMMAND / "server.py"), str(folder / "socket")
