@@ -21,6 +21,7 @@ import pytest
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
 os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
+os.environ.pop("FORCE_COLOR", None)  # what is not written to a terminal is compared without colours
 for _name in ("NO_PROXY", "no_proxy"):  # the servers of tests are on this computer, others may be behind a proxy
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost", "::1")))
 
