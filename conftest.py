@@ -21,6 +21,7 @@ import pytest
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
 os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
+os.environ.pop("FORCE_COLOR", None)  # what is not written to a terminal is compared without colours
 for _name in ("NO_PROXY", "no_proxy"):  # the servers of tests are on this computer, others may be behind a proxy
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost", "::1")))
 
@@ -35,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let tests start ``asd`` as ``ASD_COMMAND``, without the seconds of importing (see tests/command/server.py)."""
     gc.disable()  # until the tests are collected: all that this makes is kept
     if "ASD_COMMAND" not in os.environ or hasattr(config, "workerinput"):
-        folder = Path(tempfile.mkdtemp(prefix="asd-command-"))
+        long = len(tempfile.gettempdir()) > 70  # the address of a socket has 107 bytes at most
+        folder = Path(tempfile.mkdtemp(prefix="asd-command-", dir="/tmp" if long else None))
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         script = folder / "asd"
         server, place = str(_COMMAND / "server.py"), str(folder / "socket")
