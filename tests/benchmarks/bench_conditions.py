@@ -2,10 +2,10 @@
 
 ``python tests/benchmarks/bench_conditions.py [--shared FOLDER] [--runs 4]`` makes streams of healthy sound, generated
 and real (clips in random order), learns the noise floor of each from 11 minutes, and changes something: the gain, the
-microphone (a random frequency response and its own noise), the noise of the place, or the machine (faults, pauses,
-other speed). Printed are, for each change, how many were told, after how many seconds, and the conditions that are
-false: all but ``quiet`` in a pause, which is one, and of a less sensitive microphone, of which it asks. Levels are
-those of the recording; nothing is judged.
+microphone (a random frequency response and its own noise), the noise of the place (generated, or another real machine),
+or the machine (generated and real faults, pauses, other speed). Printed are, for each change, how many were told, after
+how many seconds, and the conditions that are false: all but ``quiet`` in a pause, which is one, and of a less sensitive
+microphone, of which it asks. Levels are those of the recording; nothing is judged.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def generated(rng: np.random.Generator, kind: str, seconds: int) -> np.ndarray:
     return 0.02 * hum + 0.01 * rush + 0.001 * noise(rng, seconds, 1.0)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def first_channel(path: Path) -> np.ndarray:
     """Return what a recording holds."""
     samples: np.ndarray = soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0]

@@ -4,9 +4,9 @@ A minute of sound tells it surest: its quiet moments are the room and the microp
 sooner. They follow the machine, too, so that they count only where the whole of a window has moved, and by more than it
 ever did while the floor was learned.
 
-What has changed it is told by what stood out of it: tones above their neighbours in frequency, loud moments above quiet
-ones. A microphone or a gain multiplies all sound, so that all of it stands out as before. Sound that is added, by a fault
-or the place, fills what lay between; sound that is gone takes with it what stood out.
+What has changed it is told by what stood out of it: tones above their neighbours in frequency, loud moments above
+quiet ones. A microphone or a gain multiplies all sound, so that all of it stands out as before. Sound that is added, by
+a fault or the place, fills what lay between; sound that is gone takes with it what stood out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ _LOW, _HIGH = 0.1, 0.9
 _STANDS_OUT = 2.0
 """dB, as a root mean square, by which something must stand out to tell anything."""
 _NOISE_SPREAD = 13.6
-"""dB Hz^(1/2) between the two quantiles of steady noise, seconds of which are measured through a Hann window: in a band of
-B Hz, 2.56 standard deviations of 4.34 (1.5 / B)^(1/2) dB."""
+"""dB Hz^(1/2) between the two quantiles of steady noise, whose seconds are measured through a Hann window: in a band
+of B Hz, 2.56 standard deviations of 4.34 (1.5 / B)^(1/2) dB."""
+_WIDTH = 10**0.05 - 10**-0.05
+"""Width of a 1/3-octave band by its centre."""
 
 
 @dataclass
@@ -139,8 +141,8 @@ class FloorLearner:
 def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], hertz: Float64) -> float | None:
     """Return which share of what stood out no longer does: 0 if all was multiplied, 1 if it was filled up or is gone.
 
-    Steady sound that lifts a band by so many dB takes nearly as many from what stands out by more, and nearly all of what
-    does by less.
+    Steady sound that lifts a band by so many dB takes nearly as many from what stands out by more, and nearly all of
+    what does by less.
 
     Parameters
     ----------
@@ -155,7 +157,7 @@ def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], he
         The share; None: so little stood out that nothing can be said.
     """
     moved = abs(float(np.median(np.concatenate([now[0] - before[0], now[1] - before[1]]))))
-    spread = np.maximum(before[1] - before[0] - _NOISE_SPREAD / np.sqrt(0.23 * hertz), 0.0)
+    spread = np.maximum(before[1] - before[0] - _NOISE_SPREAD / np.sqrt(_WIDTH * hertz), 0.0)
     stood = np.clip(np.concatenate([_above(before[0]), _above(before[1]), spread]), 0.0, moved)
     if not len(stood) or float(np.mean(stood**2)) < _STANDS_OUT**2:
         return None
