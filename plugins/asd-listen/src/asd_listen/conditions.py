@@ -54,6 +54,8 @@ _OTHER = 10.0
 _MOST = 0.8
 _LOST = 0.5
 """Share of what stood out of the noise floor (`share_lost`) from which sound was added or is gone, not multiplied."""
+_NEWEST = 0.8
+"""Share of a window, its newest seconds, that shows what stands out: all are new when its quantiles have moved."""
 _HALF = 0.5
 """Share of the bands that is enough if what stood out still does, …"""
 _ANY = 3.0
@@ -298,7 +300,8 @@ class Conditions:
             usual = self.floor.windows.get(size)
             if usual is not None:
                 moved, apart, together = usual.shift(*ends)[usable], usual.apart[usable], usual.together
-                before, now = (usual.low[usable], usual.high[usable]), (ends[0][usable], ends[1][usable])
+                newest = ends_of(seconds[-round(_NEWEST * size) :])
+                before, now = (usual.low[usable], usual.high[usable]), (newest[0][usable], newest[1][usable])
             elif size == LONGEST:  # of an earlier version: what a minute is like is not known
                 before, now = (self.floor.bands[usable],) * 2, (ends[0][usable],) * 2
                 moved, apart, together = now[0] - before[0], np.full(len(hertz), np.inf), 0.0

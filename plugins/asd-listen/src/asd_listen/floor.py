@@ -142,7 +142,7 @@ def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], he
     """Return which share of what stood out no longer does: 0 if all was multiplied, 1 if it was filled up or is gone.
 
     Steady sound that lifts a band by so many dB takes nearly as many from what stands out by more, and nearly all of
-    what does by less.
+    what does by less. Of tones, and of loud moments, the larger share counts: what is added may itself have either.
 
     Parameters
     ----------
@@ -158,12 +158,17 @@ def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], he
     """
     moved = abs(float(np.median(np.concatenate([now[0] - before[0], now[1] - before[1]]))))
     spread = np.maximum(before[1] - before[0] - _NOISE_SPREAD / np.sqrt(_WIDTH * hertz), 0.0)
-    stood = np.clip(np.concatenate([_above(before[0]), _above(before[1]), spread]), 0.0, moved)
-    if not len(stood) or float(np.mean(stood**2)) < _STANDS_OUT**2:
-        return None
-    less = [_above(was) - _above(own) for was, own in zip(before, now, strict=True)]
-    less.append((before[1] - before[0]) - (now[1] - now[0]))
-    return float(np.dot(stood, np.concatenate(less)) / np.dot(stood, stood))
+    tones = [_above(was) - _above(own) for was, own in zip(before, now, strict=True)]
+    pairs = [
+        (np.concatenate([_above(each) for each in before]), np.concatenate(tones)),
+        (spread, (before[1] - before[0]) - (now[1] - now[0])),
+    ]
+    shares: list[float] = []
+    for stood, less in pairs:
+        stood = np.clip(stood, 0.0, moved)
+        if len(stood) and float(np.mean(stood**2)) >= _STANDS_OUT**2:
+            shares.append(float(np.dot(stood, less) / np.dot(stood, stood)))
+    return max(shares, default=None)
 
 
 def _above(levels: Float64) -> Float64:
