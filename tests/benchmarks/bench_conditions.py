@@ -2,16 +2,17 @@
 
 ``python tests/benchmarks/bench_conditions.py [--shared FOLDER] [--runs 4]`` makes streams of healthy sound, generated
 and real (clips in random order), learns the noise floor of each from 11 minutes, and changes something: the gain, the
-microphone (a random frequency response and its own noise), the noise of the place, or the machine (faults, pauses,
-other speed). Printed are, for each change, how many were told, after how many seconds, and the conditions that are
-false: all but ``quiet`` in a pause, which is one, and of a less sensitive microphone, of which it asks. Levels are
-those of the recording; nothing is judged.
+microphone (a random frequency response and its own noise), the noise of the place (generated, or another real machine),
+or the machine (generated and real faults, pauses, other speed). Printed are, for each change, how many were told, after
+how many seconds, and the conditions that are false: all but ``quiet`` in a pause, which is one, and of a less sensitive
+microphone, of which it asks. Levels are those of the recording; nothing is judged.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,9 +51,16 @@ def generated(rng: np.random.Generator, kind: str, seconds: int) -> np.ndarray:
     return 0.02 * hum + 0.01 * rush + 0.001 * noise(rng, seconds, 1.0)
 
 
+@functools.cache
+def first_channel(path: Path) -> np.ndarray:
+    """Return what a recording holds."""
+    samples: np.ndarray = soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0]
+    return samples
+
+
 def of_clips(rng: np.random.Generator, paths: list[Path], seconds: int) -> np.ndarray:
     """Return real clips in random order, one after the other."""
-    clips = [soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0] for path in paths]
+    clips = [first_channel(path) for path in paths]
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < seconds * RATE:
         parts.append(clips[rng.integers(len(clips))])
@@ -76,6 +84,15 @@ def high_shelf(rng: np.random.Generator, seconds: int, level: float) -> np.ndarr
     spectrum[np.fft.rfftfreq(seconds * RATE, 1 / RATE) < 2000] *= 0.1
     found = np.fft.irfft(spectrum)
     return level * found / found.std()
+
+
+def knocks(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return what a broken bearing sounds like: impacts, 20 to 90 a second, of which each lets something ring."""
+    found = np.zeros(count)
+    found[:: int(RATE / rng.uniform(20, 90))] = 1.0
+    ring, moment = rng.uniform(1500, 6000), np.arange(400) / RATE
+    found = np.convolve(found, np.exp(-moment * rng.uniform(200, 800)) * np.sin(2 * np.pi * ring * moment))[:count]
+    return found / found.std()
 
 
 def bursts(rng: np.random.Generator, seconds: int, longest: int) -> np.ndarray:
@@ -110,8 +127,14 @@ FALSE: dict[str, Change] = {
     ),
     "more load": lambda rng, x: x * 10 ** (4 / 20),
     "runs faster": lambda rng, x: np.interp(np.arange(len(x)) * 1.2 % (len(x) - 1), np.arange(len(x)), x) * 1.4,
+    "lorries close by": lambda rng, x: (
+        x + x.std() * rng.uniform(4, 10) * noise(rng, len(x) // RATE, 1.0) * bursts(rng, len(x) // RATE, 40)
+    ),
+    "grinds": lambda rng, x: x + x.std() * rng.uniform(1, 8) * noise(rng, len(x) // RATE, rng.uniform(0, 1)),
+    "knocks": lambda rng, x: x + x.std() * rng.uniform(1, 4) * knocks(rng, len(x)),
+    "stops": lambda rng, x: x.std() * 10 ** (-rng.uniform(12, 30) / 20) * noise(rng, len(x) // RATE, 1.0),
 }
-RIGHT = {"pauses": ("quiet",), "microphone": ("gain", "microphone", "quiet")}
+RIGHT = {"pauses": ("quiet",), "stops": ("quiet",), "microphone": ("gain", "microphone", "quiet")}
 """Conditions that are true of a change, where there are others than a gain or a microphone."""
 
 
@@ -141,6 +164,31 @@ def sources(shared: Path | None) -> dict[str, Callable[[np.random.Generator, int
     return found
 
 
+def real_changes(shared: Path | None, source: str) -> dict[str, Change]:
+    """Return changes that are recordings: another machine begins beside it, or goes by; the machine is faulty."""
+    found: dict[str, Change] = {}
+    for name, make in sources(shared).items():
+        if name not in ("steady", "cycling", "wandering", source):
+            found[f"beside a {name}"] = lambda rng, x, make=make: x + rng.uniform(0.5, 4) * like(x, make(rng, AFTER))
+            found[f"at times a {name}"] = lambda rng, x, make=make: (
+                x + rng.uniform(1, 4) * like(x, make(rng, AFTER)) * bursts(rng, AFTER, 20)
+            )
+    faulty = {
+        "fan": "fan_id_00/abnormal/*.flac",
+        "slider": "dcase2020_few/slider/id_00/anomalous/*.flac",
+        "ToyCar": "toycar/test/*source*anomaly*.flac",
+    }
+    paths = sorted(shared.glob(faulty[source])) if shared and source in faulty else []
+    if paths:
+        found["real fault"] = lambda rng, x: of_clips(rng, paths, AFTER)
+    return found
+
+
+def like(sound: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return another sound, as loud as this one."""
+    return other * (sound.std() / other.std())
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,8 +197,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     told: dict[str, list[int | None]] = {name: [] for name in TRUE}
-    false: dict[str, list[str]] = {name: [] for name in [*TRUE, *FALSE]}
-    runs = dict.fromkeys([*TRUE, *FALSE], 0)
+    false: dict[str, list[str]] = {}
+    runs: dict[str, int] = {}
     before = 0
     for number, (source, make) in enumerate(sources(options.shared).items()):
         for run in range(options.runs):
@@ -158,19 +206,20 @@ def main() -> None:
             sound = make(rng, BEFORE + AFTER)
             learned, rest = Conditions(levels=(-200.0, 0.0)), sound[BEFORE * RATE :]
             before += len(begun(learned, sound[: BEFORE * RATE]))
-            for name, change in [*((name, own[1]) for name, own in TRUE.items()), *FALSE.items()]:
+            changes = {**{name: own[1] for name, own in TRUE.items()}, **FALSE, **real_changes(options.shared, source)}
+            for name, change in changes.items():
                 late = begun(copy.deepcopy(learned), change(rng, rest))
-                runs[name] += 1
+                runs[name] = runs.get(name, 0) + 1
                 right = RIGHT.get(name, ("gain", "microphone") if name in TRUE else ())
                 if name in TRUE:
                     told[name].append(next((at for kind, at in late if kind in right), None))
-                false[name] += [f"{source}: {kind}" for kind, _ in late if kind not in right]
+                false.setdefault(name, []).extend(f"{source}: {kind}" for kind, _ in late if kind not in right)
     print(f"{before} conditions before any change")
     for name, moments in told.items():
         found = [each for each in moments if each is not None]
         middle = f"{np.median(found):.0f} s ({min(found):.0f} to {max(found):.0f})" if found else "-"
         print(f"{name}: told in {len(found)} of {runs[name]}, after {middle}; others: {len(false[name])}")
-    for name in FALSE:
+    for name in [each for each in runs if each not in TRUE]:
         print(f"{name}: {len(false[name])} false in {runs[name]} {sorted(set(false[name])) or ''}")
 
 

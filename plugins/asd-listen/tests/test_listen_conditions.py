@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from asd.plugin import Block
 from asd_listen.conditions import LEARNING, Change, Conditions
-from asd_listen.floor import Floor
+from asd_listen.floor import Floor, share_lost
 from asd_listen.levels import Second, bands_at
 
 RATE = 16000
@@ -112,6 +114,81 @@ def test_another_microphone() -> None:
 )
 def test_a_machine_that_changes_is_no_condition(fault: np.ndarray) -> None:
     assert heard(fault) == []
+
+
+HUMS = np.where(np.arange(COUNT) % 4 == 2, -45.0, -62.0) - np.linspace(0, 6, COUNT)
+"""A machine with tones, which stand out of its noise by 17 dB."""
+
+
+@pytest.fixture(scope="module")
+def of_hum() -> Conditions:
+    """Return what has learned the noise floor of a machine with tones."""
+    rng, conditions = np.random.default_rng(1), Conditions(levels=(-35.0, -25.0))
+    for at in range(LEARNING + 5):
+        assert conditions.second(second(at, HUMS + rng.normal(0, 1, COUNT))) == []
+    return conditions
+
+
+def begun_by(conditions: Conditions, sound: Callable[[int], np.ndarray]) -> list[str]:
+    rng, own = np.random.default_rng(2), copy.deepcopy(conditions)
+    found: list[str] = []
+    for at in range(150):
+        changes = own.second(second(1000 + at, sound(at) + rng.normal(0, 1, COUNT)))
+        found += [each.name for each in changes if not each.over]
+    return found
+
+
+def with_noise(level: float) -> np.ndarray:
+    noise = np.linspace(level, level - 6, COUNT)
+    return np.asarray(10 * np.log10(10 ** (HUMS / 10) + 10 ** (noise / 10)))
+
+
+RESPONSE = 10.5 + 4 * np.sin(np.linspace(0, 5, COUNT))
+"""dB of another microphone: 10 or more in hardly more than half of the bands."""
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_microphone_multiplies_all_sound_so_that_tones_stand_out_as_before(of_hum: Conditions, sign: int) -> None:
+    assert 0.5 <= np.mean(RESPONSE >= 10) < 0.8
+    assert begun_by(of_hum, lambda at: HUMS + sign * RESPONSE) == ["microphone"]
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        pytest.param(lambda at: with_noise(-34.0) if at % 40 < 15 else HUMS, id="lorries"),
+        pytest.param(lambda at: with_noise(-34.0), id="a fault drowns the tones"),
+        pytest.param(lambda at: with_noise(-46.0), id="a fault as loud as the tones"),
+    ],
+)
+def test_noise_that_is_added_fills_what_lay_between_the_tones(
+    of_hum: Conditions, sound: Callable[[int], np.ndarray]
+) -> None:
+    """It lifts most bands by 10 dB and more, as another microphone would, but is judged as sound."""
+    assert np.mean(sound(0) - HUMS >= 10) >= 0.7
+    assert begun_by(of_hum, sound) == []
+
+
+def test_what_stood_out_is_kept_by_a_microphone_filled_by_noise_and_gone_with_the_machine() -> None:
+    hertz = np.array(bands_at(RATE))
+
+    def lost(now: np.ndarray, before: np.ndarray = HUMS) -> float | None:
+        return share_lost((before, before + 3), (now, now + 3), hertz)
+
+    assert lost(HUMS + RESPONSE) == pytest.approx(0.0, abs=0.1)
+    assert lost(HUMS - RESPONSE) == pytest.approx(0.0, abs=0.1)
+    for level in (-50.0, -46.0, -34.0):
+        assert (lost(with_noise(level)) or 0.0) > 0.7
+    assert (lost(np.linspace(-76, -92, COUNT)) or 0.0) > 0.9
+    assert lost(np.linspace(-40, -70, COUNT), np.linspace(-50, -80, COUNT)) is None  # nothing stands out
+
+
+def test_loud_moments_stand_out_of_quiet_ones_where_there_are_no_tones() -> None:
+    hertz = np.array(bands_at(RATE))
+    low = np.linspace(-60, -80, COUNT)
+    high, drowned = low + 12, low + 14
+    assert share_lost((low, high), (low + 11, high + 11), hertz) == pytest.approx(0.0, abs=0.01)
+    assert (share_lost((low, high), (drowned, drowned + 1), hertz) or 0.0) > 0.7
 
 
 def test_a_condition_is_over_when_the_floor_is_back() -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from asd.plugin import Block, Float32, Float64
-from asd_listen.floor import LONGEST, SHORTER, Floor, FloorLearner, ends_of
-from asd_listen.levels import SILENCE, Second, decibels
+from asd_listen.floor import LONGEST, SHORTER, Floor, FloorLearner, ends_of, share_lost
+from asd_listen.levels import SILENCE, Second, bands_at, decibels
 from asd_listen.times import span
 
 GAP = 0.5
@@ -52,6 +52,14 @@ elsewhere, or a pause adds or takes away sound with a spectrum of its own."""
 _OTHER = 10.0
 """dB by which most bands of the noise floor differ from before if the microphone is another one."""
 _MOST = 0.8
+_LOST = 0.5
+"""Share of what stood out of the noise floor (`share_lost`) from which sound was added or is gone, not multiplied."""
+_NEWEST = 0.8
+"""Share of a window, its newest seconds, that shows what stands out: all are new when its quantiles have moved."""
+_HALF = 0.5
+"""Share of the bands that is enough if what stood out still does, …"""
+_ANY = 3.0
+"""… and most bands have moved the same way by so many dB."""
 
 
 @dataclass(frozen=True)
@@ -286,17 +294,22 @@ class Conditions:
             self._learn_floor(windows, second.sample_rate)
             return []
         usable = (seconds[-1] > SILENCE + 1) & (self.floor.bands > SILENCE + 1)
+        hertz = np.array(bands_at(second.sample_rate))[usable]
         changes: list[Change] = []
-        for size, (low, high) in windows.items() if usable.any() else ():
+        for size, ends in windows.items() if usable.any() else ():
             usual = self.floor.windows.get(size)
             if usual is not None:
-                moved, beyond = usual.shift(low, high)[usable], usual.apart[usable]
-                changes += self._gain(moved, beyond, usual.together, size, second.time)
-                changes += self._other(moved, beyond if size != LONGEST else 0.0 * beyond, size, second.time)
-            elif size == LONGEST:
-                moved = (low - self.floor.bands)[usable]
-                changes += self._gain(moved, np.full(len(moved), np.inf), 0.0, size, second.time)  # not known
-                changes += self._other(moved, np.zeros(len(moved)), size, second.time)
+                moved, apart, together = usual.shift(*ends)[usable], usual.apart[usable], usual.together
+                newest = ends_of(seconds[-round(_NEWEST * size) :])
+                before, now = (usual.low[usable], usual.high[usable]), (newest[0][usable], newest[1][usable])
+            elif size == LONGEST:  # of an earlier version: what a minute is like is not known
+                before, now = (self.floor.bands[usable],) * 2, (ends[0][usable],) * 2
+                moved, apart, together = now[0] - before[0], np.full(len(hertz), np.inf), 0.0
+            else:
+                continue
+            lost = share_lost(before, now, hertz) if float(np.median(np.abs(moved))) >= _GAIN else None
+            changes += self._gain(moved, apart, together, lost, size, second.time)
+            changes += self._other(moved, apart if size != LONGEST else np.zeros(len(hertz)), lost, size, second.time)
             if any(change.over for change in changes):  # longer windows still have it
                 break
         return changes
@@ -309,11 +322,13 @@ class Conditions:
         if self._learned >= LEARNING - LONGEST:
             self.floor, self._learner = self._learner.floor(sample_rate), FloorLearner()
 
-    def _gain(self, moved: Float64, apart: Float64, usual: float, size: int, time: float) -> list[Change]:
+    def _gain(
+        self, moved: Float64, apart: Float64, usual: float, lost: float | None, size: int, time: float
+    ) -> list[Change]:
         middle = float(np.median(moved))
         together = float(np.subtract(*np.quantile(moved, [0.75, 0.25]))) <= _TOGETHER[size]
         alike = float(np.mean(np.abs(moved - middle) <= _BESIDE + apart)) >= _NEARLY_ALL
-        if abs(middle) >= _GAIN + usual and together and alike:
+        if abs(middle) >= _GAIN + usual and together and alike and (lost is None or lost < _LOST):
             text = (
                 f"all bands of the noise floor are {abs(middle):.0f} dB {'louder' if middle > 0 else 'quieter'}: was "
                 "the gain changed, or the microphone moved?"
@@ -321,21 +336,28 @@ class Conditions:
             return self._begin_by(size, "gain", time, text)
         return self._end_by(size, "gain", time) if abs(middle) < _GAIN - 2 else []
 
-    def _other(self, moved: Float64, usual: Float64, size: int, time: float) -> list[Change]:
-        """Tell sound that is another one in most bands: less in nearly all of them is what a pause sounds like, too."""
+    def _other(self, moved: Float64, usual: Float64, lost: float | None, size: int, time: float) -> list[Change]:
+        """Tell sound that is another one in most bands, if it is neither more nor less of what there is."""
         far = np.abs(moved) >= _OTHER + usual
-        share, fallen = float(np.mean(far)), float(np.mean(far & (moved < 0)))
-        if fallen >= _MOST and not self.standing.keys() & {"gain", "microphone"}:
+        share, fallen, risen = (float(np.mean(each)) for each in (far, far & (moved < 0), far & (moved > 0)))
+        kept = lost is not None and lost < _LOST
+        if fallen >= _MOST and not kept and not self.standing.keys() & {"gain", "microphone"}:
             text = f"{fallen:.0%} of the bands are quieter by {_OTHER:.0f} dB or more than ever: {_OFF}"
             return self._begin_by(size, "quiet", time, text)
-        if share >= _MOST > fallen and not self.standing.keys() & {"gain", "quiet"}:
+        one_way = max(float(np.mean(moved >= _ANY)), float(np.mean(moved <= -_ANY)))
+        if kept:
+            other = share >= _MOST or (max(fallen, risen) >= _HALF and one_way >= _MOST)
+        else:  # what is added only lifts, what is gone only lowers
+            other = share >= _MOST > max(fallen, risen)
+        if other and not self.standing.keys() & {"gain", "quiet"}:
             text = (
                 f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "
                 "microphone, or a dead one?"
             )
             return self._begin_by(size, "microphone", time, text)
         changes = self._end_by(size, "quiet", time) if fallen < _MOST - 0.2 else []
-        return [*changes, *(self._end_by(size, "microphone", time) if share < _MOST - 0.2 else [])]
+        back = float(np.median(np.abs(moved))) < _OTHER - 2
+        return [*changes, *(self._end_by(size, "microphone", time) if back else [])]
 
     def _begin_by(self, size: int, name: str, time: float, text: str) -> list[Change]:
         if name not in self.standing:

@@ -3,6 +3,10 @@
 A minute of sound tells it surest: its quiet moments are the room and the microphone. Shorter windows tell a change
 sooner. They follow the machine, too, so that they count only where the whole of a window has moved, and by more than it
 ever did while the floor was learned.
+
+What has changed it is told by what stood out of it: tones above their neighbours in frequency, loud moments above
+quiet ones. A microphone or a gain multiplies all sound, so that all of it stands out as before. Sound that is added, by
+a fault or the place, fills what lay between; sound that is gone takes with it what stood out.
 """
 
 from __future__ import annotations
@@ -21,6 +25,13 @@ SHORTER = (10, 20)
 """Seconds of the windows that tell a change sooner."""
 _LOW, _HIGH = 0.1, 0.9
 """Quantiles of a window's seconds that both must move."""
+_STANDS_OUT = 2.0
+"""dB, as a root mean square, by which something must stand out to tell anything."""
+_NOISE_SPREAD = 13.6
+"""dB Hz^(1/2) between the two quantiles of steady noise, whose seconds are measured through a Hann window: in a band
+of B Hz, 2.56 standard deviations of 4.34 (1.5 / B)^(1/2) dB."""
+_WIDTH = 10**0.05 - 10**-0.05
+"""Width of a 1/3-octave band by its centre."""
 
 
 @dataclass
@@ -125,6 +136,45 @@ class FloorLearner:
                 usual.together = float(np.median(moved, axis=1).max())
             windows[seconds] = usual
         return Floor(sample_rate, windows[LONGEST].low, windows)
+
+
+def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], hertz: Float64) -> float | None:
+    """Return which share of what stood out no longer does: 0 if all was multiplied, 1 if it was filled up or is gone.
+
+    Steady sound that lifts a band by so many dB takes nearly as many from what stands out by more, and nearly all of
+    what does by less. Of tones, and of loud moments, the larger share counts: what is added may itself have either.
+
+    Parameters
+    ----------
+    before, now : tuple of float64 arrays of shape (n_bands,)
+        Low and high quantile in dB of a window's seconds.
+    hertz : float64 array of shape (n_bands,)
+        Centres of the bands.
+
+    Returns
+    -------
+    float or None
+        The share; None: so little stood out that nothing can be said.
+    """
+    moved = abs(float(np.median(np.concatenate([now[0] - before[0], now[1] - before[1]]))))
+    spread = np.maximum(before[1] - before[0] - _NOISE_SPREAD / np.sqrt(_WIDTH * hertz), 0.0)
+    tones = [_above(was) - _above(own) for was, own in zip(before, now, strict=True)]
+    pairs = [
+        (np.concatenate([_above(each) for each in before]), np.concatenate(tones)),
+        (spread, (before[1] - before[0]) - (now[1] - now[0])),
+    ]
+    shares: list[float] = []
+    for stood, less in pairs:
+        stood = np.clip(stood, 0.0, moved)
+        if len(stood) and float(np.mean(stood**2)) >= _STANDS_OUT**2:
+            shares.append(float(np.dot(stood, less) / np.dot(stood, stood)))
+    return max(shares, default=None)
+
+
+def _above(levels: Float64) -> Float64:
+    """Return by how many dB each band is above the mean of its neighbours."""
+    above: Float64 = levels[1:-1] - (levels[:-2] + levels[2:]) / 2
+    return above
 
 
 def ends_of(seconds: Float64) -> tuple[Float64, Float64]:
