@@ -9,7 +9,7 @@ The figures of docs/explanation/alarms.md:
 - members: the same with scores of five trained members.
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
-- unanswered: alarms and slow changes told, promised one a month, where neighbours resemble each other and nobody answers.
+- unanswered: alarms and slow changes, promised one a month, where neighbours resemble each other and nobody answers.
 - states: dependence where the monitor knows the states.
 - accepted: how often a sound that was taken for healthy raises the alarm again, and when faults beside it do.
 - drifts: what a slow drift, and a small fault, come out as.
