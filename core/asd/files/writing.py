@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from asd.files.address import Address
 from asd.files.filesystems import explaining, failure, filesystem_of
-from asd.files.remote import RemotePath
+from asd.files.remote import RemotePath, why_missing
 
 _AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss"})
 """Stores in which an object appears when the last of its bytes is there."""
@@ -75,7 +75,10 @@ def try_to_write(path: RemotePath) -> None:
         if probe.scheme == "hf":
             fs.check_writable(place)
             return
-        fs.pipe_file(place, b"")
+        try:
+            fs.pipe_file(place, b"")
+        except FileNotFoundError as error:
+            raise failure(path.url, why_missing(path)) from error
         with suppress(Exception):  # what may be written need not be deletable
             fs.rm_file(place)
 
