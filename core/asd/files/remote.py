@@ -394,14 +394,14 @@ def _host_end(text: str) -> int:
     return (text + "/").index("/", text.find("://") + 3 if "://" in text else 0)
 
 
-def why_missing(path: RemotePath) -> str:
-    """Return what is missing where there is no such object: for stores that do not tell it, the bucket is asked for."""
+def missing_bucket(path: RemotePath) -> str:
+    """Return that the bucket of an object that is not there is missing, too; empty: it is there, or nothing tells."""
     top: RemotePath = (path, *path.parents)[-1]
     what = _BUCKETS.get(path.address.scheme)
-    with suppress(OSError):  # it may be readable, and yet not told of
+    with suppress(OSError):  # who may read in it need not be told of it
         if what and not top.exists():
             return f"no such {what} ({top.address.path}); is it written correctly?"
-    return "no such object or folder"
+    return ""
 
 
 def check_page(path: RemotePath) -> None:
