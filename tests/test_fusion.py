@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from asd.detection.config import Config, ResolvedConfig
 from asd.detection.features import ClipFeatures
 from asd.detection.fusion import BranchScores, deviations, fuse
 from asd.detection.pooling import pool_embeddings, pool_scores
-from asd.detection.training import learn_branches
+from asd.detection.training import fused_calibration, learn_branches
 from asd.plugin import Runtime
 from asd.records import Clip, Float64
 
@@ -50,10 +51,16 @@ def drawn(count: int, rng: np.random.Generator, *, dimension: int = 8) -> list[l
     return [[features(first[i], i), features(second[i], i)] for i in range(count)]
 
 
+FUSIONS = ("gated", "mean", "max")
+
+
 def false_alarms(
     config: ResolvedConfig, train: list[list[ClipFeatures]], test: list[list[ClipFeatures]]
-) -> list[float]:
-    """Return the fraction of healthy clips that alarm at each level, by detectors that are trained here."""
+) -> dict[str, list[float]]:
+    """Return the fraction of healthy clips that alarm at each level, by detectors that are trained here, by fusion.
+
+    Detectors know nothing of the fusion: they are trained once for all of them.
+    """
     branches, calibration = learn_branches(config, train, Runtime())
     scores = np.empty((len(test), len(branches[0].members), len(branches)))
     for b, branch in enumerate(branches):
@@ -62,20 +69,47 @@ def false_alarms(
         for k, member in enumerate(branch.members):
             windows = np.split(member.score(np.concatenate(rows)), ends)
             scores[:, k, b] = [pool_scores(own, branch.config) for own in windows]
-    p_values = np.array([calibration.p_value(each) for each in scores])
-    return [float(np.mean(p_values <= level + 1e-12)) for level in LEVELS]
+    found = {}
+    for fusion in FUSIONS:
+        fused = fused_again(calibration, config, fusion)
+        p_values = np.array([fused.p_value(each) for each in scores])
+        found[fusion] = [float(np.mean(p_values <= level + 1e-12)) for level in LEVELS]
+    return found
 
 
-_resampled: dict[tuple[int, str], tuple[np.random.Generator, list[list[float]]]] = {}
+def fused_again(calibration: Calibration, config: ResolvedConfig, fusion: Any) -> Calibration:
+    """Return the calibration that another fusion of the same held-out scores makes."""
+    assert calibration.branches is not None
+    return fused_calibration(calibration, calibration.branches.scores, replace(config, fusion=fusion))
+
+
+_resampled: dict[int, tuple[np.random.Generator, list[dict[str, list[float]]]]] = {}
 
 
 def resampled(count: int, resamples: int, fusion: str) -> Float64:
     """Return the false alarms of so many resamples; what other tests computed of them is not computed again."""
-    rng, rows = _resampled.setdefault((count, fusion), (np.random.default_rng(count), []))
-    pipeline = config(("mahalanobis", "knn"), fusion)
+    rng, rows = _resampled.setdefault(count, (np.random.default_rng(count), []))
+    pipeline = config(("mahalanobis", "knn"), FUSIONS[0])
     while len(rows) < resamples:
         rows.append(false_alarms(pipeline, drawn(count, rng), drawn(20, rng)))
-    return np.array(rows[:resamples])
+    return np.array([row[fusion] for row in rows[:resamples]])
+
+
+@pytest.mark.parametrize("fusion", FUSIONS[1:])
+def test_another_fusion_of_the_same_scores_is_what_is_learned_with_it(fusion: str) -> None:
+    """Which is why the resamples are learned from once for all fusions."""
+    clips = drawn(20, np.random.default_rng(20))
+    gated, other = (config(("mahalanobis", "knn"), each) for each in ("gated", fusion))
+    _, learned = learn_branches(other, clips, Runtime())
+    made = fused_again(learn_branches(gated, clips, Runtime())[1], gated, fusion)
+    assert learned.branches is not None
+    assert made.branches is not None
+    assert made.branches.fusion == learned.branches.fusion == fusion
+    assert made.branches.gates == learned.branches.gates
+    np.testing.assert_array_equal(made.branches.scores, learned.branches.scores)
+    np.testing.assert_array_equal(made.scores, learned.scores)
+    new = np.random.default_rng(0).normal(size=(learned.branches.scores.shape[0], 5, 2))
+    assert [made.p_value(each) for each in new] == [learned.p_value(each) for each in new]
 
 
 def check_promise(count: int, resamples: int, fusion: str) -> None:

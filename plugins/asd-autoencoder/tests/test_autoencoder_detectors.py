@@ -120,7 +120,7 @@ def test_scores_survive_a_model_file(name: str, patches: Patches, tmp_path: Path
 def test_explicit_bfloat16_trains_and_scores_close_to_float32(patches: Patches):
     scores = []
     for precision in ("fp32", "bf16"):
-        detector = quick("lenet-dcae")
+        detector = quick("small-dcae")
         detector.runtime = Runtime(device="cpu", precision=precision)  # type: ignore[arg-type]  # both are allowed
         detector.fit(patches(64))
         scores.append(detector.score(np.concatenate([patches(20, seed=1), patches(20, seed=1, shift=1.0)])))
