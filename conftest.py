@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import shutil
@@ -21,6 +22,8 @@ import pytest
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
 os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
+for _name in ("NO_PROXY", "no_proxy"):  # the servers of tests are on this computer, others may be behind a proxy
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost", "::1")))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a core's: networks with a thread for every core would spend the time waiting for each other.
@@ -47,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         script.chmod(0o755)
         os.environ["ASD_COMMAND"] = str(script)
         os.environ["ASD_SETTINGS"] = str(folder / "settings")  # what tests trust, the user need not
+        (folder / "socket.environment").write_text(json.dumps(dict(os.environ)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -118,6 +122,17 @@ def rumble() -> Callable[[int], npt.NDArray[np.float64]]:
         return np.asarray(0.005 * fade * (1 + 0.5 * np.sin(2 * np.pi * 7 * time)) * sound)
 
     return at
+
+
+@pytest.fixture(autouse=True, scope="module")
+def path_as_it_was() -> Iterator[None]:
+    """Take from ``sys.path``, after each module of tests, what it put there: the folder of each plugin file, above all.
+
+    Another plugin file, or a distribution, of the same name would not be found behind it.
+    """
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 def _forget_own_classes() -> None:

@@ -249,6 +249,17 @@ def test_the_key_goes_in_a_header_to_this_server_alone(
         Client(server.url, "asd_2_argument").models()
 
 
+def test_no_proxy_gets_what_stays_on_this_computer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot lead back, and would read the key."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        assert Client(url, "asd_1_key", patience=0).models()
+    with pytest.raises(ServerError, match="no server answers"):
+        Client("http://plant.invalid", patience=0).models()
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -340,6 +351,8 @@ def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPa
     assert "no server answers (Connection refused); is the address right, and does 'asd serve' run?" in str(
         caught.value
     )
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(ServerError, match=r"no server answers \(Name or service|no server answers \(Temporary failure"):
         Client("http://no-such-host.invalid").models()
 

@@ -21,17 +21,29 @@ def connected(place):
 
 
 def begin(server, place, parent):
-    """Start the server, unless another command does, and wait for it."""
+    """Start the server, unless another command does, and wait for it.
+
+    It gets the environment and the folder of the test run: those of the command that happens to be the first, such as
+    warnings that are errors, would hold for all.
+    """
     with open(f"{place}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (connection := connected(place)) is not None:
             return connection
+        with open(f"{place}.environment") as file:
+            environment = json.load(file)
         with open(f"{place}.log", "wb") as log:
             null = subprocess.DEVNULL
-            subprocess.Popen(
-                [sys.executable, server, place, parent], stdin=null, stdout=log, stderr=log, start_new_session=True
+            started = subprocess.Popen(
+                [sys.executable, server, place, parent],
+                stdin=null,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=os.path.dirname(place),
+                env=environment,
             )
-        for _ in range(600):
+        while started.poll() is None:
             if (connection := connected(place)) is not None:
                 return connection
             time.sleep(0.1)

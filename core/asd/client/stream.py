@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -35,8 +35,11 @@ def streamed(
     query = {"rate": rate, "channels": first.shape[1], "format": "f32le", **({} if hop is None else {"hop": hop})}
     path = f"/api/models/{quote(model, safe='')}/stream?{urlencode(query)}"
     address = "ws" + transport.url.removeprefix("http") + path
+    proxy: Literal[True] | None = None if transport.is_here else True
     try:
-        connection = connect(address, additional_headers=transport.headers(), max_size=2**20, open_timeout=_WAIT)
+        connection = connect(
+            address, additional_headers=transport.headers(), max_size=2**20, open_timeout=_WAIT, proxy=proxy
+        )
     except Exception as error:  # of several libraries: handshake, network, TLS
         raise _refused(transport.url, error) from error
     with connection:

@@ -98,11 +98,11 @@ class Transport:
         self.patience = patience
         self._own = threading.local()
         self._reached = False
-        host = urlsplit(self.url).hostname or ""
-        elsewhere = host not in ("localhost", "::1") and not host.startswith("127.")
-        if elsewhere and is_offline():
+        self.host = urlsplit(self.url).hostname or ""
+        self.is_here = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if not self.is_here and is_offline():
             raise ServerError(f"{self.url}: the network is forbidden (ASD_OFFLINE or --offline)")
-        if elsewhere and self._key and self.url.startswith("http://"):
+        if not self.is_here and self._key and self.url.startswith("http://"):
             _log.warning("%s: the key goes through the network unencrypted; use https if others can listen", self.url)
 
     def headers(self) -> dict[str, str]:
@@ -181,6 +181,7 @@ class Transport:
                 headers={"Content-Type": kind} if kind else None,
                 timeout=(_CONNECT, _READ),
                 allow_redirects=False,  # the key is for this server alone
+                proxies={"no_proxy": self.host} if self.is_here else None,  # which cannot lead back
             )
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             return None, error

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,7 @@ def embed_clips(
     name, part = branch_to_embed(config or Config(), branch, windows=windows)
     features: list[ClipFeatures] = []
     failures: list[Failure] = []
+    contents: dict[Path, str] = {}
     with Pipeline(part, runtime, clips=len(clips), cache=cache_from(cache)) as pipeline:
         pipeline.weight_hashes()  # weights that are missing are reported before any recording is read
         state = pipeline_of(pipeline, workers)
@@ -134,6 +136,8 @@ def embed_clips(
         for result in track(results, "embedding", len(clips)):
             if isinstance(result, ClipFeatures):
                 features.append(result)
+                if result.clip.path not in contents:  # now, while a thread reads the next clips
+                    contents[result.clip.path] = content_of(result.clip.path)
                 continue
             if strict:
                 raise result.error
@@ -142,7 +146,6 @@ def embed_clips(
         if not features:
             raise DataError(f"no clip could be read: {failures[0].error}")
         provenance = _provenance(name, part, pipeline.embedder(0), features[0])
-    contents = {path: content_of(path) for path in dict.fromkeys(each.clip.path for each in features)}
     return Embeddings(features, contents, windows=windows, provenance=provenance, failures=failures)
 
 

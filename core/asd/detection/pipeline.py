@@ -11,7 +11,7 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Literal, Self
 
@@ -22,8 +22,9 @@ from asd.detection.embedder import Embedder, Found, seeded
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.features import ClipFeatures, Cost, Failure
 from asd.detection.memory import peak_memory
-from asd.detection.prefetch import prefetch
+from asd.detection.prefetch import one_ahead, prefetch
 from asd.errors import AsdError, AudioError, ConfigError
+from asd.files import known
 from asd.records import Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader, read_together
 
@@ -215,8 +216,14 @@ class Pipeline:
                     kept += 1
                     yield [there[index] for index in self._embedder_of]
             rest = clips[kept:]
-            sources = [functools.partial(self._source, clip, cache, identities, gain) for clip in rest]
-            with closing(prefetch(sources, workers)) as lanes:
+            finds = [functools.partial(self._find, clip, cache, identities) for clip in rest]
+            # One thread that reads is often what all wait for; several look up what each reads.
+            looked_up = one_ahead(finds) if cache and workers == 1 else (find() for find in finds)
+            sources = [
+                functools.partial(self._source, clip, find if workers > 1 else looked_up.__next__, gain)
+                for clip, find in zip(rest, finds, strict=True)
+            ]
+            with closing(looked_up), closing(prefetch(sources, workers)) as lanes:
                 for clip in rest:
                     began = time.perf_counter()
                     lane = next(lanes)
@@ -228,6 +235,7 @@ class Pipeline:
         finally:
             if cache:
                 cache.flush()
+                known.flush()
         if kept and gain == 1:
             _log.info("the embeddings of %d of %d clips come from the cache", kept, len(clips))
 
@@ -247,8 +255,8 @@ class Pipeline:
                 each.recall(clip, content, cache, identity) if identity else None
                 for each, identity in zip(self.embedders, identities, strict=True)
             ]
-            known = [each for each in found if each is not None]
-            yield [known[index] for index in self._embedder_of] if len(known) == len(found) else None
+            there = [each for each in found if each is not None]
+            yield [there[index] for index in self._embedder_of] if len(there) == len(found) else None
         cache.flush()
 
     def _find(self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None]) -> list[Found]:
@@ -258,14 +266,12 @@ class Pipeline:
             for each, identity in zip(self.embedders, identities, strict=True)
         ]
 
-    def _source(
-        self, clip: Clip, cache: EmbeddingCache | None, identities: list[str | None], gain: float
-    ) -> Iterator[Any]:
+    def _source(self, clip: Clip, find: Callable[[], list[Found]], gain: float) -> Iterator[Any]:
         """Yield what the cache holds of a clip and, for the embedders without features, their windows block by block.
 
         The windows are tuples of the embedder's index, its reader, and windows or an error.
         """
-        found = self._find(clip, cache, identities)
+        found = find()
         yield found
         missing = [index for index, each in enumerate(found) if each.features is None]
         if not missing:

@@ -7,7 +7,7 @@ import functools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -63,6 +63,27 @@ def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Gene
     finally:
         atexit.unregister(end)
         end()
+
+
+def one_ahead(calls: Iterable[Callable[[], T]]) -> Generator[T]:
+    """Yield what each call returns, in order, while a thread does the next one.
+
+    An error of a call is raised at its place. Closing the generator waits for the call that runs.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor  # not needed where all is in the cache
+
+    thread = ThreadPoolExecutor(1, "asd-ahead")
+    try:
+        current: Future[T] | None = None
+        for call in calls:
+            following = thread.submit(call)
+            if current is not None:
+                yield current.result()
+            current = following
+        if current is not None:
+            yield current.result()
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 _Begun = queue.SimpleQueue[tuple[Callable[[], Iterator[T]], _Lane[T]] | None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -52,8 +53,12 @@ _LACKING = {
 }
 """What to set, by the scheme, where a file system cannot be made."""
 _ALIKE = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "https": "http"}
-_SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "AZURE_", "HF_", "HTTP", "http")
+_SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "STORAGE_EMULATOR_", "GCSFS_", "AZURE_", "HF_", "HTTP", "http")
 """What the names of variables begin with that libraries take credentials and addresses from."""
+_TALKATIVE = {"gs": ("gcsfs", "google.auth"), "az": ("adlfs", "azure"), "hf": ("huggingface_hub",)}
+"""Loggers, by the scheme, that tell on their own what the error says; who sets logging up still gets it."""
+_GRPC = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+"""The variable of gcsfs that says whether it asks, by another protocol, what kind each bucket is."""
 _CONNECT_SECONDS, _READ_SECONDS = 15.0, 60.0
 _OPEN_ARCHIVES = 4
 _SHOWN = 160
@@ -82,7 +87,8 @@ def filesystem_of(address: Address) -> tuple[Any, str]:
         cls = fsspec.get_filesystem_class(address.scheme)
         given = cls._get_kwargs_from_urls(url)
         fs = _created(os.getpid(), _settings(), address.scheme, tuple(sorted(given.items())))
-        return fs, cls._strip_protocol(url)
+        place = cls._strip_protocol(url)
+        return (fs.now(place) if address.scheme == "hf" else fs), place
     except Exception as error:
         raise explained(error, address) from error
 
@@ -101,9 +107,11 @@ def _created(_: int, __: int, scheme: str, given: tuple[tuple[str, Any], ...]) -
 
     There is one for each process, as its threads do not survive a fork, and for each state of what sets credentials.
     """
-    import fsspec
     from fsspec.config import conf
 
+    create = _class_of(scheme)
+    for name in _TALKATIVE.get(_ALIKE.get(scheme, scheme), ()):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     own: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme in ("s3", "s3a"):
         own["config_kwargs"] = {
@@ -121,13 +129,33 @@ def _created(_: int, __: int, scheme: str, given: tuple[tuple[str, Any], ...]) -
     given_auth = chosen.get("auth")
     auth = {"auth": tuple(given_auth)} if isinstance(given_auth, list) else {}  # JSON has no pairs
     try:
-        return fsspec.filesystem(scheme, **wanted, **auth)
+        return create(**wanted, **auth)
     except TypeError:  # one that knows no listings to be remembered
         pass
     try:
-        return fsspec.filesystem(scheme, skip_instance_cache=True, **dict(given), **auth)
+        return create(skip_instance_cache=True, **dict(given), **auth)
     except TypeError as error:  # whose text may have the password in it
         raise failure(f"{scheme}://", _LACKING.get(scheme, f"check what FSSPEC_{scheme.upper()}_… sets")) from error
+
+
+def _class_of(scheme: str) -> Any:
+    """Return the class of a scheme's file systems.
+
+    That of gcsfs asks before each step, by gRPC and with Google's default credentials alone, whether the bucket is of a
+    kind that has to be read by gRPC. It is only taken if the user asks for it.
+    """
+    import fsspec
+
+    cls = fsspec.get_filesystem_class(scheme)
+    if cls.__module__ == "gcsfs.extended_gcsfs" and _GRPC not in os.environ:
+        from gcsfs.core import GCSFileSystem
+
+        return GCSFileSystem
+    if scheme == "hf":
+        from asd.files.hub import Hub
+
+        return Hub
+    return cls
 
 
 def _settings() -> int:
@@ -204,12 +232,17 @@ def explained(error: BaseException, address: Address) -> OSError:
     if isinstance(error, RemoteError) or (isinstance(error, FileNotFoundError) and error.errno == errno.ENOENT):
         return error
     chain = list(_chain(error))
-    codes = [getattr(each, name, None) for each in chain for name in ("status", "status_code")]
+    answers = [*chain, *(getattr(each, "response", None) for each in chain)]
+    codes = [getattr(each, name, None) for each in answers for name in ("status", "status_code", "code")]
     status = next((code for code in codes if isinstance(code, int)), None)
-    if status is not None and status >= 400 and status not in (404, 410):
-        return failure(url, _status_reason(status, address))
     names = {cls.__name__ for each in chain for cls in type(each).__mro__}
     text = " ".join(str(error).split())
+    if text.startswith("Forbidden: "):  # all that gcsfs says of a status
+        status = 403
+    if "RepositoryNotFoundError" in names:
+        return failure(url, f"no such repository, or a private one; check {_CREDENTIALS['hf']}")
+    if status is not None and status >= 400 and status not in (404, 410):
+        return failure(url, _status_reason(status, address))
     if isinstance(error, ImportError):
         return failure(url, _missing_package(address))
     if isinstance(error, ValueError) and "Protocol not known" in text:

@@ -254,7 +254,7 @@ class _Blocks(io.RawIOBase):
         with explaining(path.address):
             fs, place = filesystem_of(path.address)
             kept = {"maxblocks": _BLOCKS}
-            size = {"size": facts.size} if path.address.is_web else {}
+            size = {"size": facts.size} if path.address.is_web or path.address.scheme == "hf" else {}
             self._file = fs.open(place, "rb", block_size=block, cache_type="blockcache", cache_options=kept, **size)
 
     def readable(self) -> bool:

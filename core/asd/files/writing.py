@@ -62,6 +62,8 @@ def check_address(path: Any, *, overwrite: bool) -> None:
 def try_to_write(path: RemotePath) -> None:
     """Write an empty object beside a path and delete it again: a store that refuses shows before the work.
 
+    The hub, which would keep both for ever, is asked instead.
+
     Raises
     ------
     OSError
@@ -70,6 +72,9 @@ def try_to_write(path: RemotePath) -> None:
     probe = beside(path)
     with explaining(path.address):
         fs, place = filesystem_of(probe)
+        if probe.scheme == "hf":
+            fs.check_writable(place)
+            return
         fs.pipe_file(place, b"")
         with suppress(Exception):  # what may be written need not be deletable
             fs.rm_file(place)

@@ -139,6 +139,9 @@ def web() -> Iterator[Web]:
 
 def test_an_event_is_posted_and_signed(web: Web, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # leads to other computers alone
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
     sink = made("webhook", url=web.url, secret_env="HOOK_SECRET")
     sink.send(said.event(7, machine=NASTY))
     ((headers, body),) = web.got

@@ -138,8 +138,14 @@ def test_under_a_sub_path(server: Callable[..., Any], fan: Path, recordings: Pat
     assert (answer.headers["cache-control"], answer.headers["x-asd-api"]) == ("no-store", "1")
 
 
-def test_sound_that_comes_is_judged_as_it_comes(server: Callable[..., Any], fan: Path, recordings: Path) -> None:
+def test_sound_that_comes_is_judged_as_it_comes(
+    server: Callable[..., Any], fan: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a proxy leads to other computers."""
     pytest.importorskip("websockets")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     running = server({"fan": fan})
     sound, rate = soundfile.read(recordings / "long.wav", dtype="float32")
     blocks = [sound[start : start + rate // 2] for start in range(0, 25 * rate, rate // 2)]

@@ -18,7 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from asd_serve import bodies, limits
+from asd_serve import bodies, limits, protocol
 from asd_serve.headers import SECURITY
 from asd_serve.limits import Limits
 from waiting import PATIENCE, until
@@ -40,6 +40,12 @@ class Raw:
 
     def head(self, line: str, *more: str) -> str:
         return "\r\n".join((line, "Host: 127.0.0.1", f"Authorization: Bearer {self.key}", *more, "", ""))
+
+    def upgrade(self, path: str) -> None:
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        more = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key)
+        self.send(self.head(f"GET {path} HTTP/1.1", *more))
+        assert b"101" in self.socket.recv(1000)
 
     def answer(self) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of what comes until the other side ends the connection."""
@@ -288,13 +294,21 @@ def socket_of(running: Any, path: str = "/api/trial/socket", **more: Any) -> Any
     return connect(f"ws://127.0.0.1:{running.port}{path}", additional_headers=headers, proxy=None, **more)
 
 
-def test_a_message_that_is_too_large_ends_the_socket(server: Any) -> None:
-    with socket_of(server(limits=Limits(message_bytes=1000))) as one:
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server, however busy the computer, wait for a client that has yet to read why its socket ends."""
+    monkeypatch.setattr(protocol, "LINGER", PATIENCE)
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("size", [1001, 30_000_000])
+def test_a_message_that_is_too_large_ends_the_socket(server: Any, size: int) -> None:
+    """Whoever is still sending it learns why, too."""
+    with socket_of(server(limits=Limits(message_bytes=1000)), compression=None) as one:
         one.send("x" * 1000)
         assert one.recv() == "x" * 1000
-        one.send("x" * 1001)
         with pytest.raises(ConnectionClosed) as closed:
-            one.recv()
+            until(lambda: one.send("x" * size), "the server went on reading", pause=one.recv)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
 
@@ -322,11 +336,23 @@ def test_a_flood_of_messages_waits_in_the_client(server: Any) -> None:
         sender.join()
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_flood_of_pings_ends_the_socket(server: Any) -> None:
     with socket_of(server()) as one, pytest.raises(ConnectionClosed) as closed:
         until(lambda: one.ping() and None, "the server went on answering", pause=lambda: None)
     assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 1008
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "too many pings")
+
+
+def test_a_client_that_goes_on_sending_when_its_socket_has_ended_is_let_go(
+    server: Any, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER", 0.2)
+    one = raw(server(limits=Limits(message_bytes=1000)))
+    one.upgrade("/api/trial/socket")
+    one.send(b"\x82\xff" + (10**12).to_bytes(8, "big"))  # a message of so many bytes
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        until(lambda: one.send(bytes(65536)), "the server went on reading", pause=lambda: None)
 
 
 def test_a_key_has_so_many_sockets(server: Any) -> None:
@@ -355,8 +381,6 @@ def test_a_key_has_so_many_sockets(server: Any) -> None:
 def test_a_viewer_that_does_not_read_is_let_go(server: Any, raw: Any) -> None:
     running = server(limits=Limits(silent_seconds=0.5, slowest=10_000))
     one = raw(running, buffer=4096)
-    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-    one.send(one.head("GET /api/trial/pours HTTP/1.1", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
-    assert b"101" in one.socket.recv(1000)
+    one.upgrade("/api/trial/pours")
     until(lambda: not running.server.server_state.connections, "its connection is closed")
     until(lambda: not running.server.server_state.tasks, "nothing is poured to it any more")

@@ -12,16 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asd_serve.access import path_of
 from asd_serve.errors import error_answer
-from asd_serve.limits import Limits
+from asd_serve.limits import LINGER, Limits
 from asd_serve.state import State
 
 _UPLOAD = re.compile(r"/api/models/[^/]+/score")
 """Paths that take a recording."""
 _SOON = 0.05
 """Seconds that an answer waits for a body that nobody has asked for; mostly it is there."""
-_LINGER = 2.0
-"""Seconds in which the rest of such a body is thrown away: a connection that is closed over unread bytes is reset, and
-with it goes the answer that says why."""
 
 
 class Bodies:
@@ -114,7 +111,7 @@ class _Body:
                 message = {**message, "headers": headers.raw}
         elif message["type"] == "http.response.body" and not message.get("more_body", False) and not self._ended:
             await self._send({**message, "more_body": True})
-            await self._skip(_LINGER)
+            await self._skip(LINGER)
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 

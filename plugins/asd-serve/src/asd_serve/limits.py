@@ -15,6 +15,10 @@ from asd.errors import ConfigError
 _REMEMBERED = 10_000
 """Callers whose requests are counted; beyond, the one that was quiet longest is forgotten."""
 
+LINGER = 2.0
+"""Seconds in which what still comes from a refused client is thrown away: a connection that is closed over unread bytes
+is reset, and with it goes the answer that says why."""
+
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What a client may ask for; ``serve.toml`` in the server's folder changes it.

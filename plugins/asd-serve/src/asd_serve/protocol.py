@@ -16,7 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from asd_serve.errors import error_answer
 from asd_serve.headers import SECURITY
-from asd_serve.limits import Buckets, Limits
+from asd_serve.limits import LINGER, Buckets, Limits
 
 _PINGS = 20.0
 """Pings a second that are answered."""
@@ -178,6 +178,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     limits: Limits
     _unread: _Unread
     _pings: Buckets
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection over, with what counts its bytes."""
@@ -197,13 +198,39 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless the client was told already why no more is taken."""
+        if not self._refused:
+            super().data_received(data)
+
     def handle_ping(self) -> None:
         """Answer a ping, unless there are so many that they are no question any more."""
+        if self._refused:  # by one that came together with it
+            return
         if self._pings.wait(""):
             self.conn.fail(1008, "too many pings")
             self.handle_parser_exception()
         else:
             super().handle_ping()
+
+    def handle_parser_exception(self) -> None:
+        """Say why no more is taken, and let a client that is still sending read it before the connection is closed."""
+        said = self.conn.close_sent
+        assert said is not None
+        self._refused = self.close_sent = True
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": said.code, "reason": said.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():  # not with TLS
+            self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(LINGER, self._close)
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._unread.watch()
 
     def shutdown(self) -> None:
         """End, but do not wait for ever for a client that does not read."""

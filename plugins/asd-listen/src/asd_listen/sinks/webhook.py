@@ -68,6 +68,8 @@ class Webhook(Sink):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("webhook: the address must begin with https:// or http:// and name a host")
         self._place = f"{parts.scheme}://{parts.hostname}"
+        is_here = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
+        self._proxies = {"no_proxy": parts.hostname} if is_here else None  # no proxy leads back to this computer
         self._key = secret("webhook", "secret", secret_env, secret_file)
 
     def __repr__(self) -> str:
@@ -90,6 +92,7 @@ class Webhook(Sink):
                 allow_redirects=False,
                 stream=True,  # whatever comes as an answer is not read
                 verify=self.ca_file or True,
+                proxies=self._proxies,
             ) as response:
                 status = response.status_code
         except requests.exceptions.SSLError:
