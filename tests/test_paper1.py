@@ -2,7 +2,7 @@
 
 AlexNet and the ResNets get seeded random weights: the real ones are downloads. SqueezeNet has its real weights, and the
 autoencoders are trained (for two epochs instead of 80, in batches of 8). The recordings are the beginnings of real
-ones, and the mixtures have 8 components instead of 80. So this shows that the rows run, not how good they are.
+ones, and the mixtures have 12 components instead of 80. So this shows that the rows run, not how good they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXTRACTORS = {
     "resnet34": 512,
     "squeezenet1_0": 2048,
 }
-FEW = "--detector.n_components 8"  # of as many windows as the beginnings have
+FEW = "--detector.n_components 12"  # of as many windows as the beginnings have
 DETECTORS = (f"gmm {FEW}", f"bayesian-gmm {FEW}", "isolation-forest", "kde", "ocsvm")
 TRANSFER = [f"--extractor {extractor} --detector {detector}" for extractor in EXTRACTORS for detector in DETECTORS]
 AUTOENCODERS = [
@@ -36,7 +36,7 @@ AUTOENCODERS = [
 
 @pytest.fixture(params=["fan", "toycar"], scope="module")
 def clips(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The first two seconds of eight recordings of a healthy machine."""
+    """The first three seconds of eight recordings of a healthy machine."""
     if request.param == "fan":
         folder = SAMPLES
     else:
@@ -44,7 +44,7 @@ def clips(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         folder = shared / "data" / "toycar" / "train"
     begun = tmp_path_factory.mktemp(request.param)
     for path in sorted(folder.glob("*.flac"))[:8]:
-        samples, rate = soundfile.read(path, dtype="int16", frames=2 * soundfile.info(path).samplerate)
+        samples, rate = soundfile.read(path, dtype="int16", frames=3 * soundfile.info(path).samplerate)
         soundfile.write(begun / path.name, samples, rate)
     return [str(path) for path in sorted(begun.iterdir())]
 
