@@ -39,10 +39,10 @@ $(READY): requirements.txt requirements-torch.txt pyproject.toml $(wildcard plug
 demo: $(LIGHT)
 	$(BIN)/asd demo
 
-# A test that failed is run once more and listed as RERUN (decision 0062): beside others, a loaded machine can outlast its
-# patience. Plain pytest does not.
+# Files that take long come first (conftest.py), and a test that failed is run once more and listed as RERUN (decision
+# 0062): beside others, a loaded machine can outlast its patience. Plain pytest does neither.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --reruns 1 -rR
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns 1 -rR
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,12 +22,16 @@ import pytest
 # Tests compute what they test; those of the embedding cache turn it on, in a folder of their own.
 os.environ.setdefault("ASD_CACHE_SIZE", "0")
 os.environ["COLUMNS"] = "200"  # tables wrap at 80 else, and with them the texts that tests look for
+os.environ.pop("FORCE_COLOR", None)  # what is not written to a terminal is compared without colours
 for _name in ("NO_PROXY", "no_proxy"):  # the servers of tests are on this computer, others may be behind a proxy
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1", "localhost", "::1")))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a core's: networks with a thread for every core would spend the time waiting for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_SLOW = 20
+"""Other tests that take as long as a slow one, about."""
 
 _COMMAND = Path(__file__).resolve().parent / "tests" / "command"
 
@@ -35,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let tests start ``asd`` as ``ASD_COMMAND``, without the seconds of importing (see tests/command/server.py)."""
     gc.disable()  # until the tests are collected: all that this makes is kept
     if "ASD_COMMAND" not in os.environ or hasattr(config, "workerinput"):
-        folder = Path(tempfile.mkdtemp(prefix="asd-command-"))
+        long = len(tempfile.gettempdir()) > 70  # the address of a socket has 107 bytes at most
+        folder = Path(tempfile.mkdtemp(prefix="asd-command-", dir="/tmp" if long else None))
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         script = folder / "asd"
         server, place = str(_COMMAND / "server.py"), str(folder / "socket")
@@ -47,6 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["ASD_COMMAND"] = str(script)
         os.environ["ASD_SETTINGS"] = str(folder / "settings")  # what tests trust, the user need not
         (folder / "socket.environment").write_text(json.dumps(dict(os.environ)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the workers of xdist the files first that take long, so that none is waited for at the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    weights = Counter[Path]()
+    for item in items:
+        weights[item.path] += _SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weights[item.path])  # stable: the tests of a file stay together, and in their order
 
 
 def pytest_collection_finish() -> None:
@@ -162,4 +178,5 @@ def log_as_it_was() -> Iterator[None]:
     logger = logging.getLogger("asd")
     level = logger.level
     yield
-    logger.setLevel(level)
+    if logger.level != level:  # to set it makes every logger forget what it is to say
+        logger.setLevel(level)

@@ -54,7 +54,9 @@ class Cloud:
     @property
     def connection(self) -> str:
         """What AZURE_STORAGE_CONNECTION_STRING says of it."""
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={self.url}/{ACCOUNT};"
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={self.url}/{ACCOUNT};"
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -73,13 +75,18 @@ class _Handler(BaseHTTPRequestHandler):
             if part in self.path_asked:
                 return self._send(status, b'{"error": {"message": "no"}}')
         place = self.path_asked
+        if place == "/token":  # of Google: what a service account signed, for a token
+            claims = dict(parse_qsl(self.body.decode()))["assertion"].split(".")[1]
+            name = json.loads(base64.urlsafe_b64decode(claims + "=="))["iss"]
+            token = TOKEN if name == "tests@asd" else "other"
+            return self._json({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
         if "/storage/v1/" in place:
             return self._google(place)
         if place.startswith(f"/{ACCOUNT}/"):
             return self._azure(place.removeprefix(f"/{ACCOUNT}/"))
         return self._hub(place)
 
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815  # names that http.server asks for
 
     def _received(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -105,7 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
             text = "Anonymous caller does not have storage.objects.list access" if given is None else "not allowed"
             return self._json({"error": {"code": 401, "message": text}}, 401 if given is None else 403)
         if self.command == "POST":
-            head, _, rest_of_it = self.body.partition(b"\r\n\r\n" if b"\r\n\r\n" in self.body else b"\n\n")
             name = json.loads(re.search(rb"\{.*?\}", self.body, re.DOTALL)[0])["name"]  # type: ignore[index]
             boundary = self.body.split(maxsplit=1)[0]
             second = self.body.split(boundary)[2]
@@ -113,7 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(_google_object(name, cloud.files[name]))
         if rest.endswith("/o"):
             names, folders, following = self._listed(self.query.get("pageToken", ""))
-            found: dict[str, Any] = {"kind": "storage#objects", "items": [_google_object(each, cloud.files[each]) for each in names]}
+            found: dict[str, Any] = {
+                "kind": "storage#objects",
+                "items": [_google_object(each, cloud.files[each]) for each in names],
+            }
             if folders:
                 found["prefixes"] = folders
             if following:
@@ -145,7 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             blobs += "".join(f"<BlobPrefix><Name>{escape(each)}</Name></BlobPrefix>" for each in folders)
             text = (
                 f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="{NAME}">'
-                f"<Prefix>{escape(self.query.get('prefix', ''))}</Prefix><Blobs>{blobs}</Blobs><NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
+                f"<Prefix>{escape(self.query.get('prefix', ''))}</Prefix><Blobs>{blobs}</Blobs>"
+                f"<NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
             )
             return self._send(200, text.encode(), {"Content-Type": "application/xml"})
         if self.query.get("restype") == "container":
@@ -183,14 +193,20 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             return self._hub_tree(f"{name}/" if name else "")
         if what == "paths-info":
-            asked = [each for key, each in parse_qsl(self.body.decode()) if key == "paths"] or json.loads(self.body)["paths"]
+            asked = [each for key, each in parse_qsl(self.body.decode()) if key == "paths"] or json.loads(self.body)[
+                "paths"
+            ]
             below = [each for each in asked if any(file.startswith(f"{each}/") for file in cloud.files)]
             found = [_hub_file(each, cloud.files[each]) for each in asked if each in cloud.files]
             return self._json([*found, *map(_hub_folder, below)])
         if what == "preupload":
             asked = [each["path"] for each in json.loads(self.body)["files"]]
             return self._json(
-                {"files": [{"path": each, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for each in asked]}
+                {
+                    "files": [
+                        {"path": each, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for each in asked
+                    ]
+                }
             )
         if what == "commit":
             for line in self.body.splitlines():
@@ -212,7 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not files and prefix:
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
         folders = {
-            "/".join(each.split("/")[:depth]) for each in files for depth in range(prefix.count("/") + 1, each.count("/") + 1)
+            "/".join(each.split("/")[:depth])
+            for each in files
+            for depth in range(prefix.count("/") + 1, each.count("/") + 1)
         }
         entries = [*map(_hub_folder, sorted(folders)), *(_hub_file(each, self.cloud.files[each]) for each in files)]
         if not is_deep:
@@ -220,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         begin = int(self.query.get("cursor", 0))
         more = {}
         if begin + _PAGE < len(entries):
-            own, mark, query = self.path.partition("?")
+            own, _, query = self.path.partition("?")
             query = "&".join(each for each in query.split("&") if each and not each.startswith("cursor="))
             more["Link"] = f'<{self.cloud.url}{own}?{query}&cursor={begin + _PAGE}>; rel="next"'
         return self._json(entries[begin : begin + _PAGE], more=more)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,14 @@ import asd
 from asd.contract.interfaces import Runtime
 from asd.detection import embeddings, identity
 from asd.detection.config import Choice, Config
+from asd.detection.embedder import Embedder
 from asd.detection.embeddings import EmbeddingCache
 from asd.detection.pipeline import ClipFeatures, Failure, Pipeline, embed_all
 from asd.errors import ConfigError
-from asd.records import Clip
+from asd.records import Clip, Windows
+from asd.sound.reading import ClipReader
 from caching import CONFIG, computed, four_recordings, values
+from waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -483,3 +488,26 @@ def test_a_clip_that_two_names_share_is_computed_once_for_each_process(
     shutil.copy(clips[0].path, tmp_path / "twin.wav")
     list(Pipeline(CONFIG).embed_all([*clips, Clip(tmp_path / "twin.wav")], cache=cache))
     assert cache.usage()[0].clips == 4
+
+
+def test_the_next_recording_is_looked_up_while_one_is_cut(
+    clips: list[Clip], cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = {clip: threading.Event() for clip in clips}
+    following = dict(itertools.pairwise(clips))
+    find, cut = Embedder.find, Embedder.windows
+
+    def found(self: Embedder, clip: Clip, *args: Any) -> Any:
+        result = find(self, clip, *args)
+        looked_up[clip].set()
+        return result
+
+    def windows(self: Embedder, reader: ClipReader) -> Iterator[Windows]:
+        if reader.clip in following:
+            assert looked_up[following[reader.clip]].wait(PATIENCE)
+        yield from cut(self, reader)
+
+    monkeypatch.setattr(Embedder, "find", found)
+    monkeypatch.setattr(Embedder, "windows", windows)
+    assert computed(Pipeline(CONFIG), clips, cache) == len(clips)
+    assert computed(Pipeline(CONFIG), clips, cache) == 0

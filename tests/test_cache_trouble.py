@@ -289,15 +289,16 @@ def test_a_forked_process_leaves_the_connection_alone(clips: list[Clip], cache: 
     assert computed(Pipeline(CONFIG), clips[:1], cache) == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_in_the_middle_keeps_what_is_done_and_stops_the_threads(
-    clips: list[Clip], cache: EmbeddingCache
+    clips: list[Clip], cache: EmbeddingCache, workers: int
 ) -> None:
-    results = Pipeline(CONFIG).embed_all(clips, cache=cache, workers=2)
+    results = Pipeline(CONFIG).embed_all(clips, cache=cache, workers=workers)
     next(results)
     results.close()  # type: ignore[attr-defined]  # it is a generator
     assert cache.usage()[0].clips == 1
     for thread in threading.enumerate():
-        if thread.name.startswith("asd-prefetch"):
+        if thread.name.startswith(("asd-prefetch", "asd-ahead")):
             thread.join(120)
             assert not thread.is_alive()
 

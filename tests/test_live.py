@@ -143,16 +143,16 @@ def test_what_is_prepared_is_not_computed_again(
     assert late[0] < at_once[0]
 
 
-def test_clips_that_count_share_no_sound(healthy: Path) -> None:
-    live = LiveScorer(asd.fit(healthy, **FRAMES), hop=2.5)
+def test_clips_that_count_share_no_sound(fitted: Callable[[str], asd.Model]) -> None:
+    live = LiveScorer(fitted("frames"), hop=2.5)
     clips = live.stream("pump").push(machine(30.0), RATE)
     apart = [clip.offset for clip in clips if clip.apart]
     assert apart == [0.0, 7.5, 15.0, 22.5]
     assert [clip.offset for clip in clips] == [2.5 * i for i in range(10)]
 
 
-def test_memory_is_bounded(healthy: Path) -> None:
-    live = LiveScorer(asd.fit(healthy, **FRAMES), hop=1.0)
+def test_memory_is_bounded(fitted: Callable[[str], asd.Model]) -> None:
+    live = LiveScorer(fitted("frames"), hop=1.0)
     stream = live.stream("pump")
     held = []
     for second in range(60):
@@ -163,8 +163,8 @@ def test_memory_is_bounded(healthy: Path) -> None:
     assert held[-1][0] <= 7.5 * RATE * 4
 
 
-def test_a_recording_that_ends_early_is_judged_as_it_is(healthy: Path) -> None:
-    live = LiveScorer(asd.fit(healthy, **FRAMES))
+def test_a_recording_that_ends_early_is_judged_as_it_is(fitted: Callable[[str], asd.Model]) -> None:
+    live = LiveScorer(fitted("frames"))
     stream = live.stream("short.wav")
     assert stream.push(machine(5.0), RATE) == []
     (clip,) = stream.finish()
@@ -178,8 +178,8 @@ def test_a_recording_that_ends_early_is_judged_as_it_is(healthy: Path) -> None:
     assert stream.finish() == []  # was judged
 
 
-def test_another_rate_or_channel_count_starts_again(healthy: Path) -> None:
-    live = LiveScorer(asd.fit(healthy, **FRAMES))
+def test_another_rate_or_channel_count_starts_again(fitted: Callable[[str], asd.Model]) -> None:
+    live = LiveScorer(fitted("frames"))
     stream = live.stream("pump")
     stream.push(machine(5.0), RATE)
     assert stream.push(machine(5.0, rate=48000), 48000) == []
@@ -233,6 +233,7 @@ def test_a_clip_that_cannot_be_judged_leaves_the_others(healthy: Path, monkeypat
         ({"seconds": float("inf")}, "clips of inf s cannot be judged; give seconds above 0"),
     ],
 )
-def test_bad_lengths(options: dict[str, Any], message: str, healthy: Path) -> None:
+def test_bad_lengths(options: dict[str, Any], message: str, fitted: Callable[[str], asd.Model]) -> None:
+    model = fitted("frames")
     with pytest.raises(ConfigError, match=message):
-        LiveScorer(asd.fit(healthy, **FRAMES), **options)
+        LiveScorer(model, **options)

@@ -22,7 +22,7 @@ from asd.detection import feedback
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.calibration import Calibration
 from asd.detection.change import course
-from asd.detection.dependence import clips_to_a_bet, correlation_time, serial_dependence
+from asd.detection.dependence import clips_to_a_bet, correlation_time, next_step, serial_dependence
 from asd.detection.evidence import BETS, healthy_clips_needed, log_bets, log_bets_on, shiryaev_roberts, staked
 from asd.detection.monitor import MARGIN, Monitor
 from asd.detection.monitor_state import StateFile, date, hold
@@ -188,8 +188,9 @@ def test_nineteen_of_twenty_periods_are_quiet() -> None:
 def test_the_monitor_computes_that_recursion(model: Any) -> None:
     monitor = Monitor(model)
     statuses = list(watch(monitor, model, np.random.default_rng(1).normal(size=200)))
-    expected = shiryaev_roberts(log_bets(np.array([status.p_value for status in statuses])))
-    found = np.log(10 ** np.array([status.evidence for status in statuses]) - 1)
+    assert not any(status.evidence for status in statuses[:64])  # how alike neighbours are is not known yet
+    expected = shiryaev_roberts(log_bets(np.array([status.p_value for status in statuses[64:]])))
+    found = np.log(10 ** np.array([status.evidence for status in statuses[64:]]) - 1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -237,9 +238,10 @@ def test_a_fault_after_an_hour_is_found_soon(shift: float, most: int) -> None:
 
 def test_it_says_that_it_learns_until_a_fault_can_be_found(model: Any) -> None:
     monitor = Monitor(model)
-    assert monitor.needed == healthy_clips_needed(monitor.log_threshold) == 22
-    phases = [status.phase for status in watch(monitor, model, np.random.default_rng(2).normal(size=60))]
-    assert phases == ["learning"] * 21 + ["watching"] * 39
+    assert (monitor.needed, healthy_clips_needed(monitor.log_threshold)) == (64, 22)
+    statuses = list(watch(monitor, model, np.random.default_rng(2).normal(size=100)))
+    assert [status.phase for status in statuses] == ["learning"] * 63 + ["watching"] * 37
+    assert [status.needed for status in statuses] == [*range(63, -1, -1)] + [0] * 36
 
 
 @pytest.mark.parametrize("shift", [2.0, 6.0])
@@ -249,7 +251,7 @@ def test_sound_that_is_unlike_that_of_the_fit_from_the_start_is_told_apart_from_
     monitor, rng = Monitor(model), np.random.default_rng(3)
     statuses = list(watch(monitor, model, shift + rng.normal(size=200)))
     assert not any(status.alarm for status in statuses)
-    assert [status.phase for status in statuses] == ["learning"] * 21 + ["watching"] * 42 + ["unlike"] * 137
+    assert [status.phase for status in statuses] == ["learning"] * 63 + ["unlike"] * 137
     assert monitor.state.history[-1].text.startswith("the clips have been unlike those of the fit, p-values 0.")
     assert list(watch(monitor, model, shift + 4 + rng.normal(size=30)))[-1].alarm  # what changes now is found
 
@@ -388,8 +390,33 @@ def test_neighbours_that_resemble_each_other_are_bet_on_together() -> None:
     assert kinds.count("alarm") <= 2
     told = next(event.text for event in monitor.state.history if event.kind == "step")
     assert told.endswith("neighbouring clips: they resemble each other, and a fault is found later")
+    step, rising = monitor.state.step, list(monitor.state.evidence.rising)
+    monitor.state.evidence.rising = [
+        RECENT
+    ] * BETS  # evidence that has been rising for so long leaves no clips to judge by
+    monitor._judge_recent(BEGIN)
+    assert monitor.state.step == step
+    monitor.state.evidence.rising = rising
     delays = [i for i, status in enumerate(watch(monitor, model, 4 + autoregressive(1000, 0.9, 2))) if status.alarm]
     assert delays  # later, but found
+
+
+def test_few_clips_do_not_show_that_neighbours_are_independent() -> None:
+    alike, independent = autoregressive(2000, 0.9, 1), autoregressive(2000, 0.0, 1)
+    assert next_step(alike, alike, 1) > 15
+    assert next_step(alike[:20], alike, 30) == 30  # a rise leaves few of them
+    assert next_step(independent[:200], independent[:200], 30) == 30
+    assert next_step(independent, independent, 30) == 1
+    assert next_step(independent, independent, 800) == 1
+    assert next_step(alike, independent, 1) > 15
+
+
+def test_neighbours_that_resemble_each_other_raise_no_alarm_at_the_start(model: Any) -> None:
+    alarms = 0
+    for seed in range(20):
+        monitor = Monitor(model)
+        alarms += any(status.alarm for status in watch(monitor, model, autoregressive(150, 0.9, seed)))
+    assert alarms <= 1  # 6 of 20 if bets were made before it is known
 
 
 # Time

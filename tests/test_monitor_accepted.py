@@ -168,7 +168,7 @@ def test_files_of_before_are_read(tmp_path: Path) -> None:
     """Format 1 knew no accepted sounds: the clips of an alarm had gone into the bag."""
     path, model = tmp_path / "m.monitor", fake_model()
     with Monitor.open(path, model) as monitor:
-        list(watch(monitor, model, np.zeros(30)))
+        list(watch(monitor, model, np.zeros(64)))
     plain = msgspec.msgpack.decode(path.read_bytes()[14 + 32 :])
     for name in ("sounds", "accepted_sounds"):
         del plain[name]
@@ -176,7 +176,7 @@ def test_files_of_before_are_read(tmp_path: Path) -> None:
     packed = msgspec.msgpack.encode(plain)
     path.write_bytes(b"asd-monitor 1\n" + hashlib.sha256(packed).digest() + packed)
     with Monitor.open(path, model) as monitor:
-        assert (monitor.bag.total, monitor.accepted.total) == (30, 0)
+        assert (monitor.bag.total, monitor.accepted.total) == (64, 0)
         assert list(watch(monitor, model, np.zeros(1)))[-1].phase == "watching"
     assert path.read_bytes().startswith(b"asd-monitor 2\n")
 

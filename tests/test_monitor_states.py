@@ -152,14 +152,14 @@ def test_a_machine_that_alternates_raises_no_alarm_and_its_fault_is_found_soon()
 def test_each_state_is_learned_by_itself() -> None:
     model = two_states()
     monitor = Monitor(model)
-    watch(monitor, model, drawn(["idle"] * 40, 1), ["idle"] * 40)
+    watch(monitor, model, drawn(["idle"] * 64, 1), ["idle"] * 64)
     wanted = monitor._wanted
     assert (monitor.needed, monitor.needed_by_state()) == (0, {"idle": 0, "load": wanted})
     statuses = watch(monitor, model, drawn(["load"] * 20, 2), ["load"] * 20)  # another state is no fault
     assert not any(status.alarm for status in statuses)
     assert monitor.needed_by_state() == {"idle": 0, "load": wanted - 20}
     watch(monitor, model, [0.0], [None])
-    assert monitor.bag.totals == [40, 20, 1]
+    assert monitor.bag.totals == [64, 20, 1]
 
 
 def test_steady_sound_that_no_state_explains_is_told_from_a_fault() -> None:

@@ -273,7 +273,7 @@ def test_nothing_of_it_is_imported_for_files(tmp_path: Path, monkeypatch: pytest
         "import sys; from asd.sound.finding import find_clips; from asd.sound.reading import read; "
         "from asd.detection.identity import content_of; "
         "[ (read(c), content_of(c.path)) for c in find_clips([sys.argv[1]]) ]; "
-        "print(sorted({'fsspec', 's3fs', 'aiohttp', 'sqlite3', 'asd.files.reading'} & set(sys.modules)))"
+        "print(sorted({'fsspec', 's3fs', 'aiohttp', 'sqlite3', 'asd.files.reading', 'urllib.request'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ The figures of docs/explanation/alarms.md:
 - members: the same with scores of five trained members.
 - dependence: false alarms and delays where neighbouring clips resemble each other; a false alarm is answered with
   "that was normal".
+- unanswered: alarms and slow changes, promised one a month, where neighbours resemble each other and nobody answers.
 - states: dependence where the monitor knows the states.
 - accepted: how often a sound that was taken for healthy raises the alarm again, and when faults beside it do.
 - drifts: what a slow drift, and a small fault, come out as.
@@ -229,6 +230,19 @@ def dependence(runs: int, days: int = 5) -> None:
         )
 
 
+def unanswered(runs: int, days: int = 10) -> None:
+    """Print alarms and slow changes told, promised one a month, if nobody answers."""
+    for name in ("AR(1), 0.5", "AR(1), 0.9"):
+        kinds: Counter[str] = Counter()
+        for run in range(runs):
+            rng = np.random.default_rng(run)
+            model = fake_model(rng)
+            monitor = Monitor(model, "1/month")
+            _further(monitor, model, PROCESSES[name](int(days * 86400 / SECONDS), rng), to_alarm=False)
+            kinds.update(event.kind for event in monitor.state.history)
+        print(f"{name}: {kinds['alarm']} alarms, {kinds['drift']} slow changes in {runs * days} days", flush=True)
+
+
 def states(runs: int, days: int = 5) -> None:
     """Print the same for a machine of two states that the monitor knows."""
     day = int(86400 / SECONDS)
@@ -403,6 +417,7 @@ def main() -> None:
         "delays": lambda: delays(400),
         "members": lambda: members({100: 200, 1000: 40}),
         "dependence": lambda: dependence(12),
+        "unanswered": lambda: unanswered(6),
         "states": lambda: states(12),
         "accepted": lambda: accepted(10),
         "drifts": lambda: (drifts(20), small_faults(200)),

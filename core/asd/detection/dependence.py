@@ -20,6 +20,12 @@ _ERRORS = 3.0
 _MARGIN = 2.0
 """Clips of a step as a multiple of the correlation time: steps of one time are not yet independent; measured by
 tests/benchmarks/bench_monitor.py."""
+_NOTABLE = 1.5
+"""Steps differ if one is so many times the other."""
+_STEPS = 10
+"""Steps that clips must fill before they can show that neighbours resemble each other for a shorter time; or `_ENOUGH`
+clips: resemblance over half of what is remembered has few steps there."""
+_ENOUGH = 1000
 
 
 def correlation_time(values: Float64) -> float:
@@ -57,6 +63,29 @@ def clips_to_a_bet(values: Float64) -> int:
     time = correlation_time(values)
     error = math.sqrt(2 * (2 * _WINDOW + 1) / count)  # of the time of independent clips; Sokal 1997
     return math.ceil(_MARGIN * time) if time > 1 + _ERRORS * error else 1
+
+
+def next_step(outside: Float64, values: Float64, step: int) -> int:
+    """Return how many clips in time order to bet on at once from now on.
+
+    Clips outside the present rise of the evidence widen the step: a fault makes neighbours alike, too. They do not
+    narrow it, since a rise may leave few of them, and few clips look independent whatever they are. For that, all
+    clips must be many, and agree.
+
+    Parameters
+    ----------
+    outside : float64 array of shape (n,)
+        p-values of healthy clips without those of the present rise.
+    values : float64 array of shape (m,)
+        Those of all healthy clips.
+    step : int
+        Clips to a bet until now.
+    """
+    found = clips_to_a_bet(outside)
+    if found <= _NOTABLE * step and len(values) >= min(_STEPS * step, _ENOUGH):
+        found = max(found, clips_to_a_bet(values))
+        return found if step > _NOTABLE * found else step
+    return found if found > _NOTABLE * step else step
 
 
 FEWEST_IN_ORDER = 10

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from asd.detection.accepted import Accepted
 from asd.detection.bag import BINS, Bag, usual
 from asd.detection.change import is_slow, is_unlike
-from asd.detection.dependence import clips_to_a_bet
+from asd.detection.dependence import next_step
 from asd.detection.evidence import (
     BETS,
     POWER_BETS,
@@ -64,8 +64,8 @@ that the chance of a quiet period can be computed, 0.953 for one of 1,000 clips 
 _DAY = 86400.0
 _RANDOM_BITS = 53
 _EVERY = 64
-"""Clips after which it is judged again how long neighbours resemble each other."""
-_NOTABLE = 1.5
+"""Clips after which it is judged again how long neighbours resemble each other. Until that is known first, nothing is
+bet: neighbours that do would raise an alarm in the first hour."""
 _SMALL = POWER_BETS
 """The bet that rises with the smallest faults."""
 _MIDDLE = 2
@@ -260,7 +260,7 @@ class Monitor:
     @property
     def needed(self) -> int:
         """Healthy clips to be watched before any fault can raise the alarm; of several states, of the best known."""
-        return max(0, self._wanted - max(self.bag.totals))
+        return max(0, self._wanted - max(self.bag.totals), _EVERY - self.state.watched)
 
     def check_time(self, clip: str, moment: float) -> None:
         """Refuse a clip that does not follow the last one; errors as for `update`."""
@@ -318,6 +318,9 @@ class Monitor:
     def _bet(self, log_e: list[float], moment: float) -> None:
         """Add the e-values of a clip to those of its step, and the step, if it is complete, to the evidence."""
         evidence = self.state.evidence
+        if self.state.watched <= _EVERY:
+            self._look(1, moment)
+            return
         if self.state.step == 1 and not evidence.step_clips:  # most often; fast
             clips, means, mean_log = 1, log_e, log_mean(log_e[:POWER_BETS])
         else:
@@ -345,10 +348,8 @@ class Monitor:
                 self._tell_drift(risen, moment)
             else:
                 self._raise_alarm(risen, moment)
-        elif self.state.watched % _EVERY < clips:
-            self._judge_recent(moment)
-        if evidence.phase == "learning" and not self.needed:
-            self._turn("watching", moment)
+        else:
+            self._look(clips, moment)
 
     def needed_by_state(self) -> dict[str, int]:
         """Return the same for each operating state."""
@@ -367,11 +368,18 @@ class Monitor:
         evidence = self.state.evidence
         return evidence.left if evidence.phase == "alarm" else log_total(staked(evidence.bets))
 
+    def _look(self, clips: int, moment: float) -> None:
+        """Look whether enough clips are known, and now and then at the last ones together."""
+        if self.state.evidence.phase == "learning" and not self.needed:
+            self._turn("watching", moment)
+        if self.state.watched % _EVERY < clips:
+            self._judge_recent(moment)
+
     def _judge_recent(self, moment: float) -> None:
         """Look at the last clips together: whether neighbours resemble each other, and all those of the fit."""
-        healthy = self._healthy(_SMALL)
-        step = clips_to_a_bet(healthy["p_value"][~healthy["taken"]])
-        if max(step, self.state.step) > _NOTABLE * min(step, self.state.step):
+        outside, healthy = _since_answer(self._healthy(_SMALL)), _since_answer(self._healthy())
+        step = next_step(outside["p_value"], healthy["p_value"], self.state.step)
+        if step != self.state.step:
             self.note("step", f"bets are on {step} neighbouring clips: {_REASONS[step > 1]}", moment)
             self.state.step = step
             self._set_threshold()
@@ -389,10 +397,11 @@ class Monitor:
             )
             self._turn("unlike", moment)
 
-    def _healthy(self, bet: int) -> Rows:
-        """Return the last clips without those of the present rise by a bet: a fault makes clips alike, too."""
+    def _healthy(self, bet: int | None = None) -> Rows:
+        """Return the last healthy clips, without those of the present rise by a bet: a fault makes clips alike, too."""
         rows = self.state.recent.rows
-        rows = rows[: max(0, len(rows) - self.state.evidence.rising[bet])]
+        if bet is not None:
+            rows = rows[: max(0, len(rows) - self.state.evidence.rising[bet])]
         healthy: Rows = rows[rows["counted"]]
         return healthy
 
@@ -473,6 +482,12 @@ class Monitor:
     def note(self, kind: str, text: str, moment: float) -> None:
         """Add a line to the history."""
         self.state.history.append(Event(moment, kind, text))
+
+
+def _since_answer(rows: Rows) -> Rows:
+    """Return the clips after the last one that somebody took for healthy: p-values before are ranks in other bags."""
+    taken = np.flatnonzero(rows["taken"])
+    return rows[taken[-1] + 1 :] if len(taken) else rows
 
 
 def _last(rows: Rows, count: int) -> npt.NDArray[np.intp]:

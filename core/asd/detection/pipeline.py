@@ -12,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any, Literal, Self
 
 from asd.contract.interfaces import Extractor, Frontend, Runtime
@@ -25,6 +25,7 @@ from asd.detection.memory import peak_memory
 from asd.detection.prefetch import one_ahead, prefetch
 from asd.errors import AsdError, AudioError, ConfigError
 from asd.files import known
+from asd.files.remote import RemotePath
 from asd.records import Clip, Float32, Float64, Windows
 from asd.sound.reading import ClipReader, read_together
 
@@ -216,14 +217,10 @@ class Pipeline:
                     kept += 1
                     yield [there[index] for index in self._embedder_of]
             rest = clips[kept:]
-            finds = [functools.partial(self._find, clip, cache, identities) for clip in rest]
-            # One thread that reads is often what all wait for; several look up what each reads.
-            looked_up = one_ahead(finds) if cache and workers == 1 else (find() for find in finds)
-            sources = [
-                functools.partial(self._source, clip, find if workers > 1 else looked_up.__next__, gain)
-                for clip, find in zip(rest, finds, strict=True)
-            ]
-            with closing(looked_up), closing(prefetch(sources, workers)) as lanes:
+            with (
+                self._sources(rest, workers, cache, identities, gain) as sources,
+                closing(prefetch(sources, workers)) as lanes,
+            ):
                 for clip in rest:
                     began = time.perf_counter()
                     lane = next(lanes)
@@ -265,6 +262,28 @@ class Pipeline:
             each.find(clip, cache, identity) if cache and identity else Found()
             for each, identity in zip(self.embedders, identities, strict=True)
         ]
+
+    @contextlib.contextmanager
+    def _sources(
+        self,
+        clips: Sequence[Clip],
+        workers: int,
+        cache: EmbeddingCache | None,
+        identities: list[str | None],
+        gain: float,
+    ) -> Iterator[list[Callable[[], Iterator[Any]]]]:
+        """Have a source for each clip inside the block.
+
+        Where one thread reads, often all wait for it, so another one looks up what is read next. What is fetched from
+        elsewhere to look it up, however, is read before more is fetched.
+        """
+        finds = [functools.partial(self._find, clip, cache, identities) for clip in clips]
+        is_alone = cache and workers == 1 and not any(isinstance(clip.path, RemotePath) for clip in clips)
+        with one_ahead(finds) if is_alone else nullcontext() as take:
+            yield [
+                functools.partial(self._source, clip, take or find, gain)
+                for clip, find in zip(clips, finds, strict=True)
+            ]
 
     def _source(self, clip: Clip, find: Callable[[], list[Found]], gain: float) -> Iterator[Any]:
         """Yield what the cache holds of a clip and, for the embedders without features, their windows block by block.

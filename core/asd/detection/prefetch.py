@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -65,23 +67,23 @@ def prefetch(sources: Sequence[Callable[[], Iterator[T]]], workers: int) -> Gene
         end()
 
 
-def one_ahead(calls: Iterable[Callable[[], T]]) -> Generator[T]:
-    """Yield what each call returns, in order, while a thread does the next one.
+@contextmanager
+def one_ahead(calls: Iterable[Callable[[], T]]) -> Iterator[Callable[[], T]]:
+    """Have what returns, each time it is called, the result of the next call, while a thread does the one after it.
 
-    An error of a call is raised at its place. Closing the generator waits for the call that runs.
+    An error of a call is raised at its place. The end of the block waits for the call that runs, and no other begins.
     """
-    from concurrent.futures import Future, ThreadPoolExecutor  # not needed where all is in the cache
+    from concurrent.futures import Future, ThreadPoolExecutor  # takes time, and many runs have all in the cache
 
     thread = ThreadPoolExecutor(1, "asd-ahead")
+    waiting, begun = iter(calls), deque[Future[T]]()
+
+    def take() -> T:
+        begun.extend(thread.submit(call) for call in itertools.islice(waiting, 2 - len(begun)))
+        return begun.popleft().result()
+
     try:
-        current: Future[T] | None = None
-        for call in calls:
-            following = thread.submit(call)
-            if current is not None:
-                yield current.result()
-            current = following
-        if current is not None:
-            yield current.result()
+        yield take
     finally:
         thread.shutdown(cancel_futures=True)
 

@@ -7,10 +7,12 @@ import errno
 import functools
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asd.errors import RemoteError
 from asd.files.address import ARCHIVES, Address, is_url, mask_in, masked
@@ -41,13 +43,16 @@ _PACKAGES = {
 _REMOTE = "pip install 'asd-framework[remote]'"
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials; of a public bucket FSSPEC_S3_ANON=true",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or 'gcloud auth application-default login'",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or 'gcloud auth application-default login'; of a public bucket "
+    "FSSPEC_GS_TOKEN=anon",
     "az": "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "hf": "'hf auth login', or HF_TOKEN",
     "http": "user and password; a signed address ends after some time",
     "webdav": """FSSPEC_WEBDAV_AUTH='["user", "password"]'""",
 }
 _LACKING = {
+    "az": "name the account by AZURE_STORAGE_CONNECTION_STRING, or by AZURE_STORAGE_ACCOUNT_NAME and "
+    "AZURE_STORAGE_ACCOUNT_KEY",
     "webdav": "name the server by FSSPEC_WEBDAV_BASE_URL=https://host/folder, user and password, if it asks for them, "
     """by FSSPEC_WEBDAV_AUTH='["user", "password"]'""",
 }
@@ -55,7 +60,7 @@ _LACKING = {
 _ALIKE = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "https": "http"}
 _SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "STORAGE_EMULATOR_", "GCSFS_", "AZURE_", "HF_", "HTTP", "http")
 """What the names of variables begin with that libraries take credentials and addresses from."""
-_TALKATIVE = {"gs": ("gcsfs", "google.auth"), "az": ("adlfs", "azure"), "hf": ("huggingface_hub",)}
+_TALKATIVE = {"gs": ("gcsfs", "google.auth"), "az": ("adlfs", "azure")}
 """Loggers, by the scheme, that tell on their own what the error says; who sets logging up still gets it."""
 _GRPC = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 """The variable of gcsfs that says whether it asks, by another protocol, what kind each bucket is."""
@@ -129,13 +134,26 @@ def _created(_: int, __: int, scheme: str, given: tuple[tuple[str, Any], ...]) -
     given_auth = chosen.get("auth")
     auth = {"auth": tuple(given_auth)} if isinstance(given_auth, list) else {}  # JSON has no pairs
     try:
-        return create(**wanted, **auth)
+        fs = create(**wanted, **auth)
+        if hasattr(fs, "service_client"):
+            _check_server(fs.service_client.url)
+        return fs
     except TypeError:  # one that knows no listings to be remembered
         pass
     try:
         return create(skip_instance_cache=True, **dict(given), **auth)
     except TypeError as error:  # whose text may have the password in it
         raise failure(f"{scheme}://", _LACKING.get(scheme, f"check what FSSPEC_{scheme.upper()}_… sets")) from error
+
+
+def _check_server(url: str) -> None:
+    """Raise an OSError if nobody answers there: for a misspelt account, Azure's library takes a minute and a half."""
+    from urllib.request import getproxies
+
+    server = urlsplit(url)
+    if not getproxies():
+        port = server.port or (443 if server.scheme == "https" else 80)
+        socket.create_connection((server.hostname, port), _CONNECT_SECONDS).close()
 
 
 def _class_of(scheme: str) -> Any:
@@ -250,7 +268,15 @@ def explained(error: BaseException, address: Address) -> OSError:
     for known, reason in _REASONS:
         if names & known:
             return failure(url, reason)
-    if "PermissionError" in names or "NoCredentialsError" in names or "NoAuthHandlerFound" in names:
+    if text.startswith("unable to connect to account"):  # adlfs: nothing, or nothing usable, names one
+        return failure(url, _LACKING["az"])
+    if names & {
+        "PermissionError",
+        "NoCredentialsError",
+        "NoAuthHandlerFound",
+        "ClientAuthenticationError",
+        "RefreshError",
+    }:
         return failure(url, _refused(address))
     if any("bucket does not exist" in str(each) for each in chain):
         return failure(url, f"no such bucket ({address.path.partition('/')[0]}); is it written correctly?")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub.hf_file_system import HfFileSystemResolvedRepositoryPath
 
 
 class Hub(HfFileSystem):
@@ -13,7 +15,7 @@ class Hub(HfFileSystem):
     def now(self, place: str) -> Hub:
         """Return the same for one step: it has listed nothing yet, and takes no repository for missing."""
         fresh: Hub = object.__new__(type(self))
-        vars(fresh).update(vars(self))
+        fresh.__dict__.update(self.__dict__)
         fresh.dircache = {}
         fresh.invalidate_cache(place)
         return fresh
@@ -31,6 +33,7 @@ class Hub(HfFileSystem):
     def check_writable(self, place: str) -> None:
         """Ask whether the repository of a place may be written to: a trial would be a commit, which stays."""
         repository = self.resolve_path(place)
-        if hasattr(repository, "repo_id"):
+        if isinstance(repository, HfFileSystemResolvedRepositoryPath):
             api = HfApi(endpoint=self.endpoint, token=self.token)
-            api.auth_check(repository.repo_id, repo_type=repository.repo_type, write=True)
+            with suppress(TypeError):  # an older library cannot ask
+                api.auth_check(repository.repo_id, repo_type=repository.repo_type, write=True)

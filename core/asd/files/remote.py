@@ -8,6 +8,7 @@ import io
 import os
 import stat
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 else:
     _ConcretePath = type(Path())  # Python 3.11 derives no class from Path itself
 
+_BUCKETS = {"gs": "bucket", "gcs": "bucket", "az": "container", "abfs": "container", "abfss": "container"}
 _HTML = ("text/html", "application/xhtml+xml")
 
 
@@ -390,6 +392,16 @@ def _magic(address: Address) -> str:
 def _host_end(text: str) -> int:
     """Return where the host of a web server ends, which may be in brackets."""
     return (text + "/").index("/", text.find("://") + 3 if "://" in text else 0)
+
+
+def missing_bucket(path: RemotePath) -> str:
+    """Return that the bucket of an object that is not there is missing, too; empty: it is there, or nothing tells."""
+    top: RemotePath = (path, *path.parents)[-1]
+    what = _BUCKETS.get(path.address.scheme)
+    with suppress(OSError):  # who may read in it need not be told of it
+        if what and not top.exists():
+            return f"no such {what} ({top.address.path}); is it written correctly?"
+    return ""
 
 
 def check_page(path: RemotePath) -> None:

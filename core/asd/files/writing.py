@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from asd.files.address import Address
 from asd.files.filesystems import explaining, failure, filesystem_of
-from asd.files.remote import RemotePath
+from asd.files.remote import RemotePath, missing_bucket
 
 _AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss"})
 """Stores in which an object appears when the last of its bytes is there."""
@@ -70,14 +70,19 @@ def try_to_write(path: RemotePath) -> None:
         If it refuses; `strerror` says why.
     """
     probe = beside(path)
-    with explaining(path.address):
-        fs, place = filesystem_of(probe)
-        if probe.scheme == "hf":
-            fs.check_writable(place)
-            return
-        fs.pipe_file(place, b"")
-        with suppress(Exception):  # what may be written need not be deletable
-            fs.rm_file(place)
+    try:
+        with explaining(path.address):
+            fs, place = filesystem_of(probe)
+            if probe.scheme == "hf":
+                fs.check_writable(place)
+                return
+            fs.pipe_file(place, b"")
+            with suppress(Exception):  # what may be written need not be deletable
+                fs.rm_file(place)
+    except FileNotFoundError as error:
+        if reason := missing_bucket(path):
+            raise failure(path.url, reason) from error
+        raise
 
 
 def check_folder(path: RemotePath, name: str, what: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from asd.errors import AudioError, ConfigError, DataError, RemoteError
 from asd.files.address import is_url
 from asd.files.folders import like
-from asd.files.remote import RemotePath, as_path, check_page, has_magic, matching, url_of
+from asd.files.remote import RemotePath, as_path, check_page, has_magic, matching, missing_bucket, url_of
 from asd.records import Clip
 from asd.sound.data import Entry, Table
 from asd.sound.fallback import FALLBACK_SUFFIXES, INSTALL, is_installed
@@ -138,11 +138,11 @@ def _elsewhere(url: str, label: str | None, split: str | None, group: str | None
         if path.suffix.lower() in MANIFEST_SUFFIXES:
             return _of_rows(str(path), read_manifest(path), label, split, group)
         if not path.exists():
-            raise DataError(f"{path}: no such object or folder")
+            raise DataError(f"{path}: {missing_bucket(path) or 'no such object or folder'}")
         if path.suffix.lower() not in AUDIO_SUFFIXES:
             check_page(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such object or folder") from error
+        raise DataError(f"{path}: {missing_bucket(path) or 'no such object or folder'}") from error
     except RemoteError as error:
         raise DataError(str(error)) from error
     return [Clip(path)]

@@ -55,7 +55,7 @@ def test_events_and_what_stands_are_shown(folder: Path) -> None:
     assert "no sound comes from the microphone" in " ".join(done.stdout.split())
     assert "pump 1" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert re.match(r'Since 2027-01-1\d \d\d:00:50[+-]\d\d:\d\d: fan "A" <b>: no sound comes from', done.stdout)
+    assert re.match(r'Since 2027-01-1\d \d\d:\d\d:50[+-]\d\d:\d\d: fan "A" <b>: no sound comes from', done.stdout)
     assert asd(folder).stdout == done.stdout
 
 

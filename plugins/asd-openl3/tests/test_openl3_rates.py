@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +65,23 @@ def machine_sound(rate: int, highest: float) -> Array:
     return 0.02 * np.fft.irfft(spectrum, int(rate * 1.5)) * rate
 
 
-def embeddings(folder: Path, rate: int, highest: float, weights: Path) -> Array:
-    samples = machine_sound(rate, highest)
-    assert np.abs(samples).max() < 1
-    # 24 bits: rounding to 16 is a noise of its own up to half the file's rate, and so not the same sound at any rate.
-    soundfile.write(folder / "clip.wav", samples, rate, subtype="PCM_24")
-    extractor = {"name": "openl3-env", "weights": str(weights)}
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory: pytest.TempPathFactory, weight_file: Path) -> Callable[[int, float], Array]:
+    """Return what embeds `machine_sound` of a rate and a highest frequency, each once."""
+    path = tmp_path_factory.mktemp("rates") / "clip.wav"
+    extractor = {"name": "openl3-env", "weights": str(weight_file)}
     config = Config.from_mapping({"extractor": extractor, "frontend": {"name": "openl3-mel", "center": False}})
-    return Pipeline(config).embed(Clip(folder / "clip.wav")).values[:2]
+    pipeline = Pipeline(config)
+
+    @cache
+    def embedded(rate: int, highest: float) -> Array:
+        samples = machine_sound(rate, highest)
+        assert np.abs(samples).max() < 1
+        # 24 bits: rounding to 16 is a noise of its own up to half the file's rate: not the same sound at any rate.
+        soundfile.write(path, samples, rate, subtype="PCM_24")
+        return pipeline.embed(Clip(path)).values[:2]
+
+    return embedded
 
 
 def cosines(a: Array, b: Array) -> Array:
@@ -80,9 +91,9 @@ def cosines(a: Array, b: Array) -> Array:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 88200, 96000])
-def test_a_clip_at_any_rate_embeds_as_at_the_networks_own(tmp_path: Path, weight_file: Path, rate: int) -> None:
+def test_a_clip_at_any_rate_embeds_as_at_the_networks_own(embeddings: Callable[[int, float], Array], rate: int) -> None:
     highest = 0.9 * min(rate, 48000) / 2
-    own = embeddings(tmp_path, 48000, highest, weight_file)
-    assert cosines(embeddings(tmp_path, rate, highest, weight_file), own).min() >= 0.99
+    own = embeddings(48000, highest)
+    assert cosines(embeddings(rate, highest), own).min() >= 0.99
     if rate <= 16000:  # the measure sees what is missing: a fuller band is another sound
-        assert cosines(embeddings(tmp_path, 48000, 20000, weight_file), own).max() < 0.99
+        assert cosines(embeddings(48000, 20000.0), own).max() < 0.99

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import math
 import re
 import urllib.parse
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import vl_convert
 
 from asd_pages import charts
 
+VERSION = importlib.metadata.version("vl-convert-python")
 SPEC: charts.Spec = {
     "data": {"values": [{"x": 0.123456, "y": 1.0, "z": "<b> & \"'"}, {"x": 2.0, "y": math.nan, "z": "b"}]},
     "width": 300,
@@ -66,3 +71,68 @@ def test_the_still_picture_of_a_chart_is_a_compact_and_whole_document() -> None:
     assert not re.findall(r'transform="[^"]*\.\d{3}', still)
     assert "aria-label" not in still
     assert len(part) < 25_000
+
+
+SCRIPT = "window.vegaEmbed = 'ü';"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Have a script that is known, and count how often it is made."""
+    monkeypatch.setenv("ASD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(charts, "_BUNDLES", {VERSION: hashlib.sha256(SCRIPT.encode()).hexdigest()})
+    calls: list[str] = []
+
+    def javascript_bundle(snippet: str, *, vl_version: str) -> str:
+        calls.append(vl_version)
+        return SCRIPT
+
+    monkeypatch.setattr(vl_convert, "javascript_bundle", javascript_bundle)
+    return calls
+
+
+def bundle() -> str:
+    """Return what another process would."""
+    return charts.bundle.__wrapped__()
+
+
+def test_the_script_is_made_once_for_all_reports(made: list[str], tmp_path: Path) -> None:
+    assert [bundle(), bundle()] == [SCRIPT, SCRIPT]
+    assert len(made) == 1
+    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "cache").iterdir()] == [SCRIPT]
+
+
+@pytest.mark.parametrize("content", [b"", b"alert(1)", b"\xff", SCRIPT.encode() + b"\n"])
+def test_what_is_not_the_known_script_is_not_put_into_a_page(made: list[str], tmp_path: Path, content: bytes) -> None:
+    bundle()
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_bytes(content)
+    assert [bundle(), bundle()] == [SCRIPT, SCRIPT]
+    assert len(made) == 2
+    assert kept.read_text(encoding="utf-8") == SCRIPT
+
+
+@pytest.mark.parametrize("known", [{}, {VERSION: "0" * 64}], ids=["another version", "another script"])
+def test_a_script_that_is_not_known_is_not_kept(
+    made: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: dict[str, str]
+) -> None:
+    monkeypatch.setattr(charts, "_BUNDLES", known)
+    assert [bundle(), bundle()] == [SCRIPT, SCRIPT]
+    assert len(made) == 2
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(made: list[str], tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert [bundle(), bundle()] == [SCRIPT, SCRIPT]
+    assert len(made) == 2
+    (tmp_path / "cache").unlink()
+    (tmp_path / "cache" / f"charts-{VERSION}.js").mkdir(parents=True)
+    assert bundle() == SCRIPT
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing half-written is left
+
+
+@pytest.mark.skipif(VERSION not in charts._BUNDLES, reason=f"charts._BUNDLES lacks the script of {VERSION}")
+def test_the_script_of_this_version_is_the_known_one() -> None:
+    script = vl_convert.javascript_bundle(charts._EXPORTED, vl_version=charts._VERSION)
+    assert hashlib.sha256(script.encode()).hexdigest() == charts._BUNDLES[VERSION]

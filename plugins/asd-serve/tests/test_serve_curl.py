@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def test_every_example_is_understood(
     for path, method, operation in asked:
         command = reference.curl(path, method, operation).replace("http://127.0.0.1:8787", running.url)
         command = command.replace("machines/fan", "machines/pump%20%3C1%3E")
-        quiet = f"{command} --silent --show-error --max-time 60 -o {tmp_path / 'answer'} -w '%{{http_code}}'"
+        answer = shlex.quote(str(tmp_path / "answer"))
+        quiet = f"{command} --silent --show-error --max-time 60 -o {answer} -w '%{{http_code}}'"
         done = subprocess.run(
             ["sh", "-c", quiet], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
         )

@@ -16,6 +16,7 @@ import soundfile
 from PIL import Image
 
 from asd_listen import Reader, healthy_clips, kept_of, remark
+from waiting import PATIENCE
 
 Shown = Callable[..., Any]
 
@@ -156,7 +157,7 @@ def test_what_people_said_is_shown_before_a_listener_heeds_it(shown: Shown, plan
     found = get(client, f"/api/events/{alarm}")
     assert [(note["by"], note["text"]) for note in found["notes"]] == [("Ann", "<b>bearing</b>")]
     assert (found["judgement"], found["acknowledged_by"]) == ("fault", "Ann")
-    assert abs(found["acknowledged"] - time.time()) < 60
+    assert abs(found["acknowledged"] - time.time()) < PATIENCE
     remark(plant_history, "fan", "undo", data)
     remark(plant_history, "fan", "withdraw", {**data, "remark": found["notes"][0]["id"]})  # type: ignore[arg-type]
     remark(plant_history, "fan", "unacknowledge", data)  # type: ignore[arg-type]

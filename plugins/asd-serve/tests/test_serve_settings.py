@@ -33,7 +33,7 @@ def plant(plant_folder: Path, tmp_path: Path) -> Path:
     folder = copied(plant_folder, tmp_path / "demo")
     settings = folder / "plant.toml"
     settings.write_text(settings.read_text() + SINKS.replace("events.jsonl", str(folder / "events.jsonl")))
-    settings.chmod(0o640)
+    settings.chmod(0o660)  # more than the umask allows
     return folder
 
 
@@ -83,7 +83,7 @@ def test_a_change_keeps_comments_and_secrets_and_the_listener_goes_on_with_it(pl
     assert given["alerts"] == {"cool_down": 120}  # what is as it would be by default is not written
     assert given["source"] == tomllib.loads(before)["source"]
     assert (plant / "plant.toml.before").read_text() == before
-    assert path.stat().st_mode & 0o777 == (plant / "plant.toml.before").stat().st_mode & 0o777 == 0o640
+    assert path.stat().st_mode & 0o777 == (plant / "plant.toml.before").stat().st_mode & 0o777 == 0o660
     now = read_settings(path)
     assert (now.alerts.cool_down, now.sink[0].at_least, now.sink[1].machines) == (120, "warning", ["fan"])
     assert running.state.plant.listener is not listener

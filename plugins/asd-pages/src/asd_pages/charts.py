@@ -8,15 +8,21 @@ allows no ``eval``. Nothing here uses a network.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import html
+import importlib.metadata
 import json
 import math
 import re
+import tempfile
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from asd.plugin import cache_folder
 from asd_pages.page import Content, Html, markup
 
 Spec = dict[str, Any]
@@ -26,6 +32,9 @@ COLOURS = ("#2f81c7", "#e07b00", "#1a9e77", "#c2559d", "#8a6fd1", "#7a8a99")
 """Colours of categories that are told apart on light and dark ground, and by most of the colour-blind."""
 
 _VERSION = "6.4"
+_EXPORTED = "window.vegaEmbed = vegaEmbed;"
+_BUNDLES = {"1.9.0.post1": "373b1f84072b31010f15ceb787be6b415c53936411aae267c8c2b2b6ccde46e7"}
+"""SHA-256 of the script by version of vl-convert-python; that of another version is made for each report."""
 _TEXT, _LINE = "currentColor", "#80808050"
 _FONT = "system-ui, 'DejaVu Sans', Arial, sans-serif"
 _THEME: Spec = {
@@ -134,10 +143,38 @@ def pdf(spec: Mapping[str, Any]) -> bytes:
 
 @functools.cache
 def bundle() -> str:
-    """Return the script that draws charts (Vega, Vega-Lite, Vega-Embed; about 0.9 MB). It takes two seconds."""
+    """Return the script that draws charts (Vega, Vega-Lite, Vega-Embed; about 0.9 MB).
+
+    Making it takes two seconds, so it is kept in the cache folder, if it is the one that is known for the version of
+    vl-convert-python: whatever else is found there is not put into a page.
+    """
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VERSION))
+    version = importlib.metadata.version("vl-convert-python")
+    known, kept = _BUNDLES.get(version), cache_folder() / f"charts-{version}.js"
+    if known:
+        with contextlib.suppress(OSError):
+            content = kept.read_bytes()
+            if hashlib.sha256(content).hexdigest() == known:
+                return content.decode()
+    made = str(vl_convert.javascript_bundle(_EXPORTED, vl_version=_VERSION))
+    if known == hashlib.sha256(made.encode()).hexdigest():
+        with contextlib.suppress(OSError):
+            _write(kept, made.encode())
+    return made
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; the last of several processes counts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.write(content)
+            file.close()
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _rounded(found: re.Match[str]) -> str:

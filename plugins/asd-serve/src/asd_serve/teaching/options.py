@@ -281,6 +281,7 @@ def _written(path: Path, text: str, mode: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        path.chmod(mode)  # whatever the umask
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
