@@ -55,7 +55,8 @@ _MOST = 0.8
 _LOST = 0.5
 """Share of what stood out of the noise floor (`share_lost`) from which sound was added or is gone, not multiplied."""
 _NEWEST = 0.8
-"""Share of a window, its newest seconds, that shows what stands out: all are new when its quantiles have moved."""
+"""Share of a window, its newest seconds, that must show, as the whole must, what stands out: at the edge of a
+change a few seconds of before, or of after, stand out of the others."""
 _HALF = 0.5
 """Share of the bands that is enough if what stood out still does, …"""
 _ANY = 3.0
@@ -300,14 +301,21 @@ class Conditions:
             usual = self.floor.windows.get(size)
             if usual is not None:
                 moved, apart, together = usual.shift(*ends)[usable], usual.apart[usable], usual.together
-                newest = ends_of(seconds[-round(_NEWEST * size) :])
-                before, now = (usual.low[usable], usual.high[usable]), (newest[0][usable], newest[1][usable])
+                before, now = (
+                    (usual.low[usable], usual.high[usable]),
+                    [ends, ends_of(seconds[-round(_NEWEST * size) :])],
+                )
             elif size == LONGEST:  # of an earlier version: what a minute is like is not known
-                before, now = (self.floor.bands[usable],) * 2, (ends[0][usable],) * 2
-                moved, apart, together = now[0] - before[0], np.full(len(hertz), np.inf), 0.0
+                before, now = (self.floor.bands[usable],) * 2, [(ends[0], ends[0])]
+                moved, apart, together = ends[0][usable] - before[0], np.full(len(hertz), np.inf), 0.0
             else:
                 continue
-            lost = share_lost(before, now, hertz) if float(np.median(np.abs(moved))) >= _GAIN else None
+            lost: float | None = None
+            if float(np.median(np.abs(moved))) >= _GAIN:
+                shares = [
+                    share_lost(before, (low[usable], high[usable]), hertz, moments=size == LONGEST) for low, high in now
+                ]
+                lost = max((each for each in shares if each is not None), default=None)
             changes += self._gain(moved, apart, together, lost, size, second.time)
             changes += self._other(moved, apart if size != LONGEST else np.zeros(len(hertz)), lost, size, second.time)
             if any(change.over for change in changes):  # longer windows still have it
@@ -348,7 +356,7 @@ class Conditions:
         if kept:
             other = share >= _MOST or (max(fallen, risen) >= _HALF and one_way >= _MOST)
         else:  # what is added only lifts, what is gone only lowers
-            other = share >= _MOST > max(fallen, risen)
+            other = lost is None and share >= _MOST and min(fallen, risen) >= 1 - _MOST
         if other and not self.standing.keys() & {"gain", "quiet"}:
             text = (
                 f"the noise floor differs by {_OTHER:.0f} dB or more in {share:.0%} of the bands: is it another "

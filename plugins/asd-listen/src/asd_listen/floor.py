@@ -138,7 +138,9 @@ class FloorLearner:
         return Floor(sample_rate, windows[LONGEST].low, windows)
 
 
-def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], hertz: Float64) -> float | None:
+def share_lost(
+    before: tuple[Float64, Float64], now: tuple[Float64, Float64], hertz: Float64, *, moments: bool = True
+) -> float | None:
     """Return which share of what stood out no longer does: 0 if all was multiplied, 1 if it was filled up or is gone.
 
     Steady sound that lifts a band by so many dB takes nearly as many from what stands out by more, and nearly all of
@@ -150,6 +152,8 @@ def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], he
         Low and high quantile in dB of a window's seconds.
     hertz : float64 array of shape (n_bands,)
         Centres of the bands.
+    moments : bool
+        Whether loud moments count: in a window of seconds, one from before a change, or after it, is as loud as many.
 
     Returns
     -------
@@ -164,7 +168,7 @@ def share_lost(before: tuple[Float64, Float64], now: tuple[Float64, Float64], he
         (spread, (before[1] - before[0]) - (now[1] - now[0])),
     ]
     shares: list[float] = []
-    for stood, less in pairs:
+    for stood, less in pairs if moments else pairs[:1]:
         stood = np.clip(stood, 0.0, moved)
         if len(stood) and float(np.mean(stood**2)) >= _STANDS_OUT**2:
             shares.append(float(np.dot(stood, less) / np.dot(stood, stood)))
