@@ -251,7 +251,8 @@ def explained(error: BaseException, address: Address) -> OSError:
         return error
     chain = list(_chain(error))
     answers = [*chain, *(getattr(each, "response", None) for each in chain)]
-    codes = [getattr(each, name, None) for each in answers for name in ("status", "status_code", "code")]
+    codes = [getattr(each, name, None) for each in answers for name in ("status", "status_code")]
+    codes += [getattr(each, "code", None) for each in chain if type(each).__module__.startswith("gcsfs.")]
     status = next((code for code in codes if isinstance(code, int)), None)
     names = {cls.__name__ for each in chain for cls in type(each).__mro__}
     text = " ".join(str(error).split())
