@@ -159,12 +159,12 @@ def own_classes_forgotten_at_once() -> Iterator[None]:
     _forget_own_classes()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def environment_as_it_was() -> Iterator[None]:
-    """Restore the variables that code under test set for its process: later tests' processes would inherit them."""
+    """Restore the variables that code under test set for its process: those of later modules would inherit them."""
     before = dict(os.environ)
     yield
-    # pytest's own is set and taken away around this
+    # pytest's own changes with each test
     for name in (os.environ.keys() | before) - {"PYTEST_CURRENT_TEST"}:
         if name not in before:
             del os.environ[name]

@@ -199,7 +199,7 @@ def test_long_recordings_take_turns(sounds: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(embedder_module, "_BLOCK_SECONDS", 1.0)
     pipeline = Pipeline(Config.from_mapping(TWO))
     clip = Clip(hum(tmp_path / "a.wav", seed=0, seconds=20))
-    _found, *blocks = pipeline._source(clip, None, [None] * 2, 1.0)
+    _found, *blocks = pipeline._source(clip, lambda: pipeline._find(clip, None, [None] * 2), 1.0)
     order = [index for index, _, _ in blocks]
     assert order[:16] == [0, 1] * 8
     assert len(order) >= 38

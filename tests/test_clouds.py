@@ -44,6 +44,8 @@ def cloud(
     for name in (
         "GOOGLE_APPLICATION_CREDENTIALS",
         "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
         "AZURE_STORAGE_ACCOUNT_NAME",
         "AZURE_STORAGE_ACCOUNT_KEY",
     ):
@@ -60,6 +62,7 @@ def cloud(
 
         monkeypatch.setitem(conf, "hf", {"endpoint": server.url})  # as FSSPEC_HF_ENDPOINT does before a start
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     filesystems._created.cache_clear()
     forget()
     yield server
@@ -261,3 +264,13 @@ def test_a_token_of_the_hub(scheme: str, cloud: Cloud, run: Run, model: Path, mo
     refused = error_of(run("embed", url, "-o", f"{TOP[scheme]}/new.npz", "--extractor", "band-levels"))
     assert "HTTP 403: access is refused; check 'hf auth login', or HF_TOKEN" in refused
     assert not cloud.got("POST", "/commit/")
+
+
+@pytest.mark.parametrize("scheme", ["hf"])
+def test_the_users_own_switch_of_the_hub(
+    scheme: str, cloud: Cloud, run: Run, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    url = f"{TOP[scheme]}/test"
+    assert error_of(run("score", model, url)) == f"{url}: the network is forbidden (HF_HUB_OFFLINE)"
+    assert not cloud.requests

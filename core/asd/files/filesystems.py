@@ -287,6 +287,7 @@ def explained(error: BaseException, address: Address) -> OSError:
 
 
 _REASONS = (
+    ({"OfflineModeIsEnabled"}, "the network is forbidden (HF_HUB_OFFLINE)"),
     ({"FileExpired"}, "it changed while it was read; read it again when it is written to its end"),
     (
         {"ClientPayloadError", "IncompleteReadError", "ContentLengthError", "IncompleteRead", "ResponseStreamingError"},
