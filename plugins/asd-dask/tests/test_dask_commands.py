@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -72,21 +73,38 @@ def run(plant: Path, environment: dict[str, str]) -> Run:
     return run
 
 
+@contextlib.contextmanager
+def two_workers(folder: Path, plant: Path, environment: dict[str, str], cache: Path) -> Iterator[Cluster]:
+    """Have a cluster of two workers that keep embeddings in a folder of theirs."""
+    started = Cluster(folder)
+    try:
+        for name in ("first", "second"):
+            started.worker(
+                path=(plant / "site",),
+                environment={
+                    "ASD_TEST_ACT": environment["ASD_TEST_ACT"],
+                    "ASD_TEST_WORKER": name,
+                    "ASD_CACHE": str(cache),
+                },
+            )
+        until(lambda: started.logged().count("Registered to") >= 2, started.logged)
+        yield started
+    finally:
+        started.close()
+
+
 @pytest.fixture(scope="module")
 def cluster(plant: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    started = Cluster(tmp_path_factory.mktemp("cluster"))
-    for name in ("first", "second"):
-        started.worker(
-            path=(plant / "site",),
-            environment={
-                "ASD_TEST_ACT": environment["ASD_TEST_ACT"],
-                "ASD_TEST_WORKER": name,
-                "ASD_CACHE": str(plant / "theirs"),
-            },
-        )
-    until(lambda: started.logged().count("Registered to") >= 2, started.logged)
-    yield started
-    started.close()
+    with two_workers(tmp_path_factory.mktemp("cluster"), plant, environment, plant / "theirs") as started:
+        yield started
+
+
+@pytest.fixture
+def mortal(plant: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
+    """Return a cluster that the test may end."""
+    (tmp_path / "cluster").mkdir()
+    with two_workers(tmp_path / "cluster", plant, environment, tmp_path / "theirs") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -287,28 +305,32 @@ def test_a_scheduler_that_dies_is_one_line_and_what_is_done_is_kept(
     run: Run,
     plant: Path,
     environment: dict[str, str],
-    cluster: Cluster,
-    local: dict[str, str],
+    mortal: Cluster,
+    tmp_path: Path,
     acts: Callable[[str], object],
 ) -> None:
     acts("stop at the tenth")
-    command = [ASD, "embed", "today", "-o", "lost.npz", "--extractor", "spectrum", "--scheduler", cluster.address]
-    patience = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}  # so long it tries to reach the scheduler again
-    with subprocess.Popen(
-        command, cwd=plant, env={**environment, **patience}, text=True, stdout=-1, stderr=-1
-    ) as process:
-        until(lambda: len(read(plant)) >= 10, cluster.logged, by=process)
-        cluster.close()
+    lost = tmp_path / "lost.npz"
+    command = [ASD, "embed", "today", "-o", lost, "--extractor", "spectrum", "--scheduler", mortal.address]
+    theirs = {"ASD_CACHE": str(tmp_path / "theirs")}
+    own = {
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s",  # so long it tries to reach the scheduler again
+        "ASD_CACHE": str(tmp_path / "cache"),
+    }
+    with subprocess.Popen(command, cwd=plant, env={**environment, **own}, text=True, stdout=-1, stderr=-1) as process:
+        until(lambda: len(read(plant)) >= 10, mortal.logged, by=process)
+        until(lambda: json.loads(run("cache", "show", "--json", **theirs).stdout)["pipelines"])  # one is kept
+        mortal.close()
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert re.search(
-        rf"asd: error: scheduler {cluster.address}: lost while it was at work .*; what is done is kept: start the", err
+        rf"asd: error: scheduler {mortal.address}: lost while it was at work .*; what is done is kept: start the", err
     )
     assert "Traceback" not in err
     assert "distributed" not in err
-    assert not (plant / "lost.npz").exists()
+    assert not lost.exists()
     before = len(read(plant))
     (plant / "act-go").touch()
-    done = run("embed", "today", "-o", "lost.npz", "--extractor", "spectrum", ASD_CACHE=str(plant / "theirs"))
+    done = run("embed", "today", "-o", lost, "--extractor", "spectrum", **theirs)
     assert done.returncode == 0
     assert 0 < len(read(plant)) - before < 40  # the others are in the workers' cache

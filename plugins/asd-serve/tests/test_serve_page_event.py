@@ -171,13 +171,13 @@ def test_notes_are_text_whatever_they_hold(look: Open, place: str) -> None:
     page.keyboard.press("w")
     page.get_by_label("Note", exact=True).fill(HOSTILE)
     page.keyboard.press("Control+Enter")
-    note = page.locator(".notes li")
-    note.first.wait_for()
+    note = page.locator(".notes li", has_text="alert(1)")  # beside those of other tests
+    note.wait_for()
     assert note.locator(".text").inner_text() == HOSTILE
     assert note.locator("img, script").count() == 0
     assert "Ann" in note.inner_text()
-    page.get_by_role("button", name="Take back").click()
-    page.get_by_text("No notes yet.").wait_for()
+    note.get_by_role("button", name="Take back").click()
+    note.wait_for(state="detached")
 
 
 def test_an_event_that_is_none(look: Open) -> None:
