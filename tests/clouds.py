@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from elsewhere import OLD
+from elsewhere import OLD, serving
 
 NAME = "plant"
 """The bucket, and the container."""
@@ -317,8 +316,6 @@ def _hub_folder(name: str) -> dict[str, Any]:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, *_: Any) -> None:
         """Keep quiet where a client asked two things at once, and the first answer was enough."""
         if not isinstance(sys.exception(), ConnectionError):
@@ -329,13 +326,5 @@ class _Server(ThreadingHTTPServer):
 def cloud_server(**how: Any) -> Iterator[Cloud]:
     """Run the server."""
     cloud = Cloud(**how)
-    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"cloud": cloud}))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    cloud.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(type("Handler", (_Handler,), {"cloud": cloud}), _Server) as cloud.url:
         yield cloud
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -176,21 +176,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_server(**how: Any) -> Iterator[Site]:
-    """Run a web server."""
-    site = Site(**how)
-    handler = type("Handler", (_Handler,), {"site": site})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(
+    handler: type[BaseHTTPRequestHandler], server_class: type[ThreadingHTTPServer] = ThreadingHTTPServer
+) -> Iterator[str]:
+    """Answer by a handler on a port of this computer; give the address."""
+    server = server_class(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield site
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def web_server(**how: Any) -> Iterator[Site]:
+    """Run a web server."""
+    site = Site(**how)
+    with serving(type("Handler", (_Handler,), {"site": site})) as site.url:
+        yield site
 
 
 QUICK = ["--extractor", "mel-statistics", "--detector", "mahalanobis"]

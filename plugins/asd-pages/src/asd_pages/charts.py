@@ -16,14 +16,13 @@ import importlib.metadata
 import json
 import math
 import re
-import tempfile
 import urllib.parse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from asd.errors import DataError
 from asd.plugin import cache_folder
-from asd_pages.page import Content, Html, markup
+from asd_pages.page import Content, Html, markup, write
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
@@ -159,22 +158,9 @@ def bundle() -> str:
                 return content.decode()
     made = str(vl_convert.javascript_bundle(_EXPORTED, vl_version=_VERSION))
     if known == hashlib.sha256(made.encode()).hexdigest():
-        with contextlib.suppress(OSError):
-            _write(kept, made.encode())
+        with contextlib.suppress(DataError):
+            write(kept, made)
     return made
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; the last of several processes counts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        part = Path(file.name)
-        try:
-            file.write(content)
-            file.close()
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _rounded(found: re.Match[str]) -> str:
